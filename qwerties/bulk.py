@@ -1,0 +1,97 @@
+"""Write a run's metrics into MLflow's SQLite store in one transaction, as ``log_batch`` would, but ten times faster.
+
+MLflow's own path makes an ORM object of every point. This one inserts the same rows into ``metrics`` and
+``latest_metrics``. It is used only on a local SQLite store whose schema is one that it was tested with; on
+anything else the caller falls back to the public ``log_batch``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+
+from qwerties.record import Series
+
+KNOWN_REVISIONS = frozenset({"dc11669786a5"})
+"""Revisions of MLflow's schema (MLflow 3.17) whose metric tables are the ones below."""
+
+LARGEST = 1.7976931348623157e308
+"""MLflow stores infinities as the largest finite double of their sign."""
+
+_metadata = sa.MetaData()
+
+
+def _table(name: str) -> sa.Table:
+    return sa.Table(
+        name,
+        _metadata,
+        sa.Column("key", sa.String(250)),
+        sa.Column("value", sa.Float(precision=53)),
+        sa.Column("timestamp", sa.BigInteger),
+        sa.Column("step", sa.BigInteger),
+        sa.Column("is_nan", sa.Boolean),
+        sa.Column("run_uuid", sa.String(32)),
+    )
+
+
+_metrics, _latest = _table("metrics"), _table("latest_metrics")
+
+
+def open_store(uri: str) -> sa.Engine | None:
+    """Connect to a local SQLite store of known schema and turn on its write-ahead log; None if it is no such store.
+
+    The write-ahead log persists in the file, and lets the UI read while a sweep writes.
+    """
+    if not uri.startswith("sqlite:///"):
+        return None
+    engine = sa.create_engine(uri, connect_args={"timeout": 60}, poolclass=sa.pool.SingletonThreadPool)
+    sa.event.listen(engine, "connect", _on_connect)
+    try:
+        with engine.connect() as connection:
+            revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    except sa.exc.SQLAlchemyError:
+        return None
+    return engine if revision in KNOWN_REVISIONS else None
+
+
+def _on_connect(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def write_metrics(engine: sa.Engine, run_id: str, series: Mapping[str, Series], timestamp: int) -> None:
+    """Insert all points of a new run's metrics in one transaction.
+
+    Parameters
+    ----------
+    engine
+        From :func:`open_store`.
+    run_id
+        A run that has none of these metrics yet.
+    series
+        Points of each metric; no step twice.
+    timestamp
+        Milliseconds since the epoch, the same for all points.
+    """
+    rows = [row for key, points in series.items() for row in _rows(run_id, key, points, timestamp)]
+    latest = [max(_rows(run_id, key, points, timestamp), key=lambda row: row["step"]) for key, points in series.items()]
+    if rows:
+        with engine.begin() as connection:
+            connection.execute(sa.insert(_metrics), rows)
+            connection.execute(sa.insert(_latest), latest)
+
+
+def _rows(run_id: str, key: str, points: Series, timestamp: int) -> Iterable[dict[str, object]]:
+    for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True):
+        yield {
+            "key": key,
+            "value": 0.0 if math.isnan(value) else max(-LARGEST, min(LARGEST, value)),
+            "timestamp": timestamp,
+            "step": step,
+            "is_nan": math.isnan(value),
+            "run_uuid": run_id,
+        }

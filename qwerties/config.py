@@ -1,0 +1,268 @@
+"""One setting of every knob, validated in one place, and the seeds it is trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+CHOICES = {
+    "loss": ("bce", "mse"),
+    "activation": ("relu", "linear", "tanh", "sigmoid"),
+    "optimizer": ("sgd", "adam"),
+    "init": ("pytorch", "he"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One setting of every knob; the defaults are the course notebook's.
+
+    Parameters
+    ----------
+    loss : {"bce", "mse"}
+        What is minimised: mean binary cross-entropy (nats) or mean squared error of the probability.
+    activation : {"relu", "linear", "tanh", "sigmoid"}
+        Of every hidden layer. The output is always a sigmoid.
+    hidden : tuple of int
+        Widths of the hidden layers; its length is the depth.
+    distance : float
+        Between the cluster centres (1, 1) and (1 + distance, 1), in standard deviations of a cluster.
+    samples : int
+        Training points per cluster.
+    epochs : int
+        Full-batch updates.
+    learning_rate : float
+        Step size.
+    optimizer : {"sgd", "adam"}
+        As in ``torch.optim``.
+    momentum : float
+        Of SGD, in [0, 1).
+    output_scale : float
+        Multiplies the initial weights of the output layer.
+    init : {"pytorch", "he"}
+        Initial weights: ``nn.Linear``'s own (variance 1 / (3 fan_in)), or He's (variance 2 / fan_in, zero biases).
+
+    Raises
+    ------
+    ValueError
+        Names every field that breaks its rule, the rule and the value.
+    """
+
+    loss: str = "bce"
+    activation: str = "relu"
+    hidden: tuple[int, ...] = (1,)
+    distance: float = 4.0
+    samples: int = 100
+    epochs: int = 2000
+    learning_rate: float = 0.01
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    output_scale: float = 1.0
+    init: str = "pytorch"
+
+    STRUCTURAL: ClassVar = ("hidden", "samples", "optimizer")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.hidden, list):
+            object.__setattr__(self, "hidden", tuple(self.hidden))
+        problems = [
+            f"{name} must be {rule}, got {getattr(self, name)!r}"
+            for name, rule, holds in (
+                *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
+                ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
+                ("distance", "a finite number from 0 to 100", _is_number(0, 100)),
+                ("samples", "a whole number from 1 to 1000000", _is_count(1_000_000)),
+                ("epochs", "a whole number from 1 to 10000000", _is_count(10_000_000)),
+                ("learning_rate", "a finite number above 0", _is_number(0, math.inf, open_below=True)),
+                ("momentum", "a number from 0 to below 1", _is_number(0, 1, open_above=True)),
+                ("output_scale", "a finite number", _is_number(-math.inf, math.inf)),
+            )
+            if not holds(getattr(self, name))
+        ]
+        if not problems and self.optimizer == "adam" and self.momentum != 0:
+            problems = [f"momentum must be 0 where optimizer is adam (it has its own), got {self.momentum!r}"]
+        if problems:
+            raise ValueError("; ".join(problems))
+        for name in ("distance", "learning_rate", "momentum", "output_scale"):  # 4 and 4.0 are one setting
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """Values of the fields that fix tensor shapes: configs that share them train in one batch."""
+        return tuple(getattr(self, name) for name in self.STRUCTURAL)
+
+    @property
+    def trajectory(self) -> Config:
+        """The config but for how long it trains: the shorter of two such trainings is a prefix of the longer."""
+        return dataclasses.replace(self, epochs=1)
+
+    @property
+    def start(self) -> Config:
+        """The config but for all that initial weights do not depend on."""
+        return Config(hidden=self.hidden, init=self.init, output_scale=self.output_scale)
+
+    def to_params(self) -> dict[str, str]:
+        """Every field under its own name, as MLflow stores it."""
+        return {
+            field.name: "x".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+            for field in dataclasses.fields(self)
+            for value in [getattr(self, field.name)]
+        }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> Config:
+        """Inverse of :meth:`to_params`; params that are no fields are left aside, missing ones take the default.
+
+        Raises
+        ------
+        ValueError
+            If a value is not of its field's type, or breaks its rule.
+        """
+        return cls(**{name: parse_field(name, params[name]) for name in FIELDS if name in params})
+
+    def label(self, among: Iterable[Config] = ()) -> str:
+        """What a person would call it: loss, activation, distance, epochs, and what else is not the default.
+
+        With ``among``, only the fields in which those configs differ.
+        """
+        others = list(among)
+        if others:
+            named = [name for name in FIELDS if len({getattr(config, name) for config in [self, *others]}) > 1]
+        else:
+            usual = ("loss", "activation", "distance", "epochs")
+            named = [name for name in FIELDS if name in usual or getattr(self, name) != getattr(DEFAULT, name)]
+        return " · ".join(_WORDS.get(name, _plain(name))(getattr(self, name)) for name in named)
+
+
+def parse_field(name: str, text: str) -> Any:
+    """Read one field from text, as on the command line and in MLflow's params.
+
+    Raises
+    ------
+    ValueError
+        If the text is not of the field's type.
+    """
+    default = FIELDS[name]
+    if isinstance(default, str):
+        return text
+    try:
+        if isinstance(default, tuple):
+            return tuple(int(part) for part in re.split(r"[x,]", text.strip("() ").rstrip(",")))
+        return type(default)(text)
+    except ValueError:
+        kind = {tuple: "widths such as 8 or 8x8", int: "a whole number", float: "a number"}[type(default)]
+        raise ValueError(f"{name} must be {kind}, got {text!r}") from None
+
+
+def _is_one_of(names: tuple[str, ...]) -> Any:
+    return lambda value: isinstance(value, str) and value in names
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(most: int) -> Any:
+    return lambda value: _is_whole(value) and 1 <= value <= most
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and 1 <= len(value) <= 64 and all(map(_is_count(1024), value))
+
+
+def _is_number(low: float, high: float, *, open_below: bool = False, open_above: bool = False) -> Any:
+    def holds(value: Any) -> bool:
+        if not (isinstance(value, float) or _is_whole(value)) or not math.isfinite(value):
+            return False
+        return (low < value if open_below else low <= value) and (value < high if open_above else value <= high)
+
+    return holds
+
+
+FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Config)}
+DEFAULT = Config()
+
+_WORDS = {
+    "loss": lambda value: value,
+    "activation": lambda value: value,
+    "hidden": lambda value: f"hidden {'x'.join(map(str, value))}",
+    "distance": lambda value: f"d={value:g}",
+    "epochs": lambda value: f"{value} epochs",
+    "learning_rate": lambda value: f"lr {value:g}",
+    "optimizer": lambda value: value,
+    "init": lambda value: f"{ {'pytorch': 'PyTorch', 'he': 'He'}[value] } init",
+}
+
+
+def _plain(name: str) -> Any:
+    return lambda value: f"{name.replace('_', ' ')} {value:g}"
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A block of replicates: seeds ``start`` to ``stop - 1``, or data seeds crossed with weight seeds.
+
+    Seed ``s`` fixes the data (generator seed ``2 s``) and the initial weights (``2 s + 1``). In a crossed block
+    every one of ``range(start, stop)`` as data seed meets every one of ``range(crossed)`` as weight seed; the
+    networks are numbered row by row.
+
+    Raises
+    ------
+    ValueError
+        If the block is empty or reaches below zero.
+    """
+
+    start: int
+    stop: int
+    crossed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop <= 2**31:
+            raise ValueError(f"seeds must run from 0 or more up to a larger number, got {self.start} to {self.stop}")
+        if self.crossed is not None and self.crossed < 1:
+            raise ValueError(f"crossed weight seeds must be 1 or more, got {self.crossed}")
+
+    def __len__(self) -> int:
+        return (self.stop - self.start) * (self.crossed or 1)
+
+    def __str__(self) -> str:
+        block = f"{self.start}-{self.stop - 1}"
+        return block if self.crossed is None else f"{block} x 0-{self.crossed - 1}"
+
+    @classmethod
+    def parse(cls, text: str) -> Seeds:
+        """Inverse of ``str``; ValueError if the text is no block of seeds."""
+        found = re.fullmatch(r"(\d{1,10})-(\d{1,10})(?: x 0-(\d{1,10}))?", text)
+        if not found:
+            raise ValueError(f"seeds must look like 0-499 or 0-29 x 0-29, got {text!r}")
+        first, last, crossed = found.groups()
+        return cls(int(first), int(last) + 1, None if crossed is None else int(crossed) + 1)
+
+    @property
+    def data(self) -> np.ndarray:
+        """Data seed of every network, (networks,)."""
+        return np.repeat(np.arange(self.start, self.stop), self.crossed or 1)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weight seed of every network, (networks,)."""
+        return self.data if self.crossed is None else np.tile(np.arange(self.crossed), self.stop - self.start)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Number of every network in ``seeds.csv``, (networks,)."""
+        return self.data if self.crossed is None else np.arange(len(self))
+
+
+def fingerprint(config: Config, seeds: Seeds, code: str) -> str:
+    """Hash of all that decides a run's numbers: the config, the seeds, and ``code`` (a digest of the source)."""
+    text = json.dumps([config.to_params(), str(seeds), code], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,138 @@
+"""ONE network in plain torch: initial weights, forward pass, loss. Batches are made of it by ``vmap`` elsewhere.
+
+Weights are a dict under the names that ``nn.Sequential`` gives them in the notebook's model: ``0.weight``
+(out, in), ``0.bias`` (out,), ``2.weight``, ... in module order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from qwerties.config import Config
+
+Weights = dict[str, Tensor]
+
+
+class Knobs(NamedTuple):
+    """The numeric settings of one network; with a leading networks axis, of a batch.
+
+    Activations come in two families, each one formula with numbers in it: ``u * (1 if u > 0 else slope)`` is ReLU
+    at slope 0 and linear at slope 1; ``height * sigmoid(steepness * u) - offset`` is sigmoid at (1, 1, 0) and tanh
+    at (2, 2, 1).
+    """
+
+    is_mse: Tensor
+    is_squashing: Tensor
+    slope: Tensor
+    steepness: Tensor
+    height: Tensor
+    offset: Tensor
+    learning_rate: Tensor
+    momentum: Tensor
+
+
+# is_squashing, slope, steepness, height, offset
+_ACTIVATIONS = {
+    "relu": (0.0, 0.0, 1.0, 1.0, 0.0),
+    "linear": (0.0, 1.0, 1.0, 1.0, 0.0),
+    "sigmoid": (1.0, 1.0, 1.0, 1.0, 0.0),
+    "tanh": (1.0, 1.0, 2.0, 2.0, 1.0),
+}
+SQUASHING = frozenset({"sigmoid", "tanh"})
+
+
+def knobs(configs: Iterable[Config]) -> Tensor:
+    """Numeric settings of a batch as one tensor, (networks, knobs), columns in the order of :class:`Knobs`."""
+    rows = [
+        (float(c.loss == "mse"), *_ACTIVATIONS[c.activation], c.learning_rate, c.momentum)
+        for c in configs
+    ]
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+def initial_weights(config: Config, seed: int) -> Weights:
+    """Draw one network's initial weights, as ``torch.manual_seed(2 * seed + 1)`` and the notebook's model would.
+
+    He's initialisation draws normal weights of variance 2 / fan_in, for every activation, and sets biases to zero
+    (He et al. 2015, arXiv 1502.01852).
+    """
+    generator = torch.Generator().manual_seed(2 * seed + 1)
+    widths = (2, *config.hidden, 1)
+    weights: Weights = {}
+    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        weight, bias = torch.empty(fan_out, fan_in), torch.zeros(fan_out)
+        if config.init == "he":
+            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+        else:  # the two draws of nn.Linear.reset_parameters
+            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+            nn.init.uniform_(bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+        weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"] = weight, bias
+    weights[f"{2 * len(config.hidden)}.weight"] *= config.output_scale
+    return weights
+
+
+def layers(weights: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """(weight, bias) of every layer, from the input to the output."""
+    values = list(weights.values())
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """``weight @ x + bias``, (out, points); tiny products elementwise, so that the compiler can fuse them."""
+    if weight.numel() <= 16:
+        return (weight[:, :, None] * x[None]).sum(1) + bias[:, None]
+    return weight @ x + bias[:, None]
+
+
+def hidden_activity(weights: Weights, k: Knobs, x: Tensor, squashing: bool | None = None) -> list[Tensor]:
+    """Output of every hidden layer, from the input on: a list of (width, points).
+
+    ``squashing`` says that all (True) or none (False) of a batch squash, and spares the other family's work; None
+    works out both and chooses per network.
+    """
+    activity = []
+    for weight, bias in layers(weights)[:-1]:
+        u = _affine(weight, bias, x)  # (width, points)
+        if squashing is None:
+            squashed, bent = _squash(u, k), _bend(u, k)
+            x = torch.where(k.is_squashing > 0.5, squashed, bent)
+        else:
+            x = _squash(u, k) if squashing else _bend(u, k)
+        activity.append(x)
+    return activity
+
+
+def _bend(u: Tensor, k: Knobs) -> Tensor:
+    return u * torch.where(u > 0, 1.0, k.slope)
+
+
+def _squash(u: Tensor, k: Knobs) -> Tensor:
+    return k.height * torch.sigmoid(k.steepness * u) - k.offset
+
+
+def logit(weights: Weights, k: Knobs, x: Tensor, squashing: bool | None = None) -> Tensor:
+    """Log-odds of class 1 at every point, (points,), for x (2, points)."""
+    return _affine(*layers(weights)[-1], hidden_activity(weights, k, x, squashing)[-1])[0]
+
+
+def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, squashing: bool | None = None) -> Tensor:
+    """Mean training loss of one network over its points, () — BCE in nats, or MSE of the probability.
+
+    Value and gradient are those of ``nn.Sigmoid`` followed by ``nn.BCELoss`` or ``nn.MSELoss``, float32 corners
+    included: BCELoss clamps a point's log at -100, and divides its gradient by at least 1e-12, so that a saturated
+    output stops learning. That is why the gradient at the logit, ``p - y`` for BCE and ``2 (p - y) p (1 - p)`` for
+    MSE, is written out; it also spares the compiler a second exp and log.
+    """
+    z = logit(weights, k, x, squashing)
+    p = torch.sigmoid(z).detach()
+    error, slope = p - y, p * (1 - p)
+    likelihood = torch.where(y > 0.5, p, 1 - p)
+    is_mse = k.is_mse > 0.5
+    value = torch.where(is_mse, error * error, -torch.log(likelihood).clamp_min(-100.0))
+    gradient = error * torch.where(is_mse, 2 * slope, (slope * 1e12).clamp_max(1.0))
+    return (value + gradient * (z - z.detach())).mean()

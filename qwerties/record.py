@@ -1,0 +1,54 @@
+"""What one tracked run consists of: plain data, made by workers and written by the one process that tracks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Series:
+    """A metric over epochs: steps (points,) and values (points,), NaN and infinities allowed."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a run was trained on, for the dataset column of the MLflow UI."""
+
+    name: str
+    digest: str
+    """At most 36 characters."""
+    profile: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, ready to be tracked.
+
+    Attributes
+    ----------
+    name : str
+        In words that a person reads.
+    params, tags : dict of str
+    metrics : dict of float
+        Final values; None where undefined: not written.
+    series : dict of Series
+        Metrics over epochs.
+    files : dict of bytes
+        Artifacts by their path inside the run.
+    children : list of Record
+        Runs shown below this one.
+    """
+
+    name: str
+    params: dict[str, str]
+    metrics: dict[str, float | None]
+    tags: dict[str, str] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    dataset: Dataset | None = None
+    children: list[Record] = field(default_factory=list)

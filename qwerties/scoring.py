@@ -1,0 +1,206 @@
+"""Weights and data -> per-seed scores and states, the columns of ``seeds.csv``."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy.stats import qmc
+from torch import Tensor
+from torch.func import vmap
+
+from qwerties import data, networks, theory
+from qwerties.config import Config, Seeds
+from qwerties.networks import Knobs, Weights
+
+LEARNED_GAIN = 0.8
+"""A network has learned when it has made this part of the way from a coin toss to Bayes accuracy."""
+
+SETTLED_FALL = 0.01
+"""Loss has settled when it fell by less than this part over the last tenth of the epochs."""
+
+STATES = ("learned", "slow", "constant", "dead", "diverged")
+
+SOBOL_POINTS = 2**16
+"""Normal points per class on which networks of more than one hidden unit are scored; error about 2e-4."""
+
+SOBOL_POINTS_ON_THE_WAY = 2**11
+"""The first of them, used at the checkpoints before the last; error about 2e-3."""
+
+
+SOBOL_CHUNK = 2**11
+CACHED_VALUES = 2**18
+"""Points, and hidden values, worked on at a time: about what a core's cache holds."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one config's networks.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per seed, the columns of ``seeds.csv``; undefined is empty (NaN), never 0.
+    checkpoints : ndarray, (checkpoints,)
+        Epochs of the arrays below.
+    train_accuracy, population_accuracy : ndarray, (networks, checkpoints), float
+    dead : ndarray, (networks, checkpoints), bool
+    """
+
+    table: pd.DataFrame
+    checkpoints: np.ndarray
+    train_accuracy: np.ndarray
+    population_accuracy: np.ndarray
+    dead: np.ndarray
+
+
+@torch.no_grad()
+def score(
+    config: Config, seeds: Seeds, losses: np.ndarray, checkpoints: np.ndarray, weights: dict[str, np.ndarray]
+) -> Scores:
+    """Score every network of one config, on its training points and on the true distribution.
+
+    Parameters
+    ----------
+    config : Config
+    seeds : Seeds
+    losses : ndarray, (networks, epochs)
+    checkpoints : ndarray, (checkpoints,)
+        Epochs of the weights: 0 first, the last last.
+    weights : dict of ndarray, (networks, checkpoints, ...)
+
+    Returns
+    -------
+    Scores
+    """
+    points = _points(seeds, config)  # (networks, 2, points)
+    y = data.labels(config.samples)  # (points,)
+    k = Knobs(*networks.knobs([config])[0])
+    kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
+
+    def on_training_points(w: Weights, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        active = [(unit > 0).any() for unit in networks.hidden_activity(w, k, x)]
+        predicted = torch.sigmoid(networks.logit(w, k, x)) > 0.5  # (points,)
+        return networks.loss(w, k, x, y), predicted, torch.stack(active).all()
+
+    loss, predicted, active = vmap(vmap(on_training_points, in_dims=(0, None)))(kept, points)
+    train_loss = loss[:, -1].numpy().astype(float)
+    train_accuracy = (predicted == y.bool()).double().mean(-1).numpy()  # (networks, checkpoints)
+    dead = ~active.numpy() & (config.activation == "relu")
+    is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
+    population, bce, brier = _population_scores(config, kept)
+
+    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance) - 0.5, 1e-12)
+    learned = gain >= LEARNED_GAIN
+    diverged = ~np.isfinite(train_loss)
+    earlier = losses[:, -1 - max(1, losses.shape[1] // 10)] if losses.shape[1] > 1 else losses[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        settled = (earlier - losses[:, -1] < SETTLED_FALL * earlier) & ~dead[:, -1] & ~diverged
+    table = pd.DataFrame(
+        {
+            "seed": seeds.numbers,
+            "state": np.select(
+                [diverged, dead[:, -1], is_constant, learned[:, -1]],
+                ["diverged", "dead", "constant", "learned"],
+                "slow",
+            ),
+            "dead_at_init": dead[:, 0],
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy[:, -1],
+            "phi": _phi(predicted[:, -1].numpy(), y.numpy()),
+            "population_accuracy": population[:, -1],
+            "gain": gain[:, -1],
+            "bce": bce,
+            "brier": brier,
+            "epochs_to_learn": pd.array(
+                np.where(learned.any(1), checkpoints[learned.argmax(1)], -1), dtype="Int64"
+            ),
+            "settled": settled,
+            "excess_loss": train_loss - _sample_optima(seeds, config.distance, config.samples)
+            if config.loss == "bce"
+            else np.nan,
+        }
+    )
+    table["epochs_to_learn"] = table["epochs_to_learn"].mask(~learned.any(1))
+    table.loc[diverged, ["train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier"]] = np.nan
+    if seeds.crossed is not None:
+        table.insert(1, "data_seed", seeds.data)
+        table.insert(2, "weight_seed", seeds.weights)
+    return Scores(table, checkpoints, train_accuracy, population, dead)
+
+
+def _points(seeds: Seeds, config: Config) -> Tensor:
+    return data.draw(seeds.data, config.distance, config.samples)
+
+
+def _phi(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Correlation of prediction and label over the points, (networks,); NaN where all predictions agree."""
+    share, base = predicted.mean(1), y.mean()
+    together = (predicted * y).mean(1) - share * base
+    with np.errstate(divide="ignore", invalid="ignore"):
+        phi = together / np.sqrt(share * (1 - share) * base * (1 - base))
+    return np.where((share == 0) | (share == 1), np.nan, phi)
+
+
+@functools.lru_cache(maxsize=32)
+def _sample_optima(seeds: Seeds, distance: float, samples: int) -> np.ndarray:
+    """Least BCE that a line reaches on each network's own points, (networks,); NaN where they are separable."""
+    unique, row = np.unique(seeds.data, return_inverse=True)
+    x = data.draw(unique, distance, samples).double().numpy()
+    return theory.sample_optima(x, data.labels(samples).numpy())[row]
+
+
+def _one_unit(config: Config, weights: Weights) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Arguments of theory's closed forms for hidden = (1,)."""
+    w = [value.double().numpy() for value in weights.values()]
+    return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance
+
+
+def _population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Accuracy at every checkpoint, (networks, checkpoints), and BCE (nats) and Brier score at the last, (networks,).
+
+    All on the true distribution: in closed form for one hidden unit, on Sobol points for more.
+    """
+    n, checkpoints = next(iter(weights.values())).shape[:2]
+    flat = {name: value.flatten(0, 1) for name, value in weights.items()}
+    last = {name: value[:, -1] for name, value in weights.items()}
+    if config.hidden == (1,):
+        accuracy = theory.population_accuracy(*_one_unit(config, flat)).reshape(n, checkpoints)
+        return accuracy, *theory.population_losses(*_one_unit(config, last))
+    accuracy = _on_sobol_points(config, flat, SOBOL_POINTS_ON_THE_WAY)[0].reshape(n, checkpoints)
+    accuracy[:, -1], bce, brier = _on_sobol_points(config, last, SOBOL_POINTS)
+    return accuracy, bce, brier
+
+
+@functools.cache
+def _sobol_normals() -> Tensor:
+    """One fixed set of standard normal points for all networks, (2, points)."""
+    points = qmc.MultivariateNormalQMC(np.zeros(2), rng=0).random(SOBOL_POINTS)
+    return torch.from_numpy(points.T).float()
+
+
+def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
+    """Accuracy, BCE and Brier score on n quasi-random points per class, (3, networks)."""
+    k = Knobs(*networks.knobs([config])[0])
+    squashing = config.activation in networks.SQUASHING
+    centres = data.place(torch.zeros(1, 2, 2), torch.tensor([config.distance], dtype=torch.float64))[0]
+
+    def sums(w: Weights, x: Tensor, sign: float) -> Tensor:
+        toward = networks.logit(w, k, x, squashing) * sign  # (points,): positive where right
+        wrong = torch.sigmoid(-toward)
+        right = toward > 0 if sign > 0 else toward >= 0  # a logit of 0 is class 0
+        return torch.stack((right.float().sum(), F.softplus(-toward).sum(), wrong.square().sum()))
+
+    size = len(next(iter(weights.values())))
+    together = max(1, CACHED_VALUES // (SOBOL_CHUNK * max(config.hidden)))
+    total = torch.zeros(size, 3, dtype=torch.float64)
+    for first in range(0, size, together):
+        some = {name: value[first : first + together] for name, value in weights.items()}
+        for points in _sobol_normals()[:, :n].split(SOBOL_CHUNK, dim=1):
+            for centre, sign in ((centres[:, :1], -1.0), (centres[:, 1:], 1.0)):
+                total[first : first + together] += vmap(sums, in_dims=(0, None, None))(some, points + centre, sign)
+    return (total / (2 * n)).numpy().T

@@ -1,0 +1,256 @@
+"""Train every config on every seed: one network's step, lifted over a block of networks by ``vmap``.
+
+Axes: ``networks`` leads every batched array; then ``epochs`` or ``checkpoints``; then a weight's own shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import grad, grad_and_value, vmap
+
+from qwerties import data, networks
+from qwerties.config import Config, Seeds
+from qwerties.networks import SQUASHING, Knobs, Weights
+from qwerties.optimizers import OPTIMIZERS, State, bias_corrections, initial_state
+
+log = logging.getLogger(__name__)
+
+BLOCK = 512
+"""Networks trained together: their data of 1.6 KB each fit a core's second-level cache."""
+
+EAGER_COST = 5e-8
+"""Seconds per point, hidden unit and epoch without the compiler, roughly; decides whether compiling pays."""
+
+COMPILE_COST = 15.0
+"""Seconds to compile one structure with a cold cache, roughly."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training left of one config on a block of seeds.
+
+    Attributes
+    ----------
+    losses : ndarray, (networks, epochs), float32
+        Loss of the forward pass before each update; epoch 1 comes first.
+    checkpoints : ndarray, (checkpoints,), int
+        Updates made when weights were kept: 0 first, ``config.epochs`` last.
+    weights : dict of ndarray, (networks, checkpoints, ...), float32
+        Under the names of ``nn.Sequential``'s state dict.
+    gradient_rms : ndarray, (networks, layers), float32
+        Root mean square of each layer's weight gradient before the first update.
+    """
+
+    config: Config
+    seeds: Seeds
+    losses: np.ndarray
+    checkpoints: np.ndarray
+    weights: dict[str, np.ndarray]
+    gradient_rms: np.ndarray
+
+    @property
+    def final(self) -> dict[str, np.ndarray]:
+        """Weights after the last update, (networks, ...)."""
+        return {name: value[:, -1] for name, value in self.weights.items()}
+
+    def until(self, epochs: int) -> Trained:
+        """Read off what a training of fewer epochs would have given; exact, as nothing here depends on the end."""
+        kept = np.isin(self.checkpoints, checkpoints(epochs))
+        return dataclasses.replace(
+            self,
+            config=dataclasses.replace(self.config, epochs=epochs),
+            losses=self.losses[:, :epochs],
+            checkpoints=self.checkpoints[kept],
+            weights={name: value[:, kept] for name, value in self.weights.items()},
+        )
+
+
+def checkpoints(epochs: int) -> np.ndarray:
+    """Epochs at which weights are kept: 0, about 50 evenly spaced on a log scale, and the last."""
+    grid = np.unique(np.round(10 ** np.arange(0, 8, 1 / 18)).astype(int))
+    return np.unique(np.concatenate(([0], grid[grid < epochs], [epochs])))
+
+
+def train(
+    configs: Sequence[Config],
+    seeds: Seeds,
+    *,
+    compiled: bool | None = None,
+    device: str = "cpu",
+    progress: Callable[[int], None] = lambda network_epochs: None,
+) -> list[Trained]:
+    """Train every config on every seed; configs whose shapes agree train in one batch.
+
+    Configs that differ in ``epochs`` alone train once, to the longest; the shorter ones are prefixes of it. A
+    network's numbers do not depend on what else is in the batch.
+
+    Parameters
+    ----------
+    configs : sequence of Config
+    seeds : Seeds
+    compiled : bool, optional
+        Whether to compile the step; None decides by the amount of work, and by whether there is a compiler.
+    device : str
+        A torch device.
+    progress : callable
+        Called now and then with the number of network-epochs done since the last call.
+
+    Returns
+    -------
+    list of Trained
+        One per config, in order.
+    """
+    longest: dict[Config, int] = {}
+    wanted: dict[Config, set[int]] = {}
+    for config in configs:
+        longest[config.trajectory] = max(config.epochs, longest.get(config.trajectory, 0))
+        wanted.setdefault(config.trajectory, set()).add(config.epochs)
+    batches: dict[tuple, list[Config]] = {}
+    for trajectory, epochs in longest.items():
+        config = dataclasses.replace(trajectory, epochs=epochs)
+        batches.setdefault((config.structure, epochs), []).append(config)
+
+    done: dict[Config, Trained] = {}
+    for batch in batches.values():
+        stops = np.unique(np.concatenate([checkpoints(n) for config in batch for n in wanted[config.trajectory]]))
+        decided = pays_to_compile(batch, len(seeds)) if compiled is None else compiled
+        together = max(1, BLOCK // len(seeds))
+        for group in _groups(batch, together, by_family=decided):
+            chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
+            blocks = [_train_block(group, seeds, chunk, stops, decided, device, progress) for chunk in chunks]
+            for i, config in enumerate(group):
+                done[config.trajectory] = Trained(
+                    config,
+                    seeds,
+                    np.concatenate([block.losses[i] for block in blocks]),
+                    stops,
+                    {n: np.concatenate([block.weights[n][i] for block in blocks]) for n in blocks[0].weights},
+                    np.concatenate([block.gradient_rms[i] for block in blocks]),
+                )
+    return [done[config.trajectory].until(config.epochs) for config in configs]
+
+
+def _groups(configs: list[Config], most: int, *, by_family: bool) -> Iterator[list[Config]]:
+    """Split a batch into groups of at most ``most`` configs.
+
+    Groups of one activation family spare the other's work; where steps are not compiled, groups are small, and the
+    calls cost more than the arithmetic.
+    """
+    squash = lambda config: by_family and config.activation in SQUASHING  # noqa: E731
+    for _, family in itertools.groupby(sorted(configs, key=squash), key=squash):
+        members = list(family)
+        yield from (members[i : i + most] for i in range(0, len(members), most))
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Whether ``torch.compile`` has a C++ compiler to work with; says once if not."""
+    found = any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "clang", "gcc"))))
+    if not found:
+        log.warning("no C++ compiler found: training runs eagerly, about ten times slower (install g++ or clang)")
+    return found
+
+
+def pays_to_compile(configs: Sequence[Config], n_seeds: int) -> bool:
+    """Whether compiling saves more than it costs for configs of one structure and number of epochs."""
+    first = configs[0]
+    units = sum(first.hidden) + sum(a * b for a, b in itertools.pairwise(first.hidden)) / 8
+    eager_cost = EAGER_COST * len(configs) * n_seeds * first.epochs * 2 * first.samples * units
+    return eager_cost > COMPILE_COST and has_compiler()
+
+
+@functools.cache
+def _step(optimizer: str, squashing: bool | None, compiled: bool) -> Callable[..., tuple[Weights, State, Tensor]]:
+    """One epoch of a block: (weights, state, k, x, y, correction) -> (weights, state, losses)."""
+    update = OPTIMIZERS[optimizer]
+
+    def step_one(
+        weights: Weights, state: State, k: Tensor, x: Tensor, y: Tensor, correction: Tensor
+    ) -> tuple[Weights, State, Tensor]:
+        knobs = Knobs(*k)
+        gradients, value = grad_and_value(networks.loss)(weights, knobs, x, y, squashing)
+        return *update(weights, gradients, state, knobs, correction), value
+
+    step = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
+    if compiled:
+        torch._dynamo.config.recompile_limit = 256  # one per structure; they share this code
+        return torch.compile(step, fullgraph=True)
+    return step
+
+
+def _gradient_rms(weights: Weights, k: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Root mean square of each layer's weight gradient, (networks, layers)."""
+    gradients = vmap(lambda w, k, x: grad(networks.loss)(w, Knobs(*k), x, y))(weights, k, x)
+    return torch.stack([g.flatten(1).square().mean(1).sqrt() for g, _ in networks.layers(gradients)], dim=1)
+
+
+def _train_block(
+    configs: Sequence[Config],
+    seeds: Seeds,
+    chunk: np.ndarray,
+    stops: np.ndarray,
+    compiled: bool,
+    device: str,
+    progress: Callable[[int], None],
+) -> _Block:
+    """Train configs of one structure on a chunk of the seeds, to the last stop."""
+    data_seeds, weight_seeds = seeds.data[chunk], seeds.weights[chunk]
+    first, epochs = configs[0], int(stops[-1])
+    noise = {seed: data.draw_noise(seed, first.samples) for seed in map(int, np.unique(data_seeds))}
+    drawn = functools.cache(networks.initial_weights)
+    each = [config for config in configs for _ in chunk]  # one per network
+
+    x = data.place(
+        torch.stack([noise[seed] for seed in map(int, data_seeds)]).repeat(len(configs), 1, 1),
+        torch.tensor([config.distance for config in each], dtype=torch.float64),
+    ).to(device)  # (networks, 2, points)
+    y = data.labels(first.samples).to(device)  # (points,)
+    k = networks.knobs(each).to(device)  # (networks, knobs)
+    starts = [drawn(config.start, int(seed)) for config in configs for seed in weight_seeds]
+    weights = {name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]}  # (networks, ...)
+    state = initial_state(weights)
+    corrections = bias_corrections(epochs).to(device)  # (epochs, 2)
+
+    families = {config.activation in SQUASHING for config in configs}
+    step = _step(first.optimizer, families.pop() if len(families) == 1 else None, compiled)
+    if compiled:  # one compilation serves blocks of every size
+        for value in (x, k, *weights.values(), *state[0].values(), *state[1].values()):
+            torch._dynamo.maybe_mark_dynamic(value, 0)
+    losses = torch.empty(epochs, len(each), device=device)  # rows are written whole
+    kept: list[Weights] = []
+    with torch.no_grad():
+        gradient_rms = _gradient_rms(weights, k, x, y)
+        for begin, end in itertools.pairwise((0, *stops.tolist())):
+            for epoch in range(begin, end):
+                weights, state, losses[epoch] = step(weights, state, k, x, y, corrections[epoch])
+            kept.append(weights)
+            progress((end - begin) * len(each))
+
+    def unstack(value: Tensor) -> np.ndarray:
+        return value.cpu().numpy().reshape(len(configs), len(chunk), *value.shape[1:])
+
+    return _Block(
+        unstack(losses.T),
+        {name: unstack(torch.stack([w[name] for w in kept], dim=1)) for name in weights},
+        unstack(gradient_rms),
+    )
+
+
+class _Block(NamedTuple):
+    """Arrays of :class:`Trained` for several configs, (configs, networks, ...)."""
+
+    losses: np.ndarray
+    weights: dict[str, np.ndarray]
+    gradient_rms: np.ndarray
