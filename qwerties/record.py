@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,23 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A trained model to log with a run.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        (batch, 2) -> (batch, 1).
+    example, predicted : ndarray, float32
+        Inputs such as it expects, (batch, 2), and what it makes of them, (batch, 1).
+    """
+
+    module: Any
+    example: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
 class Record:
     """One run, ready to be tracked.
 
@@ -40,6 +58,8 @@ class Record:
         Metrics over epochs.
     files : dict of bytes
         Artifacts by their path inside the run.
+    model : Model
+        To be logged beside the files, loadable by ``mlflow.pyfunc``.
     children : list of Record
         Runs shown below this one.
     """
@@ -51,4 +71,5 @@ class Record:
     series: dict[str, Series] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     dataset: Dataset | None = None
+    model: Model | None = None
     children: list[Record] = field(default_factory=list)

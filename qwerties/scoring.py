@@ -77,7 +77,7 @@ def score(
     -------
     Scores
     """
-    points = _points(seeds, config)  # (networks, 2, points)
+    points = draw_points(seeds, config)  # (networks, 2, points)
     y = data.labels(config.samples)  # (points,)
     k = Knobs(*networks.knobs([config])[0])
     kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
@@ -133,7 +133,8 @@ def score(
     return Scores(table, checkpoints, train_accuracy, population, dead)
 
 
-def _points(seeds: Seeds, config: Config) -> Tensor:
+def draw_points(seeds: Seeds, config: Config) -> Tensor:
+    """Training points of every network, (networks, 2, points)."""
     return data.draw(seeds.data, config.distance, config.samples)
 
 

@@ -125,7 +125,9 @@ def train(
     done: dict[Config, Trained] = {}
     for batch in batches.values():
         stops = np.unique(np.concatenate([checkpoints(n) for config in batch for n in wanted[config.trajectory]]))
-        decided = pays_to_compile(batch, len(seeds)) if compiled is None else compiled
+        decided = compiled
+        if decided is None:
+            decided = pays_to_compile(batch[0], len(batch) * len(seeds) * int(stops[-1]))
         together = max(1, BLOCK // len(seeds))
         for group in _groups(batch, together, by_family=decided):
             chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
@@ -163,12 +165,10 @@ def has_compiler() -> bool:
     return found
 
 
-def pays_to_compile(configs: Sequence[Config], n_seeds: int) -> bool:
-    """Whether compiling saves more than it costs for configs of one structure and number of epochs."""
-    first = configs[0]
-    units = sum(first.hidden) + sum(a * b for a, b in itertools.pairwise(first.hidden)) / 8
-    eager_cost = EAGER_COST * len(configs) * n_seeds * first.epochs * 2 * first.samples * units
-    return eager_cost > COMPILE_COST and has_compiler()
+def pays_to_compile(config: Config, network_epochs: int) -> bool:
+    """Whether compiling saves more than it costs for this many network-epochs of a config's structure."""
+    units = sum(config.hidden) + sum(a * b for a, b in itertools.pairwise(config.hidden)) / 8
+    return EAGER_COST * network_epochs * 2 * config.samples * units > COMPILE_COST and has_compiler()
 
 
 @functools.cache

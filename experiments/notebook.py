@@ -1,0 +1,18 @@
+"""The course notebook's one network, on hundreds of seeds."""
+
+from qwerties.config import DEFAULT
+from qwerties.experiment import Experiment, Figure
+
+experiment = Experiment(
+    title="The notebook's network, looked at closely",
+    question=(
+        "The notebook trains one 2-1-1 network once and reports one number. What does pressing *Run* give on other "
+        "seeds: how often does the network learn, and how often is it dead or stuck?"
+    ),
+    configs=(DEFAULT,),
+    figures=(Figure("outcomes"), Figure("losses")),
+    order=10,
+)
+
+if __name__ == "__main__":
+    experiment.main()

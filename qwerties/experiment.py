@@ -1,0 +1,361 @@
+"""A question with its grid of configs; and the sweep, which trains and tracks what is not tracked yet."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed, parallel_config
+
+from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.record import Record
+from qwerties.results import train_records
+from qwerties.tracking import NOTE, Store, Tracked
+from qwerties.training import BLOCK, SQUASHING, pays_to_compile
+
+NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
+"""The code that decides a run's numbers."""
+
+FIGURES = ("scores", "lines", "outcomes", "losses", "gradients", "variance")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two configs to be compared on the same seeds; ``delta`` is the margin in population accuracy that matters."""
+
+    a: Config
+    b: Config
+    delta: float = 0.01
+    primary: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"delta must be above 0, got {self.delta!r}")
+        if self.a == self.b:
+            raise ValueError(f"a contrast needs two different configs, got {self.a.label()} twice")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The figure that answers an experiment's question.
+
+    Attributes
+    ----------
+    kind : {"scores", "lines", "outcomes", "losses", "gradients", "variance"}
+        Scores per config as dots with intervals; a score against a numeric field as lines; shares of states per
+        config; mean loss curves; first-layer over last-layer gradient by depth; components of variance.
+    x, hue : str, optional
+        Of lines: the numeric field, and fields that make the lines.
+    score : str
+        Of scores and lines: a column of ``seeds.csv``, ``learned``, or ``regret`` (Bayes accuracy minus population
+        accuracy).
+    """
+
+    kind: str = "scores"
+    x: str | None = None
+    hue: tuple[str, ...] = ()
+    score: str = "population_accuracy"
+
+    def __post_init__(self) -> None:
+        if self.kind not in FIGURES:
+            raise ValueError(f"figure kind must be one of {', '.join(FIGURES)}, got {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, the configs that answer it, and what is to be compared; one file in ``experiments/`` declares one.
+
+    Attributes
+    ----------
+    title : str
+        A few words, the heading of its section.
+    question : str
+        What is asked and how it is answered, in Markdown; shown in MLflow and in the report.
+    configs : tuple of Config
+    contrasts : tuple of Contrast
+        Fixed before anything runs.
+    figures : tuple of Figure
+    max_seeds : int, optional
+        Where networks are costly: use no more seeds than this.
+    crossed : (int, int), optional
+        Number of data seeds and of weight seeds, every one with every other, in place of a block of seeds.
+    order : int
+        Place of its section in the report.
+    """
+
+    title: str
+    question: str
+    configs: tuple[Config, ...]
+    contrasts: tuple[Contrast, ...] = ()
+    figures: tuple[Figure, ...] = (Figure(),)
+    max_seeds: int | None = None
+    crossed: tuple[int, int] | None = None
+    order: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "configs", tuple(self.configs))
+        if not self.configs:
+            raise ValueError("configs must hold one config or more, got none")
+        if len(set(self.configs)) < len(self.configs):
+            twice = next(config for config in self.configs if self.configs.count(config) > 1)
+            raise ValueError(f"configs must differ, got {twice.label()} twice")
+        for contrast in self.contrasts:
+            for config in (contrast.a, contrast.b):
+                if config not in self.configs:
+                    raise ValueError(f"a contrast compares configs of the experiment, got {config.label()}")
+
+    def seeds(self, wanted: int) -> Seeds:
+        """Seeds to train when a sweep asks for ``wanted`` of them."""
+        if self.crossed is not None:
+            data_seeds, weight_seeds = (min(n, wanted) for n in self.crossed)
+            return Seeds(0, data_seeds, crossed=weight_seeds)
+        return Seeds(0, wanted if self.max_seeds is None else min(wanted, self.max_seeds))
+
+    def tags(self, seeds: Seeds) -> dict[str, str]:
+        """Tags of the MLflow experiment: all that the report needs to know of the plan."""
+        return {
+            NOTE: self.question,
+            "qwerties.title": self.title,
+            "qwerties.question": self.question,
+            "qwerties.order": str(self.order),
+            "qwerties.figures": json.dumps([dataclasses.asdict(figure) for figure in self.figures]),
+            "qwerties.plan": json.dumps(
+                {
+                    "seeds": str(seeds),
+                    "code": code_digest(),
+                    "configs": {fingerprint(c, seeds, code_digest()): c.label() for c in self.configs},
+                }
+            ),
+            "qwerties.contrasts": json.dumps(
+                [
+                    {"a": c.a.to_params(), "b": c.b.to_params(), "delta": c.delta, "primary": c.primary}
+                    for c in self.contrasts
+                ]
+            ),
+        }
+
+    def main(self) -> None:
+        """Run this experiment alone: ``python experiments/NAME.py`` takes the options of ``qwerties sweep``."""
+        import __main__
+        import sys
+
+        from qwerties.cli import main
+
+        sys.exit(main(["sweep", Path(__main__.__file__).stem, *sys.argv[1:]]))
+
+
+def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
+    """Every combination of the given fields' values, the last field varying fastest."""
+    return tuple(
+        dataclasses.replace(base, **dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+    )
+
+
+@functools.cache
+def code_digest() -> str:
+    """Hash of the code that decides numbers, whatever its comments, docstrings and layout."""
+    trees = []
+    for name in NUMERIC_MODULES:
+        tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+        trees.append(ast.dump(tree))
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:12]
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+# The sweep
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made: a config on a block of seeds, for one experiment."""
+
+    stem: str
+    config: Config
+    seeds: Seeds
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Configs of one structure on one block of seeds, trained together by one worker."""
+
+    configs: tuple[Config, ...]
+    seeds: Seeds
+    compiled: bool
+
+    @property
+    def networks(self) -> int:
+        """Networks to be trained; configs that differ in epochs alone count once."""
+        return len({config.trajectory for config in self.configs}) * len(self.seeds)
+
+    @property
+    def cost(self) -> float:
+        """Rough work, for the order of shards and the time left: multiplications."""
+        longest = {c.trajectory: c.epochs for c in sorted(self.configs, key=lambda c: c.epochs)}
+        widths = (2, *self.configs[0].hidden, 1)
+        products = sum(a * b for a, b in itertools.pairwise(widths)) + 20 * sum(widths[1:])
+        return float(sum(longest.values()) * len(self.seeds) * products)
+
+
+def is_complete(run: Tracked) -> bool:
+    """Whether a run counts: finished, of a config rather than an exemplar, by the code of today."""
+    return run.status == "FINISHED" and run.parent is None and run.tags.get("qwerties.code") == code_digest()
+
+
+def missing_jobs(stem: str, experiment: Experiment, wanted: int, runs: Iterable[Tracked]) -> list[Job]:
+    """Runs that an experiment plans and that are not among the tracked ones, seed by seed."""
+    seeds = experiment.seeds(wanted)
+    covered: dict[Config, set[int]] = {}
+    whole: set[tuple[Config, str]] = set()
+    for run in runs:
+        if is_complete(run):
+            try:
+                config, block = Config.from_params(run.params), Seeds.parse(run.params.get("seeds", ""))
+            except ValueError:
+                continue  # somebody else's run: not one of the plan
+            whole.add((config, str(block)))
+            if block.crossed is None:
+                covered.setdefault(config, set()).update(range(block.start, block.stop))
+    jobs = []
+    for config in experiment.configs:
+        if seeds.crossed is not None:
+            jobs += [] if (config, str(seeds)) in whole else [Job(stem, config, seeds)]
+            continue
+        left = [s for s in range(seeds.start, seeds.stop) if s not in covered.get(config, set())]
+        for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
+            block = [seed for _, seed in group]
+            jobs.append(Job(stem, config, Seeds(block[0], block[-1] + 1)))
+    return jobs
+
+
+def make_shards(jobs: Iterable[Job]) -> list[Shard]:
+    """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once."""
+    groups: dict[tuple, dict[Config, list[Config]]] = {}
+    for job in jobs:
+        key = (job.config.structure, job.config.activation in SQUASHING, job.seeds)
+        configs = groups.setdefault(key, {}).setdefault(job.config.trajectory, [])
+        if job.config not in configs:
+            configs.append(job.config)
+    shards = []
+    for (_, _, seeds), by_trajectory in groups.items():
+        network_epochs = sum(max(c.epochs for c in configs) for configs in by_trajectory.values()) * len(seeds)
+        compiled = pays_to_compile(next(iter(by_trajectory)), network_epochs)
+        by_length = sorted(by_trajectory.values(), key=lambda configs: max(c.epochs for c in configs))
+        for _, equals in itertools.groupby(by_length, key=lambda configs: max(c.epochs for c in configs)):
+            members = list(equals)
+            together = max(1, BLOCK // len(seeds))
+            for first in range(0, len(members), together):
+                chunk = tuple(itertools.chain.from_iterable(members[first : first + together]))
+                shards.append(Shard(chunk, seeds, compiled))
+    return sorted(shards, key=lambda shard: -shard.cost)
+
+
+def sweep(
+    experiments: Mapping[str, Experiment],
+    store: Store,
+    wanted: int,
+    *,
+    workers: int,
+    progress: Callable[[Progress], None],
+) -> Progress:
+    """Train and track every planned run that is not in the store yet.
+
+    Parameters
+    ----------
+    experiments : mapping of file stem to Experiment
+    store : Store
+    wanted : int
+        Seeds per config, unless the experiment sets a limit.
+    workers : int
+        Processes that train; this one writes to the store.
+    progress : callable
+        Called with the state of things after every piece of work.
+
+    Returns
+    -------
+    Progress
+        As it was at the end.
+    """
+    ids, jobs = {}, []
+    for stem, experiment in experiments.items():
+        ids[stem] = store.experiment(stem, experiment.tags(experiment.seeds(wanted)))
+        jobs += missing_jobs(stem, experiment, wanted, store.runs(ids[stem]))
+    shards = make_shards(jobs)
+    planned = sum(len(experiment.configs) for experiment in experiments.values())
+    state = Progress(
+        planned, len(jobs), sum(shard.networks for shard in shards), sum(shard.cost for shard in shards)
+    )
+    progress(state)
+    takers: dict[tuple[Config, Seeds], list[str]] = {}
+    for job in jobs:
+        takers.setdefault((job.config, job.seeds), []).append(job.stem)
+    for shard, records in run_shards(shards, workers):
+        for config, record in zip(shard.configs, records, strict=True):
+            for stem in takers[config, shard.seeds]:
+                store.write(ids[stem], _tagged(record, stem, config, shard.seeds))
+                state = dataclasses.replace(state, runs=state.runs + 1)
+                progress(state)
+        state = dataclasses.replace(
+            state, networks=state.networks + shard.networks, cost=state.cost + shard.cost
+        )
+        progress(state)
+    return state
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is."""
+
+    configs_planned: int
+    runs_planned: int
+    networks_planned: int
+    cost_planned: float
+    runs: int = 0
+    networks: int = 0
+    cost: float = 0.0
+
+
+def run_shards(shards: Sequence[Shard], workers: int) -> Iterator[tuple[Shard, list[Record]]]:
+    """Train shards in worker processes of one thread each; yields results as they come, few at a time in memory."""
+    if workers == 1 or len(shards) == 1:
+        yield from map(_run_shard, shards)
+        return
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1)
+        yield from parallel(delayed(_run_shard)(shard) for shard in shards)
+
+
+def _run_shard(shard: Shard) -> tuple[Shard, list[Record]]:
+    return shard, train_records(shard.configs, shard.seeds, shard.compiled)
+
+
+def _tagged(record: Record, stem: str, config: Config, seeds: Seeds) -> Record:
+    """The record with the tags that say what it is, on it and on its exemplars."""
+    common = {
+        "qwerties.version": version("qwerties"),
+        "qwerties.code": code_digest(),
+        "mlflow.source.name": f"experiments/{stem}.py",
+    }
+    own = {
+        "qwerties.fingerprint": fingerprint(config, seeds, code_digest()),
+        NOTE: f"{config.label()}, trained on seeds {seeds}. Every seed's scores are in `seeds.csv`; the runs below "
+        "show one network of each kind by itself.",
+    }
+    children = [dataclasses.replace(child, tags={**child.tags, **common}) for child in record.children]
+    return dataclasses.replace(record, tags={**record.tags, **common, **own}, children=children)

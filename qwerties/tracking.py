@@ -1,0 +1,326 @@
+"""The store: the only door to MLflow. Arrays and records come in, plain frames and bytes go out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+for _name in ("alembic", "mlflow.store.db.utils"):  # set-up chatter of a new database
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+import mlflow  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.artifacts import download_artifacts  # noqa: E402
+from mlflow.entities import Dataset as MlflowDataset  # noqa: E402
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag, ViewType  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.models import infer_signature  # noqa: E402
+from mlflow.tracking.context.registry import resolve_tags  # noqa: E402
+
+from qwerties import bulk  # noqa: E402
+from qwerties.record import Dataset, Model, Record, Series  # noqa: E402
+
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+PREFIX = "qwerties/"
+"""Of the MLflow experiments' names."""
+
+METRICS_PER_BATCH = 1000
+"""MLflow's own limit of ``log_batch``."""
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One run as the store holds it."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    status: str
+    parent: str | None
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    artifact_uri: str
+
+
+class Store:
+    """An MLflow tracking store.
+
+    Parameters
+    ----------
+    uri : str
+        Of the tracking store, as in ``MLFLOW_TRACKING_URI``.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be opened, in one line.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        _check_reachable(uri)
+        self._client = MlflowClient(uri)
+        try:
+            self._client.search_experiments(max_results=1)
+        except (MlflowException, sa.exc.SQLAlchemyError) as error:
+            raise StoreError(f"the store {public_uri(uri)} cannot be opened: {_first_line(error)}") from error
+        self._engine = bulk.open_store(uri)
+        self._context: dict[str, str] | None = None
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Open the store that ``MLFLOW_TRACKING_URI`` names, else MLflow's default one, anchored to ``root``."""
+        return cls(os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root))
+
+    # Writing
+
+    def experiment(self, stem: str, tags: Mapping[str, str]) -> str:
+        """Create the MLflow experiment of a question, or bring its tags up to date; returns its id."""
+        found = self._client.get_experiment_by_name(PREFIX + stem)
+        if found is None:
+            return self._client.create_experiment(PREFIX + stem, tags=dict(tags))
+        if found.lifecycle_stage != "active":
+            raise StoreError(
+                f"experiment {PREFIX + stem} was deleted in MLflow; restore it with "
+                f"`mlflow experiments restore --experiment-id {found.experiment_id}` or remove it with `mlflow gc`"
+            )
+        for key, value in tags.items():
+            if found.tags.get(key) != value:
+                self._client.set_experiment_tag(found.experiment_id, key, value)
+        return found.experiment_id
+
+    def write(self, experiment_id: str, record: Record, parent: str | None = None) -> str:
+        """Track one run and its children; FINISHED only when all of it is there. Returns the run's id."""
+        tags = {**self._run_context(), **record.tags}
+        if parent:
+            tags[PARENT] = parent
+        run_id = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info.run_id
+        try:
+            self._write_body(run_id, record)
+            for child in record.children:
+                self.write(experiment_id, child, parent=run_id)
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            self._client.set_terminated(run_id, status)
+            raise
+        self._client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def _write_body(self, run_id: str, record: Record) -> None:
+        params = [Param(key, value) for key, value in record.params.items()]
+        self._client.log_batch(run_id, params=params)
+        last = max((int(points.steps[-1]) for points in record.series.values()), default=0)
+        final = {
+            key: Series(*(_array([number]) for number in (last, value)))
+            for key, value in record.metrics.items()
+            if value is not None
+        }
+        self._write_metrics(run_id, {**record.series, **final})
+        if record.dataset is not None:
+            self._client.log_inputs(run_id, datasets=[_dataset_input(record.dataset)])
+        if record.model is not None:
+            self._log_model(run_id, record.model)
+        if record.files:
+            with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
+                for path, content in record.files.items():
+                    target = Path(folder, path)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(content)
+                self._client.log_artifacts(run_id, folder)
+
+    def _write_metrics(self, run_id: str, series: Mapping[str, Series]) -> None:
+        timestamp = int(time.time() * 1000)
+        if self._engine is not None:
+            bulk.write_metrics(self._engine, run_id, series, timestamp)
+            return
+        metrics = [
+            Metric(key, value, timestamp, step)
+            for key, points in series.items()
+            for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True)
+        ]
+        for first in range(0, len(metrics), METRICS_PER_BATCH):
+            self._client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_BATCH])
+
+    def _log_model(self, run_id: str, model: Model) -> None:
+        """Log a torch module as an exported graph: loading it unpickles nothing."""
+        mlflow.set_tracking_uri(self.uri)
+        with mlflow.start_run(run_id):
+            mlflow.pytorch.log_model(
+                model.module,
+                name="model",
+                input_example=model.example,
+                signature=infer_signature(model.example, model.predicted),
+                pip_requirements=[f"{name}=={version(name)}" for name in ("torch", "numpy", "mlflow")],
+                serialization_format="pt2",
+            )
+
+    def _run_context(self) -> dict[str, str]:
+        """Source, git and user tags, which MlflowClient.create_run does not set."""
+        if self._context is None:
+            self._context = {key: str(value) for key, value in resolve_tags().items()}
+        return self._context
+
+    # Reading
+
+    def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
+        """Id and tags of every active experiment of ours, by its stem, sorted."""
+        found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
+        return {e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags)) for e in sorted(found, key=lambda e: e.name)}
+
+    def runs(self, experiment_id: str) -> list[Tracked]:
+        """Every active run of an experiment, oldest first."""
+        found: list[Tracked] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_runs(
+                [experiment_id],
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            found += [
+                Tracked(
+                    run.info.run_id,
+                    experiment_id,
+                    run.info.run_name or run.info.run_id,
+                    run.info.status,
+                    run.data.tags.get(PARENT),
+                    dict(run.data.params),
+                    dict(run.data.metrics),
+                    dict(run.data.tags),
+                    run.info.artifact_uri,
+                )
+                for run in page
+            ]
+            token = page.token
+            if not token:
+                return found
+
+    def read(self, run: Tracked, path: str) -> bytes:
+        """Bytes of one artifact.
+
+        Raises
+        ------
+        StoreError
+            If it is missing or cannot be read.
+        """
+        try:
+            if _is_local(run.artifact_uri):
+                return Path(run.artifact_uri.removeprefix("file://"), path).read_bytes()
+            with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
+                local = download_artifacts(
+                    run_id=run.run_id, artifact_path=path, dst_path=folder, tracking_uri=self.uri
+                )
+                return Path(local).read_bytes()
+        except (OSError, MlflowException) as error:
+            raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
+
+    def end(self, run: Tracked, status: str) -> None:
+        """Mark a run that nobody works on any more."""
+        self._client.set_terminated(run.run_id, status)
+
+
+def default_uri(root: Path) -> str:
+    """MLflow's own default store, so that a bare ``mlflow ui`` in ``root`` shows it."""
+    return f"sqlite:///{root / 'mlflow.db'}"
+
+
+def public_uri(uri: str) -> str:
+    """The URI without its password, for messages and the report."""
+    try:
+        return sa.make_url(uri).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return uri
+
+
+def _check_reachable(uri: str) -> None:
+    """Refuse in one line what MLflow would retry for minutes, or fail on with a traceback."""
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        if not path.parent.is_dir():
+            raise StoreError(f"the store's folder must exist, got {path.parent}")
+        unwritable = path if path.exists() else path.parent
+        if not os.access(unwritable, os.W_OK):
+            raise StoreError(f"the store must be writable, got {unwritable}")
+    elif uri.startswith(("http://", "https://")):
+        try:
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10) as answer:
+                answer.read()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise StoreError(f"the tracking server {public_uri(uri)} must answer, got: {_first_line(reason)}") from error
+    elif not uri.startswith(("postgresql", "mysql", "mssql")):
+        raise StoreError(
+            f"MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got {uri}"
+        )
+
+
+def _is_local(uri: str) -> bool:
+    return uri.startswith(("/", "file://"))
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _array(values: list[float]) -> np.ndarray:
+    return np.asarray(values)
+
+
+def _dataset_input(dataset: Dataset) -> DatasetInput:
+    entity = MlflowDataset(
+        name=dataset.name,
+        digest=dataset.digest,
+        source_type="code",
+        source=json.dumps({"tags": {"mlflow.source.name": "qwerties.data"}}),
+        profile=json.dumps(dataset.profile),
+    )
+    return DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])
+
+
+def serve_ui(store: Store, port: int) -> int:
+    """Serve the store in MLflow's UI on 127.0.0.1 until stopped, and print where its classic runs view is.
+
+    Raises
+    ------
+    StoreError
+        If the port is taken.
+    """
+    ids = [experiment_id for experiment_id, _ in store.experiments().values()]
+    page = f"experiments/{ids[0]}/runs?workflowType=machine_learning" if ids else "experiments"
+    if store.uri.startswith("http"):
+        print(f"{store.uri.rstrip('/')}/#/{page}")
+        return 0
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StoreError(f"--port must be free, got {port} ({error.strerror})") from error
+    print(f"http://127.0.0.1:{port}/#/{page}\n(it takes a while to answer; Ctrl-C ends it)", flush=True)
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1"]
+    return subprocess.run([*command, "--port", str(port)], env=environment, check=False).returncode
