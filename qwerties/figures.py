@@ -22,6 +22,7 @@ from qwerties.theme import CARD, GRID, INK, MUTED, STATES, STYLES, Style, dress,
 
 DASHED = theme.REFERENCE | {"zorder": 1.5}
 LOG_FROM = 1.2  # decades that make an axis logarithmic: a grid of doublings, 1 to 16, spans them
+NARROWER = 0.75  # what labels beside the axes leave of their width, once the figure has laid itself out
 
 Styles = Mapping[Any, Style]
 Label = tuple[float, str, str]  # height, text, colour
@@ -160,6 +161,9 @@ def loss_lines(
     ax.minorticks_off()
     fixed_ticks(ax.xaxis, epoch_ticks(last))
     log_y(ax)
+    references = {name: level for name, level in (references or {}).items() if level > 0}
+    if not references and not any((frame["train_loss"] > 0).any() for frame in frames_by_label.values()):
+        ax.set_ylim(0.01, 1)  # nothing that a log axis could show
     styles = styles or theme.styles(frames_by_label)
     labels: list[Label] = []
     for label, frame in frames_by_label.items():
@@ -170,8 +174,8 @@ def loss_lines(
         for level, _, color in ends:  # a thin line from where a curve ends early to its label
             ax.hlines(level, epoch[np.isfinite(loss)][-1], last, color=color, lw=0.7, alpha=0.5)
         labels += ends
-    for name, level in (references or {}).items():
-        labels += _reference(ax, name, level) if level > 0 else []
+    for name, level in references.items():
+        labels += _reference(ax, name, level)
     ax.margins(y=0.06)
     end_labels(ax, labels)
     return ax
@@ -232,7 +236,7 @@ def _numeric_axis(ax: Axes, values: NDArray[Any], log_from: float = LOG_FROM) ->
         ax.set_xscale("log")
     ax.set_xlim(*((10**low, 10**high) if logarithmic else (low, high)))
     labels = [short(value) for value in values]
-    at = (shown - low) / (high - low) * width_in_points(ax)
+    at = (shown - low) / (high - low) * width_in_points(ax) * NARROWER
     kept = [len(values) - 1]  # a label gives way to the one on its right, the last to none
     for i in range(len(values) - 2, -1, -1):
         if at[kept[-1]] - at[i] >= 2.9 * (len(labels[kept[-1]]) + len(labels[i])) + 5:
@@ -324,7 +328,7 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "share of seeds
     ax.set_xlim(0, 1)
     fixed_ticks(ax.xaxis, np.arange(5) / 4, ["0", "25%", "50%", "75%", "100%"])
     start = np.zeros(len(frame))
-    room = width_in_points(ax) * 0.75  # labels and margins take their part
+    room = width_in_points(ax) * NARROWER
     states = [state for state in STATES if state in frame]
     for state in states:
         share = np.nan_to_num(frame[state].to_numpy(float))

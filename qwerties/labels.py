@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.text import Annotation
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, Locator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from qwerties.theme import MUTED, readable
@@ -151,7 +151,7 @@ def short(value: float) -> str:
         mantissa, power = value / 10.0**exponent, "10" + str(exponent).translate(SUPERSCRIPTS)
         text = power if abs(mantissa - 1) < 1e-6 else f"{mantissa:.3g}·{power}"
     else:
-        text = f"{value + 0.0:,.6g}"
+        text = f"{value + 0.0:,.0f}" if value == int(value) else f"{value:.4g}"
     return text.replace("-", "−")
 
 
@@ -188,16 +188,12 @@ def epoch_ticks(epochs: float) -> list[float]:
     return [p for p in powers if np.log10(epochs / p) > room] + [float(epochs)]
 
 
-class _LogTicks(Locator):
+class _LogTicks(LogLocator):
     """`log_ticks` of whatever the axis shows."""
-
-    def __call__(self) -> Any:
-        assert self.axis is not None
-        return self.tick_values(*self.axis.get_view_interval())
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         low, high = sorted((vmin, vmax))
-        return log_ticks(max(low, 1e-300), max(high, 1e-300))
+        return log_ticks(max(low, 1e-300), min(high, 1e300))
 
 
 def log_y(ax: Axes) -> None:

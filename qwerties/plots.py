@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from qwerties.canvas import INK_ORDER, Page, Renderer, frame
-from qwerties.labels import end_labels, epoch_ticks, fixed_ticks, log_ticks, nice_limits, top_labels
+from qwerties.labels import end_labels, epoch_ticks, fixed_ticks, log_ticks, nice_limits, short, top_labels
 from qwerties.theme import (
     BAND,
     CARD,
@@ -294,7 +294,7 @@ def loss_curve(
         _curve(ax, epoch, values["p50"], label="_p50", zorder=INK_ORDER + 1, **MEDIAN)
     _curve(ax, epoch, values["train_loss"], label="_train_loss", zorder=INK_ORDER + 2, **MEAN)
     bad = epoch[~np.isfinite(values["train_loss"])]
-    notes = [f"not finite from epoch {bad[0]:,.0f}"] if len(bad) else []
+    notes = [f"not finite from epoch {short(bad[0])}"] if len(bad) else []
     _words(ax, title, notes, legend=band or median)
     return ax
 
@@ -425,7 +425,7 @@ def _words(ax: Axes, title: str, notes: list[str], legend: bool = True) -> None:
     """Ink a title above the legend, and what must not be overlooked at the lower right."""
     if title:
         title = plain(title, 104)
-        size = 11.5 * min(1, 76 / len(title))  # one line, whatever it takes
+        size = 11.5 * min(1, 72 / len(title))  # one line, whatever it takes
         pad = 29 if legend else 12
         ax.set_title(title, loc="left", y=1, pad=pad, size=size, color=INK, zorder=INK_ORDER)
     if notes:

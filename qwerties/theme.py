@@ -114,10 +114,12 @@ def png(fig: Figure, dpi: float = 100) -> bytes:
     """Draw a figure as PNG, with the same bytes each time."""
     before = fig.dpi
     fig.set_dpi(dpi)
-    canvas = FigureCanvasAgg(fig)
-    canvas.draw()
-    fig.set_dpi(before)
-    return encode(canvas, dpi)
+    try:
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()
+        return encode(canvas, dpi)
+    finally:
+        fig.set_dpi(before)
 
 
 @look
@@ -153,7 +155,7 @@ def palette() -> Image.Image:
     over += [(color, ground, 5) for color in CLASSES for ground in (card, *grounds)]
     over += [pair for color in STATES.values() for pair in ((color, card, 5), (card, color, 4))]
     over += [(style.color, card, 5) for style in STYLES]
-    colors = [card[None], SHADES[:, :3] / 255]
+    colors = [card[None], *(ground[None] for ground in grounds), SHADES[:, :3] / 255]
     for top, ground, steps in over:
         share = np.linspace(1, 0, steps, endpoint=False)[:, None]
         colors.append(share * to_rgb(top) + (1 - share) * to_rgb(ground))

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qwerties.stats import plain, scores
+from qwerties.intervals import plain
+from qwerties.stats import scores
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from qwerties.intervals import bca_interval, mean_interval
 from qwerties.sequential import latest_look, plan_looks
-from qwerties.stats import bca_interval, decide, mean_interval
+from qwerties.stats import decide
 
 NUMBERS = (100, 200, 400, 800)
 HEADROOM = 0.4772

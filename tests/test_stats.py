@@ -12,21 +12,18 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.power import TTestPower
 
+from qwerties.intervals import Interval, mean_interval, wilson
 from qwerties.stats import (
     FAMILY_ERROR,
     FEWEST,
-    Interval,
     Verdict,
-    bca_interval,
     compare,
     decide,
     flip_guard,
     flip_reach,
     holm,
-    mean_interval,
     scores,
     seeds_needed,
-    wilson,
 )
 
 BAYES = float(scipy_stats.norm.cdf(2))  # A* at d=4
@@ -53,65 +50,6 @@ def contrast(a, b, **options):
 
 def interval(lo, hi, n=500):
     return Interval((lo + hi) / 2, lo, hi, n, LEVEL)
-
-
-# Intervals
-
-
-def test_wilson_recomputed_from_its_formula():
-    k, n, z = 7, 10, scipy_stats.norm.ppf(0.975)
-    centre = (k / n + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(k / n * (1 - k / n) / n + z**2 / (4 * n**2))
-    assert wilson(k, n) == pytest.approx((centre - half, centre + half))
-
-
-def test_wilson_at_the_ends():
-    assert wilson(0, 10)[0] == 0
-    assert wilson(10, 10)[1] == 1
-    assert all(math.isnan(bound) for bound in wilson(0, 0))
-
-
-def test_mean_interval_by_hand():
-    # mean 2, SD 1, standard error 1/√3; t(2) at 97.5% is 4.302653
-    found = mean_interval([1, 2, 3])
-    assert (found.estimate, found.n, found.level) == (2, 3, 0.95)
-    assert (found.lo, found.hi) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
-
-
-@pytest.mark.parametrize("values", [[], [0.3]])
-def test_mean_interval_is_undefined_below_two_values(values):
-    found = mean_interval(values)
-    assert math.isnan(found.lo)
-    assert math.isnan(found.hi)
-    assert found.n == len(values)
-
-
-@pytest.mark.parametrize("values", [[0.2, 0.2, 0.2], [0.9 - 0.8, 0.5 - 0.4, 0.1]])
-def test_mean_interval_of_equal_values_is_that_value(values):
-    found = mean_interval(values)
-    assert found.lo == found.estimate == found.hi == pytest.approx(values[0])
-
-
-def test_mean_interval_drops_no_nan():
-    assert math.isnan(mean_interval([0.1, math.nan, 0.2]).estimate)
-
-
-def test_bca_is_reproducible_near_t_for_bell_shaped_values_and_skewed_for_skewed_ones():
-    rng = np.random.default_rng(0)
-    bell = rng.normal(size=300)
-    assert bca_interval(bell) == bca_interval(bell)
-    assert bca_interval(bell) != bca_interval(bell, seed=1)
-    width = mean_interval(bell).hi - mean_interval(bell).lo
-    assert bca_interval(bell).lo == pytest.approx(mean_interval(bell).lo, abs=0.05 * width)
-    skewed = bca_interval(rng.exponential(size=60) ** 2)
-    assert skewed.hi - skewed.estimate > 1.3 * (skewed.estimate - skewed.lo)
-
-
-@pytest.mark.parametrize("values", [[], [0.1], [0.2, 0.2], [0.1, math.nan, 0.3]])
-def test_bca_is_undefined_where_there_is_nothing_to_resample(values):
-    found = bca_interval(values)
-    assert math.isnan(found.lo)
-    assert math.isnan(found.hi)
 
 
 def test_holm_by_hand():
@@ -191,7 +129,7 @@ def test_flip_guard_is_262_at_distance_4():
         (Verdict("equivalent", 0, 500, 0.01), "BCE and MSE are equivalent within 0.01"),
         (
             Verdict("equivalent", -1, 500, 0.01),
-            "BCE and MSE are equivalent within 0.01; small but detectable difference, MSE ahead",
+            "BCE and MSE are equivalent within 0.01; small but detectable difference",
         ),
         (
             Verdict("better_unsettled", 1, 500, 0.01, 900),
@@ -399,7 +337,6 @@ def test_result_is_json():
     assert read["verdict"] == found.verdict.to_dict()
     assert read["a"]["diverged"] == list(range(1, 60, 3))
     assert read["learned"][0]["only_a"] == 20
-    assert mean_interval([0.5]).to_dict() == {"estimate": 0.5, "lo": None, "hi": None, "n": 1, "level": 0.95}
 
 
 # Properties
@@ -420,7 +357,7 @@ def turned(it: Interval) -> Interval:
 
 
 @given(side, side)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_swapping_the_sides_mirrors_the_comparison(a, b):
     options = {"level": 0.9}
     found = contrast(a, b, **options, name_a="BCE", name_b="MSE")
@@ -452,7 +389,7 @@ def test_identical_sides_are_identical_runs(a):
 
 
 @given(side, side, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_seed_is_dropped_silently(a, b, data):
     again = data.draw(st.sets(st.sampled_from([*a.seed]) if len(a) else st.nothing()))
     found = contrast(pd.concat([a, a[a.seed.isin(again)]]), b)
@@ -468,10 +405,10 @@ def test_no_seed_is_dropped_silently(a, b, data):
 
 
 @given(bounds, st.floats(0, 1), st.floats(0, 1), st.integers(2, 2000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_narrower_interval_never_turns_a_decided_verdict_into_its_opposite(wide, left, right, n):
     lo, hi = wide
-    narrow = sorted((lo + left * (hi - lo), lo + right * (hi - lo)))
+    narrow = sorted(np.clip([lo + left * (hi - lo), lo + right * (hi - lo)], lo, hi))
     before, after = (decide(interval(*edges, n), **RULES) for edges in (wide, narrow))
     if before.direction:
         assert after.direction == before.direction
@@ -480,7 +417,7 @@ def test_a_narrower_interval_never_turns_a_decided_verdict_into_its_opposite(wid
 
 
 @given(bounds, st.integers(0, 261))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_below_the_guard_nothing_is_equivalent(edges, n):
     assert decide(interval(*edges, n), **RULES, fewest=2).kind != "equivalent"
 

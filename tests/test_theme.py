@@ -78,7 +78,9 @@ def test_palette_holds_all_theme_colours_and_finds_them_exactly():
     assert len(palette) <= 256
     found = Image.fromarray(palette[None]).quantize(palette=theme.palette(), dither=Image.Dither.NONE)
     np.testing.assert_array_equal(np.asarray(found.convert("RGB"))[0], palette)
-    for color in (theme.CARD, theme.INK, theme.GRID, *theme.CLASSES, *theme.STATES.values()):
+    blue, card = np.array(to_rgb(theme.CLASSES[0])), np.array(to_rgb(theme.CARD))
+    band = theme.BAND * blue + (1 - theme.BAND) * card
+    for color in (theme.CARD, theme.INK, theme.GRID, *theme.CLASSES, *theme.STATES.values(), band):
         distance = np.abs(palette.astype(int) - np.rint(255 * np.array(to_rgb(color)))).max(axis=1)
         assert distance.min() <= 3, color
 
@@ -105,7 +107,7 @@ def test_plain_text(text, limit, drawn):
 
 
 def test_any_text_can_be_a_title():
-    for text in ("<script>$x_{$", "\\frac{", "אבג عربي", "漢字", "x" * 10_000, "a\nb"):
+    for text in ("<script>$x_{$ אבג عربي 漢字\n", "x" * 10_000):
         fig, (ax,) = theme.figure()
         theme.dress(ax, title=text, xlabel=text)
         assert theme.png(fig)

@@ -96,7 +96,7 @@ def test_bounds_hold_nearly_as_often_as_promised_with_bimodal_scores():
     rng, held = np.random.default_rng(1), np.zeros(3)
     for _ in range(100):
         scores = 0.5 + 0.477 * (draw(rng, (40, 40), *parts) > -0.5)
-        found = variance_components(layout(scores), resamples=399)
+        found = variance_components(layout(scores), resamples=199)
         drawn = (found.data, found.start, found.interaction)
         held += [part.lo <= true <= part.hi for part, true in zip(drawn, truth, strict=True)]
     assert (held >= 87).all()

@@ -1,0 +1,91 @@
+"""Estimates with their intervals: a proportion's by Wilson, a mean's by Student's t and by BCa bootstrap.
+
+What is undefined is NaN here and None in JSON. No value is ever left out of a mean.
+"""
+
+import math
+import warnings
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, ttest_1samp
+
+SAME = 1e-12  # scores no further apart are equal: rounding
+
+
+def plain(value: Any) -> Any:
+    """Make the output of `dataclasses.asdict` fit for JSON: NaN (undefined) becomes None, a tuple a list."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate from `n` seeds with its confidence bounds at `level`; what is undefined is NaN."""
+
+    estimate: float
+    lo: float
+    hi: float
+    n: int
+    level: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, fit for JSON."""
+        return plain(asdict(self))
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval for a proportion; (NaN, NaN) where `n` is 0."""
+    if n == 0:
+        return math.nan, math.nan
+    lo, hi = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return float(lo), float(hi)
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the mean of `values`, shape (n,), with its t interval.
+
+    The bounds are NaN with fewer than two values, and equal the mean where all values are the SAME. A NaN
+    among the values makes the mean NaN: nothing is left out.
+    """
+    values = np.asarray(values, float)
+    n = values.size
+    estimate = float(values.mean()) if n else math.nan
+    if n < 2 or math.isnan(estimate):
+        return Interval(estimate, math.nan, math.nan, n, level)
+    if np.ptp(values) <= SAME:
+        return Interval(estimate, estimate, estimate, n, level)
+    lo, hi = ttest_1samp(values, 0).confidence_interval(level)
+    return Interval(estimate, float(lo), float(hi), n, level)
+
+
+def bca_interval(values: ArrayLike, level: float = 0.95, *, resamples: int = 9999, seed: int = 0) -> Interval:
+    """Return the mean of `values`, shape (n,), with its BCa bootstrap interval (Efron 1987).
+
+    The bounds are NaN where there is nothing to resample: fewer than two values, all equal, or a NaN among
+    them.
+    """
+    values = np.asarray(values, float)
+    found = replace(mean_interval(values, level), lo=math.nan, hi=math.nan)
+    if len(values) < 2 or math.isnan(found.estimate) or np.ptp(values) <= SAME:
+        return found
+    # The first turned positive: mirrored values get exactly mirrored bounds, whatever rounding does.
+    sign = np.sign(values[values != 0][0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # the NaN that comes with it says the same
+        bounds = bootstrap(
+            (sign * values,),
+            np.mean,
+            n_resamples=resamples,
+            batch=max(1, 2_000_000 // len(values)),  # 16 MB at a time
+            confidence_level=level,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    lo, hi = sorted(float(sign * bound) for bound in bounds)
+    return replace(found, lo=lo, hi=hi)
