@@ -394,3 +394,13 @@ def test_sizes_are_those_that_mlflow_shows_well(expected):
     for name, picture in expected.items():
         assert Image.open(io.BytesIO(picture)).width == 720
         assert len(picture) < 60_000, name
+
+
+def test_the_palette_does_not_show():
+    x, y, predicted, probability, extent = network()
+    fig, _ = on(plots.PLANE, plots.decision_boundary, x, y, predicted, probability, extent, distance=4.0)
+    picture = np.asarray(Image.open(io.BytesIO(theme.png(fig))).convert("RGB")).astype(int)
+    true = np.asarray(fig.canvas.buffer_rgba())[..., :3].astype(int)
+    apart = np.abs(picture - true).max(axis=2)
+    assert apart.mean() < 1
+    assert (apart > 24).mean() < 1e-3  # soft edges of letters and squares at most
