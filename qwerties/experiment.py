@@ -84,8 +84,8 @@ class Experiment:
     contrasts : tuple of Contrast
         Fixed before anything runs.
     figures : tuple of Figure
-    max_seeds : int, optional
-        Where networks are costly: use no more seeds than this.
+    share : float
+        Where networks are costly: train only this part of the seeds that a sweep asks for.
     crossed : (int, int), optional
         Number of data seeds and of weight seeds, every one with every other, in place of a block of seeds.
     order : int
@@ -97,7 +97,7 @@ class Experiment:
     configs: tuple[Config, ...]
     contrasts: tuple[Contrast, ...] = ()
     figures: tuple[Figure, ...] = (Figure(),)
-    max_seeds: int | None = None
+    share: float = 1.0
     crossed: tuple[int, int] | None = None
     order: int = 100
 
@@ -108,6 +108,8 @@ class Experiment:
         if len(set(self.configs)) < len(self.configs):
             twice = next(config for config in self.configs if self.configs.count(config) > 1)
             raise ValueError(f"configs must differ, got {twice.label()} twice")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share!r}")
         for contrast in self.contrasts:
             for config in (contrast.a, contrast.b):
                 if config not in self.configs:
@@ -118,7 +120,7 @@ class Experiment:
         if self.crossed is not None:
             data_seeds, weight_seeds = (min(n, wanted) for n in self.crossed)
             return Seeds(0, data_seeds, crossed=weight_seeds)
-        return Seeds(0, wanted if self.max_seeds is None else min(wanted, self.max_seeds))
+        return Seeds(0, max(1, round(self.share * wanted)))
 
     def tags(self, seeds: Seeds) -> dict[str, str]:
         """Tags of the MLflow experiment: all that the report needs to know of the plan."""

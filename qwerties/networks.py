@@ -7,7 +7,7 @@ Weights are a dict under the names that ``nn.Sequential`` gives them in the note
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,14 @@ from torch import Tensor, nn
 from qwerties.config import Config
 
 Weights = dict[str, Tensor]
+Activation = Callable[[Tensor], Tensor]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": torch.relu,
+    "linear": lambda u: u,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
 
 
 class Knobs(NamedTuple):
@@ -37,7 +45,7 @@ class Knobs(NamedTuple):
 
 
 # is_squashing, slope, steepness, height, offset
-_ACTIVATIONS = {
+_ACTIVATION_KNOBS = {
     "relu": (0.0, 0.0, 1.0, 1.0, 0.0),
     "linear": (0.0, 1.0, 1.0, 1.0, 0.0),
     "sigmoid": (1.0, 1.0, 1.0, 1.0, 0.0),
@@ -49,7 +57,7 @@ SQUASHING = frozenset({"sigmoid", "tanh"})
 def knobs(configs: Iterable[Config]) -> Tensor:
     """Numeric settings of a batch as one tensor, (networks, knobs), columns in the order of :class:`Knobs`."""
     rows = [
-        (float(c.loss == "mse"), *_ACTIVATIONS[c.activation], c.learning_rate, c.momentum)
+        (float(c.loss == "mse"), *_ACTIVATION_KNOBS[c.activation], c.learning_rate, c.momentum)
         for c in configs
     ]
     return torch.tensor(rows, dtype=torch.float32)
@@ -82,6 +90,24 @@ def layers(weights: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     return list(zip(values[::2], values[1::2], strict=True))
 
 
+def activation_of(k: Knobs, squashing: bool | None) -> Activation:
+    """The activation that a network's knobs ask for.
+
+    ``squashing`` says that all (True) or none (False) of a batch squash, and spares the other family's work; None
+    works out both and chooses per network.
+    """
+
+    def bend(u: Tensor) -> Tensor:
+        return u * torch.where(u > 0, 1.0, k.slope)
+
+    def squash(u: Tensor) -> Tensor:
+        return k.height * torch.sigmoid(k.steepness * u) - k.offset
+
+    if squashing is None:
+        return lambda u: torch.where(k.is_squashing > 0.5, squash(u), bend(u))
+    return squash if squashing else bend
+
+
 def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """``weight @ x + bias``, (out, points); tiny products elementwise, so that the compiler can fuse them."""
     if weight.numel() <= 16:
@@ -89,38 +115,21 @@ def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     return weight @ x + bias[:, None]
 
 
-def hidden_activity(weights: Weights, k: Knobs, x: Tensor, squashing: bool | None = None) -> list[Tensor]:
-    """Output of every hidden layer, from the input on: a list of (width, points).
-
-    ``squashing`` says that all (True) or none (False) of a batch squash, and spares the other family's work; None
-    works out both and chooses per network.
-    """
+def hidden_activity(weights: Weights, x: Tensor, activate: Activation) -> list[Tensor]:
+    """Output of every hidden layer for points x (2, points), from the input on: a list of (width, points)."""
     activity = []
     for weight, bias in layers(weights)[:-1]:
-        u = _affine(weight, bias, x)  # (width, points)
-        if squashing is None:
-            squashed, bent = _squash(u, k), _bend(u, k)
-            x = torch.where(k.is_squashing > 0.5, squashed, bent)
-        else:
-            x = _squash(u, k) if squashing else _bend(u, k)
+        x = activate(_affine(weight, bias, x))  # (width, points)
         activity.append(x)
     return activity
 
 
-def _bend(u: Tensor, k: Knobs) -> Tensor:
-    return u * torch.where(u > 0, 1.0, k.slope)
+def logit(weights: Weights, x: Tensor, activate: Activation) -> Tensor:
+    """Log-odds of class 1 at points x (2, points), (points,)."""
+    return _affine(*layers(weights)[-1], hidden_activity(weights, x, activate)[-1])[0]
 
 
-def _squash(u: Tensor, k: Knobs) -> Tensor:
-    return k.height * torch.sigmoid(k.steepness * u) - k.offset
-
-
-def logit(weights: Weights, k: Knobs, x: Tensor, squashing: bool | None = None) -> Tensor:
-    """Log-odds of class 1 at every point, (points,), for x (2, points)."""
-    return _affine(*layers(weights)[-1], hidden_activity(weights, k, x, squashing)[-1])[0]
-
-
-def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, squashing: bool | None = None) -> Tensor:
+def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation) -> Tensor:
     """Mean training loss of one network over its points, () — BCE in nats, or MSE of the probability.
 
     Value and gradient are those of ``nn.Sigmoid`` followed by ``nn.BCELoss`` or ``nn.MSELoss``, float32 corners
@@ -128,7 +137,7 @@ def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, squashing: bool | Non
     output stops learning. That is why the gradient at the logit, ``p - y`` for BCE and ``2 (p - y) p (1 - p)`` for
     MSE, is written out; it also spares the compiler a second exp and log.
     """
-    z = logit(weights, k, x, squashing)
+    z = logit(weights, x, activate)
     p = torch.sigmoid(z).detach()
     error, slope = p - y, p * (1 - p)
     likelihood = torch.where(y > 0.5, p, 1 - p)

@@ -13,7 +13,6 @@ import torch
 
 from qwerties import canvas, data, networks, plots, scoring, theory
 from qwerties.config import Config, Seeds
-from qwerties.networks import Knobs
 from qwerties.record import Dataset, Record, Series
 from qwerties.scoring import STATES, Scores
 from qwerties.training import Trained, train
@@ -262,4 +261,4 @@ def _grid(extent: tuple[float, float, float, float]) -> torch.Tensor:
 
 def _probability(config: Config, weights: networks.Weights, x: torch.Tensor) -> torch.Tensor:
     """Probability of class 1 that one network gives each point, (points,)."""
-    return torch.sigmoid(networks.logit(weights, Knobs(*networks.knobs([config])[0]), x))
+    return torch.sigmoid(networks.logit(weights, x, networks.ACTIVATIONS[config.activation]))

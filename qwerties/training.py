@@ -22,7 +22,7 @@ from torch.func import grad, grad_and_value, vmap
 
 from qwerties import data, networks
 from qwerties.config import Config, Seeds
-from qwerties.networks import SQUASHING, Knobs, Weights
+from qwerties.networks import SQUASHING, Knobs, Weights, activation_of
 from qwerties.optimizers import OPTIMIZERS, State, bias_corrections, initial_state
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def _step(optimizer: str, squashing: bool | None, compiled: bool) -> Callable[..
         weights: Weights, state: State, k: Tensor, x: Tensor, y: Tensor, correction: Tensor
     ) -> tuple[Weights, State, Tensor]:
         knobs = Knobs(*k)
-        gradients, value = grad_and_value(networks.loss)(weights, knobs, x, y, squashing)
+        gradients, value = grad_and_value(networks.loss)(weights, knobs, x, y, activation_of(knobs, squashing))
         return *update(weights, gradients, state, knobs, correction), value
 
     step = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
@@ -192,7 +192,12 @@ def _step(optimizer: str, squashing: bool | None, compiled: bool) -> Callable[..
 
 def _gradient_rms(weights: Weights, k: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Root mean square of each layer's weight gradient, (networks, layers)."""
-    gradients = vmap(lambda w, k, x: grad(networks.loss)(w, Knobs(*k), x, y))(weights, k, x)
+
+    def of_one(w: Weights, k: Tensor, x: Tensor) -> Weights:
+        knobs = Knobs(*k)
+        return grad(networks.loss)(w, knobs, x, y, activation_of(knobs, None))
+
+    gradients = vmap(of_one)(weights, k, x)
     return torch.stack([g.flatten(1).square().mean(1).sqrt() for g, _ in networks.layers(gradients)], dim=1)
 
 
