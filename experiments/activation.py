@@ -15,7 +15,8 @@ experiment = Experiment(
     ),
     configs=grid(activation=ACTIVATIONS),
     contrasts=tuple(
-        Contrast(DEFAULT, replace(DEFAULT, activation=other), primary=other == "linear") for other in ACTIVATIONS[1:]
+        Contrast(DEFAULT, replace(DEFAULT, activation=other), primary=other == "linear")
+        for other in ACTIVATIONS[1:]
     ),
     figures=(Figure("scores"), Figure("outcomes")),
     order=30,

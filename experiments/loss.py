@@ -17,7 +17,7 @@ confident = grid(replace(DEFAULT, output_scale=CONFIDENT), activation=ACTIVATION
 experiment = Experiment(
     title="BCE or MSE",
     question=(
-        "Why BCELoss and not MSELoss; what makes this \"a BCE problem\"? The gradient at the logit is *p − y* under "
+        'Why BCELoss and not MSELoss; what makes this "a BCE problem"? The gradient at the logit is *p − y* under '
         "BCE and *2(p − y)p(1 − p)* under MSE, at most half as large: so MSE is also tried at twice the rate. "
         f"With output weights {CONFIDENT:g} times as large, networks start out confident, and often wrong."
     ),
@@ -26,7 +26,9 @@ experiment = Experiment(
         Contrast(DEFAULT, replace(DEFAULT, loss="mse"), primary=True),
         Contrast(DEFAULT, replace(DEFAULT, loss="mse", learning_rate=2 * RATE), primary=True),
         Contrast(replace(DEFAULT, activation="linear"), replace(DEFAULT, activation="linear", loss="mse")),
-        Contrast(replace(DEFAULT, output_scale=CONFIDENT), replace(DEFAULT, output_scale=CONFIDENT, loss="mse")),
+        Contrast(
+            replace(DEFAULT, output_scale=CONFIDENT), replace(DEFAULT, output_scale=CONFIDENT, loss="mse")
+        ),
     ),
     figures=(Figure("scores"), Figure("outcomes")),
     order=20,

@@ -1,6 +1,7 @@
 """More hidden units."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from qwerties.config import DEFAULT
 from qwerties.experiment import Contrast, Experiment, Figure, grid
@@ -16,7 +17,7 @@ experiment = Experiment(
     configs=grid(hidden=[(width,) for width in WIDTHS]),
     contrasts=tuple(
         Contrast(replace(DEFAULT, hidden=(wide,)), replace(DEFAULT, hidden=(narrow,)))
-        for narrow, wide in zip(WIDTHS, WIDTHS[1:], strict=False)
+        for narrow, wide in pairwise(WIDTHS)
     ),
     figures=(
         Figure("outcomes"),

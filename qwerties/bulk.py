@@ -77,21 +77,27 @@ def write_metrics(engine: sa.Engine, run_id: str, series: Mapping[str, Series], 
     timestamp
         Milliseconds since the epoch, the same for all points.
     """
-    rows = [row for key, points in series.items() for row in _rows(run_id, key, points, timestamp)]
-    latest = [max(_rows(run_id, key, points, timestamp), key=lambda row: row["step"]) for key, points in series.items()]
+    rows = [
+        _row(run_id, key, *point, timestamp) for key, points in series.items() for point in _points(points)
+    ]
+    latest = [_row(run_id, key, *max(_points(points)), timestamp) for key, points in series.items()]
     if rows:
         with engine.begin() as connection:
             connection.execute(sa.insert(_metrics), rows)
             connection.execute(sa.insert(_latest), latest)
 
 
-def _rows(run_id: str, key: str, points: Series, timestamp: int) -> Iterable[dict[str, object]]:
-    for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True):
-        yield {
-            "key": key,
-            "value": 0.0 if math.isnan(value) else max(-LARGEST, min(LARGEST, value)),
-            "timestamp": timestamp,
-            "step": step,
-            "is_nan": math.isnan(value),
-            "run_uuid": run_id,
-        }
+def _points(series: Series) -> Iterable[tuple[int, float]]:
+    return zip(series.steps.tolist(), series.values.tolist(), strict=True)
+
+
+def _row(run_id: str, key: str, step: int, value: float, timestamp: int) -> dict[str, object]:
+    is_nan = math.isnan(value)
+    return {
+        "key": key,
+        "value": 0.0 if is_nan else max(-LARGEST, min(LARGEST, value)),
+        "timestamp": timestamp,
+        "step": step,
+        "is_nan": is_nan,
+        "run_uuid": run_id,
+    }

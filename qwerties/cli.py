@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _complain(error, 2)
     except KeyboardInterrupt:
-        print("\nqwerties: stopped; what is tracked stays, the same command goes on from there", file=sys.stderr)
+        print(
+            "\nqwerties: stopped; what is tracked stays, the same command goes on from there", file=sys.stderr
+        )
         return 130
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,13 +61,21 @@ def _complain(error: object, status: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="qwerties", description="Small networks on two clusters, hundreds of paired seeds, evidence.")
+    parser = _Parser(
+        prog="qwerties", description="Small networks on two clusters, hundreds of paired seeds, evidence."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    sweep = commands.add_parser("sweep", help="train and track what is not tracked yet, then write the report")
+    sweep = commands.add_parser(
+        "sweep", help="train and track what is not tracked yet, then write the report"
+    )
     sweep.add_argument("names", nargs="*", metavar="NAME", help="files of experiments/ (default: all)")
-    sweep.add_argument("--seeds", type=_count("seeds", MOST_SEEDS), default=SEEDS, metavar="N", help="per config")
-    sweep.add_argument("--jobs", type=_count("jobs", 1024), metavar="N", help="worker processes (default: one per core)")
+    sweep.add_argument(
+        "--seeds", type=_count("seeds", MOST_SEEDS), default=SEEDS, metavar="N", help="per config"
+    )
+    sweep.add_argument(
+        "--jobs", type=_count("jobs", 1024), metavar="N", help="worker processes (default: one per core)"
+    )
     sweep.add_argument("--no-report", action="store_true", help="do not write reports/summary.html")
     sweep.set_defaults(run=_sweep)
 
@@ -77,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="|".join(CHOICES[name]) if name in CHOICES else type(default).__name__.upper(),
             help=f"default: {DEFAULT.to_params()[name]}",
         )
-    train.add_argument("--seed", type=_count("seed", 2**31 - 1, least=0), default=0, metavar="N", help="default: 0")
+    train.add_argument(
+        "--seed", type=_count("seed", 2**31 - 1, least=0), default=0, metavar="N", help="default: 0"
+    )
     train.set_defaults(run=_train)
 
     report = commands.add_parser("report", help="write the report, from the store alone")
@@ -100,7 +112,9 @@ def _count(name: str, most: int, least: int = 1) -> Any:
         except ValueError:
             number = least - 1
         if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{name} must be a whole number from {least} to {most}, got {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"{name} must be a whole number from {least} to {most}, got {text!r}"
+            )
         return number
 
     return parse
@@ -112,7 +126,9 @@ def _count(name: str, most: int, least: int = 1) -> Any:
 def _sweep(arguments: argparse.Namespace) -> int:
     root = enter_root()
     names = choose(arguments.names, [path.stem for path in experiment_files(root)])
-    from qwerties.experiment import sweep  # torch and mlflow take seconds to import: not before the request is sound
+    from qwerties.experiment import (
+        sweep,
+    )  # torch and mlflow take seconds to import: not before the request is sound
 
     experiments, broken = load_experiments(root, names)
     with _store(root) as store, _Display() as display:
@@ -223,14 +239,18 @@ def load_experiments(root: Path, names: Sequence[str]) -> tuple[dict[str, Experi
     loaded: dict[str, Experiment] = {}
     broken: dict[str, str] = {}
     for name in names:
-        spec = importlib.util.spec_from_file_location(f"experiments.{name}", root / "experiments" / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(
+            f"experiments.{name}", root / "experiments" / f"{name}.py"
+        )
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
         except Exception as error:  # whatever somebody's file raises, the others go on
-            broken[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            broken[name] = (
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+            )
             continue
         if isinstance(getattr(module, "experiment", None), Experiment):
             loaded[name] = module.experiment
@@ -282,13 +302,20 @@ class _Display:
         if sys.stderr.isatty():
             if self._bar is None:
                 layout = "{desc}{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
-                self._bar = tqdm(total=state.cost_planned, bar_format=layout, dynamic_ncols=True, file=sys.stderr)
+                self._bar = tqdm(
+                    total=state.cost_planned, bar_format=layout, dynamic_ncols=True, file=sys.stderr
+                )
             self._bar.set_postfix_str(counts, refresh=False)
             self._bar.update(state.cost - self._bar.n)
             self._bar.refresh()
-        elif time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES or state.runs in (0, state.runs_planned):
+        elif time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES or state.runs in (
+            0,
+            state.runs_planned,
+        ):
             self._said = time.monotonic()
-            left = f", about {elapsed * (state.cost_planned / state.cost - 1):.0f} s left" if state.cost else ""
+            left = (
+                f", about {elapsed * (state.cost_planned / state.cost - 1):.0f} s left" if state.cost else ""
+            )
             print(f"{counts}{left}", file=sys.stderr, flush=True)
 
 

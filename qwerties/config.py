@@ -135,10 +135,14 @@ class Config:
         """
         others = list(among)
         if others:
-            named = [name for name in FIELDS if len({getattr(config, name) for config in [self, *others]}) > 1]
+            named = [
+                name for name in FIELDS if len({getattr(config, name) for config in [self, *others]}) > 1
+            ]
         else:
             usual = ("loss", "activation", "distance", "epochs")
-            named = [name for name in FIELDS if name in usual or getattr(self, name) != getattr(DEFAULT, name)]
+            named = [
+                name for name in FIELDS if name in usual or getattr(self, name) != getattr(DEFAULT, name)
+            ]
         return " · ".join(_WORDS.get(name, _plain(name))(getattr(self, name)) for name in named)
 
 
@@ -182,7 +186,9 @@ def _is_number(low: float, high: float, *, open_below: bool = False, open_above:
     def holds(value: Any) -> bool:
         if not (isinstance(value, float) or _is_whole(value)) or not math.isfinite(value):
             return False
-        return (low < value if open_below else low <= value) and (value < high if open_above else value <= high)
+        return (low < value if open_below else low <= value) and (
+            value < high if open_above else value <= high
+        )
 
     return holds
 
@@ -226,7 +232,9 @@ class Seeds:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop <= 2**31:
-            raise ValueError(f"seeds must run from 0 or more up to a larger number, got {self.start} to {self.stop}")
+            raise ValueError(
+                f"seeds must run from 0 or more up to a larger number, got {self.start} to {self.stop}"
+            )
         if self.crossed is not None and self.crossed < 1:
             raise ValueError(f"crossed weight seeds must be 1 or more, got {self.crossed}")
 

@@ -42,7 +42,9 @@ def place(noise: Tensor, distance: Tensor) -> Tensor:
         Bit for bit what the notebook's ``A[0] + torch.randn(N)`` gives.
     """
     samples = noise.shape[-1] // 2
-    centres = torch.tensor(CENTRE, dtype=torch.float64).expand(len(noise), 2, 2).mT.clone()  # (networks, 2, classes)
+    centres = (
+        torch.tensor(CENTRE, dtype=torch.float64).expand(len(noise), 2, 2).mT.clone()
+    )  # (networks, 2, classes)
     centres[:, 0, 1] += distance
     return noise + centres.float().repeat_interleave(samples, dim=-1)  # (networks, 2, points)
 

@@ -147,9 +147,9 @@ class Experiment:
 
     def main(self) -> None:
         """Run this experiment alone: ``python experiments/NAME.py`` takes the options of ``qwerties sweep``."""
-        import __main__
         import sys
 
+        import __main__
         from qwerties.cli import main
 
         sys.exit(main(["sweep", Path(__main__.__file__).stem, *sys.argv[1:]]))
@@ -178,7 +178,11 @@ def code_digest() -> str:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 # The sweep
@@ -241,8 +245,8 @@ def missing_jobs(stem: str, experiment: Experiment, wanted: int, runs: Iterable[
             continue
         left = [s for s in range(seeds.start, seeds.stop) if s not in covered.get(config, set())]
         for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
-            block = [seed for _, seed in group]
-            jobs.append(Job(stem, config, Seeds(block[0], block[-1] + 1)))
+            run = [seed for _, seed in group]
+            jobs.append(Job(stem, config, Seeds(run[0], run[-1] + 1)))
     return jobs
 
 
@@ -256,7 +260,9 @@ def make_shards(jobs: Iterable[Job]) -> list[Shard]:
             configs.append(job.config)
     shards = []
     for (_, _, seeds), by_trajectory in groups.items():
-        network_epochs = sum(max(c.epochs for c in configs) for configs in by_trajectory.values()) * len(seeds)
+        network_epochs = sum(max(c.epochs for c in configs) for configs in by_trajectory.values()) * len(
+            seeds
+        )
         compiled = pays_to_compile(next(iter(by_trajectory)), network_epochs)
         by_length = sorted(by_trajectory.values(), key=lambda configs: max(c.epochs for c in configs))
         for _, equals in itertools.groupby(by_length, key=lambda configs: max(c.epochs for c in configs)):
@@ -283,7 +289,7 @@ def sweep(
     experiments : mapping of file stem to Experiment
     store : Store
     wanted : int
-        Seeds per config, unless the experiment sets a limit.
+        Seeds per config; an experiment may take a share of them, or cross its own.
     workers : int
         Processes that train; this one writes to the store.
     progress : callable
@@ -297,7 +303,9 @@ def sweep(
     ids, jobs = {}, []
     for stem, experiment in experiments.items():
         ids[stem] = store.experiment(stem, experiment.tags(experiment.seeds(wanted)))
-        jobs += missing_jobs(stem, experiment, wanted, store.runs(ids[stem]))
+        tracked = store.runs(ids[stem])
+        store.end_abandoned(tracked)
+        jobs += missing_jobs(stem, experiment, wanted, tracked)
     shards = make_shards(jobs)
     planned = sum(len(experiment.configs) for experiment in experiments.values())
     state = Progress(
@@ -339,7 +347,9 @@ def run_shards(shards: Sequence[Shard], workers: int) -> Iterator[tuple[Shard, l
         yield from map(_run_shard, shards)
         return
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1)
+        parallel = Parallel(
+            n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1
+        )
         yield from parallel(delayed(_run_shard)(shard) for shard in shards)
 
 

@@ -6,6 +6,7 @@ Weights are a dict under the names that ``nn.Sequential`` gives them in the note
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -72,7 +73,7 @@ def initial_weights(config: Config, seed: int) -> Weights:
     generator = torch.Generator().manual_seed(2 * seed + 1)
     widths = (2, *config.hidden, 1)
     weights: Weights = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         weight, bias = torch.empty(fan_out, fan_in), torch.zeros(fan_out)
         if config.init == "he":
             nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)

@@ -22,18 +22,23 @@ def bias_corrections(epochs: int) -> Tensor:
     return torch.stack((1 - BETAS[0] ** t, (1 - BETAS[1] ** t).sqrt()), dim=1).float()
 
 
-def sgd(weights: Weights, gradients: Weights, state: State, k: Knobs, correction: Tensor) -> tuple[Weights, State]:
+def sgd(
+    weights: Weights, gradients: Weights, state: State, k: Knobs, correction: Tensor
+) -> tuple[Weights, State]:
     """Gradient descent with heavy-ball momentum, ``torch.optim.SGD``."""
     velocity = {name: k.momentum * state[0][name] + g for name, g in gradients.items()}
     return {name: w - k.learning_rate * velocity[name] for name, w in weights.items()}, (velocity, state[1])
 
 
-def adam(weights: Weights, gradients: Weights, state: State, k: Knobs, correction: Tensor) -> tuple[Weights, State]:
+def adam(
+    weights: Weights, gradients: Weights, state: State, k: Knobs, correction: Tensor
+) -> tuple[Weights, State]:
     """``torch.optim.Adam`` with its default betas and epsilon (Kingma & Ba 2015, arXiv 1412.6980)."""
     first = {name: BETAS[0] * state[0][name] + (1 - BETAS[0]) * g for name, g in gradients.items()}
     second = {name: BETAS[1] * state[1][name] + (1 - BETAS[1]) * g * g for name, g in gradients.items()}
     updated = {
-        name: w - k.learning_rate / correction[0] * first[name] / (second[name].sqrt() / correction[1] + EPSILON)
+        name: w
+        - k.learning_rate / correction[0] * first[name] / (second[name].sqrt() / correction[1] + EPSILON)
         for name, w in weights.items()
     }
     return updated, (first, second)

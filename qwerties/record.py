@@ -53,7 +53,7 @@ class Record:
         In words that a person reads.
     params, tags : dict of str
     metrics : dict of float
-        Final values; None where undefined: not written.
+        Final values; None where undefined: not written. A series of the same name has its own last value.
     series : dict of Series
         Metrics over epochs.
     files : dict of bytes

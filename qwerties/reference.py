@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -32,14 +33,16 @@ def build_model(config: Config, seed: int) -> nn.Sequential:
     torch.manual_seed(2 * seed + 1)
     widths = (2, *config.hidden, 1)
     modules: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(widths):
         modules += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[config.activation]()]
     model = nn.Sequential(*modules[:-1], nn.Sigmoid())
     if config.init == "he":  # nn.Linear has drawn by now: He's initialisation starts from the seed again
         model.load_state_dict(networks.initial_weights(config, seed))
     else:
+        output = model[-2]
+        assert isinstance(output, nn.Linear)
         with torch.no_grad():
-            model[-2].weight *= config.output_scale
+            output.weight *= config.output_scale
     return model
 
 

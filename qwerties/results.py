@@ -65,6 +65,7 @@ def _final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | N
     phi, to_learn = table["phi"], table["epochs_to_learn"]
     ratio = _gradient_ratio(trained.gradient_rms)
     return {
+        "final_train_loss": _number(table["train_loss"].mean(skipna=False)),
         **{name: _number(table[name].mean(skipna=False)) for name in MEANS},
         **{f"{state}_fraction": float((table["state"] == state).mean()) for state in STATES},
         "dead_at_init_fraction": float(table["dead_at_init"].mean()),
@@ -97,12 +98,16 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
     """
     epochs = np.arange(1, trained.config.epochs + 1)
     kept = curve_epochs(trained.config.epochs)
-    ranked = np.sort(np.where(np.isfinite(trained.losses[:, kept - 1]), trained.losses[:, kept - 1], np.inf), axis=0)
+    ranked = np.sort(
+        np.where(np.isfinite(trained.losses[:, kept - 1]), trained.losses[:, kept - 1], np.inf), axis=0
+    )
     with np.errstate(over="ignore", invalid="ignore"):
         series = {"train_loss": Series(epochs, trained.losses.mean(0, dtype=np.float64))}
     for name, quantile in QUANTILES.items():
         series[name] = Series(kept, ranked[round(quantile * (len(ranked) - 1))].astype(np.float64))
-    gain = (scores.population_accuracy - 0.5) / max(theory.bayes_accuracy(trained.config.distance) - 0.5, 1e-12)
+    gain = (scores.population_accuracy - 0.5) / max(
+        theory.bayes_accuracy(trained.config.distance) - 0.5, 1e-12
+    )
     progress = {
         "train_accuracy": scores.train_accuracy,
         "population_accuracy": scores.population_accuracy,
@@ -146,21 +151,35 @@ def _dataset(config: Config, seeds: Seeds) -> Dataset:
 def network_record(trained: Trained, scores: Scores, i: int) -> Record:
     """One network by itself, with its whole loss curve; ``i`` counts the block's networks."""
     config, row = trained.config, scores.table.iloc[i]
-    names = ("train_loss", "train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
+    names = (
+        "train_loss",
+        "train_accuracy",
+        "phi",
+        "population_accuracy",
+        "gain",
+        "bce",
+        "brier",
+        "epochs_to_learn",
+    )
     progress = {"train_accuracy": scores.train_accuracy, "population_accuracy": scores.population_accuracy}
     title = f"seed {row['seed']} · {row['state']} · {config.label()}"
     return Record(
         name=title,
         params={**config.to_params(), "seed": str(row["seed"])},
         metrics={
-            f"final_{name}" if name == "train_loss" else name: None if pd.isna(row[name]) else float(row[name])
+            f"final_{name}" if name == "train_loss" else name: None
+            if pd.isna(row[name])
+            else float(row[name])
             for name in names
             if name not in progress
         },
         tags={"qwerties.state": row["state"]},
         series={
             "train_loss": Series(np.arange(1, config.epochs + 1), trained.losses[i].astype(np.float64)),
-            **{name: Series(scores.checkpoints, values[i].astype(np.float64)) for name, values in progress.items()},
+            **{
+                name: Series(scores.checkpoints, values[i].astype(np.float64))
+                for name, values in progress.items()
+            },
         },
         files={
             "plots/decision_boundary.png": _decision_boundary(trained, i, title),
@@ -183,7 +202,9 @@ def notebook_pictures(trained: Trained, i: int) -> dict[str, bytes]:
     wrong = int((predicted != y).sum())
     draw = renderer()
     return {
-        "plots/data.png": draw(plots.data_scatter, x.numpy(), y, extent, title=f"seed {trained.seeds.numbers[i]}"),
+        "plots/data.png": draw(
+            plots.data_scatter, x.numpy(), y, extent, title=f"seed {trained.seeds.numbers[i]}"
+        ),
         "plots/misclassified.png": draw(
             plots.misclassified, x.numpy(), y, predicted, extent, title=f"{wrong} of {len(y)} misclassified"
         ),
@@ -206,11 +227,16 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
     count = int((table["state"] == state).sum())
     return {
         "plots/decision_boundary.png": _decision_boundary(
-            trained, typical, f"{config.label()} · seed {table['seed'][typical]}, {state} like {count} of {len(table)}"
+            trained,
+            typical,
+            f"{config.label()} · seed {table['seed'][typical]}, {state} like {count} of {len(table)}",
         ),
         "plots/loss_curve.png": _loss_curve(config, curve, f"{config.label()} · {len(table)} seeds"),
         "plots/accuracy_distribution.png": renderer()(
-            plots.accuracy_distribution, table, {"Bayes": best}, title=f"{config.label()} · {len(table)} seeds"
+            plots.accuracy_distribution,
+            table,
+            {"Bayes": best},
+            title=f"{config.label()} · {len(table)} seeds",
         ),
     }
 

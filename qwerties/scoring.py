@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from scipy.stats import qmc
 from torch import Tensor
 from torch.func import vmap
@@ -125,7 +124,7 @@ def score(
             else np.nan,
         }
     )
-    table["epochs_to_learn"] = table["epochs_to_learn"].mask(~learned.any(1))
+    table.loc[~learned.any(1), "epochs_to_learn"] = pd.NA
     table.loc[diverged, ["train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier"]] = np.nan
     if seeds.crossed is not None:
         table.insert(1, "data_seed", seeds.data)
@@ -155,7 +154,9 @@ def _sample_optima(seeds: Seeds, distance: float, samples: int) -> np.ndarray:
     return theory.sample_optima(x, data.labels(samples).numpy())[row]
 
 
-def _one_unit(config: Config, weights: Weights) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+def _one_unit(
+    config: Config, weights: Weights
+) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
     """Arguments of theory's closed forms for hidden = (1,)."""
     w = [value.double().numpy() for value in weights.values()]
     return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance
@@ -193,7 +194,9 @@ def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
         toward = networks.logit(w, x, activate) * sign  # (points,): positive where right
         wrong = torch.sigmoid(-toward)
         right = toward > 0 if sign > 0 else toward >= 0  # a logit of 0 is class 0
-        return torch.stack((right.float().sum(), F.softplus(-toward).sum(), wrong.square().sum()))
+        return torch.stack(
+            (right.float().sum(), torch.nn.functional.softplus(-toward).sum(), wrong.square().sum())
+        )
 
     size = len(next(iter(weights.values())))
     together = max(1, CACHED_VALUES // (SOBOL_CHUNK * max(config.hidden)))
@@ -202,5 +205,7 @@ def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
         some = {name: value[first : first + together] for name, value in weights.items()}
         for points in _sobol_normals()[:, :n].split(SOBOL_CHUNK, dim=1):
             for centre, sign in ((centres[:, :1], -1.0), (centres[:, 1:], 1.0)):
-                total[first : first + together] += vmap(sums, in_dims=(0, None, None))(some, points + centre, sign)
+                total[first : first + together] += vmap(sums, in_dims=(0, None, None))(
+                    some, points + centre, sign
+                )
     return (total / (2 * n)).numpy().T

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,7 @@ import mlflow  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.artifacts import download_artifacts  # noqa: E402
 from mlflow.entities import Dataset as MlflowDataset  # noqa: E402
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag, ViewType  # noqa: E402
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, ViewType  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.models import infer_signature  # noqa: E402
 from mlflow.tracking.context.registry import resolve_tags  # noqa: E402
@@ -39,6 +39,9 @@ from qwerties.record import Dataset, Model, Record, Series  # noqa: E402
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
+PROCESS = "qwerties.process"
+"""Tag: host and process that write a run, to tell one that died from a neighbour's."""
+
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""
 
@@ -114,7 +117,7 @@ class Store:
 
     def write(self, experiment_id: str, record: Record, parent: str | None = None) -> str:
         """Track one run and its children; FINISHED only when all of it is there. Returns the run's id."""
-        tags = {**self._run_context(), **record.tags}
+        tags = {**self._run_context(), PROCESS: _this_process(), **record.tags}
         if parent:
             tags[PARENT] = parent
         run_id = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info.run_id
@@ -136,7 +139,7 @@ class Store:
         final = {
             key: Series(*(_array([number]) for number in (last, value)))
             for key, value in record.metrics.items()
-            if value is not None
+            if value is not None and key not in record.series
         }
         self._write_metrics(run_id, {**record.series, **final})
         if record.dataset is not None:
@@ -188,7 +191,10 @@ class Store:
     def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
         """Id and tags of every active experiment of ours, by its stem, sorted."""
         found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
-        return {e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags)) for e in sorted(found, key=lambda e: e.name)}
+        return {
+            e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
+            for e in sorted(found, key=lambda e: e.name)
+        }
 
     def runs(self, experiment_id: str) -> list[Tracked]:
         """Every active run of an experiment, oldest first."""
@@ -239,9 +245,30 @@ class Store:
         except (OSError, MlflowException) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
-    def end(self, run: Tracked, status: str) -> None:
-        """Mark a run that nobody works on any more."""
-        self._client.set_terminated(run.run_id, status)
+    def end_abandoned(self, runs: Iterable[Tracked]) -> int:
+        """Mark as KILLED the RUNNING runs whose process on this host is gone; returns how many."""
+        gone = [run for run in runs if run.status == "RUNNING" and _is_gone(run.tags.get(PROCESS, ""))]
+        for run in gone:
+            self._client.set_terminated(run.run_id, "KILLED")
+        return len(gone)
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _is_gone(process: str) -> bool:
+    """Whether a process, as told by a run's tag, ran on this host and runs no more."""
+    host, _, pid = process.rpartition(":")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def default_uri(root: Path) -> str:
@@ -272,7 +299,9 @@ def _check_reachable(uri: str) -> None:
                 answer.read()
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            raise StoreError(f"the tracking server {public_uri(uri)} must answer, got: {_first_line(reason)}") from error
+            raise StoreError(
+                f"the tracking server {public_uri(uri)} must answer, got: {_first_line(reason)}"
+            ) from error
     elif not uri.startswith(("postgresql", "mysql", "mssql")):
         raise StoreError(
             f"MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got {uri}"

@@ -124,7 +124,9 @@ def train(
 
     done: dict[Config, Trained] = {}
     for batch in batches.values():
-        stops = np.unique(np.concatenate([checkpoints(n) for config in batch for n in wanted[config.trajectory]]))
+        stops = np.unique(
+            np.concatenate([checkpoints(n) for config in batch for n in wanted[config.trajectory]])
+        )
         decided = compiled
         if decided is None:
             decided = pays_to_compile(batch[0], len(batch) * len(seeds) * int(stops[-1]))
@@ -161,7 +163,9 @@ def has_compiler() -> bool:
     """Whether ``torch.compile`` has a C++ compiler to work with; says once if not."""
     found = any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "clang", "gcc"))))
     if not found:
-        log.warning("no C++ compiler found: training runs eagerly, about ten times slower (install g++ or clang)")
+        log.warning(
+            "no C++ compiler found: training runs eagerly, about ten times slower (install g++ or clang)"
+        )
     return found
 
 
@@ -172,7 +176,9 @@ def pays_to_compile(config: Config, network_epochs: int) -> bool:
 
 
 @functools.cache
-def _step(optimizer: str, squashing: bool | None, compiled: bool) -> Callable[..., tuple[Weights, State, Tensor]]:
+def _step(
+    optimizer: str, squashing: bool | None, compiled: bool
+) -> Callable[..., tuple[Weights, State, Tensor]]:
     """One epoch of a block: (weights, state, k, x, y, correction) -> (weights, state, losses)."""
     update = OPTIMIZERS[optimizer]
 
@@ -180,7 +186,9 @@ def _step(optimizer: str, squashing: bool | None, compiled: bool) -> Callable[..
         weights: Weights, state: State, k: Tensor, x: Tensor, y: Tensor, correction: Tensor
     ) -> tuple[Weights, State, Tensor]:
         knobs = Knobs(*k)
-        gradients, value = grad_and_value(networks.loss)(weights, knobs, x, y, activation_of(knobs, squashing))
+        gradients, value = grad_and_value(networks.loss)(
+            weights, knobs, x, y, activation_of(knobs, squashing)
+        )
         return *update(weights, gradients, state, knobs, correction), value
 
     step = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
@@ -224,7 +232,9 @@ def _train_block(
     y = data.labels(first.samples).to(device)  # (points,)
     k = networks.knobs(each).to(device)  # (networks, knobs)
     starts = [drawn(config.start, int(seed)) for config in configs for seed in weight_seeds]
-    weights = {name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]}  # (networks, ...)
+    weights = {
+        name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]
+    }  # (networks, ...)
     state = initial_state(weights)
     corrections = bias_corrections(epochs).to(device)  # (epochs, 2)
 

@@ -1,0 +1,350 @@
+"""Config and Seeds: what is refused and how it is said, round trips, labels, fingerprints."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, Seeds, fingerprint, parse_field
+
+RULES = {
+    "loss": "one of bce, mse",
+    "activation": "one of relu, linear, tanh, sigmoid",
+    "hidden": "one or more whole numbers from 1 to 1024, at most 64 layers",
+    "distance": "a finite number from 0 to 100",
+    "samples": "a whole number from 1 to 1000000",
+    "epochs": "a whole number from 1 to 10000000",
+    "learning_rate": "a finite number above 0",
+    "optimizer": "one of sgd, adam",
+    "momentum": "a number from 0 to below 1",
+    "output_scale": "a finite number",
+    "init": "one of pytorch, he",
+}
+NO_NAMES = ("", "hinge", "BCE", None, 1, ("bce",), ["bce"])
+NO_COUNTS = (0, -1, 1.0, 2.5, True, None, "100", math.nan)
+NO_NUMBERS = (math.nan, math.inf, -math.inf, None, "1", True, (1.0,))
+BAD = {
+    "loss": NO_NAMES,
+    "activation": (*NO_NAMES, "gelu"),
+    "hidden": ((), (0,), (8, 0), (1025,), (-1,), (1.0,), (True,), 8, "8", None, (1,) * 65),
+    "distance": (*NO_NUMBERS, -0.001, 100.001, 101),
+    "samples": (*NO_COUNTS, 1_000_001),
+    "epochs": (*NO_COUNTS, 10_000_001),
+    "learning_rate": (*NO_NUMBERS, 0, 0.0, -0.01),
+    "optimizer": (*NO_NAMES, "SGD"),
+    "momentum": (*NO_NUMBERS, -0.001, 1, 1.0, 1.5),
+    "output_scale": NO_NUMBERS,
+    "init": (*NO_NAMES, "He"),
+}
+EDGES = {
+    "loss": CHOICES["loss"],
+    "activation": CHOICES["activation"],
+    "hidden": ((1,), (1024,), (1,) * 64),
+    "distance": (0, 0.0, 100, 100.0),
+    "samples": (1, 1_000_000),
+    "epochs": (1, 10_000_000),
+    "learning_rate": (5e-324, 1e300, 1),
+    "optimizer": CHOICES["optimizer"],
+    "momentum": (0, 0.0, math.nextafter(1, 0)),
+    "output_scale": (-1e300, 0, 1e300),
+    "init": CHOICES["init"],
+}
+OTHER = {
+    "loss": "mse",
+    "activation": "tanh",
+    "hidden": (8, 8),
+    "distance": 2.5,
+    "samples": 50,
+    "epochs": 500,
+    "learning_rate": 0.02,
+    "optimizer": "adam",
+    "momentum": 0.9,
+    "output_scale": 10.0,
+    "init": "he",
+}
+
+counts = st.integers(1, 10_000_000)
+settings_of = st.builds(
+    Config,
+    loss=st.sampled_from(CHOICES["loss"]),
+    activation=st.sampled_from(CHOICES["activation"]),
+    hidden=st.lists(st.integers(1, 1024), min_size=1, max_size=64).map(tuple),
+    distance=st.floats(0, 100) | st.integers(0, 100),
+    samples=st.integers(1, 1_000_000),
+    epochs=counts,
+    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**6),
+    momentum=st.floats(0, 1, exclude_max=True),
+    output_scale=st.floats(allow_nan=False, allow_infinity=False),
+    init=st.sampled_from(CHOICES["init"]),
+) | st.builds(Config, optimizer=st.just("adam"), epochs=counts)
+
+
+# Config: what is refused
+
+
+def test_the_tables_of_these_tests_name_every_field():
+    names = {field.name for field in dataclasses.fields(Config)}
+    assert set(RULES) == set(BAD) == set(EDGES) == set(OTHER) == set(FIELDS) == names
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in BAD for value in BAD[name]])
+def test_a_bad_value_is_refused_with_field_rule_and_value(name, value):
+    with pytest.raises(ValueError, match=name) as caught:
+        Config(**{name: value})
+    shown = tuple(value) if name == "hidden" and isinstance(value, list) else value
+    assert str(caught.value) == f"{name} must be {RULES[name]}, got {shown!r}"
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in EDGES for value in EDGES[name]])
+def test_the_values_at_a_rules_edge_are_taken(name, value):
+    assert getattr(Config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", ["distance", "learning_rate", "output_scale"])
+def test_a_whole_number_too_large_for_a_float_is_refused_like_any_other(name):
+    with pytest.raises(ValueError, match=f"^{name} must be {RULES[name]}, got 1000"):
+        Config(**{name: 10**400})
+
+
+def test_all_problems_are_named_at_once_and_innocent_fields_are_not():
+    with pytest.raises(ValueError, match="loss") as caught:
+        Config(loss="hinge", epochs=0, distance=math.nan)
+    assert str(caught.value) == (
+        "loss must be one of bce, mse, got 'hinge'; "
+        "distance must be a finite number from 0 to 100, got nan; "
+        "epochs must be a whole number from 1 to 10000000, got 0"
+    )
+
+
+def test_momentum_belongs_to_sgd():
+    with pytest.raises(ValueError, match="momentum") as caught:
+        Config(optimizer="adam", momentum=0.9)
+    assert str(caught.value) == "momentum must be 0 where optimizer is adam (it has its own), got 0.9"
+    assert Config(optimizer="adam", momentum=0).momentum == 0
+    assert Config(optimizer="sgd", momentum=0.9).momentum == 0.9
+
+
+def test_defaults_are_the_notebooks():
+    assert dataclasses.asdict(DEFAULT) == {
+        "loss": "bce",
+        "activation": "relu",
+        "hidden": (1,),
+        "distance": 4.0,
+        "samples": 100,
+        "epochs": 2000,
+        "learning_rate": 0.01,
+        "optimizer": "sgd",
+        "momentum": 0.0,
+        "output_scale": 1.0,
+        "init": "pytorch",
+    }
+    assert Config() == DEFAULT == Config(**FIELDS)
+
+
+def test_a_config_is_frozen_and_takes_keywords_only():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DEFAULT.epochs = 1
+    with pytest.raises(TypeError):
+        Config("mse")
+
+
+def test_whole_and_float_values_are_one_setting():
+    for name in ("distance", "learning_rate", "output_scale"):
+        whole, real = Config(**{name: 4}), Config(**{name: 4.0})
+        assert whole == real
+        assert hash(whole) == hash(real)
+        assert type(getattr(whole, name)) is float
+        assert whole.to_params() == real.to_params()
+        assert fingerprint(whole, Seeds(0, 5), "x") == fingerprint(real, Seeds(0, 5), "x")
+    assert Config(momentum=0).to_params()["momentum"] == "0.0"
+
+
+def test_a_list_of_widths_becomes_a_tuple():
+    assert Config(hidden=[8, 8]) == Config(hidden=(8, 8))
+    assert hash(Config(hidden=[8, 8])) == hash(Config(hidden=(8, 8)))
+
+
+# Config: derived values
+
+
+def test_structure_holds_what_fixes_shapes_and_nothing_else():
+    for name, value in OTHER.items():
+        same = dataclasses.replace(DEFAULT, **{name: value}).structure == DEFAULT.structure
+        assert same == (name not in ("hidden", "samples", "optimizer")), name
+
+
+def test_trajectory_forgets_only_the_epochs():
+    for name, value in OTHER.items():
+        same = dataclasses.replace(DEFAULT, **{name: value}).trajectory == DEFAULT.trajectory
+        assert same == (name == "epochs"), name
+
+
+def test_start_keeps_what_initial_weights_depend_on():
+    for name, value in OTHER.items():
+        same = dataclasses.replace(DEFAULT, **{name: value}).start == DEFAULT.start
+        assert same == (name not in ("hidden", "init", "output_scale")), name
+
+
+# Params
+
+
+@given(settings_of)
+def test_params_round_trip(config):
+    params = config.to_params()
+    assert set(params) == set(FIELDS)
+    assert all(isinstance(value, str) for value in params.values())
+    assert Config.from_params(params) == config
+
+
+def test_params_as_mlflow_shows_them():
+    params = Config(hidden=(8, 4), learning_rate=1e-5, distance=4).to_params()
+    assert params["hidden"] == "8x4"
+    assert params["learning_rate"] == "1e-05"
+    assert params["distance"] == "4.0"
+    assert params["epochs"] == "2000"
+    assert params["loss"] == "bce"
+
+
+def test_foreign_params_are_left_aside_and_missing_ones_take_the_default():
+    assert Config.from_params({"seeds": "0-499", "color": "blue", "loss": "mse"}) == Config(loss="mse")
+    assert Config.from_params({}) == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("epochs", "many", "epochs must be a whole number, got 'many'"),
+        ("epochs", "2.5", "epochs must be a whole number, got '2.5'"),
+        ("samples", "", "samples must be a whole number, got ''"),
+        ("distance", "far", "distance must be a number, got 'far'"),
+        ("hidden", "wide", "hidden must be widths such as 8 or 8x8, got 'wide'"),
+        ("hidden", "8x", "hidden must be widths such as 8 or 8x8, got '8x'"),
+        ("hidden", "", "hidden must be widths such as 8 or 8x8, got ''"),
+        ("epochs", "0", "epochs must be a whole number from 1 to 10000000, got 0"),
+        ("distance", "nan", "distance must be a finite number from 0 to 100, got nan"),
+        ("learning_rate", "1e999", "learning_rate must be a finite number above 0, got inf"),
+        ("loss", "hinge", "loss must be one of bce, mse, got 'hinge'"),
+        ("hidden", "0", "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got (0,)"),
+    ],
+)
+def test_bad_params_say_what_is_wrong(name, text, message):
+    with pytest.raises(ValueError, match=name) as caught:
+        Config.from_params({name: text})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["8x4", "8,4", "(8, 4)", "(8,4,)", "[8, 4]"[1:-1]])
+def test_widths_are_read_however_they_are_written(text):
+    assert parse_field("hidden", text) == (8, 4)
+
+
+def test_one_width_is_read():
+    assert parse_field("hidden", "8") == parse_field("hidden", "(8,)") == (8,)
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "bce · relu · d=4 · 2000 epochs"),
+        ({"loss": "mse", "distance": 0.5}, "mse · relu · d=0.5 · 2000 epochs"),
+        ({"hidden": (8, 8)}, "bce · relu · hidden 8x8 · d=4 · 2000 epochs"),
+        ({"learning_rate": 0.02}, "bce · relu · d=4 · 2000 epochs · lr 0.02"),
+        ({"optimizer": "adam"}, "bce · relu · d=4 · 2000 epochs · adam"),
+        ({"momentum": 0.9}, "bce · relu · d=4 · 2000 epochs · momentum 0.9"),
+        ({"output_scale": 10}, "bce · relu · d=4 · 2000 epochs · output scale 10"),
+        ({"samples": 50}, "bce · relu · d=4 · samples 50 · 2000 epochs"),
+        ({"init": "he"}, "bce · relu · d=4 · 2000 epochs · He init"),
+    ],
+)
+def test_label_is_what_a_person_would_call_it(changes, label):
+    assert Config(**changes).label() == label
+
+
+def test_label_among_others_names_only_what_differs():
+    he = Config(init="he", epochs=500)
+    assert Config(epochs=500).label([Config(epochs=500), he]) == "PyTorch init"
+    assert he.label([Config(epochs=500), he]) == "He init"
+    assert DEFAULT.label([Config(loss="mse", distance=1)]) == "bce · d=4"
+    assert DEFAULT.label([DEFAULT]) == ""
+    assert DEFAULT.label(iter([Config(hidden=(8,))])) == "hidden 1"
+
+
+# Fingerprints
+
+
+def test_fingerprint_changes_with_every_field_with_the_seeds_and_with_the_code():
+    prints = {
+        fingerprint(config, seeds, code)
+        for config in (DEFAULT, *(dataclasses.replace(DEFAULT, **{name: OTHER[name]}) for name in OTHER))
+        for seeds in (Seeds(0, 500), Seeds(0, 499), Seeds(1, 500), Seeds(0, 500, crossed=1))
+        for code in ("one", "two")
+    }
+    assert len(prints) == (1 + len(OTHER)) * 4 * 2
+
+
+def test_fingerprint_is_sixteen_hex_digits_and_stays_the_same():
+    found = fingerprint(DEFAULT, Seeds(0, 500), "code")
+    assert found == fingerprint(Config(), Seeds(0, 500), "code")
+    assert len(found) == 16
+    assert int(found, 16) >= 0
+
+
+# Seeds
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, 10**6), st.none() | st.integers(1, 10**6))
+def test_seeds_round_trip_through_text(start, size, crossed):
+    seeds = Seeds(start, min(start + size, 2**31), crossed)
+    assert Seeds.parse(str(seeds)) == seeds
+
+
+def test_seeds_as_text():
+    assert str(Seeds(0, 500)) == "0-499"
+    assert str(Seeds(7, 8)) == "7-7"
+    assert str(Seeds(0, 30, crossed=20)) == "0-29 x 0-19"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "500", "0 - 499", "-1-5", "0-499 ", "a-b", "0-29x0-29", "0-29 x 1-29", "0-12345678901", "1e3-2e3"]
+)
+def test_text_that_is_no_block_of_seeds_is_refused(text):
+    with pytest.raises(ValueError, match="seeds") as caught:
+        Seeds.parse(text)
+    assert str(caught.value) == f"seeds must look like 0-499 or 0-29 x 0-29, got {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ((0, 0), "seeds must run from 0 or more up to a larger number, got 0 to 0"),
+        ((5, 3), "seeds must run from 0 or more up to a larger number, got 5 to 3"),
+        ((-1, 3), "seeds must run from 0 or more up to a larger number, got -1 to 3"),
+        ((0, 2**31 + 1), "seeds must run from 0 or more up to a larger number, got 0 to 2147483649"),
+        ((0, 3, 0), "crossed weight seeds must be 1 or more, got 0"),
+    ],
+)
+def test_an_empty_block_is_refused(block, message):
+    with pytest.raises(ValueError, match="seeds") as caught:
+        Seeds(*block)
+    assert str(caught.value) == message
+
+
+def test_a_block_gives_each_network_one_seed_for_data_and_weights():
+    seeds = Seeds(3, 6)
+    assert len(seeds) == 3
+    for values in (seeds.data, seeds.weights, seeds.numbers):
+        np.testing.assert_array_equal(values, [3, 4, 5])
+
+
+def test_a_crossed_block_meets_every_data_seed_with_every_weight_seed():
+    seeds = Seeds(2, 4, crossed=3)
+    assert len(seeds) == 6
+    np.testing.assert_array_equal(seeds.data, [2, 2, 2, 3, 3, 3])
+    np.testing.assert_array_equal(seeds.weights, [0, 1, 2, 0, 1, 2])
+    np.testing.assert_array_equal(seeds.numbers, range(6))

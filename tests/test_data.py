@@ -1,0 +1,60 @@
+"""Data: the notebook's own draws, from a seed."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from qwerties import data
+
+
+def as_in_the_notebook(seed, n, distance):
+    """The notebook's first cell after ``torch.manual_seed(2 * seed)``; returns data.T and labels."""
+    torch.manual_seed(2 * seed)
+    A, B = [1, 1], [1 + distance, 1]
+    a = torch.vstack((A[0] + torch.randn(n), A[1] + torch.randn(n)))
+    b = torch.vstack((B[0] + torch.randn(n), B[1] + torch.randn(n)))
+    return torch.vstack((a.T, b.T)).T, torch.vstack((torch.zeros(n, 1), torch.ones(n, 1)))[:, 0]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 499, 2**31 - 1])
+@pytest.mark.parametrize("distance", [0.0, 0.1, 1 / 3, 4, 6.0, math.pi])
+@pytest.mark.parametrize("samples", [1, 7, 100])
+def test_points_are_the_notebooks_bit_for_bit(seed, distance, samples):
+    x, y = as_in_the_notebook(seed, samples, distance)
+    assert torch.equal(data.draw([seed], distance, samples)[0], x)
+    assert torch.equal(data.labels(samples), y)
+
+
+def test_seeds_and_distances_are_drawn_together_as_they_are_alone():
+    noise = torch.stack([data.draw_noise(seed, 5) for seed in (3, 3, 8)])
+    placed = data.place(noise, torch.tensor([4.0, 0.3, 1.1], dtype=torch.float64))
+    assert placed.shape == (3, 2, 10)
+    assert placed.dtype == torch.float32
+    for x, seed, distance in zip(placed, (3, 3, 8), (4.0, 0.3, 1.1), strict=True):
+        assert torch.equal(x, data.draw([seed], distance, 5)[0])
+
+
+def test_drawing_neither_uses_nor_moves_the_global_generator():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = data.draw(range(3), 4.0, 10)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(data.draw(range(3), 4.0, 10), first)
+
+
+def test_clusters_have_the_centres_and_spread_they_should():
+    x = data.draw([0], 4.0, 200_000)[0].double().numpy()
+    a, b = np.split(x, 2, axis=1)
+    se = 1 / math.sqrt(200_000)
+    np.testing.assert_allclose(a.mean(1), [1, 1], atol=5 * se)
+    np.testing.assert_allclose(b.mean(1), [5, 1], atol=5 * se)
+    np.testing.assert_allclose(np.cov(a), np.eye(2), atol=10 * se)
+    np.testing.assert_allclose(np.cov(b), np.eye(2), atol=10 * se)
+
+
+def test_seeds_differ():
+    x = data.draw(range(20), 4.0, 3)
+    assert len({tuple(row.flatten().tolist()) for row in x}) == 20

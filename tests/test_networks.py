@@ -1,0 +1,229 @@
+"""One network: initial weights, forward pass and loss against ``nn.Sequential``."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.func import grad_and_value
+
+from qwerties import data, networks
+from qwerties.config import Config
+from qwerties.networks import Knobs
+
+MODULES = {"relu": nn.ReLU, "linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}
+SHAPES = [(1,), (8,), (8, 8), (3, 5, 2)]
+
+
+def sequential(config, seed):
+    """The notebook's model, as a person would write it for this config."""
+    torch.manual_seed(2 * seed + 1)
+    layers = []
+    fan_in = 2
+    for width in config.hidden:
+        layers += [nn.Linear(fan_in, width), MODULES[config.activation]()]
+        fan_in = width
+    return nn.Sequential(*layers, nn.Linear(fan_in, 1), nn.Sigmoid())
+
+
+def knobs_of(config):
+    return Knobs(*networks.knobs([config])[0])
+
+
+# Initial weights
+
+
+@pytest.mark.parametrize("hidden", SHAPES)
+@pytest.mark.parametrize("seed", [0, 1, 499])
+def test_initial_weights_are_the_notebooks_bit_for_bit(hidden, seed):
+    config = Config(hidden=hidden)
+    expected = sequential(config, seed).state_dict()
+    found = networks.initial_weights(config, seed)
+    assert list(found) == list(expected)
+    for name in expected:
+        assert torch.equal(found[name], expected[name]), name
+
+
+def test_drawing_weights_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    networks.initial_weights(Config(), 0)
+    networks.initial_weights(Config(init="he"), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("init", ["pytorch", "he"])
+@pytest.mark.parametrize("hidden", [(1,), (4, 3)])
+def test_output_scale_multiplies_the_output_weights_alone(init, hidden):
+    plain = networks.initial_weights(Config(hidden=hidden, init=init), 3)
+    scaled = networks.initial_weights(Config(hidden=hidden, init=init, output_scale=-10), 3)
+    last = f"{2 * len(hidden)}.weight"
+    for name in plain:
+        assert torch.equal(scaled[name], plain[name] * (-10 if name == last else 1)), name
+
+
+@pytest.mark.parametrize(("init", "variance"), [("he", lambda n: 2 / n), ("pytorch", lambda n: 1 / (3 * n))])
+def test_variance_of_the_initial_weights(init, variance):
+    config = Config(hidden=(1024, 1024), init=init)
+    weights = networks.initial_weights(config, 0)
+    for layer, fan_in in enumerate((2, 1024, 1024)):
+        weight = weights[f"{2 * layer}.weight"].double()
+        n = weight.numel()
+        assert weight.shape[1] == fan_in
+        assert abs(weight.var() / variance(fan_in) - 1) < 5 * math.sqrt(2 / n)
+        assert abs(weight.mean()) < 5 * math.sqrt(variance(fan_in) / n)
+
+
+def test_he_weights_are_normal_and_biases_zero():
+    weights = networks.initial_weights(Config(hidden=(512, 512), init="he"), 1)
+    for name, value in weights.items():
+        if name.endswith("bias"):
+            assert not value.any()
+    z = weights["2.weight"].double() / math.sqrt(2 / 512)
+    for q in (0.01, 0.1, 0.5, 0.9, 0.99):  # quantiles of a normal distribution
+        assert abs((z < torch.special.ndtri(torch.tensor(q))).double().mean() - q) < 0.003
+
+
+def test_seeds_give_different_weights():
+    found = {tuple(networks.initial_weights(Config(), seed)["0.weight"].flatten().tolist()) for seed in range(50)}
+    assert len(found) == 50
+
+
+# Forward pass
+
+
+@pytest.mark.parametrize("hidden", SHAPES)
+@pytest.mark.parametrize("activation", list(MODULES))
+def test_forward_pass_is_the_models(activation, hidden):
+    config = Config(activation=activation, hidden=hidden, init="he")
+    weights = networks.initial_weights(config, 2)
+    model = sequential(config, 2)
+    model.load_state_dict(weights)
+    x = data.draw([2], 4.0, 30)[0]
+    activate = networks.ACTIVATIONS[activation]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            torch.sigmoid(networks.logit(weights, x, activate)), model(x.T)[:, 0], atol=1e-6, rtol=1e-5
+        )
+        activity = networks.hidden_activity(weights, x, activate)
+        assert [layer.shape for layer in activity] == [(width, 60) for width in hidden]
+        torch.testing.assert_close(activity[0], model[:2](x.T).T, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(activity[-1], model[:-2](x.T).T, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("activation", list(MODULES))
+def test_knobs_say_the_activation_whether_or_not_the_family_is_known(activation):
+    u = torch.cat((torch.linspace(-30, 30, 2001), torch.tensor([-1e30, -1e-30, 0.0, 1e-30, 1e30])))
+    k = knobs_of(Config(activation=activation))
+    expected = MODULES[activation]()(u)
+    known = networks.activation_of(k, activation in networks.SQUASHING)(u)
+    unknown = networks.activation_of(k, None)(u)
+    assert torch.equal(known, unknown)
+    torch.testing.assert_close(known, expected, atol=2e-7, rtol=0)
+    assert torch.equal(networks.ACTIVATIONS[activation](u), expected)
+
+
+@pytest.mark.parametrize("activation", list(MODULES))
+@pytest.mark.parametrize("hidden", [(1,), (8, 8)])
+def test_loss_and_gradient_are_the_same_whether_or_not_the_family_is_known(activation, hidden):
+    config = Config(activation=activation, hidden=hidden)
+    weights, k = networks.initial_weights(config, 1), knobs_of(config)
+    x, y = data.draw([1], 4.0, 50)[0], data.labels(50)
+    known, unknown = (
+        grad_and_value(networks.loss)(weights, k, x, y, networks.activation_of(k, squashing))
+        for squashing in (activation in networks.SQUASHING, None)
+    )
+    assert torch.equal(known[1], unknown[1])
+    for name in weights:
+        assert torch.equal(known[0][name], unknown[0][name]), name
+
+
+def test_relu_has_slope_zero_at_zero_as_in_torch():
+    k = knobs_of(Config())
+    u = torch.zeros((), requires_grad=True)
+    networks.activation_of(k, False)(u).backward()
+    v = torch.zeros((), requires_grad=True)
+    torch.relu(v).backward()
+    assert u.grad == v.grad == 0
+
+
+def test_knobs_are_one_row_per_config_in_the_fields_order():
+    rows = networks.knobs([Config(), Config(loss="mse", learning_rate=0.5, momentum=0.25, activation="tanh")])
+    assert rows.shape == (2, len(Knobs._fields))
+    first, second = (Knobs(*row.tolist()) for row in rows)
+    assert first == Knobs(0, 0, 0, 1, 1, 0, pytest.approx(0.01), 0)
+    assert second == Knobs(1, 1, 1, 2, 2, 1, 0.5, 0.25)
+
+
+def test_layers_go_from_the_input_to_the_output():
+    weights = networks.initial_weights(Config(hidden=(4, 3)), 0)
+    assert [(tuple(w.shape), tuple(b.shape)) for w, b in networks.layers(weights)] == [
+        ((4, 2), (4,)),
+        ((3, 4), (3,)),
+        ((1, 3), (1,)),
+    ]
+
+
+# Loss
+
+
+@pytest.mark.parametrize("scale", [1, 60, -40, 200, -200])
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("activation", list(MODULES))
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_loss_and_gradient_are_those_of_torch_where_outputs_saturate_too(scale, loss, activation, seed):
+    config = Config(loss=loss, activation=activation, output_scale=scale)
+    weights, k = networks.initial_weights(config, seed), knobs_of(config)
+    x, y = data.draw([seed], 4.0, 100)[0], data.labels(100)
+    model = sequential(config, seed)
+    model.load_state_dict(weights)
+    expected = LOSSES[loss](model(x.T), y[:, None])
+    expected.backward()
+
+    gradient, value = grad_and_value(networks.loss)(weights, k, x, y, networks.activation_of(k, None))
+    torch.testing.assert_close(value, expected.detach(), atol=1e-6, rtol=2e-6)
+    size = max(parameter.grad.abs().max().item() for parameter in model.parameters())
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(gradient[name], parameter.grad, atol=2e-6 * max(size, 1), rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("z", [-200.0, -104.0, -103.0, -90.0, -40.0, -27.0, -17.0, 0.0, 15.0, 16.0, 17.0, 40.0, 200.0])
+@pytest.mark.parametrize("y", [0.0, 1.0])
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_the_corners_of_float32_one_point_at_a_time(z, y, loss):
+    # w = 0 and b = 1, so that the logit is v + c = z at every point
+    def weights(v):
+        return {
+            "0.weight": torch.zeros(1, 2),
+            "0.bias": torch.ones(1),
+            "2.weight": v.reshape(1, 1),
+            "2.bias": torch.zeros(1),
+        }
+
+    k = knobs_of(Config(loss=loss, activation="linear"))
+    target = torch.full((1,), y)
+    v = torch.tensor(z, requires_grad=True)
+    expected = LOSSES[loss](torch.sigmoid(v.reshape(1)), target)
+    expected.backward()
+    gradient, value = grad_and_value(
+        lambda v: networks.loss(weights(v), k, torch.zeros(2, 1), target, networks.activation_of(k, None))
+    )(torch.tensor(z))
+    torch.testing.assert_close(value, expected.detach(), atol=0, rtol=1e-6)
+    torch.testing.assert_close(gradient, v.grad, atol=0, rtol=1e-5)
+
+
+def test_the_corners_are_reached():
+    """Else the tests above would prove nothing: a clamped loss, and a BCE gradient that has died."""
+    wrong_at_full = LOSSES["bce"](torch.sigmoid(torch.tensor([17.0])), torch.zeros(1))
+    assert wrong_at_full == 100
+    v = torch.tensor(-40.0, requires_grad=True)
+    LOSSES["bce"](torch.sigmoid(v), torch.tensor(1.0)).backward()
+    assert abs(v.grad) < 1e-4
+
+
+def test_nan_weights_give_a_nan_loss():
+    for loss in LOSSES:
+        k = knobs_of(Config(loss=loss))
+        weights = {name: value * math.nan for name, value in networks.initial_weights(Config(), 0).items()}
+        x, y = data.draw([0], 4.0, 5)[0], data.labels(5)
+        assert networks.loss(weights, k, x, y, networks.activation_of(k, None)).isnan()
