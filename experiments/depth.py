@@ -19,7 +19,7 @@ experiment = Experiment(
         init=("pytorch", "he"),
     ),
     figures=(Figure("gradients"), Figure("outcomes")),
-    share=0.1,  # a network of eight layers costs as much as sixty of the notebook's
+    share=0.05,  # a network of eight layers costs as much as sixty of the notebook's
     order=70,
 )
 

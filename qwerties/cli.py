@@ -21,7 +21,8 @@ from tqdm import tqdm
 from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, parse_field
 
 if TYPE_CHECKING:
-    from qwerties.experiment import Experiment, Progress
+    from qwerties.experiment import Experiment
+    from qwerties.sweep import Progress
 
 SEEDS = 500
 """Seeds per config of a default sweep."""
@@ -210,7 +211,8 @@ def enter_root() -> Path:
         if (folder / "experiments").is_dir() and (folder / "pyproject.toml").is_file():
             os.chdir(folder)
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / ".cache" / "inductor"))
-            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pools below our own workers
+            os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # as the processor says: trying costs 10 s
             return folder
     raise UsageError(f"no experiments/ with a pyproject.toml beside it in {Path.cwd()} or above")
 
@@ -281,7 +283,8 @@ class _Display:
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
-        self._started = self._said = time.monotonic()
+        self._started = time.monotonic()
+        self._said = -self.SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> _Display:
         return self
@@ -295,28 +298,25 @@ class _Display:
         if not state.runs_planned:
             return
         elapsed = time.monotonic() - self._started
+        share = state.cost / state.cost_planned
+        rate = share * state.networks_planned / elapsed if elapsed else 0
         counts = (
             f"{state.runs}/{state.runs_planned} runs, {state.networks:,}/{state.networks_planned:,} networks, "
-            f"{state.networks / elapsed if elapsed else 0:,.0f}/s"
+            f"{rate:,.0f}/s"
         )
         if sys.stderr.isatty():
             if self._bar is None:
-                layout = "{desc}{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+                layout = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
                 self._bar = tqdm(
-                    total=state.cost_planned, bar_format=layout, dynamic_ncols=True, file=sys.stderr
+                    total=state.cost_planned, bar_format=layout, dynamic_ncols=True, smoothing=0.05
                 )
             self._bar.set_postfix_str(counts, refresh=False)
             self._bar.update(state.cost - self._bar.n)
             self._bar.refresh()
-        elif time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES or state.runs in (
-            0,
-            state.runs_planned,
-        ):
+        elif time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES or state.runs == state.runs_planned:
             self._said = time.monotonic()
-            left = (
-                f", about {elapsed * (state.cost_planned / state.cost - 1):.0f} s left" if state.cost else ""
-            )
-            print(f"{counts}{left}", file=sys.stderr, flush=True)
+            left = f", about {elapsed * (1 / share - 1):.0f} s left" if share else ""
+            print(f"{100 * share:3.0f}%  {counts}{left}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

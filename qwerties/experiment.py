@@ -1,4 +1,4 @@
-"""A question with its grid of configs; and the sweep, which trains and tracks what is not tracked yet."""
+"""A question with its grid of configs and its contrasts; and what of it is not tracked yet."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed, parallel_config
-
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.record import Record
-from qwerties.results import train_records
-from qwerties.tracking import NOTE, Store, Tracked
+from qwerties.tracking import NOTE, Tracked
 from qwerties.training import BLOCK, SQUASHING, pays_to_compile
 
 NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
@@ -185,7 +180,7 @@ def _is_text(node: ast.AST) -> bool:
     )
 
 
-# The sweep
+# What is left to do
 
 
 @dataclass(frozen=True)
@@ -211,12 +206,17 @@ class Shard:
         return len({config.trajectory for config in self.configs}) * len(self.seeds)
 
     @property
-    def cost(self) -> float:
-        """Rough work, for the order of shards and the time left: multiplications."""
+    def network_epochs(self) -> int:
+        """Epochs to be trained, over all networks."""
         longest = {c.trajectory: c.epochs for c in sorted(self.configs, key=lambda c: c.epochs)}
+        return sum(longest.values()) * len(self.seeds)
+
+    @property
+    def cost(self) -> float:
+        """Rough work, for the order of shards and the time left: network-epochs of the smallest network."""
         widths = (2, *self.configs[0].hidden, 1)
         products = sum(a * b for a, b in itertools.pairwise(widths)) + 20 * sum(widths[1:])
-        return float(sum(longest.values()) * len(self.seeds) * products)
+        return self.network_epochs * products / 43
 
 
 def is_complete(run: Tracked) -> bool:
@@ -245,8 +245,8 @@ def missing_jobs(stem: str, experiment: Experiment, wanted: int, runs: Iterable[
             continue
         left = [s for s in range(seeds.start, seeds.stop) if s not in covered.get(config, set())]
         for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
-            run = [seed for _, seed in group]
-            jobs.append(Job(stem, config, Seeds(run[0], run[-1] + 1)))
+            stretch = [seed for _, seed in group]
+            jobs.append(Job(stem, config, Seeds(stretch[0], stretch[-1] + 1)))
     return jobs
 
 
@@ -272,102 +272,3 @@ def make_shards(jobs: Iterable[Job]) -> list[Shard]:
                 chunk = tuple(itertools.chain.from_iterable(members[first : first + together]))
                 shards.append(Shard(chunk, seeds, compiled))
     return sorted(shards, key=lambda shard: -shard.cost)
-
-
-def sweep(
-    experiments: Mapping[str, Experiment],
-    store: Store,
-    wanted: int,
-    *,
-    workers: int,
-    progress: Callable[[Progress], None],
-) -> Progress:
-    """Train and track every planned run that is not in the store yet.
-
-    Parameters
-    ----------
-    experiments : mapping of file stem to Experiment
-    store : Store
-    wanted : int
-        Seeds per config; an experiment may take a share of them, or cross its own.
-    workers : int
-        Processes that train; this one writes to the store.
-    progress : callable
-        Called with the state of things after every piece of work.
-
-    Returns
-    -------
-    Progress
-        As it was at the end.
-    """
-    ids, jobs = {}, []
-    for stem, experiment in experiments.items():
-        ids[stem] = store.experiment(stem, experiment.tags(experiment.seeds(wanted)))
-        tracked = store.runs(ids[stem])
-        store.end_abandoned(tracked)
-        jobs += missing_jobs(stem, experiment, wanted, tracked)
-    shards = make_shards(jobs)
-    planned = sum(len(experiment.configs) for experiment in experiments.values())
-    state = Progress(
-        planned, len(jobs), sum(shard.networks for shard in shards), sum(shard.cost for shard in shards)
-    )
-    progress(state)
-    takers: dict[tuple[Config, Seeds], list[str]] = {}
-    for job in jobs:
-        takers.setdefault((job.config, job.seeds), []).append(job.stem)
-    for shard, records in run_shards(shards, workers):
-        for config, record in zip(shard.configs, records, strict=True):
-            for stem in takers[config, shard.seeds]:
-                store.write(ids[stem], _tagged(record, stem, config, shard.seeds))
-                state = dataclasses.replace(state, runs=state.runs + 1)
-                progress(state)
-        state = dataclasses.replace(
-            state, networks=state.networks + shard.networks, cost=state.cost + shard.cost
-        )
-        progress(state)
-    return state
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sweep is."""
-
-    configs_planned: int
-    runs_planned: int
-    networks_planned: int
-    cost_planned: float
-    runs: int = 0
-    networks: int = 0
-    cost: float = 0.0
-
-
-def run_shards(shards: Sequence[Shard], workers: int) -> Iterator[tuple[Shard, list[Record]]]:
-    """Train shards in worker processes of one thread each; yields results as they come, few at a time in memory."""
-    if workers == 1 or len(shards) == 1:
-        yield from map(_run_shard, shards)
-        return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        parallel = Parallel(
-            n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1
-        )
-        yield from parallel(delayed(_run_shard)(shard) for shard in shards)
-
-
-def _run_shard(shard: Shard) -> tuple[Shard, list[Record]]:
-    return shard, train_records(shard.configs, shard.seeds, shard.compiled)
-
-
-def _tagged(record: Record, stem: str, config: Config, seeds: Seeds) -> Record:
-    """The record with the tags that say what it is, on it and on its exemplars."""
-    common = {
-        "qwerties.version": version("qwerties"),
-        "qwerties.code": code_digest(),
-        "mlflow.source.name": f"experiments/{stem}.py",
-    }
-    own = {
-        "qwerties.fingerprint": fingerprint(config, seeds, code_digest()),
-        NOTE: f"{config.label()}, trained on seeds {seeds}. Every seed's scores are in `seeds.csv`; the runs below "
-        "show one network of each kind by itself.",
-    }
-    children = [dataclasses.replace(child, tags={**child.tags, **common}) for child in record.children]
-    return dataclasses.replace(record, tags={**record.tags, **common, **own}, children=children)

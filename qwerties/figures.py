@@ -10,19 +10,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from qwerties import theme
 from qwerties.labels import end_labels, epoch_ticks, fixed_ticks, log_y, short, top_labels, width_in_points
-from qwerties.theme import CARD, GRID, INK, MUTED, STATES, STYLES, Style, dress, look, plain
+from qwerties.theme import CARD, GRID, INK, MUTED, SPINE, STATES, STYLES, Style, dress, look, plain
 
 DASHED = theme.REFERENCE | {"zorder": 1.5}
 LOG_FROM = 1.2  # decades that make an axis logarithmic: a grid of doublings, 1 to 16, spans them
 NARROWER = 0.75  # what labels beside the axes leave of their width, once the figure has laid itself out
+
+SCORE = LinearSegmentedColormap.from_list("score", [INK, STATES["learned"], STATES["slow"], "#eef6f8"])
 
 Styles = Mapping[Any, Style]
 Label = tuple[float, str, str]  # height, text, colour
@@ -392,6 +396,43 @@ def variance_bars(
         middle, left, right = (f"{100 * value:.0f}" for value in values)
         interval = f"  [{left}, {right}]" if np.isfinite(values[1:]).all() else ""
         _beside(ax, at, f"{middle}%{interval}" if np.isfinite(values[0]) else "–")
+    return ax
+
+
+@look
+def score_map(
+    ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = ""
+) -> Axes:
+    """Draw a score of every data seed with every weight seed as a map, light where it is high.
+
+    Parameters
+    ----------
+    ax : Axes
+    table : DataFrame
+        A row per data seed, a column per weight seed, drawn in their order.
+    xlabel, ylabel, title : str
+
+    Returns
+    -------
+    Axes
+    """
+    sns.heatmap(
+        table,
+        ax=ax,
+        cmap=SCORE,
+        xticklabels=False,
+        yticklabels=False,
+        cbar_kws={"pad": 0.03, "aspect": 28},
+        rasterized=True,
+    )
+    dress(ax, grid=None, title=title, xlabel=xlabel, ylabel=ylabel)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    bar = ax.collections[0].colorbar
+    assert bar is not None
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(length=3, width=0.8, color=SPINE, labelcolor=MUTED, labelsize=9)
+    _score_ticks(bar.ax.yaxis)
     return ax
 
 

@@ -116,18 +116,27 @@ def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     return weight @ x + bias[:, None]
 
 
-def hidden_activity(weights: Weights, x: Tensor, activate: Activation) -> list[Tensor]:
-    """Output of every hidden layer for points x (2, points), from the input on: a list of (width, points)."""
+def forward(weights: Weights, x: Tensor, activate: Activation) -> tuple[list[Tensor], Tensor]:
+    """Run one network on points x (2, points).
+
+    Returns
+    -------
+    activity : list of Tensor, (width, points)
+        Output of every hidden layer, from the input on.
+    logit : Tensor, (points,)
+        Log-odds of class 1.
+    """
+    *hidden, output = layers(weights)
     activity = []
-    for weight, bias in layers(weights)[:-1]:
+    for weight, bias in hidden:
         x = activate(_affine(weight, bias, x))  # (width, points)
         activity.append(x)
-    return activity
+    return activity, _affine(*output, x)[0]
 
 
 def logit(weights: Weights, x: Tensor, activate: Activation) -> Tensor:
     """Log-odds of class 1 at points x (2, points), (points,)."""
-    return _affine(*layers(weights)[-1], hidden_activity(weights, x, activate)[-1])[0]
+    return forward(weights, x, activate)[1]
 
 
 def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,15 @@ GRID = (60, 96)
 """Rows and columns of the probability's shading."""
 
 
-def train_records(configs: Sequence[Config], seeds: Seeds, compiled: bool | None = None) -> list[Record]:
+def train_records(
+    configs: Sequence[Config],
+    seeds: Seeds,
+    *,
+    compiled: bool | None = None,
+    progress: Callable[[int], None] = lambda network_epochs: None,
+) -> list[Record]:
     """Train configs on a block of seeds and make each one's record: the work of one worker."""
-    return [make_record(trained) for trained in train(configs, seeds, compiled=compiled)]
+    return [make_record(trained) for trained in train(configs, seeds, compiled=compiled, progress=progress)]
 
 
 def curve_epochs(epochs: int) -> np.ndarray:

@@ -81,13 +81,15 @@ def score(
     k, activate = Knobs(*networks.knobs([config])[0]), networks.ACTIVATIONS[config.activation]
     kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
 
-    def on_training_points(w: Weights, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        active = [(layer > 0).any() for layer in networks.hidden_activity(w, x, activate)]
-        predicted = torch.sigmoid(networks.logit(w, x, activate)) > 0.5  # (points,)
-        return networks.loss(w, k, x, y, activate), predicted, torch.stack(active).all()
+    def on_training_points(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+        activity, logit = networks.forward(w, x, activate)
+        is_active = torch.stack([(layer > 0).any() for layer in activity]).all()
+        return torch.sigmoid(logit) > 0.5, is_active  # (points,), ()
 
-    loss, predicted, active = vmap(vmap(on_training_points, in_dims=(0, None)))(kept, points)
-    train_loss = loss[:, -1].numpy().astype(float)
+    chunk = max(1, 4 * CACHED_VALUES // (len(checkpoints) * points.shape[-1] * max(config.hidden)))
+    predicted, active = vmap(vmap(on_training_points, in_dims=(0, None)), chunk_size=chunk)(kept, points)
+    last = {name: value[:, -1] for name, value in kept.items()}
+    train_loss = vmap(lambda w, x: networks.loss(w, k, x, y, activate))(last, points).numpy().astype(float)
     train_accuracy = (predicted == y.bool()).double().mean(-1).numpy()  # (networks, checkpoints)
     dead = ~active.numpy() & (config.activation == "relu")
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -192,10 +192,21 @@ def _step(
         return *update(weights, gradients, state, knobs, correction), value
 
     step = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
-    if compiled:
-        torch._dynamo.config.recompile_limit = 256  # one per structure; they share this code
-        return torch.compile(step, fullgraph=True)
-    return step
+    if not compiled:
+        return step
+    torch._dynamo.config.recompile_limit = 256  # one per structure; they share this code
+    fast = torch.compile(step, fullgraph=True)
+
+    def fast_or_eager(*arguments: Any) -> Any:
+        nonlocal fast
+        try:
+            return fast(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:  # the compiler that is there does not do
+            log.warning("torch.compile failed (%s): training runs eagerly, about ten times slower", type(error).__name__)
+            fast = step
+            return step(*arguments)
+
+    return fast_or_eager
 
 
 def _gradient_rms(weights: Weights, k: Tensor, x: Tensor, y: Tensor) -> Tensor:

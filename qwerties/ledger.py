@@ -1,0 +1,346 @@
+"""What was planned, and what of it is in the store: one ledger per experiment.
+
+The plan stands in the experiment's tags; a run counts towards it if it is finished, was made by the plan's code,
+and is no exemplar. Runs of one config on different blocks of seeds are one config with more seeds. Everything read
+here was written by somebody else: what cannot be read is told, and counts as missing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from qwerties.config import Config, Seeds, fingerprint
+from qwerties.tracking import Store, StoreError, Tracked
+
+STATES = ("learned", "slow", "constant", "dead", "diverged")
+SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
+"""Columns without which a run's ``seeds.csv`` is of no use."""
+
+LAST = 10**9  # place of an experiment whose tags give it none
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment wants: configs by their fingerprints, each on these seeds, by this code."""
+
+    seeds: Seeds
+    code: str
+    configs: Mapping[str, str]  # fingerprint -> the config in words
+
+    def key(self, config: Config) -> str:
+        """Return the fingerprint that the config has in this plan, if it is in it."""
+        return fingerprint(config, self.seeds, self.code)
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """The figure that an experiment asks for; fields as in ``experiment.Figure``."""
+
+    kind: str
+    x: str | None
+    score: str
+
+
+@dataclass(frozen=True)
+class PlannedContrast:
+    """Two configs that were to be compared."""
+
+    a: Config
+    b: Config
+    delta: float
+    primary: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One planned config, and the runs that count towards it.
+
+    `state` is "done" where the runs cover every planned seed; else "running" or "failed" where a run of it is, else
+    "missing". `config` is None where no run of it tells.
+    """
+
+    name: str
+    config: Config | None
+    runs: tuple[Tracked, ...]
+    state: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One experiment: its plan, and what became of it.
+
+    Attributes
+    ----------
+    plan : Plan or None
+        None where the experiment never had one (single networks), or has one that cannot be read (see `problems`).
+    entries : tuple of Entry
+        In the plan's order.
+    stale, unplanned : int
+        Finished runs of other code, and of configs that are not, or no longer, in the plan.
+    loose : tuple of Tracked
+        Runs of an experiment without a plan.
+    problems : tuple of str
+        What in the tags cannot be read.
+    """
+
+    stem: str
+    experiment_id: str
+    title: str
+    question: str
+    order: int
+    figures: tuple[FigureSpec, ...]
+    contrasts: tuple[PlannedContrast, ...]
+    plan: Plan | None
+    entries: tuple[Entry, ...]
+    stale: int
+    unplanned: int
+    loose: tuple[Tracked, ...]
+    problems: tuple[str, ...]
+
+    def count(self, state: str) -> int:
+        """Count the planned configs in a state."""
+        return sum(entry.state == state for entry in self.entries)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned config is done."""
+        return not self.problems and all(entry.state == "done" for entry in self.entries)
+
+    def find(self, config: Config) -> Entry | None:
+        """Find a config's entry; None where it is not planned."""
+        keys = list(self.plan.configs) if self.plan else []
+        key = self.plan.key(config) if self.plan else ""
+        return self.entries[keys.index(key)] if key in keys else None
+
+
+def read_ledgers(store: Store) -> list[Ledger]:
+    """Read every experiment of the store, in the report's order."""
+    ledgers = [
+        make_ledger(stem, experiment_id, tags, store.runs(experiment_id))
+        for stem, (experiment_id, tags) in store.experiments().items()
+    ]
+    return sorted(ledgers, key=lambda ledger: (ledger.order, ledger.stem))
+
+
+def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Sequence[Tracked]) -> Ledger:
+    """Join an experiment's plan with its runs."""
+    problems: list[str] = []
+
+    def parsed(tag: str, parse: Any, otherwise: Any) -> Any:
+        if tag not in tags:
+            return otherwise
+        try:
+            return parse(tags[tag])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            problems.append(f"the tag {tag} cannot be read")
+            return otherwise
+
+    top = [run for run in runs if run.parent is None]
+    plan: Plan | None = parsed("qwerties.plan", _parse_plan, None)
+    common: dict[str, Any] = {
+        "stem": stem,
+        "experiment_id": experiment_id,
+        "title": tags.get("qwerties.title") or stem,
+        "question": tags.get("qwerties.question") or tags.get("mlflow.note.content") or "",
+        "order": parsed("qwerties.order", int, LAST),
+        "figures": parsed("qwerties.figures", _parse_figures, ()),
+        "contrasts": parsed("qwerties.contrasts", _parse_contrasts, ()),
+    }
+    if plan is None:
+        return Ledger(**common, plan=None, entries=(), stale=0, unplanned=0, loose=tuple(top), problems=tuple(problems))
+
+    stale = [run for run in top if run.status == "FINISHED" and run.tags.get("qwerties.code") != plan.code]
+    current = [run for run in top if run.tags.get("qwerties.code") == plan.code]
+    counted: dict[str, list[tuple[Config, Tracked]]] = {key: [] for key in plan.configs}
+    unplanned = 0
+    for run in current:
+        config = config_of(run)
+        key = plan.key(config) if config else ""
+        if config and key in counted and _fits(run, plan):
+            counted[key].append((config, run))
+        else:
+            unplanned += run.status == "FINISHED"
+    entries = tuple(_make_entry(name, counted[key], plan) for key, name in plan.configs.items())
+    return Ledger(
+        **common,
+        plan=plan,
+        entries=entries,
+        stale=len(stale),
+        unplanned=unplanned,
+        loose=(),
+        problems=tuple(problems),
+    )
+
+
+def _make_entry(name: str, found: Sequence[tuple[Config, Tracked]], plan: Plan) -> Entry:
+    finished = tuple(run for _, run in found if run.status == "FINISHED")
+    covered = {number for run in finished for number in Seeds.parse(run.params["seeds"]).numbers.tolist()}
+    statuses = {run.status for _, run in found}
+    if covered >= set(plan.seeds.numbers.tolist()):
+        state = "done"
+    elif statuses & {"RUNNING", "SCHEDULED"}:
+        state = "running"
+    else:
+        state = "failed" if statuses & {"FAILED", "KILLED"} else "missing"
+    return Entry(name, found[0][0] if found else None, finished, state)
+
+
+def config_of(run: Tracked) -> Config | None:
+    """Return the config that a run's params tell, or None where they tell none."""
+    try:
+        return Config.from_params(run.params)
+    except ValueError:
+        return None
+
+
+def _fits(run: Tracked, plan: Plan) -> bool:
+    """Tell whether a run's seeds can be joined with the plan's: a crossed layout must be the very same."""
+    try:
+        block = Seeds.parse(run.params.get("seeds", ""))
+    except ValueError:
+        return False
+    return block == plan.seeds or (block.crossed is None and plan.seeds.crossed is None)
+
+
+def _parse_plan(text: str) -> Plan:
+    found = json.loads(text)
+    configs = {str(key): str(name) for key, name in found["configs"].items()}
+    return Plan(Seeds.parse(found["seeds"]), str(found["code"]), configs)
+
+
+def _parse_figures(text: str) -> tuple[FigureSpec, ...]:
+    return tuple(
+        FigureSpec(
+            str(figure["kind"]),
+            None if figure.get("x") is None else str(figure["x"]),
+            str(figure.get("score", "population_accuracy")),
+        )
+        for figure in json.loads(text)
+    )
+
+
+def _parse_contrasts(text: str) -> tuple[PlannedContrast, ...]:
+    return tuple(
+        PlannedContrast(
+            Config.from_params(contrast["a"]),
+            Config.from_params(contrast["b"]),
+            float(contrast["delta"]),
+            contrast["primary"] is True,
+        )
+        for contrast in json.loads(text)
+    )
+
+
+# What the runs hold
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Every network of one config: its runs' tables joined, no seed twice.
+
+    Attributes
+    ----------
+    config : Config
+    runs : tuple of Tracked
+        Those that could be read.
+    rows : tuple of ndarray
+        For each run, which rows of its tables are used.
+    frame : DataFrame
+        ``seeds.csv`` of all of them, in the runs' order.
+    """
+
+    config: Config
+    runs: tuple[Tracked, ...]
+    rows: tuple[NDArray[np.intp], ...]
+    frame: pd.DataFrame
+
+
+def read_networks(store: Store, entry: Entry) -> tuple[Networks | None, list[str]]:
+    """Read a config's per-seed scores.
+
+    Returns
+    -------
+    Networks or None
+        None where no run could be read.
+    list of str
+        What could not be read, or contradicts itself.
+    """
+    runs, rows, frames, problems = [], [], [], []
+    seen: set[int] = set()
+    for run in entry.runs:
+        try:
+            frame = parse_scores(store.read(run, "seeds.csv"))
+        except StoreError as error:
+            problems.append(str(error))
+            continue
+        except ValueError as error:
+            problems.append(f"run {run.run_id} ({run.name}): seeds.csv cannot be read: {error}")
+            continue
+        used = np.flatnonzero(~frame["seed"].isin(seen) & ~frame["seed"].duplicated())
+        seen.update(frame["seed"].tolist())
+        runs.append(run)
+        rows.append(used)
+        frames.append(frame.iloc[used])
+    if entry.config is None or not frames:
+        return None, problems
+    joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+    return Networks(entry.config, tuple(runs), tuple(rows), joined), problems
+
+
+def parse_scores(content: bytes) -> pd.DataFrame:
+    """Read a ``seeds.csv``.
+
+    Raises
+    ------
+    ValueError
+        If it is no table of scores.
+    """
+    frame = pd.read_csv(io.BytesIO(content))
+    if absent := sorted({"seed", "state", *SCORES} - set(frame.columns)):
+        raise ValueError(f"it lacks the columns {', '.join(absent)}")
+    if not pd.api.types.is_integer_dtype(frame["seed"]):
+        raise ValueError("its seeds must be whole numbers")
+    if not set(frame["state"]) <= set(STATES):
+        raise ValueError(f"its states must be among {', '.join(STATES)}")
+    for column in SCORES:
+        frame[column] = frame[column].astype(float)
+    return frame
+
+
+def read_curves(store: Store, networks: Networks, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read one array of ``curves.npz`` over all of a config's networks.
+
+    Returns
+    -------
+    epochs : ndarray, (points,)
+        Where losses were kept.
+    array : ndarray, (networks, ...)
+        Row by row as `networks.frame`.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or cannot be read.
+    """
+    epochs, parts = np.empty(0), []
+    for run, rows in zip(networks.runs, networks.rows, strict=True):
+        content = store.read(run, "curves.npz")
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                epochs = arrays["epochs"]
+                parts.append(arrays[name][rows])
+        except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
+            raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
+    try:
+        return epochs, np.concatenate(parts)
+    except ValueError as error:
+        raise StoreError(f"the runs of {networks.config.label()} hold curves of different shapes") from error

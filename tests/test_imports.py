@@ -1,0 +1,165 @@
+"""The import table: which module of ours may import which, held over the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "qwerties"
+
+MAY_IMPORT = {
+    # numbers
+    "config": (),
+    "record": (),
+    "theory": (),
+    "data": (),
+    "networks": ("config",),
+    "optimizers": ("networks",),
+    "training": ("config", "data", "networks", "optimizers"),
+    "reference": ("config", "networks"),
+    "scoring": ("config", "data", "networks", "theory"),
+    # inference
+    "intervals": (),
+    "stats": ("intervals",),
+    "sequential": ("intervals", "stats"),
+    "variance": ("intervals", "stats"),
+    # pictures
+    "theme": (),
+    "canvas": ("theme",),
+    "labels": ("theme",),
+    "plots": ("canvas", "labels", "theme"),
+    "figures": ("labels", "theme"),
+    # the store
+    "bulk": ("record",),
+    "tracking": ("bulk", "config", "record"),
+    # what puts them together
+    "results": (
+        *("config", "data", "networks", "optimizers", "record", "reference", "scoring", "theory", "training"),
+        *("canvas", "labels", "plots", "theme"),
+    ),
+}
+"""What each module imports at most; modules that are not here may import anything but what is forbidden below."""
+
+ONE_DOOR = {"mlflow": "tracking", "optuna": "search"}
+WITHOUT_TORCH = ("report", "ledger")
+
+
+def trees():
+    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
+
+
+def imported(tree, *, lazily=True):
+    """Dotted names that a module imports, those inside its functions too unless ``lazily`` is False."""
+    found = set()
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            todo += node.orelse
+            continue
+        if not lazily and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        todo += ast.iter_child_nodes(node)
+    return found
+
+
+def siblings(tree, *, lazily=True):
+    return {
+        name.split(".")[1] for name in imported(tree, lazily=lazily) if name.startswith("qwerties.") and "." in name
+    }
+
+
+def packages(tree, *, lazily=True):
+    return {name.split(".")[0] for name in imported(tree, lazily=lazily)}
+
+
+def reach(start, *, lazily=True):
+    """A module and all of ours that importing it brings in, at once or later."""
+    ours, seen, todo = trees(), set(), [start]
+    while todo:
+        name = todo.pop()
+        if name not in seen and name in ours:
+            seen.add(name)
+            todo += siblings(ours[name], lazily=lazily)
+    return seen
+
+
+@pytest.mark.parametrize("module", list(MAY_IMPORT))
+def test_a_module_imports_only_what_lies_left_of_it(module):
+    beyond = siblings(trees()[module]) - set(MAY_IMPORT[module])
+    assert not beyond, f"qwerties/{module}.py imports {', '.join(sorted(beyond))}"
+
+
+def test_the_table_goes_one_way():
+    for module in MAY_IMPORT:
+        seen, todo = set(), list(MAY_IMPORT[module])
+        while todo:
+            name = todo.pop()
+            assert name != module, f"{module} would import itself"
+            if name not in seen:
+                seen.add(name)
+                todo += MAY_IMPORT[name]
+
+
+def test_no_modules_import_one_another():
+    """At the top of a file; ``Experiment.main`` reaches for the command line when a person runs it alone."""
+    ours = trees()
+    for module, tree in ours.items():
+        for sibling in siblings(tree, lazily=False):
+            assert module not in reach(sibling, lazily=False), f"{module} and {sibling} import one another"
+
+
+@pytest.mark.parametrize("module", list(trees()))
+@pytest.mark.parametrize(("package", "door"), list(ONE_DOOR.items()))
+def test_each_big_library_has_one_door(module, package, door):
+    if module != door:
+        assert package not in packages(trees()[module]), f"qwerties/{module}.py imports {package}: that is {door}'s"
+
+
+def test_results_knows_nothing_of_the_store():
+    assert not reach("results") & {"tracking", "bulk", "experiment", "cli"}
+
+
+@pytest.mark.parametrize("module", [module for module in WITHOUT_TORCH if module in trees()])
+def test_the_page_is_made_without_torch(module):
+    for name in reach(module):
+        assert "torch" not in packages(trees()[name]), f"{module} reaches qwerties/{name}.py, which imports torch"
+
+
+def test_the_command_line_starts_without_torch_and_mlflow():
+    for name in reach("cli", lazily=False):
+        heavy = {"torch", "mlflow", "optuna"} & packages(trees()[name], lazily=False)
+        assert not heavy, f"cli brings in qwerties/{name}.py, which imports {', '.join(heavy)}"
+
+
+@pytest.mark.parametrize("module", list(trees()))
+def test_nobody_imports_the_experiments(module):
+    assert "experiments" not in packages(trees()[module])
+
+
+def test_experiments_do_not_import_one_another():
+    names = {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    for path in (ROOT / "experiments").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not packages(tree) & {"experiments", *(names - {"notebook"})}, path.name
+
+
+def test_the_package_itself_imports_nothing():
+    assert not imported(trees()["__init__"])
+
+
+def test_imports_are_read_from_every_form():
+    tree = ast.parse(
+        "import mlflow.pytorch as p\nfrom qwerties import bulk, data\nfrom qwerties.config import Config\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from qwerties.cli import main\n"
+        "def f():\n    from qwerties.tracking import Store\n"
+    )
+    assert siblings(tree) == {"bulk", "data", "config", "tracking"}
+    assert siblings(tree, lazily=False) == {"bulk", "data", "config"}
+    assert packages(tree) == {"mlflow", "qwerties", "typing"}
