@@ -127,9 +127,8 @@ def _count(name: str, most: int, least: int = 1) -> Any:
 def _sweep(arguments: argparse.Namespace) -> int:
     root = enter_root()
     names = choose(arguments.names, [path.stem for path in experiment_files(root)])
-    from qwerties.experiment import (
-        sweep,
-    )  # torch and mlflow take seconds to import: not before the request is sound
+    # torch and mlflow take seconds to import: not before the request is sound
+    from qwerties.sweep import sweep
 
     experiments, broken = load_experiments(root, names)
     with _store(root) as store, _Display() as display:

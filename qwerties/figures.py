@@ -400,9 +400,7 @@ def variance_bars(
 
 
 @look
-def score_map(
-    ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = ""
-) -> Axes:
+def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
     """Draw a score of every data seed with every weight seed as a map, light where it is high.
 
     Parameters

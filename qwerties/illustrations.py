@@ -104,7 +104,9 @@ def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval
     ):
         values = frame[score]
     else:
-        raise ValueError(f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}")
+        raise ValueError(
+            f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
+        )
     if values.dtype == bool:
         count, n = int(values.sum()), len(values)
         found = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
@@ -243,9 +245,15 @@ def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> 
             told.append(f"{loss}, {label}: from {number(mean[0])} to {number(mean[-1])} after {epochs[-1]:,}")
         references = _loss_levels(loss, members)
         figures.loss_lines(
-            ax, lines, references, title=loss, ylabel="training loss, mean over seeds" if ax is axes[0] else ""
+            ax,
+            lines,
+            references,
+            title=loss,
+            ylabel="training loss, mean over seeds" if ax is axes[0] else "",
         )
-    caption = "Training loss, mean over seeds, on log axes; the floor is the least that any classifier can expect"
+    caption = (
+        "Training loss, mean over seeds, on log axes; the floor is the least that any classifier can expect"
+    )
     apart = ", a panel for each loss, as their values cannot be compared" if len(panels) > 1 else ""
     rest = f" ({plural(left_out, 'more line')} not drawn)" if left_out else ""
     return _picture(fig, f"{caption}{apart}{rest}.", f"Falling curves. {'; '.join(told)}.")

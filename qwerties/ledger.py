@@ -156,7 +156,9 @@ def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Se
         "contrasts": parsed("qwerties.contrasts", _parse_contrasts, ()),
     }
     if plan is None:
-        return Ledger(**common, plan=None, entries=(), stale=0, unplanned=0, loose=tuple(top), problems=tuple(problems))
+        return Ledger(
+            **common, plan=None, entries=(), stale=0, unplanned=0, loose=tuple(top), problems=tuple(problems)
+        )
 
     stale = [run for run in top if run.status == "FINISHED" and run.tags.get("qwerties.code") != plan.code]
     current = [run for run in top if run.tags.get("qwerties.code") == plan.code]
