@@ -37,6 +37,13 @@ def _table(name: str) -> sa.Table:
 
 
 _metrics, _latest = _table("metrics"), _table("latest_metrics")
+_params = sa.Table(
+    "params",
+    _metadata,
+    sa.Column("key", sa.String(250)),
+    sa.Column("value", sa.String(8000)),
+    sa.Column("run_uuid", sa.String(32)),
+)
 
 
 def open_store(uri: str) -> sa.Engine | None:
@@ -61,6 +68,14 @@ def _on_connect(connection: object, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def write_params(engine: sa.Engine, run_id: str, params: Mapping[str, str]) -> None:
+    """Insert the params of a new run, which has none yet."""
+    if params:
+        with engine.begin() as connection:
+            rows = [{"key": key, "value": value, "run_uuid": run_id} for key, value in params.items()]
+            connection.execute(sa.insert(_params), rows)
 
 
 def write_metrics(engine: sa.Engine, run_id: str, series: Mapping[str, Series], timestamp: int) -> None:

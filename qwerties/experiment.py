@@ -254,20 +254,24 @@ def make_shards(jobs: Iterable[Job]) -> list[Shard]:
     """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once."""
     groups: dict[tuple, dict[Config, list[Config]]] = {}
     for job in jobs:
-        key = (job.config.structure, job.config.activation in SQUASHING, job.seeds)
-        configs = groups.setdefault(key, {}).setdefault(job.config.trajectory, [])
+        configs = groups.setdefault((job.config.structure, job.seeds), {}).setdefault(
+            job.config.trajectory, []
+        )
         if job.config not in configs:
             configs.append(job.config)
     shards = []
-    for (_, _, seeds), by_trajectory in groups.items():
+    for (_, seeds), by_trajectory in groups.items():
         network_epochs = sum(max(c.epochs for c in configs) for configs in by_trajectory.values()) * len(
             seeds
         )
         compiled = pays_to_compile(next(iter(by_trajectory)), network_epochs)
-        by_length = sorted(by_trajectory.values(), key=lambda configs: max(c.epochs for c in configs))
-        for _, equals in itertools.groupby(by_length, key=lambda configs: max(c.epochs for c in configs)):
-            members = list(equals)
-            together = max(1, BLOCK // len(seeds))
+
+        def kind(configs: list[Config], compiled: bool = compiled) -> tuple[bool, int]:
+            return compiled and configs[0].activation in SQUASHING, max(c.epochs for c in configs)
+
+        together = max(1, BLOCK // len(seeds))
+        for _, alike in itertools.groupby(sorted(by_trajectory.values(), key=kind), key=kind):
+            members = list(alike)
             for first in range(0, len(members), together):
                 chunk = tuple(itertools.chain.from_iterable(members[first : first + together]))
                 shards.append(Shard(chunk, seeds, compiled))

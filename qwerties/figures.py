@@ -428,7 +428,7 @@ def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = 
         spine.set_visible(False)
     bar = ax.collections[0].colorbar
     assert bar is not None
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(length=3, width=0.8, color=SPINE, labelcolor=MUTED, labelsize=9)
     _score_ticks(bar.ax.yaxis)
     return ax

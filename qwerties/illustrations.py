@@ -7,7 +7,7 @@ cannot see it, is decided here. Reads nothing: curves come through a callable.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,9 +78,11 @@ def names(drawn: Sequence[Networks]) -> list[str]:
 
 def config_names(configs: Sequence[Config]) -> list[str]:
     """Name configs by what differs among them; a single one by all that one would say of it."""
+    full = [config.label().split(" · ") for config in configs]
     if len(set(configs)) < 2:
-        return [config.label() for config in configs]
-    return [config.label(configs) for config in configs]
+        return [" · ".join(parts) for parts in full]
+    short = [" · ".join(p for p in parts if not all(p in other for other in full)) for parts in full]
+    return short if all(short) else [config.label(configs) for config in configs]
 
 
 def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval:
@@ -185,7 +187,7 @@ def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) ->
         ax, frame, "x", "y", "lo", "hi", "line" if lines else None, references, xlabel=xlabel, ylabel=words
     )
     told = "; ".join(
-        (f"{name}: " if name else "")
+        (f"{name!s}: " if name else "")
         + ", ".join(f"{number(y)} at {x:g}" for x, y in zip(part["x"], part["y"], strict=True))
         for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
     )
@@ -202,7 +204,7 @@ def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str,
     if field == "distance" and score != "regret" and named:
         (name, _) = next(iter(named.values()))
         return {name: pd.Series({config.distance: level for config, (_, level) in named.items()})}
-    return dict(set(named.values())) if len(set(named.values())) == 1 else {}  # type: ignore[arg-type]
+    return dict(set(named.values())) if len(set(named.values())) == 1 else {}
 
 
 def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
@@ -396,11 +398,11 @@ def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _and_limits(references: Mapping[Hashable, Any]) -> str:
+def _and_limits(references: Mapping[str, Any]) -> str:
     return f"; dashed: {', '.join(map(str, references))}" if references else ""
 
 
-def _levels(references: Mapping[Hashable, Any]) -> str:
+def _levels(references: Mapping[str, Any]) -> str:
     told = [
         f"{name} {number(level)}" if isinstance(level, float) else f"{name} as a dashed curve"
         for name, level in references.items()

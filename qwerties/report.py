@@ -11,7 +11,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -20,134 +19,26 @@ from markupsafe import Markup
 
 from qwerties import theory
 from qwerties.config import DEFAULT, Config
-from qwerties.illustrations import Picture, config_names, draw, draw_contrasts, score_interval
-from qwerties.intervals import Interval
+from qwerties.findings import contrast_table
+from qwerties.illustrations import config_names, draw, score_interval
 from qwerties.ledger import (
     STATES,
     Entry,
     Ledger,
     Networks,
-    PlannedContrast,
     config_of,
     read_curves,
     read_ledgers,
     read_networks,
 )
-from qwerties.markup import bounds, clean, markdown, number, p_value, percent, plural, slug
-from qwerties.stats import FAMILY_ERROR, FEWEST, Comparison, compare, holm
+from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
+from qwerties.page import Cell, Link, Numbers, Row, Section, Table, said, share_bounds, shown
 from qwerties.tracking import Store, StoreError, Tracked
-
-PRIMARY = 6
-"""Primary contrasts that the study planned (SCIENCE.md), whatever of them is tracked yet."""
 
 UI = "http://127.0.0.1:5000"
 """Where ``make ui`` serves a store that has no server of its own."""
 
 TEMPLATES = Path(__file__).with_name("templates")
-
-
-# What the template shows
-
-
-@dataclass(frozen=True)
-class Link:
-    """Words that lead to a run."""
-
-    text: str
-    url: str
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A figure as the template embeds it."""
-
-    number: int
-    src: str
-    width: int
-    height: int
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """An estimate, and its bounds or count in small print below it."""
-
-    main: str
-    small: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One config of a section's table."""
-
-    name: Link
-    more_runs: tuple[Link, ...]
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: captions and headers, and a row per config."""
-
-    number: int
-    caption: str
-    headers: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class ContrastRow:
-    """One contrast: what was compared, the verdict in words, and three views as cells."""
-
-    sides: str
-    where: str
-    kind: str
-    verdict: str
-    settled: bool
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class ContrastTable:
-    """The contrasts of one section."""
-
-    number: int
-    caption: str
-    headers: tuple[str, ...]
-    rows: tuple[ContrastRow, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """One experiment."""
-
-    anchor: str
-    title: str
-    question: Markup
-    design: str
-    warnings: tuple[str, ...]
-    unfinished: tuple[str, ...]
-    pictures: tuple[Shown, ...]
-    table: Table | None
-    notes: tuple[str, ...]
-    contrasts: ContrastTable | None
-
-
-class _Numbers:
-    """Numbers of figures and tables, in the order of the page."""
-
-    def __init__(self) -> None:
-        self.figures = self.tables = 0
-
-    def figure(self) -> int:
-        self.figures += 1
-        return self.figures
-
-    def table(self) -> int:
-        self.tables += 1
-        return self.tables
 
 
 def write_report(store: Store, path: Path) -> Path:
@@ -182,7 +73,7 @@ def render(store: Store) -> str:
     """Make the page."""
     ledgers = read_ledgers(store)
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
-    numbers, anchors, trained = _Numbers(), {"content", "reading"}, _Trained()
+    numbers, anchors, trained = Numbers(), {"content", "reading"}, _Trained()
     sections = [_section(store, ledger, base, numbers, anchors, trained) for ledger in ledgers]
     style = (TEMPLATES / "summary.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -229,10 +120,10 @@ class _Trained:
     def summary(self) -> str:
         if not self.runs:
             return ""
-        networks = sum(map(len, self.networks.values()))
+        networks = plural(sum(map(len, self.networks.values())), "small network")
         seeds = {seed for pairs in self.networks.values() for pair in pairs for seed in pair}
         return (
-            f"{plural(networks, 'small network')} of {plural(len(self.networks), 'config')} on {plural(len(seeds), 'seed')}, "
+            f"{networks} of {plural(len(self.networks), 'config')} on {plural(len(seeds), 'seed')}, "
             f"tracked as {plural(self.runs, 'run')} in {plural(self.experiments, 'experiment')}."
         )
 
@@ -248,7 +139,7 @@ class _Trained:
 
 
 def _section(
-    store: Store, ledger: Ledger, base: str, numbers: _Numbers, anchors: set[str], trained: _Trained
+    store: Store, ledger: Ledger, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
 ) -> Section:
     if ledger.plan is None:
         return _loose_section(ledger, base, numbers, anchors, trained)
@@ -276,10 +167,10 @@ def _section(
         except (ValueError, StoreError) as error:
             warnings.append(f"the figure of {spec.kind} could not be drawn: {error}")
             continue
-        pictures.append(_shown(picture, numbers))
+        pictures.append(shown(picture, numbers))
     table = _table(ledger, drawn, base, numbers) if drawn else None
     complete = ledger.complete and not incomplete
-    contrasts = _contrasts(ledger, networks, complete, numbers, pictures)
+    contrasts = contrast_table(ledger, networks, complete, numbers)
     return Section(
         anchor=slug(ledger.stem, anchors),
         title=clean(ledger.title),
@@ -335,20 +226,18 @@ def _notes(drawn: Sequence[Networks]) -> tuple[str, ...]:
     if not drawn:
         return ()
     configs = [one.config for one in drawn]
-    notes = []
     limits = sorted({(config.distance, float(theory.bayes_accuracy(config.distance))) for config in configs})
-    deviations = sorted({_sampling_sd(config) for config in configs})
-    if len(limits) == 1:
-        notes.append(f"No classifier can do better than Bayes accuracy, {number(limits[0][1], 4)} here.")
-    else:
-        listed = ", ".join(f"{number(level, 4)} at d={distance:g}" for distance, level in limits)
-        notes.append(f"No classifier can do better than Bayes accuracy: {listed}.")
+    levels = ", ".join(
+        number(level, 4) + (f" at d={distance:g}" if len(limits) > 1 else " here")
+        for distance, level in limits
+    )
+    deviations = sorted(_sampling_sd(config) for config in configs)
     sd = " to ".join(dict.fromkeys(number(value) for value in (deviations[0], deviations[-1])))
     points = " or ".join(map(str, sorted({2 * config.samples for config in configs})))
-    notes.append(
-        f"A training accuracy above it is luck: on {points} points the sampling standard deviation of the "
-        f"best classifier's own is {sd}."
-    )
+    notes = [
+        f"Bayes accuracy, the best possible, is {levels}. A training accuracy above it is luck: on {points} points "
+        f"the best classifier's own has a sampling standard deviation of {sd}."
+    ]
     if any("weight_seed" in one.frame for one in drawn):
         notes.append(
             "Networks of a crossed layout share data and starts and are not independent, so that no intervals are "
@@ -363,7 +252,7 @@ def _sampling_sd(config: Config) -> float:
     return float(np.sqrt(accuracy * (1 - accuracy) / (2 * config.samples)))
 
 
-def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: _Numbers) -> Table:
+def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Numbers) -> Table:
     rows = []
     for name, one in zip(config_names([one.config for one in drawn]), drawn, strict=True):
         links = [Link(name if i == 0 else f"run {i + 1}", _url(base, run)) for i, run in enumerate(one.runs)]
@@ -395,171 +284,23 @@ def _cells(one: Networks) -> list[Cell]:
     undefined = int(frame["phi"].isna().sum())
     return [
         Cell(f"{len(frame):,}"),
-        Cell(percent(learned.estimate), _share_bounds(learned)),
+        Cell(percent(learned.estimate), said(share_bounds(learned))),
         *(Cell(f"{int((frame['state'] == state).sum()):,}") for state in STATES[1:]),
-        Cell(number(population.estimate), bounds(population)),
+        Cell(number(population.estimate), said(bounds(population))),
         Cell(number(training.estimate)),
-        Cell(number(middle, 2) if np.isfinite(middle) else "undefined", f"{undefined:,} undefined"),
+        Cell(number(middle, 2) if np.isfinite(middle) else "undefined", (f"{undefined:,} undefined",)),
     ]
-
-
-def _share_bounds(interval: Interval) -> str:
-    return bounds(interval, 0, scale=100)
-
-
-def _shown(picture: Picture, numbers: _Numbers) -> Shown:
-    src = f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()}"
-    return Shown(numbers.figure(), src, picture.width, picture.height, picture.caption, picture.alt)
 
 
 def _url(base: str, run: Tracked) -> str:
     return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
 
 
-# Contrasts
-
-
-def _contrasts(
-    ledger: Ledger, networks: dict[int, Networks], complete: bool, numbers: _Numbers, pictures: list[Shown]
-) -> ContrastTable | None:
-    if not ledger.contrasts:
-        return None
-    exploratory = sum(not contrast.primary for contrast in ledger.contrasts)
-    compared = [_compare(ledger, contrast, networks, exploratory) for contrast in ledger.contrasts]
-    adjusted = holm(
-        [
-            found.p_value if found is not None and not contrast.primary else np.nan
-            for contrast, found in zip(ledger.contrasts, compared, strict=True)
-        ]
-    )
-    among = [side for contrast in ledger.contrasts for side in (contrast.a, contrast.b)]
-    rows, drawn = [], []
-    for contrast, found, p in zip(ledger.contrasts, compared, adjusted, strict=True):
-        where = _shared(contrast, among)
-        sides = " − ".join(_sides(contrast))
-        cells = _views(found, float(p), contrast.primary) if found is not None else (Cell("–"),) * 8
-        if found is not None and not np.isnan(found.difference.estimate):
-            drawn.append((f"{sides} · {where}" if where else sides, found))
-        verdict = "withheld" if not complete or found is None else found.words
-        rows.append(
-            ContrastRow(
-                sides,
-                where,
-                "primary" if contrast.primary else "exploratory",
-                verdict,
-                complete,
-                tuple(cells),
-            )
-        )
-    if drawn:
-        pictures.append(_shown(draw_contrasts(drawn), numbers))
-    return ContrastTable(
-        numbers.table(),
-        "Contrasts, A − B on the same seeds, in population accuracy.",
-        (
-            "Pairs",
-            "A learned",
-            "B learned",
-            "McNemar p",
-            "Difference where both learned",
-            "Mean difference",
-            "δ (smallest)",
-            "Holm p",
-        ),
-        tuple(rows),
-        _contrast_notes(ledger),
-    )
-
-
-def _compare(
-    ledger: Ledger, contrast: PlannedContrast, networks: dict[int, Networks], exploratory: int
-) -> Comparison | None:
-    entries = [ledger.find(side) for side in (contrast.a, contrast.b)]
-    sides = [networks.get(ledger.entries.index(entry)) for entry in entries if entry is not None]
-    found = [side for side in sides if side is not None]
-    if len(found) < 2:
-        return None
-    best = max(float(theory.bayes_accuracy(side.distance)) for side in (contrast.a, contrast.b))
-    name_a, name_b = _sides(contrast)
-    return compare(
-        found[0].frame,
-        found[1].frame,
-        delta=contrast.delta,
-        level=1 - FAMILY_ERROR / PRIMARY if contrast.primary else 0.95,
-        family_size=PRIMARY if contrast.primary else exploratory,
-        headroom=max(best - 0.5, 1e-9),
-        name_a=name_a,
-        name_b=name_b,
-    )
-
-
-def _sides(contrast: PlannedContrast) -> tuple[str, str]:
-    """Names of both sides, by what differs between them."""
-    a, b = (side.label([contrast.a, contrast.b]) for side in (contrast.a, contrast.b))
-    return a, b
-
-
-def _shared(contrast: PlannedContrast, among: Sequence[Config]) -> str:
-    """What both sides share that other contrasts beside them do not."""
-    a, b = (side.label(among).split(" · ") for side in (contrast.a, contrast.b))
-    return " · ".join(part for part in a if part in b)
-
-
-def _views(found: Comparison, adjusted: float, primary: bool) -> tuple[Cell, ...]:
-    rule, *others = found.learned
-    sensitivity = "gain ≥ {}: {} − {}"
-    _ = others, sensitivity
-    return (
-        Cell(f"{found.n:,}", _left_out(found)),
-        Cell(percent(rule.a.estimate), _share_bounds(rule.a)),
-        Cell(percent(rule.b.estimate), _share_bounds(rule.b)),
-        Cell(p_value(rule.p_value), f"{rule.only_a} : {rule.only_b}"),
-        Cell(
-            number(found.conditional.estimate, 4, sign=True),
-            f"{bounds(found.conditional, 4, sign=True)} n = {found.conditional.n}",
-        ),
-        Cell(number(found.difference.estimate, 4, sign=True), bounds(found.difference, 4, sign=True)),
-        Cell(f"{found.delta:g}", f"({number(found.smallest_delta, 4)})"),
-        Cell("–" if primary else p_value(adjusted)),
-    )
-
-
-def _left_out(found: Comparison) -> str:
-    unpaired = len(found.only_a) + len(found.only_b)
-    diverged = len(found.a.diverged) + len(found.b.diverged)
-    said = [f"{unpaired} unpaired"] * bool(unpaired) + [f"{diverged} diverged"] * bool(diverged)
-    return ", ".join(said)
-
-
-def _contrast_notes(ledger: Ledger) -> tuple[str, ...]:
-    primary = any(contrast.primary for contrast in ledger.contrasts)
-    exploratory = any(not contrast.primary for contrast in ledger.contrasts)
-    notes = [
-        "A learned and B learned: with Wilson intervals; beside them the exact McNemar test, and on how many seeds "
-        "only A : only B learned. The verdict comes from the mean difference over all pairs, its interval, δ and the "
-        f"number of pairs (at least {FEWEST}); in brackets the smallest δ that would have given equivalence.",
-    ]
-    if primary:
-        level = percent(1 - FAMILY_ERROR / PRIMARY)
-        notes.append(
-            f"Primary: one of {PRIMARY} contrasts fixed beforehand, all intervals at {level} (Bonferroni)."
-        )
-    if exploratory:
-        notes.append(
-            "Exploratory: intervals at 95% each; p-values adjusted by Holm's method among those here."
-        )
-    if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in ledger.contrasts):
-        notes.append(
-            "Where shapes or kinds of initial weights differ, both sides share a seed's data, not its weights."
-        )
-    return tuple(notes)
-
-
 # Runs without a plan
 
 
 def _loose_section(
-    ledger: Ledger, base: str, numbers: _Numbers, anchors: set[str], trained: _Trained
+    ledger: Ledger, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
 ) -> Section:
     trained.add_runs(ledger.loose)
     rows = []

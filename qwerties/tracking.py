@@ -120,24 +120,27 @@ class Store:
         tags = {**self._run_context(), PROCESS: _this_process(), **record.tags}
         if parent:
             tags[PARENT] = parent
-        run_id = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info.run_id
+        run = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info
         try:
-            self._write_body(run_id, record)
+            self._write_body(run.run_id, run.artifact_uri, record)
             for child in record.children:
-                self.write(experiment_id, child, parent=run_id)
+                self.write(experiment_id, child, parent=run.run_id)
         except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            self._client.set_terminated(run_id, status)
+            self._client.set_terminated(
+                run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            )
             raise
-        self._client.set_terminated(run_id, "FINISHED")
-        return run_id
+        self._client.set_terminated(run.run_id, "FINISHED")
+        return run.run_id
 
-    def _write_body(self, run_id: str, record: Record) -> None:
-        params = [Param(key, value) for key, value in record.params.items()]
-        self._client.log_batch(run_id, params=params)
+    def _write_body(self, run_id: str, artifact_uri: str, record: Record) -> None:
+        if self._engine is not None:
+            bulk.write_params(self._engine, run_id, record.params)
+        else:
+            self._client.log_batch(run_id, params=[Param(key, value) for key, value in record.params.items()])
         last = max((int(points.steps[-1]) for points in record.series.values()), default=0)
         final = {
-            key: Series(*(_array([number]) for number in (last, value)))
+            key: Series(np.array([last]), np.array([value]))
             for key, value in record.metrics.items()
             if value is not None and key not in record.series
         }
@@ -146,12 +149,11 @@ class Store:
             self._client.log_inputs(run_id, datasets=[_dataset_input(record.dataset)])
         if record.model is not None:
             self._log_model(run_id, record.model)
-        if record.files:
+        if _is_local(artifact_uri):
+            _write_files(Path(artifact_uri.removeprefix("file://")), record.files)
+        elif record.files:
             with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
-                for path, content in record.files.items():
-                    target = Path(folder, path)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(content)
+                _write_files(Path(folder), record.files)
                 self._client.log_artifacts(run_id, folder)
 
     def _write_metrics(self, run_id: str, series: Mapping[str, Series]) -> None:
@@ -316,8 +318,11 @@ def _first_line(error: object) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _array(values: list[float]) -> np.ndarray:
-    return np.asarray(values)
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
 
 
 def _dataset_input(dataset: Dataset) -> DatasetInput:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from qwerties import data, networks
 from qwerties.config import Config, Seeds
@@ -32,6 +33,9 @@ BLOCK = 512
 
 EAGER_COST = 5e-8
 """Seconds per point, hidden unit and epoch without the compiler, roughly; decides whether compiling pays."""
+
+EPOCHS_WORTH_TRACING = 100
+"""Without the compiler, a longer training runs the step as a graph of plain operations: half the calls' cost."""
 
 COMPILE_COST = 15.0
 """Seconds to compile one structure with a cold cache, roughly."""
@@ -202,7 +206,10 @@ def _step(
         try:
             return fast(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:  # the compiler that is there does not do
-            log.warning("torch.compile failed (%s): training runs eagerly, about ten times slower", type(error).__name__)
+            log.warning(
+                "torch.compile failed (%s): training runs eagerly, about ten times slower",
+                type(error).__name__,
+            )
             fast = step
             return step(*arguments)
 
@@ -254,6 +261,9 @@ def _train_block(
     if compiled:  # one compilation serves blocks of every size
         for value in (x, k, *weights.values(), *state[0].values(), *state[1].values()):
             torch._dynamo.maybe_mark_dynamic(value, 0)
+    elif epochs > EPOCHS_WORTH_TRACING:
+        with torch.no_grad():
+            step = make_fx(step)(weights, state, k, x, y, corrections[0])
     losses = torch.empty(epochs, len(each), device=device)  # rows are written whole
     kept: list[Weights] = []
     with torch.no_grad():

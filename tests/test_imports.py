@@ -1,6 +1,7 @@
 """The import table: which module of ours may import which, held over the syntax trees."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ ONE_DOOR = {"mlflow": "tracking", "optuna": "search"}
 WITHOUT_TORCH = ("report", "ledger")
 
 
+@functools.cache
 def trees():
     return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
 
@@ -69,16 +71,19 @@ def imported(tree, *, lazily=True):
     return found
 
 
+@functools.cache
 def siblings(tree, *, lazily=True):
     return {
         name.split(".")[1] for name in imported(tree, lazily=lazily) if name.startswith("qwerties.") and "." in name
     }
 
 
+@functools.cache
 def packages(tree, *, lazily=True):
     return {name.split(".")[0] for name in imported(tree, lazily=lazily)}
 
 
+@functools.cache
 def reach(start, *, lazily=True):
     """A module and all of ours that importing it brings in, at once or later."""
     ours, seen, todo = trees(), set(), [start]

@@ -102,10 +102,9 @@ def test_forward_pass_is_the_models(activation, hidden):
     x = data.draw([2], 4.0, 30)[0]
     activate = networks.ACTIVATIONS[activation]
     with torch.no_grad():
-        torch.testing.assert_close(
-            torch.sigmoid(networks.logit(weights, x, activate)), model(x.T)[:, 0], atol=1e-6, rtol=1e-5
-        )
-        activity = networks.hidden_activity(weights, x, activate)
+        activity, logit = networks.forward(weights, x, activate)
+        assert torch.equal(networks.logit(weights, x, activate), logit)
+        torch.testing.assert_close(torch.sigmoid(logit), model(x.T)[:, 0], atol=1e-6, rtol=1e-5)
         assert [layer.shape for layer in activity] == [(width, 60) for width in hidden]
         torch.testing.assert_close(activity[0], model[:2](x.T).T, atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(activity[-1], model[:-2](x.T).T, atol=1e-5, rtol=1e-5)

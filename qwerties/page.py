@@ -1,0 +1,132 @@
+"""What the template shows: plain, ready values, and how numbers become table cells."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from qwerties.illustrations import Picture
+from qwerties.intervals import Interval
+from qwerties.markup import bounds
+
+
+@dataclass(frozen=True)
+class Link:
+    """Words that lead to a run."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure as the template embeds it."""
+
+    number: int
+    src: str
+    width: int
+    height: int
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An estimate, and its bounds or counts in small print below it."""
+
+    main: str
+    small: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One config of a section's table."""
+
+    name: Link
+    more_runs: tuple[Link, ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: captions and headers, and a row per config."""
+
+    number: int
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class ContrastRow:
+    """One contrast: what was compared, the verdict in words, and three views as cells."""
+
+    sides: str
+    where: str
+    kind: str
+    verdict: str
+    told: bool  # whether the verdict says which side is better, or that neither is
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class ContrastTable:
+    """The contrasts of one section."""
+
+    picture: Shown | None
+    number: int
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[ContrastRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment."""
+
+    anchor: str
+    title: str
+    question: Markup
+    design: str
+    warnings: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    pictures: tuple[Shown, ...]
+    table: Table | None
+    notes: tuple[str, ...]
+    contrasts: ContrastTable | None
+
+
+class Numbers:
+    """Numbers of figures and tables, in the order of the page."""
+
+    def __init__(self) -> None:
+        self.figures = self.tables = 0
+
+    def figure(self) -> int:
+        """Count one more figure."""
+        self.figures += 1
+        return self.figures
+
+    def table(self) -> int:
+        """Count one more table."""
+        self.tables += 1
+        return self.tables
+
+
+def shown(picture: Picture, numbers: Numbers) -> Shown:
+    """Embed a figure, as the page's next."""
+    src = f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()}"
+    return Shown(numbers.figure(), src, picture.width, picture.height, picture.caption, picture.alt)
+
+
+def share_bounds(interval: Interval) -> str:
+    """Write the bounds of a share, in percents."""
+    return bounds(interval, 0, scale=100)
+
+
+def said(*texts: str) -> tuple[str, ...]:
+    """Leave out what is empty."""
+    return tuple(text for text in texts if text)

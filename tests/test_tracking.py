@@ -1,0 +1,586 @@
+"""The store: what is written can be read, runs end as what they are, and what is wrong is told in one line."""
+
+import gc
+import io
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import zipfile
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from qwerties import bulk, tracking
+from qwerties.record import Dataset, Model, Record, Series
+from qwerties.tracking import NOTE, PARENT, PROCESS, Store, StoreError, Tracked, default_uri, public_uri
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),  # MLflow's own import
+]
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A repository with a space in its name; the process works in it, as the command line does."""
+    folder = tmp_path_factory.mktemp("a repository")
+    before, tracking_uri = Path.cwd(), os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it when it logs a model
+    if tracking_uri is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+
+
+@pytest.fixture(scope="module")
+def store(root):
+    return Store.open(root)
+
+
+@pytest.fixture(scope="module")
+def client(store):
+    return MlflowClient(store.uri)
+
+
+@pytest.fixture
+def experiment_id(store, request):
+    return store.experiment(request.node.name, {})
+
+
+def curve(values):
+    return Series(np.arange(1, len(values) + 1), np.asarray(values, float))
+
+
+# A round trip
+
+LOSSES = [0.9, NAN, INF, 0.3]
+FILES = {"seeds.csv": b"seed,state\n0,learned\n", "plots/loss curve.png": bytes(range(256)), "empty": b""}
+
+
+@pytest.fixture(scope="module")
+def module():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Sigmoid()).eval()
+
+
+@pytest.fixture(scope="module")
+def written(store, module):
+    """Experiment and run of a record that has everything."""
+    example = np.array([[1, 1], [5, 1]], np.float32)
+    record = Record(
+        name="bce · relu · d=4 · 4 epochs",
+        params={"loss": "bce", "hidden": "8x8", "seeds": "0-3"},
+        metrics={"phi": 0.5, "excess_loss": None, "gain": NAN},
+        tags={"qwerties.fingerprint": "abc", NOTE: "A run.", "mlflow.source.name": "experiments/x.py"},
+        series={"train_loss": curve(LOSSES), "dead_fraction": Series(np.array([1, 4]), np.array([0.5, 0.25]))},
+        files=FILES,
+        dataset=Dataset("qwerties d=4", "0123456789ab", {"points": 200, "distance": 4.0}),
+        model=Model(module, example, module(torch.from_numpy(example)).detach().numpy()),
+        children=[
+            Record("seed 0", {"seed": "0"}, {"phi": 1.0}, tags={"qwerties.state": "learned"}, files={"a": b"1"}),
+            Record("seed 2", {"seed": "2"}, {"phi": None}, tags={"qwerties.state": "dead"}, files={"a": b"2"}),
+        ],
+    )
+    experiment_id = store.experiment("round trip", {})
+    return experiment_id, store.write(experiment_id, record)
+
+
+@pytest.fixture(scope="module")
+def runs(store, written):
+    return store.runs(written[0])
+
+
+def test_the_parent_comes_first_and_its_children_below_it(runs, written):
+    assert [(run.name, run.parent, run.status) for run in runs] == [
+        ("bce · relu · d=4 · 4 epochs", None, "FINISHED"),
+        ("seed 0", written[1], "FINISHED"),
+        ("seed 2", written[1], "FINISHED"),
+    ]
+    assert runs[0].run_id == written[1]
+    assert {run.experiment_id for run in runs} == {written[0]}
+
+
+def test_params_and_final_metrics_come_back_and_what_is_undefined_is_absent(runs):
+    assert runs[0].params == {"loss": "bce", "hidden": "8x8", "seeds": "0-3"}
+    assert repr(sorted(runs[0].metrics.items())) == repr(
+        [("dead_fraction", 0.25), ("gain", NAN), ("phi", 0.5), ("train_loss", 0.3)]
+    )
+    assert [run.metrics for run in runs[1:]] == [{"phi": 1.0}, {}]
+
+
+def test_curves_come_back_through_mlflow(client, written):
+    history = client.get_metric_history(written[1], "train_loss")
+    assert [m.step for m in history] == [1, 2, 3, 4]
+    assert repr([m.value for m in history]) == repr([0.9, NAN, 1.7976931348623157e308, 0.3])
+    final = client.get_metric_history(written[1], "phi")
+    assert [(m.step, m.value) for m in final] == [(4, 0.5)], "final values stand at the last step"
+
+
+def test_tags_hold_ours_and_those_that_the_ui_shows(runs):
+    parent, child, _ = (run.tags for run in runs)
+    assert parent["qwerties.fingerprint"] == "abc"
+    assert parent[NOTE] == "A run."
+    assert parent["mlflow.source.name"] == "experiments/x.py", "ours go before the context's"
+    assert parent["mlflow.user"]
+    assert parent["mlflow.source.type"] == "LOCAL"
+    assert PARENT not in parent
+    assert child["qwerties.state"] == "learned"
+    assert child[PARENT] == runs[0].run_id
+    assert child["mlflow.user"] == parent["mlflow.user"]
+
+
+def test_files_come_back_byte_for_byte(store, runs):
+    assert {path: store.read(runs[0], path) for path in FILES} == FILES
+    assert [store.read(run, "a") for run in runs[1:]] == [b"1", b"2"]
+
+
+def test_files_lie_in_mlruns_below_the_root(root, runs):
+    assert {p.name for p in root.iterdir()} == {"mlflow.db", "mlflow.db-shm", "mlflow.db-wal", "mlruns"}
+    assert (root / "mlruns" / runs[0].experiment_id / runs[0].run_id / "artifacts" / "seeds.csv").is_file()
+
+
+def test_the_dataset_is_an_input_of_the_run(client, written):
+    (found,) = client.get_run(written[1]).inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("qwerties d=4", "0123456789ab")
+    assert found.dataset.profile == '{"points": 200, "distance": 4.0}'
+    assert [(tag.key, tag.value) for tag in found.tags] == [("mlflow.data.context", "training")]
+
+
+def test_the_model_loads_and_predicts_the_same(store, written, module):
+    points = np.random.default_rng(0).normal(2, 2, (50, 2)).astype(np.float32)
+    mlflow.set_tracking_uri(store.uri)
+    predicted = mlflow.pyfunc.load_model(f"runs:/{written[1]}/model").predict(points)
+    np.testing.assert_allclose(predicted, module(torch.from_numpy(points)).detach().numpy(), atol=1e-6)
+
+
+def test_the_model_holds_no_pickle(root, written):
+    (folder,) = (root / "mlruns" / written[0] / "models").iterdir()
+    files = {path.name: path for path in folder.rglob("*") if path.is_file()}
+    assert "model.pt2" in files
+    assert not [name for name, path in files.items() if is_pickle(name, path.read_bytes())]
+    with zipfile.ZipFile(files["model.pt2"]) as archive:
+        (inputs,) = [name for name in archive.namelist() if is_pickle(name, archive.read(name))]
+        assert inputs.endswith("sample_inputs/model.pt")
+        torch.load(io.BytesIO(archive.read(inputs)), weights_only=True)  # tensors alone
+    assert [line.partition("==")[0] for line in files["requirements.txt"].read_text().splitlines()] == [
+        "torch",
+        "numpy",
+        "mlflow",
+    ]
+    assert f"torch=={version('torch')}" in files["requirements.txt"].read_text()
+
+
+def is_pickle(name, content):
+    """Whether a file is a pickle, or a ``torch.save`` archive, which holds one."""
+    named = Path(name).suffix in (".pkl", ".pickle", ".pth", ".pt", ".joblib")
+    return named or content[:1] == b"\x80" or b"data.pkl" in content[:200]
+
+
+def test_a_missing_artifact_is_told_with_run_and_path(store, runs):
+    with pytest.raises(StoreError) as caught:
+        store.read(runs[0], "plots/none.png")
+    name = "bce · relu · d=4 · 4 epochs"
+    assert str(caught.value) == f"run {runs[0].run_id} ({name}): artifact plots/none.png cannot be read"
+
+
+def test_a_folder_is_no_artifact(store, runs):
+    with pytest.raises(StoreError, match="artifact plots cannot be read"):
+        store.read(runs[0], "plots")
+
+
+def test_an_artifact_that_is_not_local_is_fetched_through_mlflow(store, runs, monkeypatch):
+    def download(*, run_id, artifact_path, dst_path, tracking_uri):
+        assert (run_id, artifact_path, tracking_uri) == ("r", "seeds.csv", store.uri)
+        target = Path(dst_path, "seeds.csv")
+        target.write_bytes(b"fetched")
+        return str(target)
+
+    monkeypatch.setattr(tracking, "download_artifacts", download)
+    run = Tracked("r", "1", "n", "FINISHED", None, {}, {}, {}, "mlflow-artifacts:/1/r/artifacts")
+    assert store.read(run, "seeds.csv") == b"fetched"
+
+    def fail(**_):
+        raise MlflowException("no such thing")
+
+    monkeypatch.setattr(tracking, "download_artifacts", fail)
+    with pytest.raises(StoreError, match=re.escape("run r (n): artifact seeds.csv cannot be read")):
+        store.read(run, "seeds.csv")
+
+
+# Experiments
+
+
+def test_an_experiment_is_made_once_and_its_tags_follow(store, client):
+    first = store.experiment("loss", {NOTE: "Why?", "qwerties.plan": "old"})
+    again = store.experiment("loss", {NOTE: "Why?", "qwerties.plan": "new"})
+    assert first == again
+    found = client.get_experiment(first)
+    assert found.name == "qwerties/loss"
+    assert {key: found.tags[key] for key in (NOTE, "qwerties.plan")} == {NOTE: "Why?", "qwerties.plan": "new"}
+
+
+def test_experiments_are_ours_by_stem_and_sorted(store, client):
+    client.create_experiment("somebody else's")
+    for stem in ("zebra", "aardvark"):
+        store.experiment(stem, {"qwerties.title": stem.upper()})
+    found = store.experiments()
+    assert list(found) == sorted(found)
+    assert {"zebra", "aardvark"} <= set(found)
+    assert not {name for name in found if "somebody" in name or "Default" in name}
+    experiment_id, tags = found["zebra"]
+    assert client.get_experiment(experiment_id).name == "qwerties/zebra"
+    assert tags["qwerties.title"] == "ZEBRA"
+
+
+def test_a_deleted_experiment_is_told_with_a_way_out_that_works(store, client, monkeypatch):
+    from mlflow.cli import cli
+
+    experiment_id = store.experiment("deleted", {})
+    client.delete_experiment(experiment_id)
+    assert "deleted" not in store.experiments()
+    with pytest.raises(StoreError) as caught:
+        store.experiment("deleted", {})
+    command = f"mlflow experiments restore --experiment-id {experiment_id}"
+    assert str(caught.value) == (
+        f"experiment qwerties/deleted was deleted in MLflow; restore it with `{command}` or remove it with `mlflow gc`"
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    result = CliRunner().invoke(cli, command.split()[1:])
+    assert result.exit_code == 0, result.output
+    assert store.experiment("deleted", {}) == experiment_id
+
+
+# How runs end
+
+
+def statuses(store, experiment_id):
+    return {run.name: run.status for run in store.runs(experiment_id)}
+
+
+def test_a_file_that_cannot_be_written_fails_the_run(store, experiment_id):
+    with pytest.raises(OSError, match="a"):
+        store.write(experiment_id, Record("r", {}, {}, files={"a": b"", "a/b": b""}))
+    assert statuses(store, experiment_id) == {"r": "FAILED"}
+
+
+def test_a_child_that_fails_fails_its_parent_but_not_its_brother(store, experiment_id):
+    good, bad = Record("good", {"p": "1"}, {}), Record("bad", {"p?": "no name"}, {})
+    with pytest.raises(MlflowException, match=re.escape('"p?"')):
+        store.write(experiment_id, Record("parent", {}, {}, children=[good, bad, Record("never", {}, {})]))
+    assert statuses(store, experiment_id) == {"parent": "FAILED", "good": "FINISHED", "bad": "FAILED"}
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (SystemExit, "FAILED")])
+def test_a_run_that_is_stopped_says_so(store, experiment_id, monkeypatch, error, status):
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr(bulk, "write_metrics", stop)
+    with pytest.raises(error):
+        store.write(experiment_id, Record("r", {}, {"m": 1.0}))
+    assert statuses(store, experiment_id) == {"r": status}
+
+
+def test_a_run_is_not_finished_before_all_of_it_is_there(store, experiment_id, monkeypatch, module):
+    """Whoever is killed outright in the middle leaves a run that does not count."""
+    seen = []
+
+    def spy(name):
+        real = getattr(store._client, name)
+
+        def call(*arguments, **options):
+            result = real(*arguments, **options)
+            seen.extend((name, run.status) for run in store.runs(experiment_id) if run.name == "parent")
+            return result
+
+        monkeypatch.setattr(store._client, name, call)
+
+    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts"):
+        spy(name)
+    x = np.zeros((2, 2), np.float32)
+    record = Record(
+        "parent",
+        {"p": "1"},
+        {"m": 1.0},
+        files={"f": b""},
+        dataset=Dataset("d", "0", {}),
+        model=Model(module, x, module(torch.from_numpy(x)).detach().numpy()),
+        children=[Record("child", {}, {}, files={"f": b""})],
+    )
+    store.write(experiment_id, record)
+    assert {name for name, _ in seen} == {"create_run", "log_batch", "log_inputs", "log_artifacts"}
+    assert {status for _, status in seen} == {"RUNNING"}
+    assert statuses(store, experiment_id) == {"parent": "FINISHED", "child": "FINISHED"}
+
+
+def test_runs_of_processes_that_are_gone_are_ended_and_no_others(store, client, experiment_id):
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    host = socket.gethostname()
+    processes = {
+        "abandoned": f"{host}:{gone.pid}",
+        "ours": f"{host}:{os.getpid()}",
+        "elsewhere": f"another-{host}:{gone.pid}",
+        "odd": f"{host}:x",
+    }
+    for name, process in processes.items():
+        client.create_run(experiment_id, run_name=name, tags={PROCESS: process})
+    client.create_run(experiment_id, run_name="untold")
+    done = client.create_run(experiment_id, run_name="done", tags={PROCESS: processes["abandoned"]})
+    client.set_terminated(done.info.run_id)
+    assert store.end_abandoned(store.runs(experiment_id)) == 1
+    running = dict.fromkeys(("ours", "elsewhere", "odd", "untold"), "RUNNING")
+    assert statuses(store, experiment_id) == {"abandoned": "KILLED", "done": "FINISHED", **running}
+
+
+def test_a_run_tells_the_process_that_writes_it(store, experiment_id):
+    store.write(experiment_id, Record("r", {}, {}))
+    assert store.runs(experiment_id)[0].tags[PROCESS] == f"{socket.gethostname()}:{os.getpid()}"
+
+
+# Many
+
+
+def test_more_metrics_than_a_batch_holds_go_through_log_batch(store, client, experiment_id, monkeypatch):
+    sizes = []
+    real = store._client.log_batch
+
+    def log_batch(run_id, **what):
+        sizes.append(len(what.get("metrics", ())))
+        return real(run_id, **what)
+
+    monkeypatch.setattr(store, "_engine", None)
+    monkeypatch.setattr(store._client, "log_batch", log_batch)
+    values = np.random.default_rng(0).random(2300)
+    run_id = store.write(experiment_id, Record("r", {}, {"phi": 0.5}, series={"train_loss": curve(values)}))
+    assert [m.value for m in client.get_metric_history(run_id, "train_loss")] == values.tolist()
+    assert client.get_run(run_id).data.metrics == {"train_loss": values[-1], "phi": 0.5}
+    assert sum(sizes) == 2301
+    assert max(sizes) == 1000
+
+
+def test_runs_are_read_page_by_page(store, client, experiment_id, monkeypatch):
+    for i in range(5):
+        client.create_run(experiment_id, run_name=str(i), start_time=i + 1)
+    real, pages = store._client.search_runs, []
+
+    def search_runs(*arguments, max_results, **options):
+        assert max_results <= 50_000
+        page = real(*arguments, max_results=2, **options)
+        pages.append(len(page))
+        return page
+
+    monkeypatch.setattr(store._client, "search_runs", search_runs)
+    assert [run.name for run in store.runs(experiment_id)] == ["0", "1", "2", "3", "4"]
+    assert pages == [2, 2, 1]
+
+
+def test_deleted_runs_are_not_read(store, client, experiment_id):
+    kept, gone = (client.create_run(experiment_id, run_name=name).info.run_id for name in ("kept", "gone"))
+    client.delete_run(gone)
+    assert [run.run_id for run in store.runs(experiment_id)] == [kept]
+
+
+# Stores that cannot be used
+
+
+@contextmanager
+def nobody():
+    """Work as a user for whom file modes count, where the tests run as root."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def refuse(uri):
+    with pytest.raises(StoreError) as caught:
+        Store(uri)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_default_store_is_mlflows_own_in_the_root():
+    assert default_uri(Path("/a b/c")) == "sqlite:////a b/c/mlflow.db"
+
+
+def test_the_environment_names_another_store(root, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://x")
+    with pytest.raises(StoreError, match="got gopher://x$"):
+        Store.open(root)
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    missing = tmp_path / "none"
+    assert refuse(f"sqlite:///{missing}/mlflow.db") == f"the store's folder must exist, got {missing}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert refuse(f"sqlite:///{file}/mlflow.db") == f"the store's folder must exist, got {file}"
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_may_not_be_written(what):
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path: nobody may not enter it
+        folder, file = Path(name), Path(name, "mlflow.db")
+        file.write_bytes(b"")
+        file.chmod(0o444)
+        folder.chmod(0o755)
+        if what == "folder":
+            file.unlink()
+        if os.getuid() != 0:
+            folder.chmod(0o555)
+        try:
+            with nobody():
+                expected = folder if what == "folder" else file
+                assert refuse(f"sqlite:///{file}") == f"the store must be writable, got {expected}"
+        finally:
+            folder.chmod(0o755)
+
+
+@pytest.mark.timeout(20)
+def test_a_store_that_is_a_folder(tmp_path):
+    assert str(tmp_path) in refuse(f"sqlite:///{tmp_path}")
+
+
+@pytest.mark.timeout(20)
+def test_a_file_that_is_no_database(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("no database\n" * 100)
+    assert f"{file} cannot be opened: " in refuse(f"sqlite:///{file}")
+    assert "file is not a database" in refuse(f"sqlite:///{file}")
+    assert file.read_text() == "no database\n" * 100
+
+
+@pytest.fixture(scope="module")
+def closed_port():
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]  # bound, but nobody listens
+
+
+@pytest.mark.timeout(20)
+def test_a_server_that_does_not_answer(closed_port):
+    uri = f"http://127.0.0.1:{closed_port}"
+    assert refuse(uri) == f"the tracking server {uri} must answer, got: [Errno 111] Connection refused"
+
+
+@contextmanager
+def server(answer):
+    """An HTTP server on loopback; ``answer`` gets the handler."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer(self)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as found:
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{found.server_port}"
+        finally:
+            found.shutdown()
+            thread.join()
+
+
+@pytest.mark.timeout(20)
+def test_a_server_that_is_something_else():
+    with server(lambda handler: handler.send_error(404)) as address:
+        message = refuse(f"http://{address}")
+    assert message == f"the tracking server http://{address} must answer, got: Not Found"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # urllib's own, after such an answer
+def test_a_server_that_speaks_no_http():
+    with server(lambda handler: handler.wfile.write(b"220 smtp ready\r\n")) as address:
+        assert refuse(f"http://{address}").startswith(f"the tracking server http://{address} must answer, got: ")
+    gc.collect()
+
+
+@pytest.mark.parametrize("uri", ["gopher://x", "file:///tmp/mlruns", "/tmp/mlruns", "mlflow.db", "postgresqlx", "databricks"])
+def test_a_scheme_that_is_none_of_ours(uri):
+    assert refuse(uri) == (
+        f"MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got {uri}"
+    )
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("uri", ["http://", "https://[", "http://127.0.0.1:notaport"])
+def test_a_server_that_is_no_address(uri):
+    assert refuse(uri).startswith(f"the tracking server {uri} must answer, got: ")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://user:secret@127.0.0.1:{port}",
+        "http://user:secret@127.0.0.1",
+        "http://user:secret@127.0.0.1:port",
+        "https://user:sec%40ret@[::1",
+        "ftp://user:secret@127.0.0.1/x",
+        "user:secret@127.0.0.1",
+        "postgresql+nodriver://user:secret@127.0.0.1:{port}/x",
+        "mysql+nodriver://user:secret@127.0.0.1:{port}/x",
+    ],
+)
+def test_a_password_is_never_told(uri, closed_port):
+    message = refuse(uri.format(port=closed_port))
+    assert "sec" not in message
+    assert "***" in message
+
+
+@pytest.mark.timeout(20)
+def test_a_server_with_a_password_is_asked_with_it():
+    """``http://user:password@host`` is what MLflow takes: the check sends the password on, too."""
+    asked = []
+
+    def answer(handler):
+        asked.append((handler.path, handler.headers["Authorization"]))
+        handler.send_response(200)
+        handler.end_headers()
+
+    with server(answer) as address:
+        tracking._check_reachable(f"http://user:secret@{address}/")
+    assert asked == [("/health", "Basic dXNlcjpzZWNyZXQ=")]
+
+
+@pytest.mark.parametrize(
+    ("uri", "public"),
+    [
+        ("postgresql://u:secret@h:5432/db", "postgresql://u:***@h:5432/db"),
+        ("https://u:secret@h/x", "https://u:***@h/x"),
+        ("https://h/x", "https://h/x"),
+        ("sqlite:////a b/mlflow.db", "sqlite:////a b/mlflow.db"),
+    ],
+)
+def test_public_uris(uri, public):
+    assert public_uri(uri) == public
