@@ -163,7 +163,9 @@ def loss_lines(
     last = max((float(frame.index[-1]) for frame in frames_by_label.values() if len(frame)), default=1.0)
     ax.set(xscale="log", xlim=(1, last) if last > 1 else (0.5, 2))
     ax.minorticks_off()
-    fixed_ticks(ax.xaxis, epoch_ticks(last))
+    room = width_in_points(ax) * NARROWER / max(np.log10(last), 0.1)  # for a decade
+    ticks = epoch_ticks(last)
+    fixed_ticks(ax.xaxis, [tick for tick in ticks[:-1] if room * np.log10(last / tick) > 32] + ticks[-1:])
     log_y(ax)
     references = {name: level for name, level in (references or {}).items() if level > 0}
     if not references and not any((frame["train_loss"] > 0).any() for frame in frames_by_label.values()):

@@ -54,7 +54,7 @@ def contrast_table(
         sides = " − ".join(side.replace(" · ", ", ") for side in _sides(contrast))
         cells = _views(found, float(p), contrast.primary) if found is not None else (Cell("–"),) * 8
         if found is not None and not np.isnan(found.difference.estimate):
-            drawn.append((f"{sides} · {where}" if where else sides, found))
+            drawn.append((f"{sides} at {where}" if where else sides, found))
         verdict, told = "withheld", False
         if complete and found is not None:
             verdict, told = found.words, found.verdict.kind not in ("inconclusive", "too_few", "incomplete")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ from qwerties.tracking import Store, StoreError, Tracked
 STATES = ("learned", "slow", "constant", "dead", "diverged")
 SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
 """Columns without which a run's ``seeds.csv`` is of no use."""
+
+UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises on bytes that are no archive of arrays."""
 
 LAST = 10**9  # place of an experiment whose tags give it none
 
@@ -340,7 +344,7 @@ def read_curves(store: Store, networks: Networks, name: str) -> tuple[NDArray[An
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 epochs = arrays["epochs"]
                 parts.append(arrays[name][rows])
-        except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
+        except (*UNREADABLE, KeyError, IndexError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
     try:
         return epochs, np.concatenate(parts)

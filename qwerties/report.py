@@ -92,6 +92,7 @@ def render(store: Store) -> str:
         incomplete=[section for section in sections if section.unfinished],
         sampling_sd=number(_sampling_sd(DEFAULT), 3),
         points=2 * DEFAULT.samples,
+        distance=f"{DEFAULT.distance:g}",
     )
 
 

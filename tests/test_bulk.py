@@ -14,7 +14,9 @@ from qwerties import bulk, tracking
 from qwerties.record import Record, Series
 from qwerties.tracking import Store
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:DeprecationWarning"
+)  # MLflow's own
 
 NAN, INF = float("nan"), float("inf")
 TIMESTAMP = 1_700_000_000_123

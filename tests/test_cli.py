@@ -13,7 +13,9 @@ from mlflow import MlflowClient
 
 from qwerties import cli, tracking
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:DeprecationWarning"
+)  # MLflow's own
 
 COMMANDS = ("sweep", "train", "report", "status", "ui")
 
@@ -124,7 +126,9 @@ def test_experiments_are_told_in_order_and_the_closest_is_proposed(refused, repo
         refused("sweep", "los")
     with pytest.raises(cli.UsageError) as caught:
         cli.choose(["depht"], [path.stem for path in cli.experiment_files(repository)])
-    assert str(caught.value) == "experiment must be one of depth, loss, tiny, got 'depht' (did you mean depth?)"
+    assert (
+        str(caught.value) == "experiment must be one of depth, loss, tiny, got 'depht' (did you mean depth?)"
+    )
 
 
 def test_a_name_given_twice_counts_once():
@@ -135,7 +139,10 @@ def test_a_name_given_twice_counts_once():
 def test_no_experiment_at_all(repository, capsys):
     (repository / "experiments" / "tiny.py").unlink()
     assert cli.main(["sweep"]) == 2
-    assert capsys.readouterr().err == "qwerties: error: experiments/ must hold one experiment or more, got none\n"
+    assert (
+        capsys.readouterr().err
+        == "qwerties: error: experiments/ must hold one experiment or more, got none\n"
+    )
 
 
 def test_report_into_a_folder(refused, repository):
@@ -267,7 +274,9 @@ def test_experiments_that_do_not_work_are_named_and_the_others_go_on(repository,
     ]
     assert out.startswith("2 runs of 2 planned configs tracked, 4 networks trained in ")
     client = MlflowClient(tracking.default_uri(repository))
-    names = {e.name: e.experiment_id for e in client.search_experiments(filter_string="name LIKE 'qwerties/%'")}
+    names = {
+        e.name: e.experiment_id for e in client.search_experiments(filter_string="name LIKE 'qwerties/%'")
+    }
     assert set(names) == {"qwerties/tiny"}
     found = client.search_runs([names["qwerties/tiny"]], filter_string="params.seeds = '0-1'")
     assert sorted(run.data.params["loss"] for run in found) == ["bce", "mse"]

@@ -103,7 +103,9 @@ def test_the_values_at_a_rules_edge_are_taken(name, value):
     assert getattr(Config(**{name: value}), name) == value
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="math.isfinite refuses such a number: see config._is_number")
+@pytest.mark.xfail(
+    strict=True, raises=OverflowError, reason="math.isfinite refuses such a number: see config._is_number"
+)
 @pytest.mark.parametrize("name", ["distance", "learning_rate", "output_scale"])
 def test_a_whole_number_too_large_for_a_float_is_refused_like_any_other(name):
     with pytest.raises(ValueError, match=f"^{name} must be {RULES[name]}, got 1000"):
@@ -228,7 +230,11 @@ def test_foreign_params_are_left_aside_and_missing_ones_take_the_default():
         ("distance", "nan", "distance must be a finite number from 0 to 100, got nan"),
         ("learning_rate", "1e999", "learning_rate must be a finite number above 0, got inf"),
         ("loss", "hinge", "loss must be one of bce, mse, got 'hinge'"),
-        ("hidden", "0", "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got (0,)"),
+        (
+            "hidden",
+            "0",
+            "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got (0,)",
+        ),
     ],
 )
 def test_bad_params_say_what_is_wrong(name, text, message):
@@ -312,7 +318,8 @@ def test_seeds_as_text():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "500", "0 - 499", "-1-5", "0-499 ", "a-b", "0-29x0-29", "0-29 x 1-29", "0-12345678901", "1e3-2e3"]
+    "text",
+    ["", "500", "0 - 499", "-1-5", "0-499 ", "a-b", "0-29x0-29", "0-29 x 1-29", "0-12345678901", "1e3-2e3"],
 )
 def test_text_that_is_no_block_of_seeds_is_refused(text):
     with pytest.raises(ValueError, match="seeds") as caught:

@@ -1,5 +1,6 @@
 """Whole studies in fresh repositories: real processes, MLflow's real store, MLflow's real UI."""
 
+import functools
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,7 +33,9 @@ from qwerties.tracking import default_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),  # MLflow's own import
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
 ]
 
 HEAD = """
@@ -50,7 +53,9 @@ if __name__ == "__main__":
 """
 LOSSES = HEAD.format(title="Losses", configs='grid(loss=("bce", "mse"))')
 LENGTHS = HEAD.format(title="Lengths", configs="grid(epochs=(500, 1000))")
-WIDTHS = HEAD.format(title="Widths", configs="grid(Config(epochs=200), hidden=[(1,), (2,), (3,), (4,), (5,), (6,)])")
+WIDTHS = HEAD.format(
+    title="Widths", configs="grid(Config(epochs=200), hidden=[(1,), (2,), (3,), (4,), (5,), (6,)])"
+)
 
 PLANNED = {
     "losses": [DEFAULT, Config(loss="mse")],
@@ -102,10 +107,8 @@ def process(folder, *argv, **environment):
         try:
             yield started
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(started.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def finish(started, status=0):
@@ -117,15 +120,26 @@ def finish(started, status=0):
     return out, err
 
 
-@pytest.fixture
-def inside(monkeypatch):
-    """Work in a repository, as its command line does, in this process."""
-    for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that what a command sets is undone
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    yield monkeypatch.chdir
-    mlflow.set_tracking_uri(None)
+def call(folder, *argv):
+    """Run the command in this process, which spares the imports; returns what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
+            patch.setenv(name, os.environ.get(name, ""))  # so that what a command sets is undone
+            patch.delenv(name)
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        patch.chdir(folder)
+        try:
+            assert cli.main(argv) == 0, err.getvalue()
+        finally:
+            mlflow.set_tracking_uri(None)
+    return out.getvalue(), err.getvalue()
+
+
+@functools.cache
+def reference(config, seed):
+    """The notebook's own loop."""
+    return train_reference(config, seed)
 
 
 def runs_of(folder, stem, children=False):
@@ -238,7 +252,7 @@ def test_the_mean_loss_is_there_at_every_epoch(study, stem):
         config = Config.from_params(run.data.params)
         history = client.get_metric_history(run.info.run_id, "train_loss")
         assert [m.step for m in history] == list(range(1, config.epochs + 1))
-        expected = np.mean([train_reference(config, seed).losses.numpy() for seed in SEEDS], axis=0)
+        expected = np.mean([reference(config, seed).losses.numpy() for seed in SEEDS], axis=0)
         np.testing.assert_allclose([m.value for m in history], expected, atol=1e-5)
         for name in ("train_loss_p10", "train_loss_p50", "train_loss_p90"):
             assert client.get_metric_history(run.info.run_id, name)[-1].step == config.epochs
@@ -268,7 +282,8 @@ def test_artifacts_are_those_of_the_design_and_final_metrics_agree_with_the_tabl
         assert metrics["phi_undefined"] == table["phi"].isna().sum()
         assert ("phi" in metrics) == (table["phi"].notna().all())
         assert metrics["train_loss"] == pytest.approx(
-            np.mean([train_reference(Config.from_params(run.data.params), s).losses[-1] for s in SEEDS]), abs=1e-5
+            np.mean([reference(Config.from_params(run.data.params), s).losses[-1] for s in SEEDS]),
+            abs=1e-5,
         )
         with np.load(files["curves.npz"], allow_pickle=False) as curves:
             assert len(curves["epochs"]) <= 200
@@ -290,7 +305,7 @@ def test_exemplars_hang_below_their_run_one_of_each_state_that_occurs(study, ste
             assert set(artifacts(child)) == {"plots/decision_boundary.png", "plots/loss_curve.png"}
             config = Config.from_params(child.data.params)
             history = client.get_metric_history(child.info.run_id, "train_loss")
-            expected = train_reference(config, int(child.data.params["seed"])).losses.numpy()
+            expected = reference(config, int(child.data.params["seed"])).losses.numpy()
             np.testing.assert_allclose([m.value for m in history], expected, atol=1e-5)
 
 
@@ -312,24 +327,21 @@ def test_two_sweeps_leave_the_same_tables_byte_for_byte_with_one_worker_or_two(s
 # Once more
 
 
-def test_a_second_sweep_trains_nothing_and_adds_no_run(study, copy, inside, capsys, monkeypatch):
+def test_a_second_sweep_trains_nothing_and_adds_no_run(copy, monkeypatch):
     def train(*_, **__):
         raise AssertionError("trained")
 
     monkeypatch.setattr("qwerties.sweep.train_records", train)
     before = {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)}
-    inside(copy)
-    assert cli.main([*SWEEP[2:], "--jobs", "2", "--no-report"]) == 0
-    out, err = capsys.readouterr()
+    out, err = call(copy, *SWEEP[2:], "--jobs", "2", "--no-report")
     assert out.splitlines()[0] == "nothing to do: all 4 planned configs are tracked"
     assert err == ""
     assert {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)} == before
 
 
-def test_more_seeds_train_only_those_that_are_new(copy, inside, capsys):
-    inside(copy)
-    assert cli.main(["sweep", "losses", "--seeds", "6", "--jobs", "1", "--no-report"]) == 0
-    assert capsys.readouterr().out.startswith("2 runs of 2 planned configs tracked, 4 networks trained in ")
+def test_more_seeds_train_only_those_that_are_new(copy):
+    out, _ = call(copy, "sweep", "losses", "--seeds", "6", "--jobs", "1", "--no-report")
+    assert out.startswith("2 runs of 2 planned configs tracked, 4 networks trained in ")
     found = sorted((run.data.params["loss"], run.data.params["seeds"]) for run in runs_of(copy, "losses"))
     assert found == [("bce", "0-3"), ("bce", "4-5"), ("mse", "0-3"), ("mse", "4-5")]
     for run in runs_of(copy, "losses")[2:]:
@@ -343,29 +355,37 @@ def test_more_seeds_train_only_those_that_are_new(copy, inside, capsys):
 def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
     """Ctrl-C in the middle of ``python experiments/widths.py``, which also shows that a file runs alone."""
     folder = make_repository(tmp_path / "stopped", widths=WIDTHS)
-    command = ("experiments/widths.py", "--seeds", "3", "--jobs", "2", "--no-report")
+    options = ("--seeds", "3", "--jobs", "2", "--no-report")
 
     def finished():
         return sum(run.info.status == "FINISHED" for run in runs_of(folder, "widths"))
 
-    with process(folder, *command) as started:
+    with process(folder, "experiments/widths.py", *options) as started:
         deadline = time.monotonic() + 120
         while started.poll() is None and time.monotonic() < deadline:
-            if any((folder / "mlruns").glob("*/*/artifacts/seeds.csv")):
-                break
+            if len(list((folder / "mlruns").glob("*/*/artifacts/seeds.csv"))) > 1:
+                break  # one run is through, the next is being written
             time.sleep(0.01)
         os.killpg(started.pid, signal.SIGINT)
         out, err = finish(started, status=130)
     assert out == ""
-    assert err.splitlines()[-1] == "qwerties: stopped; what is tracked stays, the same command goes on from there"
+    assert (
+        err.splitlines()[-1]
+        == "qwerties: stopped; what is tracked stays, the same command goes on from there"
+    )
     done = finished()
-    assert done < 6, "stopped too late for this test to tell anything"
-    assert not [run for run in runs_of(folder, "widths") if run.info.status not in ("FINISHED", "KILLED", "FAILED")]
+    assert 1 <= done < 6, "stopped too early or too late to tell anything"
+    assert not [
+        run for run in runs_of(folder, "widths") if run.info.status not in ("FINISHED", "KILLED", "FAILED")
+    ]
 
-    with process(folder, *command) as started:
-        out, _ = finish(started)
-    assert out.startswith(f"{6 - done} runs of 6 planned configs tracked, {3 * (6 - done)} networks trained in ")
-    complete = [run.data.params["hidden"] for run in runs_of(folder, "widths") if run.info.status == "FINISHED"]
+    out, _ = call(folder, "sweep", "widths", *options)  # what the file does
+    assert out.startswith(
+        f"{6 - done} runs of 6 planned configs tracked, {3 * (6 - done)} networks trained in "
+    )
+    complete = [
+        run.data.params["hidden"] for run in runs_of(folder, "widths") if run.info.status == "FINISHED"
+    ]
     assert sorted(complete) == ["1", "2", "3", "4", "5", "6"]
 
 
@@ -376,15 +396,14 @@ def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
 def trained(tmp_path_factory):
     """``qwerties train --seed 3``: the repository, what was said, and the run."""
     folder = make_repository(tmp_path_factory.mktemp("train") / "repository", losses=LOSSES)
-    with process(folder, "-m", "qwerties", "train", "--seed", "3", "--epochs", "1500") as started:
-        out, err = finish(started)
+    out, _ = call(folder, "train", "--seed", "3", "--epochs", "1500")
     (run,) = runs_of(folder, "train")
-    return folder, out, err, run
+    return folder, out, run
 
 
 def test_train_tells_loss_accuracy_and_phi(trained):
-    _, out, _, run = trained
-    found = train_reference(Config(epochs=1500), 3)
+    _, out, run = trained
+    found = reference(Config(epochs=1500), 3)
     with torch.no_grad():
         y_hat = found.model(found.points)
         loss = torch.nn.functional.binary_cross_entropy(y_hat, found.labels).item()
@@ -408,7 +427,7 @@ def test_train_logs_the_notebooks_pictures(trained):
 
 def test_the_model_loads_in_a_fresh_process_and_predicts_the_same(trained):
     folder, *_, run = trained
-    found = train_reference(Config(epochs=1500), 3)
+    found = reference(Config(epochs=1500), 3)
     np.save(folder / "points.npy", found.points.numpy())
     script = (
         "import sys, mlflow, numpy as np; "
@@ -481,7 +500,9 @@ def test_a_bare_mlflow_ui_lists_experiments_and_runs_and_serves_artifacts(ui, st
     ids = {found["name"]: found["experiment_id"] for found in listed}
     assert set(ids) == {"Default", "qwerties/losses", "qwerties/lengths"}
 
-    runs = ask(ui, "/api/2.0/mlflow/runs/search", experiment_ids=[ids["qwerties/losses"]], max_results=100)["runs"]
+    runs = ask(ui, "/api/2.0/mlflow/runs/search", experiment_ids=[ids["qwerties/losses"]], max_results=100)[
+        "runs"
+    ]
     names = {run["info"]["run_name"] for run in runs}
     assert names >= {config.label() for config in PLANNED["losses"]}
     expected = runs_of(study, "losses") + runs_of(study, "losses", children=True)
@@ -492,7 +513,9 @@ def test_a_bare_mlflow_ui_lists_experiments_and_runs_and_serves_artifacts(ui, st
             query = urllib.parse.urlencode({"path": name, "run_uuid": run.info.run_id})
             with urllib.request.urlopen(f"{ui}/get-artifact?{query}", timeout=30) as answer:
                 assert answer.read() == artifacts(run)[name].read_bytes()
-        query = urllib.parse.urlencode({"run_id": run.info.run_id, "metric_key": "train_loss", "max_results": 5000})
+        query = urllib.parse.urlencode(
+            {"run_id": run.info.run_id, "metric_key": "train_loss", "max_results": 5000}
+        )
         with urllib.request.urlopen(f"{ui}/api/2.0/mlflow/metrics/get-history?{query}", timeout=30) as answer:
             history = json.load(io.TextIOWrapper(answer))["metrics"]
         assert [int(m.get("step", 0)) for m in history] == list(range(1, 2001))

@@ -33,7 +33,9 @@ def tracked(config=DEFAULT, seeds="0-499", *, status="FINISHED", parent=None, co
     """One run as the store gives it back."""
     params = {**config.to_params(), "seeds": seeds} if params is None else params
     code = code_digest() if code is None else code
-    return Tracked("id", "1", "name", status, parent, params, {}, {"qwerties.code": code} if code else {}, "uri")
+    return Tracked(
+        "id", "1", "name", status, parent, params, {}, {"qwerties.code": code} if code else {}, "uri"
+    )
 
 
 def missing(runs, experiment=LOSS, wanted=500):
@@ -122,7 +124,9 @@ def test_seeds_that_a_sweep_gives_an_experiment(settings, wanted, seeds):
 
 def test_tags_hold_the_whole_plan():
     contrast = Contrast(DEFAULT, MSE, delta=0.02, primary=True)
-    declared = dataclasses.replace(LOSS, contrasts=(contrast,), figures=(Figure("lines", x="distance"),), order=7)
+    declared = dataclasses.replace(
+        LOSS, contrasts=(contrast,), figures=(Figure("lines", x="distance"),), order=7
+    )
     seeds = Seeds(0, 50)
     tags = declared.tags(seeds)
     assert all(isinstance(value, str) for value in tags.values())
@@ -216,7 +220,9 @@ def test_foreign_runs_are_left_aside(params):
 
 
 def test_a_param_of_somebody_elses_does_not_hide_a_run():
-    assert missing([tracked(params={**DEFAULT.to_params(), "seeds": "0-499", "note": "x"}), tracked(MSE)]) == []
+    assert (
+        missing([tracked(params={**DEFAULT.to_params(), "seeds": "0-499", "note": "x"}), tracked(MSE)]) == []
+    )
 
 
 def test_a_crossed_block_is_made_whole_or_not_at_all():
@@ -224,7 +230,9 @@ def test_a_crossed_block_is_made_whole_or_not_at_all():
     assert missing([tracked(seeds="0-499")], CROSSED) == [(DEFAULT, "0-3 x 0-2")]
     assert missing([tracked(seeds="0-3 x 0-1")], CROSSED) == [(DEFAULT, "0-3 x 0-2")]
     assert missing([tracked(seeds="0-3 x 0-2")], CROSSED) == []
-    assert missing([tracked(seeds="0-3 x 0-2")], Experiment("t", "q", (DEFAULT,)), wanted=4) == [(DEFAULT, "0-3")]
+    assert missing([tracked(seeds="0-3 x 0-2")], Experiment("t", "q", (DEFAULT,)), wanted=4) == [
+        (DEFAULT, "0-3")
+    ]
 
 
 # Shards
@@ -246,7 +254,9 @@ def pairs(shards):
     return [(config, shard.seeds) for shard in shards for config in shard.configs]
 
 
-@pytest.mark.parametrize("blocks", [[Seeds(0, 500)], [Seeds(0, 50)], [Seeds(0, 7), Seeds(9, 20)], [Seeds(0, 3, 3)]])
+@pytest.mark.parametrize(
+    "blocks", [[Seeds(0, 500)], [Seeds(0, 50)], [Seeds(0, 7), Seeds(9, 20)], [Seeds(0, 3, 3)]]
+)
 def test_every_config_and_block_is_in_exactly_one_shard(blocks):
     jobs = jobs_of(GRIDS, blocks)
     found = pairs(make_shards(jobs))
@@ -326,7 +336,10 @@ def test_the_digest_is_that_of_this_code(digest_of):
 def test_comments_docstrings_and_layout_do_not_change_the_digest(digest_of):
     before = digest_of()
     assert digest_of("training", "BLOCK = 512", "# a remark\nBLOCK = (\n    512  # another\n)") == before
-    assert digest_of("optimizers", '"""Zero moments in the shape of the weights."""', '"""Nothing, at first."""') == before
+    assert (
+        digest_of("optimizers", '"""Zero moments in the shape of the weights."""', '"""Nothing, at first."""')
+        == before
+    )
     assert digest_of("data", '"""Class of every point, (points,): zeros, then ones."""\n', "") == before
     assert digest_of("config", '"""One setting', '"""A setting') == before
     assert digest_of("results", "GRID = (60, 96)", "GRID = (6, 9)") == before

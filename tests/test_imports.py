@@ -74,7 +74,9 @@ def imported(tree, *, lazily=True):
 @functools.cache
 def siblings(tree, *, lazily=True):
     return {
-        name.split(".")[1] for name in imported(tree, lazily=lazily) if name.startswith("qwerties.") and "." in name
+        name.split(".")[1]
+        for name in imported(tree, lazily=lazily)
+        if name.startswith("qwerties.") and "." in name
     }
 
 
@@ -124,7 +126,9 @@ def test_no_modules_import_one_another():
 @pytest.mark.parametrize(("package", "door"), list(ONE_DOOR.items()))
 def test_each_big_library_has_one_door(module, package, door):
     if module != door:
-        assert package not in packages(trees()[module]), f"qwerties/{module}.py imports {package}: that is {door}'s"
+        assert package not in packages(trees()[module]), (
+            f"qwerties/{module}.py imports {package}: that is {door}'s"
+        )
 
 
 def test_results_knows_nothing_of_the_store():
@@ -134,7 +138,9 @@ def test_results_knows_nothing_of_the_store():
 @pytest.mark.parametrize("module", [module for module in WITHOUT_TORCH if module in trees()])
 def test_the_page_is_made_without_torch(module):
     for name in reach(module):
-        assert "torch" not in packages(trees()[name]), f"{module} reaches qwerties/{name}.py, which imports torch"
+        assert "torch" not in packages(trees()[name]), (
+            f"{module} reaches qwerties/{name}.py, which imports torch"
+        )
 
 
 def test_the_command_line_starts_without_torch_and_mlflow():

@@ -85,7 +85,9 @@ def test_he_weights_are_normal_and_biases_zero():
 
 
 def test_seeds_give_different_weights():
-    found = {tuple(networks.initial_weights(Config(), seed)["0.weight"].flatten().tolist()) for seed in range(50)}
+    found = {
+        tuple(networks.initial_weights(Config(), seed)["0.weight"].flatten().tolist()) for seed in range(50)
+    }
     assert len(found) == 50
 
 
@@ -183,10 +185,14 @@ def test_loss_and_gradient_are_those_of_torch_where_outputs_saturate_too(scale, 
     torch.testing.assert_close(value, expected.detach(), atol=1e-6, rtol=2e-6)
     size = max(parameter.grad.abs().max().item() for parameter in model.parameters())
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(gradient[name], parameter.grad, atol=2e-6 * max(size, 1), rtol=1e-4, msg=name)
+        torch.testing.assert_close(
+            gradient[name], parameter.grad, atol=2e-6 * max(size, 1), rtol=1e-4, msg=name
+        )
 
 
-@pytest.mark.parametrize("z", [-200.0, -104.0, -103.0, -90.0, -40.0, -27.0, -17.0, 0.0, 15.0, 16.0, 17.0, 40.0, 200.0])
+@pytest.mark.parametrize(
+    "z", [-200.0, -104.0, -103.0, -90.0, -40.0, -27.0, -17.0, 0.0, 15.0, 16.0, 17.0, 40.0, 200.0]
+)
 @pytest.mark.parametrize("y", [0.0, 1.0])
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_the_corners_of_float32_one_point_at_a_time(z, y, loss):

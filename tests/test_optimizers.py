@@ -54,7 +54,9 @@ def path_of_torch(make, steps=STEPS):
 def assert_same_path(found, expected):
     for step, (ours, theirs) in enumerate(zip(found, expected, strict=True), 1):
         for name in theirs:
-            torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5, msg=f"{name}, step {step}")
+            torch.testing.assert_close(
+                ours[name], theirs[name], atol=1e-5, rtol=1e-5, msg=f"{name}, step {step}"
+            )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])

@@ -143,7 +143,13 @@ def test_gradient_ratio_leaves_out_networks_without_a_gradient():
 
 def test_series_are_there_with_all_their_steps():
     series = record().series
-    assert set(series) == {"train_loss", "train_loss_p10", "train_loss_p50", "train_loss_p90", *AT_CHECKPOINTS}
+    assert set(series) == {
+        "train_loss",
+        "train_loss_p10",
+        "train_loss_p50",
+        "train_loss_p90",
+        *AT_CHECKPOINTS,
+    }
     np.testing.assert_array_equal(series["train_loss"].steps, range(1, 2001))
     for name in ("train_loss_p10", "train_loss_p50", "train_loss_p90"):
         np.testing.assert_array_equal(series[name].steps, curve_epochs(2000))
@@ -240,7 +246,11 @@ def test_curves_hold_every_seeds_loss_and_the_exemplars_weights():
 
 @pytest.mark.parametrize("hidden", [(1,), (4, 3)])
 def test_weights_are_the_final_ones_of_every_seed(hidden):
-    run = trained() if hidden == (1,) else train([Config(hidden=hidden, epochs=2)], Seeds(0, 2), compiled=False)[0]
+    run = (
+        trained()
+        if hidden == (1,)
+        else train([Config(hidden=hidden, epochs=2)], Seeds(0, 2), compiled=False)[0]
+    )
     arrays = arrays_of(record() if hidden == (1,) else make_record(run), "weights.npz")
     widths = (2, *hidden, 1)
     names = [f"{2 * i}.{kind}" for i in range(len(hidden) + 1) for kind in ("weight", "bias")]
@@ -333,7 +343,12 @@ def test_crossed_seeds_are_in_the_table():
     made = make_record(run)
     assert made.params["seeds"] == "0-1 x 0-1"
     table = table_of(made)
-    assert table[["seed", "data_seed", "weight_seed"]].to_numpy().tolist() == [[0, 0, 0], [1, 0, 1], [2, 1, 0], [3, 1, 1]]
+    assert table[["seed", "data_seed", "weight_seed"]].to_numpy().tolist() == [
+        [0, 0, 0],
+        [1, 0, 1],
+        [2, 1, 0],
+        [3, 1, 1],
+    ]
 
 
 def test_train_records_makes_one_per_config_in_order():
@@ -358,7 +373,9 @@ def test_a_diverged_network_is_not_counted_as_separable():
     assert make_record(by_hand(LEARNED, BROKEN)).metrics["separable"] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the series counts the diverged among the dead, and is what the store keeps")
+@pytest.mark.xfail(
+    strict=True, reason="the series counts the diverged among the dead, and is what the store keeps"
+)
 def test_the_last_value_of_a_series_is_the_metric_of_that_name():
     made = make_record(by_hand(LEARNED, BROKEN, DEAD))
     assert made.series["dead_fraction"].values[-1] == made.metrics["dead_fraction"]

@@ -53,7 +53,9 @@ def logits(unit, x, activate=lambda u: np.maximum(u, 0)):
 
 
 def sample(seed, config=DEFAULT):
-    return data.draw([seed], config.distance, config.samples)[0].double().numpy(), np.repeat([0, 1], config.samples)
+    return data.draw([seed], config.distance, config.samples)[0].double().numpy(), np.repeat(
+        [0, 1], config.samples
+    )
 
 
 # Shape of the table
@@ -90,7 +92,16 @@ def test_states_of_networks_made_by_hand():
     table = scores_of(LEARNED, SLOW, CONSTANT, DEAD, BROKEN).table
     assert table["state"].tolist() == ["learned", "slow", "constant", "dead", "diverged"]
     assert table["dead_at_init"].tolist()[:4] == [False, False, False, True]
-    undefined = ["train_loss", "train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "excess_loss"]
+    undefined = [
+        "train_loss",
+        "train_accuracy",
+        "phi",
+        "population_accuracy",
+        "gain",
+        "bce",
+        "brier",
+        "excess_loss",
+    ]
     assert table.loc[4, undefined].isna().all()
     assert not table["settled"][4]
 
@@ -124,7 +135,9 @@ def test_dead_is_of_relu_alone():
 def test_dead_at_init_looks_at_the_first_weights():
     config = dataclasses.replace(DEFAULT, epochs=20)
     losses = np.full((2, 20), 0.3, np.float32)
-    found = score(config, Seeds(0, 2), losses, np.array([0, 20]), weights_of([DEAD, LEARNED], [LEARNED, DEAD]))
+    found = score(
+        config, Seeds(0, 2), losses, np.array([0, 20]), weights_of([DEAD, LEARNED], [LEARNED, DEAD])
+    )
     assert found.table["dead_at_init"].tolist() == [True, False]
     assert found.table["state"].tolist() == ["learned", "dead"]
     assert found.dead.tolist() == [[True, False], [False, True]]
@@ -133,7 +146,9 @@ def test_dead_at_init_looks_at_the_first_weights():
 def test_one_active_point_is_life():
     x, _ = sample(0)
     highest = np.sort(x[0])[-2:].mean()  # between the two points farthest to the right
-    table = scores_of((1.0, 0.0, -highest, 1.0, -0.1), (1.0, 0.0, -x[0].max() - 0.01, 1.0, -0.1), seeds=None).table
+    table = scores_of(
+        (1.0, 0.0, -highest, 1.0, -0.1), (1.0, 0.0, -x[0].max() - 0.01, 1.0, -0.1), seeds=None
+    ).table
     assert table["state"][0] != "dead"
     only_seed_0 = scores_of((1.0, 0.0, -x[0].max() - 0.01, 1.0, -0.1)).table
     assert only_seed_0["state"][0] == "dead"
@@ -176,7 +191,9 @@ def test_training_scores_are_recomputed_plainly(loss):
         p = 1 / (1 + np.exp(-logits(unit, x)))
         predicted = p > 0.5
         with np.errstate(divide="ignore"):
-            by_point = -np.where(y == 1, np.log(p), np.log1p(-p)).clip(None, 100) if loss == "bce" else (p - y) ** 2
+            by_point = (
+                -np.where(y == 1, np.log(p), np.log1p(-p)).clip(None, 100) if loss == "bce" else (p - y) ** 2
+            )
         if unit != CONSTANT or loss == "mse":  # there float32 rounds 1 - p to 0, see test_networks
             assert table["train_loss"][seed] == pytest.approx(by_point.mean(), abs=2e-6)
         assert table["train_accuracy"][seed] == np.mean(predicted == y)
@@ -190,9 +207,7 @@ def test_training_scores_are_recomputed_plainly(loss):
 def test_train_loss_and_accuracy_are_those_of_a_model_that_torch_evaluates():
     found = train_reference(Config(epochs=50, learning_rate=0.5), 3)
     weights = {name: value[None, None].numpy() for name, value in found.model.state_dict().items()}
-    table = score(
-        Config(epochs=50), Seeds(3, 4), found.losses[None].numpy(), np.array([50]), weights
-    ).table
+    table = score(Config(epochs=50), Seeds(3, 4), found.losses[None].numpy(), np.array([50]), weights).table
     with torch.no_grad():
         p = found.model(found.points)
         assert table["train_loss"][0] == pytest.approx(nn.BCELoss()(p, found.labels).item(), abs=1e-6)
@@ -314,7 +329,8 @@ UNITS = [LEARNED, SLOW, (0.7, -0.4, -1.0, 1.5, -1.0), (0.5, 0.3, -1.0, -1.3, 1.0
 
 
 @pytest.mark.parametrize(
-    ("activation", "hidden"), [("relu", (2,)), ("linear", (2,)), ("tanh", (2,)), ("sigmoid", (2,)), ("relu", (8,))]
+    ("activation", "hidden"),
+    [("relu", (2,)), ("linear", (2,)), ("tanh", (2,)), ("sigmoid", (2,)), ("relu", (8,))],
 )
 def test_a_wide_network_of_copies_scores_as_the_narrow_one(activation, hidden):
     narrow = scores_of(*UNITS, config=Config(activation=activation)).table
@@ -338,8 +354,17 @@ def test_a_wide_network_of_copies_scores_as_the_narrow_one(activation, hidden):
 def test_a_wide_network_scores_as_on_a_large_independent_sample(activation):
     rng = np.random.default_rng(5)
     config = Config(hidden=(3, 2), activation=activation, distance=2.0, epochs=20)
-    shapes = {"0.weight": (3, 2), "0.bias": (3,), "2.weight": (2, 3), "2.bias": (2,), "4.weight": (1, 2), "4.bias": (1,)}
-    weights = {n: rng.normal(size=(2, 1, *shape)).astype(np.float32).repeat(2, 1) for n, shape in shapes.items()}
+    shapes = {
+        "0.weight": (3, 2),
+        "0.bias": (3,),
+        "2.weight": (2, 3),
+        "2.bias": (2,),
+        "4.weight": (1, 2),
+        "4.bias": (1,),
+    }
+    weights = {
+        n: rng.normal(size=(2, 1, *shape)).astype(np.float32).repeat(2, 1) for n, shape in shapes.items()
+    }
     table = score(config, Seeds(0, 2), np.full((2, 20), 0.3, np.float32), np.array([0, 20]), weights).table
     bend = {"relu": lambda u: np.maximum(u, 0), "tanh": np.tanh}[activation]
     right, bce, brier = np.zeros(2), np.zeros(2), np.zeros(2)
@@ -355,7 +380,9 @@ def test_a_wide_network_scores_as_on_a_large_independent_sample(activation):
                 right[i] += np.mean((z > 0) == y)
                 bce[i] += np.mean(np.logaddexp(0, -z if y else z))
                 brier[i] += np.mean((1 / (1 + np.exp(-z)) - y) ** 2)
-    np.testing.assert_allclose(table["population_accuracy"], right / rounds / 2, atol=7e-4)  # its own error: 2e-4
+    np.testing.assert_allclose(
+        table["population_accuracy"], right / rounds / 2, atol=7e-4
+    )  # its own error: 2e-4
     np.testing.assert_allclose(table["bce"], bce / rounds / 2, atol=4e-3)
     np.testing.assert_allclose(table["brier"], brier / rounds / 2, atol=1e-3)
 
@@ -363,7 +390,9 @@ def test_a_wide_network_scores_as_on_a_large_independent_sample(activation):
 def test_a_wide_network_that_says_the_same_everywhere_is_right_half_the_time():
     for c in (-1.0, 0.0, 1.0):
         one = weights_of([(0.0, 0.0, 0.0, 0.0, c)] * 2)
-        wide = {n: v.repeat(2, axis=-2 if n == "0.weight" else -1) if n != "2.bias" else v for n, v in one.items()}
+        wide = {
+            n: v.repeat(2, axis=-2 if n == "0.weight" else -1) if n != "2.bias" else v for n, v in one.items()
+        }
         config = Config(hidden=(2,), epochs=20)
         table = score(config, Seeds(0, 1), np.full((1, 20), 0.3, np.float32), np.array([0, 20]), wide).table
         assert table["population_accuracy"][0] == 0.5
@@ -396,7 +425,9 @@ def wide_pair():
     }
 
 
-@pytest.mark.xfail(strict=True, reason="a diverged wide network scores 0: right and wrong are both False at NaN")
+@pytest.mark.xfail(
+    strict=True, reason="a diverged wide network scores 0: right and wrong are both False at NaN"
+)
 def test_population_accuracy_of_a_diverged_wide_network_is_undefined_on_the_way_too():
     config = Config(hidden=(2,), epochs=20)
     found = score(config, Seeds(0, 2), np.full((2, 20), 0.3, np.float32), np.array([0, 20]), wide_pair())
@@ -418,5 +449,7 @@ def test_a_diverged_network_is_not_dead():
 @pytest.mark.xfail(strict=True, reason="one epoch has no last tenth to fall in, and is called settled")
 def test_one_epoch_settles_nothing():
     weights = weights_of([LEARNED] * 2)
-    table = score(Config(epochs=1), Seeds(0, 1), np.full((1, 1), 0.3, np.float32), np.array([0, 1]), weights).table
+    table = score(
+        Config(epochs=1), Seeds(0, 1), np.full((1, 1), 0.3, np.float32), np.array([0, 1]), weights
+    ).table
     assert not table["settled"][0]

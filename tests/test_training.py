@@ -261,7 +261,9 @@ def test_gradient_rms_is_that_of_each_layers_weights_before_the_first_update(con
     for seed in range(2):
         untrained = reference(dataclasses.replace(config, epochs=1), seed)
         model = build_model(config, seed)
-        loss = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}[config.loss](model(untrained.points), untrained.labels)
+        loss = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}[config.loss](
+            model(untrained.points), untrained.labels
+        )
         loss.backward()
         expected = [
             parameter.grad.square().mean().sqrt().item()
@@ -381,7 +383,9 @@ def test_a_diverged_network_leaves_the_others_alone(compiled):
         assert np.isfinite(trained.losses).all()
         for i in range(3):
             np.testing.assert_allclose(
-                trained.losses[i], four(compiled)[dataclasses.replace(config, epochs=500)].losses[i, :150], atol=1e-6
+                trained.losses[i],
+                four(compiled)[dataclasses.replace(config, epochs=500)].losses[i, :150],
+                atol=1e-6,
             )
             assert_equals_reference(trained, i, reference(config, i))
 
