@@ -63,7 +63,7 @@ def test_grid_starts_from_its_base():
 
 def test_grid_takes_iterators_and_refuses_bad_values():
     assert len(grid(epochs=iter((1, 2)), distance=(d / 2 for d in range(3)))) == 6
-    with pytest.raises(ValueError, match="^epochs must be a whole number from 1 to 10000000, got 0$"):
+    with pytest.raises(ValueError, match=r"^epochs must be a whole number from 1 to 10000000, got 0$"):
         grid(epochs=(1, 0))
     with pytest.raises(TypeError):
         grid(color=("red",))
@@ -246,8 +246,8 @@ GRIDS = grid(
 )
 
 
-def jobs_of(configs, seeds=(Seeds(0, 500),), stem="x"):
-    return [Job(stem, config, block) for config in configs for block in seeds]
+def jobs_of(configs, seeds=None, stem="x"):
+    return [Job(stem, config, block) for config in configs for block in seeds or [Seeds(0, 500)]]
 
 
 def pairs(shards):
@@ -279,10 +279,15 @@ def test_lengths_of_one_trajectory_train_once():
     assert shard.cost == longest.cost
 
 
-def test_a_shard_holds_one_structure_one_family_and_one_length():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_shard_holds_one_structure_and_one_length_and_one_family_if_compiled(monkeypatch, compiled):
+    monkeypatch.setattr(experiment, "pays_to_compile", lambda config, network_epochs: compiled)
     for shard in make_shards(jobs_of(GRIDS, [Seeds(0, 50)])):
         assert len({config.structure for config in shard.configs}) == 1
-        assert len({config.activation in ("tanh", "sigmoid") for config in shard.configs}) == 1
+        assert shard.compiled == compiled
+        assert (
+            not compiled or len({config.activation in ("tanh", "sigmoid") for config in shard.configs}) == 1
+        )
         longest = {}
         for config in shard.configs:
             longest[config.trajectory] = max(config.epochs, longest.get(config.trajectory, 0))

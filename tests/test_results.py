@@ -1,3 +1,4 @@
+# ruff: noqa: PD011  (values are those of our own Series)
 """Records: every metric, series, file and child that a run leaves in the store."""
 
 import dataclasses
@@ -27,7 +28,7 @@ COLUMNS = [
     *("seed", "state", "dead_at_init", "train_loss", "train_accuracy", "phi", "population_accuracy", "gain"),
     *("bce", "brier", "epochs_to_learn", "settled", "excess_loss"),
 ]
-SEEDS = Seeds(0, 8)
+SEEDS = Seeds(3, 11)  # seed 10 is dead before the first update
 CONFIG = dataclasses.replace(DEFAULT, learning_rate=0.02)
 
 
@@ -76,7 +77,7 @@ def by_hand(*paths, config=DEFAULT, epochs=20):
 
 def test_name_and_params():
     assert record().name == CONFIG.label()
-    assert record().params == {**CONFIG.to_params(), "seeds": "0-7"}
+    assert record().params == {**CONFIG.to_params(), "seeds": "3-10"}
 
 
 def test_every_metric_is_there_and_a_number_or_undefined():
@@ -97,7 +98,8 @@ def test_metrics_are_recomputed_from_the_table():
     assert metrics["phi_undefined"] == table["phi"].isna().sum()
     assert metrics["ever_learned_fraction"] == table["epochs_to_learn"].notna().mean()
     assert metrics["separable"] == table["excess_loss"].isna().sum()
-    ratio = trained().gradient_rms[:, 0] / trained().gradient_rms[:, -1]
+    with np.errstate(invalid="ignore"):  # the dead have no gradient
+        ratio = trained().gradient_rms[:, 0] / trained().gradient_rms[:, -1]
     assert metrics["gradient_ratio"] == pytest.approx(np.median(ratio[np.isfinite(ratio)]), rel=1e-6)
     assert {"learned", "dead"} <= set(table["state"])  # else the seeds above would show little
 
@@ -205,7 +207,7 @@ def test_seeds_csv_round_trips():
 
     table = table_of(record())
     assert list(table.columns) == COLUMNS
-    assert table["seed"].tolist() == list(range(8))
+    assert table["seed"].tolist() == list(range(3, 11))
     run = trained()
     expected = scoring.score(CONFIG, SEEDS, run.losses, run.checkpoints, run.weights).table
     read = table.astype({"epochs_to_learn": "Int64"})
@@ -240,7 +242,7 @@ def test_curves_hold_every_seeds_loss_and_the_exemplars_weights():
     for name, value in trained().weights.items():
         found = arrays[f"exemplar.{name}"]
         assert found.shape == (exemplars, len(checkpoints(2000)), *value.shape[2:])
-        np.testing.assert_array_equal(found, value[arrays["exemplars"]])
+        np.testing.assert_array_equal(found, value[arrays["exemplars"] - 3])
     assert len(arrays) == 5 + 4
 
 
@@ -265,7 +267,7 @@ def test_weights_are_the_final_ones_of_every_seed(hidden):
 def test_dataset_names_what_was_drawn():
     dataset = record().dataset
     assert dataset.name == "qwerties d=4"
-    assert dataset.profile == {"points": 200, "distance": 4.0, "seeds": "0-7"}
+    assert dataset.profile == {"points": 200, "distance": 4.0, "seeds": "3-10"}
     assert 0 < len(dataset.digest) <= 36
     digests = {
         make_record(by_hand(LEARNED, config=config)).dataset.digest
@@ -312,7 +314,7 @@ def test_an_exemplar_has_its_own_curve_scores_and_plots():
     assert states == [s for s in ("learned", "slow", "constant", "dead") if (table["state"] == s).any()]
     for child in record().children:
         seed = int(child.params["seed"])
-        row = table.iloc[seed]
+        row = table.iloc[seed - 3]
         assert seed == table.loc[table["state"] == row["state"], "seed"].min()
         assert child.params == {**CONFIG.to_params(), "seed": str(seed)}
         assert child.name == f"seed {seed} · {row['state']} · {CONFIG.label()}"
@@ -321,7 +323,9 @@ def test_an_exemplar_has_its_own_curve_scores_and_plots():
         assert all(content.startswith(PNG) for content in child.files.values())
         assert set(child.series) == {"train_loss", "train_accuracy", "population_accuracy"}
         np.testing.assert_array_equal(child.series["train_loss"].steps, range(1, 2001))
-        np.testing.assert_array_equal(child.series["train_loss"].values, trained().losses[seed].astype(float))
+        np.testing.assert_array_equal(
+            child.series["train_loss"].values, trained().losses[seed - 3].astype(float)
+        )
         assert child.series["train_accuracy"].values[-1] == row["train_accuracy"]
         assert set(child.metrics) == {"final_train_loss", "phi", "gain", "bce", "brier", "epochs_to_learn"}
         assert child.metrics["final_train_loss"] == row["train_loss"]

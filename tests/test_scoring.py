@@ -371,7 +371,7 @@ def test_a_wide_network_scores_as_on_a_large_independent_sample(activation):
     n, rounds = 250_000, 12
     for _ in range(rounds):
         for y in (0, 1):
-            x = rng.normal(size=(2, n)) + [[1 + 2 * y], [1]]
+            x = rng.normal(size=(2, n)) + np.array([[1 + 2 * y], [1]])
             for i in range(2):
                 w = {name: value[i, 0].astype(float) for name, value in weights.items()}
                 h = bend(w["0.weight"] @ x + w["0.bias"][:, None])
