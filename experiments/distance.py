@@ -20,8 +20,8 @@ experiment = Experiment(
         for distance in DISTANCES
     ),
     figures=(
-        Figure("lines", x="distance", hue=("loss", "activation"), score="regret"),
-        Figure("lines", x="distance", hue=("loss", "activation"), score="learned"),
+        Figure("lines", x="distance", score="regret"),
+        Figure("lines", x="distance", score="learned"),
     ),
     order=50,
 )

@@ -20,8 +20,8 @@ experiment = Experiment(
         Contrast(replace(DEFAULT, epochs=4000, loss="mse"), replace(DEFAULT, loss="mse")),
     ),
     figures=(
-        Figure("lines", x="epochs", hue=("loss", "activation"), score="learned"),
-        Figure("lines", x="epochs", hue=("loss", "activation"), score="settled"),
+        Figure("lines", x="epochs", score="learned"),
+        Figure("lines", x="epochs", score="settled"),
         Figure("losses"),
     ),
     order=40,

@@ -48,8 +48,8 @@ class Figure:
     kind : {"scores", "lines", "outcomes", "losses", "gradients", "variance"}
         Scores per config as dots with intervals; a score against a numeric field as lines; shares of states per
         config; mean loss curves; first-layer over last-layer gradient by depth; components of variance.
-    x, hue : str, optional
-        Of lines: the numeric field, and fields that make the lines.
+    x : str, optional
+        Of lines: the numeric field; everything else in which configs differ makes a line each.
     score : str
         Of scores and lines: a column of ``seeds.csv``, ``learned``, or ``regret`` (Bayes accuracy minus population
         accuracy).
@@ -57,7 +57,6 @@ class Figure:
 
     kind: str = "scores"
     x: str | None = None
-    hue: tuple[str, ...] = ()
     score: str = "population_accuracy"
 
     def __post_init__(self) -> None:

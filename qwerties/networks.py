@@ -45,6 +45,9 @@ class Knobs(NamedTuple):
     momentum: Tensor
 
 
+ELEMENTWISE = 16
+"""Largest layer, in weights, whose product is worked out elementwise."""
+
 # is_squashing, slope, steepness, height, offset
 _ACTIVATION_KNOBS = {
     "relu": (0.0, 0.0, 1.0, 1.0, 0.0),
@@ -111,7 +114,7 @@ def activation_of(k: Knobs, squashing: bool | None) -> Activation:
 
 def _affine(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """``weight @ x + bias``, (out, points); tiny products elementwise, so that the compiler can fuse them."""
-    if weight.numel() <= 16:
+    if weight.numel() <= ELEMENTWISE:
         return (weight[:, :, None] * x[None]).sum(1) + bias[:, None]
     return weight @ x + bias[:, None]
 

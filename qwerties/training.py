@@ -258,10 +258,11 @@ def _train_block(
 
     families = {config.activation in SQUASHING for config in configs}
     step = _step(first.optimizer, families.pop() if len(families) == 1 else None, compiled)
-    if compiled:  # one compilation serves blocks of every size
+    if compiled and max(w.numel() for w in starts[0].values()) <= networks.ELEMENTWISE:
+        # one compilation serves blocks of every size; it would not where there are matrix products
         for value in (x, k, *weights.values(), *state[0].values(), *state[1].values()):
             torch._dynamo.maybe_mark_dynamic(value, 0)
-    elif epochs > EPOCHS_WORTH_TRACING:
+    if not compiled and epochs > EPOCHS_WORTH_TRACING:
         with torch.no_grad():
             step = make_fx(step)(weights, state, k, x, y, corrections[0])
     losses = torch.empty(epochs, len(each), device=device)  # rows are written whole

@@ -1,8 +1,11 @@
-"""Set-up of the whole session, for the compiler: its cache, and a warning of its own."""
+"""Set-up of the whole session: one thread, as a sweep's workers have; and the compiler's cache and warnings."""
 
 import os
 from pathlib import Path
 
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two threads that wait for one another are slower on a busy machine
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "inductor"))
 
 

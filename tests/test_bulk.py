@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 
 from qwerties import bulk, tracking
 from qwerties.record import Record, Series
@@ -168,6 +168,29 @@ def test_runs_do_not_mix(store, engine):
     bulk.write_metrics(engine, first, {"m": points([1.0])}, TIMESTAMP)
     bulk.write_metrics(engine, second, {"m": points([2.0])}, TIMESTAMP)
     assert [client.get_run(run_id).data.metrics["m"] for run_id in (first, second)] == [1.0, 2.0]
+
+
+def test_params_are_the_same_rows_and_answers_too(store, engine):
+    uri, client, experiment_id = store
+    params = {
+        "loss": "bce",
+        "hidden": "8x8",
+        "distance": "4.0",
+        "seeds": "0-29 x 0-29",
+        "note": "1·2 'quoted'",
+    }
+    ours, theirs = (client.create_run(experiment_id).info.run_id for _ in range(2))
+    bulk.write_params(engine, ours, params)
+    client.log_batch(theirs, params=[Param(key, value) for key, value in params.items()])
+    rows = [
+        query(uri, "SELECT key, value, typeof(value) FROM params WHERE run_uuid = ? ORDER BY key", run_id)
+        for run_id in (ours, theirs)
+    ]
+    assert rows[0] == rows[1]
+    assert client.get_run(ours).data.params == client.get_run(theirs).data.params == params
+    (found,) = client.search_runs([experiment_id], "params.note = \"1·2 'quoted'\"", max_results=1)
+    assert found.data.params == params
+    bulk.write_params(engine, client.create_run(experiment_id).info.run_id, {})
 
 
 def test_no_series_no_rows(store, engine):

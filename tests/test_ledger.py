@@ -96,7 +96,7 @@ def test_tags_are_read():
     tags = {
         "qwerties.title": "T",
         "qwerties.order": "7",
-        "qwerties.figures": json.dumps([{"kind": "lines", "x": "epochs", "hue": [], "score": "gain"}]),
+        "qwerties.figures": json.dumps([{"kind": "lines", "x": "epochs", "score": "gain"}]),
         "qwerties.contrasts": json.dumps([contrast]),
     }
     ledger = make_ledger("x", "1", {**plan(A, B), **tags}, [])
