@@ -184,7 +184,12 @@ def _is_shape(value: Any) -> bool:
 
 def _is_number(low: float, high: float, *, open_below: bool = False, open_above: bool = False) -> Any:
     def holds(value: Any) -> bool:
-        if not (isinstance(value, float) or _is_whole(value)) or not math.isfinite(value):
+        if not (isinstance(value, float) or _is_whole(value)):
+            return False
+        try:
+            if not math.isfinite(value):
+                return False
+        except OverflowError:  # a whole number beyond all floats
             return False
         return (low < value if open_below else low <= value) and (
             value < high if open_above else value <= high

@@ -68,7 +68,7 @@ def _first(mask: pd.Series) -> int | None:
 
 def _final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | None]:
     """Final scores of a run over its seeds; what is undefined for some seed is None, and counted."""
-    phi, to_learn = table["phi"], table["epochs_to_learn"]
+    phi, to_learn, is_bce = table["phi"], table["epochs_to_learn"], trained.config.loss == "bce"
     ratio = _gradient_ratio(trained.gradient_rms)
     return {
         "final_train_loss": _number(table["train_loss"].mean(skipna=False)),
@@ -78,10 +78,12 @@ def _final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | N
         "settled_fraction": float(table["settled"].mean()),
         "phi": _number(phi.mean(skipna=False)),
         "phi_undefined": float(phi.isna().sum()),
-        "epochs_to_learn": float(to_learn.quantile()) if (learned := to_learn.notna().mean()) > 0.5 else None,
-        "ever_learned_fraction": float(learned),
+        "epochs_to_learn": _number(to_learn.astype(float).fillna(np.inf).median()),  # where half ever learned
+        "ever_learned_fraction": float(to_learn.notna().mean()),
         "excess_loss": _number(table["excess_loss"].mean()),
-        "separable": float(table["excess_loss"].isna().sum()) if trained.config.loss == "bce" else None,
+        "separable": float((table["excess_loss"].isna() & table["train_loss"].notna()).sum())
+        if is_bce
+        else None,
         "gradient_ratio": _number(np.nanmedian(ratio)) if np.isfinite(ratio).any() else None,
     }
 

@@ -90,8 +90,9 @@ def score(
     predicted, active = vmap(vmap(on_training_points, in_dims=(0, None)), chunk_size=chunk)(kept, points)
     last = {name: value[:, -1] for name, value in kept.items()}
     train_loss = vmap(lambda w, x: networks.loss(w, k, x, y, activate))(last, points).numpy().astype(float)
-    train_accuracy = (predicted == y.bool()).double().mean(-1).numpy()  # (networks, checkpoints)
-    dead = ~active.numpy() & (config.activation == "relu")
+    finite = _is_finite(kept)  # (networks, checkpoints)
+    train_accuracy = np.where(finite, (predicted == y.bool()).double().mean(-1).numpy(), np.nan)
+    dead = ~active.numpy() & (config.activation == "relu") & finite
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
     population, bce, brier = _population_scores(config, kept)
 
@@ -100,7 +101,8 @@ def score(
     diverged = ~np.isfinite(train_loss)
     earlier = losses[:, -1 - max(1, losses.shape[1] // 10)] if losses.shape[1] > 1 else losses[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        settled = (earlier - losses[:, -1] < SETTLED_FALL * earlier) & ~dead[:, -1] & ~diverged
+        settled = (earlier - losses[:, -1] <= SETTLED_FALL * earlier) & ~dead[:, -1] & ~diverged
+    settled &= losses.shape[1] > 1
     table = pd.DataFrame(
         {
             "seed": seeds.numbers,
@@ -112,7 +114,7 @@ def score(
             "dead_at_init": dead[:, 0],
             "train_loss": train_loss,
             "train_accuracy": train_accuracy[:, -1],
-            "phi": _phi(predicted[:, -1].numpy(), y.numpy()),
+            "phi": _phi(predicted[:, -1].numpy(), y.double().numpy()),
             "population_accuracy": population[:, -1],
             "gain": gain[:, -1],
             "bce": bce,
@@ -210,4 +212,14 @@ def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
                 total[first : first + together] += vmap(sums, in_dims=(0, None, None))(
                     some, points + centre, sign
                 )
+    total[torch.from_numpy(~_is_finite(weights))] = torch.nan  # of NaN, no comparison holds
     return (total / (2 * n)).numpy().T
+
+
+def _is_finite(weights: Weights) -> np.ndarray:
+    """Whether all of a network's weights are finite, (networks,) or (networks, checkpoints)."""
+    layers = [value.isfinite().all(-1) for name, value in weights.items() if name.endswith("bias")]
+    layers += [
+        value.isfinite().flatten(-2).all(-1) for name, value in weights.items() if name.endswith("weight")
+    ]
+    return torch.stack(layers).all(0).numpy()

@@ -365,21 +365,16 @@ def test_train_records_makes_one_per_config_in_order():
 # Known faults: each test says what should hold, and turns red when it does
 
 
-@pytest.mark.xfail(strict=True, reason="the median is taken among those who learned; the dead never will")
 def test_the_median_of_epochs_to_learn_counts_those_who_never_learn():
     learns = [[SLOW, SLOW, LEARNED]] * 3 + [[SLOW, LEARNED, LEARNED]] * 3
     made = make_record(by_hand(*learns, *[SLOW] * 3))  # of nine, the fifth to learn does so at epoch 20
     assert made.metrics["epochs_to_learn"] == 20
 
 
-@pytest.mark.xfail(strict=True, reason="a diverged network has no excess loss, and counts as separable")
 def test_a_diverged_network_is_not_counted_as_separable():
     assert make_record(by_hand(LEARNED, BROKEN)).metrics["separable"] == 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the series counts the diverged among the dead, and is what the store keeps"
-)
 def test_the_last_value_of_a_series_is_the_metric_of_that_name():
     made = make_record(by_hand(LEARNED, BROKEN, DEAD))
     assert made.series["dead_fraction"].values[-1] == made.metrics["dead_fraction"]

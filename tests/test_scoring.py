@@ -425,9 +425,6 @@ def wide_pair():
     }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a diverged wide network scores 0: right and wrong are both False at NaN"
-)
 def test_population_accuracy_of_a_diverged_wide_network_is_undefined_on_the_way_too():
     config = Config(hidden=(2,), epochs=20)
     found = score(config, Seeds(0, 2), np.full((2, 20), 0.3, np.float32), np.array([0, 20]), wide_pair())
@@ -435,18 +432,15 @@ def test_population_accuracy_of_a_diverged_wide_network_is_undefined_on_the_way_
     assert np.isnan(found.population_accuracy[1]).all()
 
 
-@pytest.mark.xfail(strict=True, reason="predictions at NaN are all 'class 0', half of which is right")
 def test_train_accuracy_of_a_diverged_network_is_undefined_on_the_way_too():
     assert np.isnan(scores_of(LEARNED, BROKEN).train_accuracy[1]).all()
 
 
-@pytest.mark.xfail(strict=True, reason="no unit is above 0 at NaN, so that the diverged count as dead")
 def test_a_diverged_network_is_not_dead():
     found = scores_of(LEARNED, BROKEN)
     assert not found.dead[1].any()
 
 
-@pytest.mark.xfail(strict=True, reason="one epoch has no last tenth to fall in, and is called settled")
 def test_one_epoch_settles_nothing():
     weights = weights_of([LEARNED] * 2)
     table = score(
