@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -51,16 +52,20 @@ def open_store(uri: str) -> sa.Engine | None:
 
     The write-ahead log persists in the file, and lets the UI read while a sweep writes.
     """
-    if not uri.startswith("sqlite:///"):
-        return None
+    if not uri.startswith("sqlite:///") or not Path(uri.removeprefix("sqlite:///")).is_file():
+        return None  # to connect would create the file
     engine = sa.create_engine(uri, connect_args={"timeout": 60}, poolclass=sa.pool.SingletonThreadPool)
-    sa.event.listen(engine, "connect", _on_connect)
     try:
         with engine.connect() as connection:
             revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
     except sa.exc.SQLAlchemyError:
+        revision = None
+    engine.dispose()  # nothing is changed, not even the journal, in a store that is not known
+    if revision not in KNOWN_REVISIONS:
         return None
-    return engine if revision in KNOWN_REVISIONS else None
+    sa.event.listen(engine, "connect", _on_connect)
+    engine.connect().close()
+    return engine
 
 
 def _on_connect(connection: object, _record: object) -> None:

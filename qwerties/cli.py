@@ -34,6 +34,10 @@ class UsageError(Exception):
     """The request was wrong; the message is one line."""
 
 
+class FailedError(Exception):
+    """Something failed that the request is not to blame for; the message is one line."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
@@ -46,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.run(arguments)
     except UsageError as error:
         return _complain(error, 2)
+    except FailedError as error:
+        return _complain(error, 1)
     except KeyboardInterrupt:
         print(
             "\nqwerties: stopped; what is tracked stays, the same command goes on from there", file=sys.stderr
@@ -141,7 +147,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
             f"{done.runs} runs of {done.configs_planned} planned configs tracked, {done.networks:,} networks trained "
             f"in {time.perf_counter() - started:.0f} s"
         )
-    else:
+    elif experiments:
         print(f"nothing to do: all {done.configs_planned} planned configs are tracked")
     if not arguments.no_report:
         _write_report(root, None)
@@ -248,7 +254,7 @@ def load_experiments(root: Path, names: Sequence[str]) -> tuple[dict[str, Experi
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # whatever somebody's file raises, the others go on
+        except (Exception, SystemExit) as error:  # whatever somebody's file raises, the others go on
             broken[name] = (
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
             )
@@ -262,13 +268,18 @@ def load_experiments(root: Path, names: Sequence[str]) -> tuple[dict[str, Experi
 
 @contextmanager
 def _store(root: Path) -> Iterator[Any]:
-    """Open the store; what is wrong with it is told in one line."""
-    from qwerties.tracking import Store, StoreError
+    """Open the store; what is wrong with it, now or later, is told in one line."""
+    from qwerties.tracking import STORE_FAILURES, Store, StoreError
 
     try:
         yield Store.open(root)
     except StoreError as error:
         raise UsageError(error) from None
+    except BrokenPipeError:  # of our output, not of the store
+        raise
+    except STORE_FAILURES as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FailedError(f"the store failed, the same command goes on from there: {reason}") from None
 
 
 def _cores() -> int:

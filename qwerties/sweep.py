@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,11 +142,19 @@ def run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, list[
     if workers == 1 or len(tasks) == 1:
         yield from map(_run_task, tasks)
         return
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    warnings.filterwarnings(
+        "ignore", r"\d+ tasks ", UserWarning
+    )  # joblib's, about work that a Ctrl-C leaves undone
+    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=_ignore_interrupts):
         parallel = Parallel(
             n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1
         )
         yield from parallel(delayed(_run_task)(task) for task in tasks)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that writes: it ends the workers, and nobody prints a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_task(task: Task) -> tuple[Task, list[Record]]:

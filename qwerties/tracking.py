@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,6 +53,10 @@ METRICS_PER_BATCH = 1000
 """MLflow's own limit of ``log_batch``."""
 
 
+STORE_FAILURES = (MlflowException, sa.exc.SQLAlchemyError, OSError)
+"""What a store that was sound may raise later: disk full, database locked, server gone."""
+
+
 class StoreError(Exception):
     """The store cannot be used; the message is one line for the user."""
 
@@ -85,10 +93,10 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         _check_reachable(uri)
-        self._client = MlflowClient(uri)
         try:
+            self._client = MlflowClient(uri)
             self._client.search_experiments(max_results=1)
-        except (MlflowException, sa.exc.SQLAlchemyError) as error:
+        except (MlflowException, sa.exc.SQLAlchemyError, ImportError) as error:
             raise StoreError(f"the store {public_uri(uri)} cannot be opened: {_first_line(error)}") from error
         self._engine = bulk.open_store(uri)
         self._context: dict[str, str] | None = None
@@ -125,6 +133,8 @@ class Store:
             self._write_body(run.run_id, run.artifact_uri, record)
             for child in record.children:
                 self.write(experiment_id, child, parent=run.run_id)
+            if record.model is not None:  # last: MLflow ends the run with it
+                self._log_model(run.run_id, record.model)
         except BaseException as error:
             self._client.set_terminated(
                 run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
@@ -147,8 +157,6 @@ class Store:
         self._write_metrics(run_id, {**record.series, **final})
         if record.dataset is not None:
             self._client.log_inputs(run_id, datasets=[_dataset_input(record.dataset)])
-        if record.model is not None:
-            self._log_model(run_id, record.model)
         if _is_local(artifact_uri):
             _write_files(Path(artifact_uri.removeprefix("file://")), record.files)
         elif record.files:
@@ -282,8 +290,19 @@ def public_uri(uri: str) -> str:
     """The URI without its password, for messages and the report."""
     try:
         return sa.make_url(uri).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return uri
+    except (sa.exc.ArgumentError, ValueError):
+        return re.sub(r":[^:/]*@", ":***@", uri)
+
+
+def _health(uri: str) -> urllib.request.Request:
+    """The request that asks a server how it is; name and password of the URI go into a header, as MLflow's do."""
+    parts = urllib.parse.urlsplit(uri)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(f"{plain.rstrip('/')}/health")
+    if parts.username:
+        login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    return request
 
 
 def _check_reachable(uri: str) -> None:
@@ -292,21 +311,24 @@ def _check_reachable(uri: str) -> None:
         path = Path(uri.removeprefix("sqlite:///"))
         if not path.parent.is_dir():
             raise StoreError(f"the store's folder must exist, got {path.parent}")
+        if path.is_dir():
+            raise StoreError(f"the store must be a file, got the folder {path}")
         unwritable = path if path.exists() else path.parent
         if not os.access(unwritable, os.W_OK):
             raise StoreError(f"the store must be writable, got {unwritable}")
     elif uri.startswith(("http://", "https://")):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10) as answer:
+            with urllib.request.urlopen(_health(uri), timeout=10) as answer:
                 answer.read()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise StoreError(
                 f"the tracking server {public_uri(uri)} must answer, got: {_first_line(reason)}"
             ) from error
-    elif not uri.startswith(("postgresql", "mysql", "mssql")):
+    elif not re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
         raise StoreError(
-            f"MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got {uri}"
+            "MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., "
+            f"got {public_uri(uri)}"
         )
 
 
