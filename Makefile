@@ -26,7 +26,7 @@ ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))
 
 test: .venv/test.stamp  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/lint.stamp  ## check style and types
 	$(BIN)/ruff check .
