@@ -146,6 +146,12 @@ class Config:
         return " · ".join(_WORDS.get(name, _plain(name))(getattr(self, name)) for name in named)
 
 
+def _shape_in_words(hidden: tuple[int, ...]) -> str:
+    if len(hidden) > 1 and len(set(hidden)) == 1:
+        return f"{len(hidden)} layers of {hidden[0]}"
+    return f"hidden {'x'.join(map(str, hidden))}"
+
+
 def parse_field(name: str, text: str) -> Any:
     """Read one field from text, as on the command line and in MLflow's params.
 
@@ -204,7 +210,7 @@ DEFAULT = Config()
 _WORDS = {
     "loss": lambda value: value,
     "activation": lambda value: value,
-    "hidden": lambda value: f"hidden {'x'.join(map(str, value))}",
+    "hidden": lambda value: _shape_in_words(value),
     "distance": lambda value: f"d={value:g}",
     "epochs": lambda value: f"{value} epochs",
     "learning_rate": lambda value: f"lr {value:g}",

@@ -257,7 +257,8 @@ def test_one_width_is_read():
     [
         ({}, "bce · relu · d=4 · 2000 epochs"),
         ({"loss": "mse", "distance": 0.5}, "mse · relu · d=0.5 · 2000 epochs"),
-        ({"hidden": (8, 8)}, "bce · relu · hidden 8x8 · d=4 · 2000 epochs"),
+        ({"hidden": (8, 8)}, "bce · relu · 2 layers of 8 · d=4 · 2000 epochs"),
+        ({"hidden": (8, 4)}, "bce · relu · hidden 8x4 · d=4 · 2000 epochs"),
         ({"learning_rate": 0.02}, "bce · relu · d=4 · 2000 epochs · lr 0.02"),
         ({"optimizer": "adam"}, "bce · relu · d=4 · 2000 epochs · adam"),
         ({"momentum": 0.9}, "bce · relu · d=4 · 2000 epochs · momentum 0.9"),
