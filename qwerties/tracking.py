@@ -29,17 +29,17 @@ os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 for _name in ("alembic", "mlflow.store.db.utils"):  # set-up chatter of a new database
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-import mlflow  # noqa: E402
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.artifacts import download_artifacts  # noqa: E402
-from mlflow.entities import Dataset as MlflowDataset  # noqa: E402
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, ViewType  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.models import infer_signature  # noqa: E402
-from mlflow.tracking.context.registry import resolve_tags  # noqa: E402
+import mlflow
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from mlflow.tracking.context.registry import resolve_tags
 
-from qwerties import bulk  # noqa: E402
-from qwerties.record import Dataset, Model, Record, Series  # noqa: E402
+from qwerties import bulk
+from qwerties.record import Dataset, Model, Record, Series
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
