@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
@@ -416,6 +415,8 @@ def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = 
     -------
     Axes
     """
+    import seaborn as sns  # takes pyplot and a second along: only where a map is drawn
+
     sns.heatmap(
         table,
         ax=ax,

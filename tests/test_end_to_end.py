@@ -95,6 +95,9 @@ def make_repository(folder, **experiments):
 def process(folder, *argv, **environment):
     """Start Python in a process group of its own, which is gone at the end whatever happens."""
     pipe = subprocess.PIPE
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # children of a background job ignore Ctrl-C
     with subprocess.Popen(
         [sys.executable, *argv],
         cwd=folder,
@@ -104,6 +107,7 @@ def process(folder, *argv, **environment):
         text=True,
         start_new_session=True,
     ) as started:
+        signal.signal(signal.SIGINT, before)
         try:
             yield started
         finally:
