@@ -193,7 +193,7 @@ class Store:
     def _run_context(self) -> dict[str, str]:
         """Source, git and user tags, which MlflowClient.create_run does not set."""
         if self._context is None:
-            self._context = {key: str(value) for key, value in resolve_tags().items()}
+            self._context = {key: str(value) for key, value in resolve_tags().items()} | _git_tags()
         return self._context
 
     # Reading
@@ -261,6 +261,24 @@ class Store:
         for run in gone:
             self._client.set_terminated(run.run_id, "KILLED")
         return len(gone)
+
+
+def _git_tags() -> dict[str, str]:
+    """Commit of the working folder and whether it was changed since; MLflow looks beside the script, in ``.venv``."""
+    git = ("git", "-C", str(Path.cwd()))
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30
+        )
+        changes = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}  # no git, or no repository of git
+    return {
+        "mlflow.source.git.commit": commit.stdout.strip(),
+        "mlflow.source.git.dirty": str(bool(changes.stdout.strip())).lower(),
+    }
 
 
 def _this_process() -> str:

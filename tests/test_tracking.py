@@ -599,3 +599,22 @@ def test_a_server_with_a_password_is_asked_with_it():
 )
 def test_public_uris(uri, public):
     assert public_uri(uri) == public
+
+
+def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    monkeypatch.chdir(tmp_path)
+    tags = tracking._git_tags()
+    assert tags == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
+    (tmp_path / "new").touch()
+    assert tracking._git_tags()["mlflow.source.git.dirty"] == "true"
+
+
+def test_without_a_repository_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tracking._git_tags() == {}
