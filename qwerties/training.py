@@ -156,7 +156,10 @@ def _groups(configs: list[Config], most: int, *, by_family: bool) -> Iterator[li
     Groups of one activation family spare the other's work; where steps are not compiled, groups are small, and the
     calls cost more than the arithmetic.
     """
-    squash = lambda config: by_family and config.activation in SQUASHING  # noqa: E731
+
+    def squash(config: Config) -> bool:
+        return by_family and config.activation in SQUASHING
+
     for _, family in itertools.groupby(sorted(configs, key=squash), key=squash):
         members = list(family)
         yield from (members[i : i + most] for i in range(0, len(members), most))

@@ -179,8 +179,6 @@ def test_a_repository_is_found_from_below(repository, monkeypatch):
 @pytest.mark.parametrize("command", ["sweep --no-report", "train", "report", "status", "ui"])
 @pytest.mark.parametrize("store", ["dead port", "bad scheme", "missing folder", "folder", "no database"])
 def test_a_store_that_cannot_be_used(refused, repository, monkeypatch, tmp_path_factory, command, store):
-    if command in ("report", "status"):
-        pytest.importorskip("qwerties.report")
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "notes.txt").write_text("no database\n" * 100)
     with closing(socket.socket()) as bound:
