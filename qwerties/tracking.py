@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import logging
@@ -45,6 +46,9 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 PROCESS = "qwerties.process"
 """Tag: host and process that write a run, to tell one that died from a neighbour's."""
+
+ARTIFACTS = "qwerties.artifacts"
+"""Tag: digest of every artifact by its path, as JSON, to tell one that was lost, cut short or altered."""
 
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""
@@ -126,6 +130,8 @@ class Store:
     def write(self, experiment_id: str, record: Record, parent: str | None = None) -> str:
         """Track one run and its children; FINISHED only when all of it is there. Returns the run's id."""
         tags = {**self._run_context(), PROCESS: _this_process(), **record.tags}
+        if record.files:
+            tags[ARTIFACTS] = json.dumps({path: digest(content) for path, content in record.files.items()})
         if parent:
             tags[PARENT] = parent
         run = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info
@@ -261,6 +267,11 @@ class Store:
         for run in gone:
             self._client.set_terminated(run.run_id, "KILLED")
         return len(gone)
+
+
+def digest(content: bytes) -> str:
+    """Short hash of an artifact's bytes, as the tag ``qwerties.artifacts`` holds it."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _git_tags() -> dict[str, str]:
