@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# of make sweep: SEEDS=50  ONLY="loss epochs"  JOBS=2
-SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
+# of make sweep: SEEDS=50  ONLY="loss epochs"  JOBS=2  SETTLE=1  MAX_SEEDS=2000
+SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
+	$(if $(SETTLE),--settle) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS))
 
 .PHONY: help sweep report status ui test lint format setup
 .DELETE_ON_ERROR:

@@ -23,6 +23,7 @@ from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, parse_field
 if TYPE_CHECKING:
     from qwerties.experiment import Experiment
     from qwerties.sweep import Progress
+    from qwerties.tracking import Store
 
 SEEDS = 500
 """Seeds per config of a default sweep."""
@@ -83,6 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--jobs", type=_count("jobs", 1024), metavar="N", help="worker processes (default: one per core)"
     )
+    sweep.add_argument(
+        "--settle",
+        action="store_true",
+        help="then train more seeds of the configs whose contrasts are open, up to the next planned look",
+    )
+    sweep.add_argument(
+        "--max-seeds",
+        type=_count("max-seeds", MOST_SEEDS),
+        metavar="N",
+        help="of --settle: not more per config than this (default: the last planned look)",
+    )
     sweep.add_argument("--no-report", action="store_true", help="do not write reports/summary.html")
     sweep.set_defaults(run=_sweep)
 
@@ -101,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="write the report, from the store alone")
     report.add_argument("--output", type=Path, metavar="FILE", help="default: reports/summary.html")
+    report.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit status 1 if a verdict of the last report no longer holds",
+    )
     report.set_defaults(run=_report)
 
     status = commands.add_parser("status", help="planned and tracked, missing, failed, stale")
@@ -131,30 +148,59 @@ def _count(name: str, most: int, least: int = 1) -> Any:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    if arguments.max_seeds is not None and not arguments.settle:
+        raise UsageError("--max-seeds needs --settle")
     root = enter_root()
     names = choose(arguments.names, [path.stem for path in experiment_files(root)])
     # torch and mlflow take seconds to import: not before the request is sound
     from qwerties.sweep import sweep
 
     experiments, broken = load_experiments(root, names)
-    with _store(root) as store, _Display() as display:
+    workers = arguments.jobs or _cores()
+    with _store(root) as store:
         started = time.perf_counter()
-        done = sweep(
-            experiments, store, arguments.seeds, workers=arguments.jobs or _cores(), progress=display.update
-        )
-    if done.runs:
-        print(
-            f"{done.runs} runs of {done.configs_planned} planned configs tracked, {done.networks:,} networks trained "
-            f"in {time.perf_counter() - started:.0f} s"
-        )
-    elif experiments:
-        print(f"nothing to do: all {done.configs_planned} planned configs are tracked")
+        with _Display() as display:
+            done = sweep(experiments, store, arguments.seeds, workers=workers, progress=display.update)
+        if done.runs:
+            _say_done(done, started)
+        elif experiments:
+            print(f"nothing to do: all {done.configs_planned} planned configs are tracked")
+        if arguments.settle and experiments:
+            _settle(experiments, store, arguments.seeds, workers, arguments.max_seeds)
     if not arguments.no_report:
         _write_report(root, None)
     print("browse the runs: make ui")
     for name, error in broken.items():
         _complain(f"experiments/{name}.py was left out: {error}", 1)
     return 1 if broken else 0
+
+
+def _say_done(done: Progress, started: float) -> None:
+    print(
+        f"{done.runs} runs of {done.configs_planned} planned configs tracked, {done.networks:,} networks trained "
+        f"in {time.perf_counter() - started:.0f} s"
+    )
+
+
+def _settle(
+    experiments: dict[str, Experiment], store: Store, wanted: int, workers: int, most: int | None
+) -> None:
+    """Train more seeds where a contrast is open, look again, until nothing within reach is left."""
+    from qwerties.settle import next_step
+    from qwerties.sweep import sweep
+
+    while True:
+        step = next_step(store, experiments, most)
+        for line in step.lines:
+            print(line)
+        if not step.more:
+            return
+        started = time.perf_counter()
+        with _Display() as display:
+            done = sweep(experiments, store, wanted, workers=workers, progress=display.update, more=step.more)
+        if not done.runs:  # the seeds are there and the contrast is as it was: nothing would change
+            return
+        _say_done(done, started)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -177,16 +223,46 @@ def _report(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--output must be a file, got the folder {output}")
     if output and not output.parent.is_dir():
         raise UsageError(f"--output must be in a folder that exists, got {output.parent}")
-    return _write_report(enter_root(), output)
+    root = enter_root()
+    return _check_report(root, output) if arguments.check else _write_report(root, output)
+
+
+def _page(root: Path, output: Path | None) -> Path:
+    return output or root / "reports" / "summary.html"
 
 
 def _write_report(root: Path, output: Path | None) -> int:
+    from qwerties import verdicts
     from qwerties.report import write_report
 
     with _store(root) as store:
-        path = write_report(store, output or root / "reports" / "summary.html")
-    print(f"report: {path}")
+        try:
+            with _Steps("report") as steps:
+                written = write_report(store, _page(root, output), steps.step)
+        except verdicts.VerdictsError as error:
+            raise UsageError(f"{error}; move it out of the way") from None
+    for text in (verdicts.table(written.document), verdicts.changes_text(written.document["changes"])):
+        if text:
+            print(text)
+    print(f"report: {written.page}\nverdicts: {written.verdicts}")
     return 0
+
+
+def _check_report(root: Path, output: Path | None) -> int:
+    from qwerties import verdicts
+    from qwerties.evidence import gather
+
+    path = verdicts.path_beside(_page(root, output))
+    try:
+        before = verdicts.read_verdicts(path)
+    except verdicts.VerdictsError as error:
+        raise UsageError(error) from None
+    if before is None:
+        raise UsageError(f"--check needs the verdicts of a report, got none in {path}: make report")
+    with _store(root) as store:
+        found = verdicts.changes(before, verdicts.make_verdicts(gather(store)))
+    print(verdicts.changes_text(found))
+    return 1 if any(change["flipped"] for change in found) else 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -327,6 +403,27 @@ class _Display:
             self._said = time.monotonic()
             left = f", about {elapsed * (1 / share - 1):.0f} s left" if share else ""
             print(f"{100 * share:3.0f}%  {counts}{left}", file=sys.stderr, flush=True)
+
+
+class _Steps:
+    """Progress of something that takes seconds: one line that is rewritten on a terminal, nothing elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> _Steps:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._show("")
+
+    def step(self, name: str) -> None:
+        """Say what is being worked on."""
+        self._show(f"{self._what}: {name}")
+
+    def _show(self, text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
@@ -19,6 +20,8 @@ from qwerties.training import BLOCK, SQUASHING, pays_to_compile
 
 NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
 """The code that decides a run's numbers."""
+
+EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 FIGURES = ("scores", "lines", "outcomes", "losses", "gradients", "variance")
 
@@ -108,6 +111,12 @@ class Experiment:
             for config in (contrast.a, contrast.b):
                 if config not in self.configs:
                     raise ValueError(f"a contrast compares configs of the experiment, got {config.label()}")
+        if self.crossed is not None and self.contrasts:
+            raise ValueError("contrasts need independent seeds: crossed ones must have none")
+        pairs = [frozenset((contrast.a, contrast.b)) for contrast in self.contrasts]
+        again = [c for c, pair in zip(self.contrasts, pairs, strict=True) if pairs.count(pair) > 1]
+        if again:
+            raise ValueError(f"contrasts must differ, got {_named(again[0].a, again[0].b)} twice")
 
     def seeds(self, wanted: int) -> Seeds:
         """Seeds to train when a sweep asks for ``wanted`` of them."""
@@ -155,6 +164,51 @@ def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
         dataclasses.replace(base, **dict(zip(axes, values, strict=True)))
         for values in itertools.product(*axes.values())
     )
+
+
+def plan_changes(before: str, now: str) -> list[str]:
+    """Tell what a new ``qwerties.contrasts`` tag changes that must not change unseen once there are data.
+
+    Margins, and which contrasts are primary, decide verdicts; a further exploratory contrast does not.
+
+    Parameters
+    ----------
+    before, now : str
+        The tag as it is stored, and as it is to be.
+
+    Returns
+    -------
+    list of str
+        In words; empty where nothing of the kind changed.
+    """
+    old, new = (_by_sides(text) for text in (before, now))
+    said = []
+    for sides, (name, delta, primary) in new.items():
+        _, old_delta, was_primary = old.get(sides, (name, delta, False))
+        if primary and not was_primary:
+            said.append(f"primary contrast added: {name}, margin {delta:g}")
+        elif was_primary and not primary:
+            said.append(f"made exploratory: {name}")
+        if delta != old_delta:
+            said.append(f"margin of {name} changed from {old_delta:g} to {delta:g}")
+    removed = [name for sides, (name, _, primary) in old.items() if primary and sides not in new]
+    return said + [f"primary contrast removed: {name}" for name in removed]
+
+
+def _by_sides(tag: str) -> dict[tuple[Config, Config], tuple[str, float, bool]]:
+    """Contrasts of a tag by their sides, each with its name, margin, and whether it is primary."""
+    found = {}
+    try:
+        for contrast in json.loads(tag):
+            a, b = (Config.from_params(contrast[side]) for side in ("a", "b"))
+            found[a, b] = (_named(a, b), float(contrast["delta"]), contrast["primary"] is True)
+    except (ValueError, TypeError, KeyError):
+        return found  # somebody else's tag, or none
+    return found
+
+
+def _named(a: Config, b: Config) -> str:
+    return " − ".join(side.label([a, b]).replace(" · ", ", ") for side in (a, b))
 
 
 @functools.cache
@@ -223,8 +277,17 @@ def is_complete(run: Tracked) -> bool:
     return run.status == "FINISHED" and run.parent is None and run.tags.get("qwerties.code") == code_digest()
 
 
-def missing_jobs(stem: str, experiment: Experiment, wanted: int, runs: Iterable[Tracked]) -> list[Job]:
-    """Runs that an experiment plans and that are not among the tracked ones, seed by seed."""
+def missing_jobs(
+    stem: str,
+    experiment: Experiment,
+    wanted: int,
+    runs: Iterable[Tracked],
+    more: Mapping[Config, int] = EMPTY,
+) -> list[Job]:
+    """Runs that an experiment plans and that are not among the tracked ones, seed by seed.
+
+    ``more`` names configs that need at least so many seeds, whatever the others have.
+    """
     seeds = experiment.seeds(wanted)
     covered: dict[Config, set[int]] = {}
     whole: set[tuple[Config, str]] = set()
@@ -242,7 +305,8 @@ def missing_jobs(stem: str, experiment: Experiment, wanted: int, runs: Iterable[
         if seeds.crossed is not None:
             jobs += [] if (config, str(seeds)) in whole else [Job(stem, config, seeds)]
             continue
-        left = [s for s in range(seeds.start, seeds.stop) if s not in covered.get(config, set())]
+        stop = max(seeds.stop, more.get(config, 0))
+        left = [s for s in range(seeds.start, stop) if s not in covered.get(config, set())]
         for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
             stretch = [seed for _, seed in group]
             jobs.append(Job(stem, config, Seeds(stretch[0], stretch[-1] + 1)))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from qwerties import figures, theme, theory
 from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.intervals import Interval, mean_interval, wilson
-from qwerties.ledger import STATES, FigureSpec, Networks
+from qwerties.ledger import STATES, FigureSpec, Networks, config_names
 from qwerties.markup import number, percent, plural
 from qwerties.stats import CHANCE, Comparison, scores
 from qwerties.variance import variance_components
@@ -74,15 +74,6 @@ def draw(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture
 def names(drawn: Sequence[Networks]) -> list[str]:
     """Name configs by what differs among them."""
     return config_names([one.config for one in drawn])
-
-
-def config_names(configs: Sequence[Config]) -> list[str]:
-    """Name configs by what differs among them; a single one by all that one would say of it."""
-    full = [config.label().split(" · ") for config in configs]
-    if len(set(configs)) < 2:
-        return [" · ".join(parts) for parts in full]
-    short = [" · ".join(p for p in parts if not all(p in other for other in full)) for parts in full]
-    return short if all(short) else [config.label(configs) for config in configs]
 
 
 def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval:

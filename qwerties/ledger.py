@@ -92,6 +92,8 @@ class Ledger:
         Finished runs of other code, and of configs that are not, or no longer, in the plan.
     loose : tuple of Tracked
         Runs of an experiment without a plan.
+    plan_changes : tuple of str
+        What was changed in margins and primary contrasts after there were runs, in words.
     problems : tuple of str
         What in the tags cannot be read.
     """
@@ -108,6 +110,7 @@ class Ledger:
     stale: int
     unplanned: int
     loose: tuple[Tracked, ...]
+    plan_changes: tuple[str, ...]
     problems: tuple[str, ...]
 
     def count(self, state: str) -> int:
@@ -158,6 +161,7 @@ def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Se
         "order": parsed("qwerties.order", int, LAST),
         "figures": parsed("qwerties.figures", _parse_figures, ()),
         "contrasts": parsed("qwerties.contrasts", _parse_contrasts, ()),
+        "plan_changes": parsed("qwerties.plan_changes", _parse_changes, ()),
     }
     if plan is None:
         return Ledger(
@@ -208,6 +212,15 @@ def config_of(run: Tracked) -> Config | None:
         return None
 
 
+def config_names(configs: Sequence[Config]) -> list[str]:
+    """Name configs by what differs among them; a single one by all that one would say of it."""
+    full = [config.label().split(" · ") for config in configs]
+    if len(set(configs)) < 2:
+        return [" · ".join(parts) for parts in full]
+    short = [" · ".join(p for p in parts if not all(p in other for other in full)) for parts in full]
+    return short if all(short) else [config.label(configs) for config in configs]
+
+
 def _fits(run: Tracked, plan: Plan) -> bool:
     """Tell whether a run's seeds can be joined with the plan's: a crossed layout must be the very same."""
     try:
@@ -243,6 +256,13 @@ def _parse_contrasts(text: str) -> tuple[PlannedContrast, ...]:
             contrast["primary"] is True,
         )
         for contrast in json.loads(text)
+    )
+
+
+def _parse_changes(text: str) -> tuple[str, ...]:
+    return tuple(
+        f"on {change['when']}, with {int(change['runs']):,} runs tracked: {'; '.join(map(str, change['what']))}"
+        for change in json.loads(text)
     )
 
 

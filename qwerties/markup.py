@@ -75,12 +75,12 @@ def bounds(interval: Interval, digits: int = 3, *, sign: bool = False, scale: fl
     return "[{}, {}]".format(*(number(scale * end, digits, sign=sign) for end in (interval.lo, interval.hi)))
 
 
-def percent(share: float) -> str:
-    """Write a share as whole percents, with one decimal below 1% and above 99% unless it is exact."""
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share as whole percents, with `digits` decimals below 1% and above 99% unless it is exact."""
     if not math.isfinite(share):
         return "–"
     near_end = 0 < share < 0.01 or 0.99 < share < 1
-    return f"{100 * share:.{1 if near_end else 0}f}%"
+    return f"{100 * share:.{digits if near_end else 0}f}%"
 
 
 def p_value(p: float) -> str:

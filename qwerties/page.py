@@ -10,6 +10,7 @@ from markupsafe import Markup
 from qwerties.illustrations import Picture
 from qwerties.intervals import Interval
 from qwerties.markup import bounds
+from qwerties.tracking import Tracked
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,21 @@ class ContrastTable:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """One finding of the list that the page begins with."""
+
+    sides: str
+    verdict: str
+    told: bool
+    kind: str
+    numbers: tuple[str, ...]
+    plan_changed: bool
+    anchor: str
+    title: str
+    runs: tuple[Link, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """One experiment."""
 
@@ -92,6 +108,7 @@ class Section:
     question: Markup
     design: str
     warnings: tuple[str, ...]
+    plan_changes: tuple[str, ...]
     unfinished: tuple[str, ...]
     pictures: tuple[Shown, ...]
     table: Table | None
@@ -120,6 +137,11 @@ def shown(picture: Picture, numbers: Numbers) -> Shown:
     """Embed a figure, as the page's next."""
     src = f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()}"
     return Shown(numbers.figure(), src, picture.width, picture.height, picture.caption, picture.alt)
+
+
+def run_url(base: str, run: Tracked) -> str:
+    """Address of a run in MLflow's UI."""
+    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
 
 
 def share_bounds(interval: Interval) -> str:

@@ -10,8 +10,10 @@ import base64
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -19,21 +21,14 @@ from markupsafe import Markup
 
 from qwerties import theory
 from qwerties.config import DEFAULT, Config
-from qwerties.findings import contrast_table
-from qwerties.illustrations import config_names, draw, score_interval
-from qwerties.ledger import (
-    STATES,
-    Entry,
-    Ledger,
-    Networks,
-    config_of,
-    read_curves,
-    read_ledgers,
-    read_networks,
-)
+from qwerties.evidence import Evidence, gather
+from qwerties.findings import contrast_table, headlines, top_picture
+from qwerties.illustrations import draw, score_interval
+from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, read_curves, read_ledgers
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
-from qwerties.page import Cell, Link, Numbers, Row, Section, Table, said, share_bounds, shown
+from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
 from qwerties.tracking import Store, StoreError, Tracked
+from qwerties.verdicts import make_verdicts, path_beside, read_verdicts, to_text
 
 UI = "http://127.0.0.1:5000"
 """Where ``make ui`` serves a store that has no server of its own."""
@@ -41,40 +36,86 @@ UI = "http://127.0.0.1:5000"
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_report(store: Store, path: Path) -> Path:
-    """Write the page, all of it or nothing.
+@dataclass(frozen=True)
+class Written:
+    """What a report left, and what its verdicts are (`verdicts.make_verdicts`)."""
+
+    page: Path
+    verdicts: Path
+    document: Mapping[str, Any]
+
+
+def write_report(store: Store, path: Path, progress: Callable[[str], None] = lambda stem: None) -> Written:
+    """Write the page, and ``verdicts.json`` beside it; each is written whole or not at all.
 
     Parameters
     ----------
     store : Store
     path : Path
         Of the page; its folder is made if need be.
+    progress : callable
+        Called with the name of each experiment when its turn comes.
 
-    Returns
-    -------
-    Path
-        The same.
+    Raises
+    ------
+    VerdictsError
+        If there is a file in the verdicts' place that does not hold any: it is left as it is.
     """
-    page = render(store)
+    beside = path_beside(path)
+    evidence = gather(store)
+    document = make_verdicts(evidence, read_verdicts(beside))
+    page = render(store, evidence, document["changes"], progress)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for target, text in ((path, page), (beside, to_text(document))):
+        _write(target, text)
+    return Written(path, beside, document)
+
+
+def _write(path: Path, text: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
+            file.write(text)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path
 
 
-def render(store: Store) -> str:
-    """Make the page."""
-    ledgers = read_ledgers(store)
+def render(
+    store: Store,
+    evidence: Sequence[Evidence] | None = None,
+    changes: Sequence[Mapping[str, Any]] = (),
+    progress: Callable[[str], None] = lambda stem: None,
+) -> str:
+    """Make the page.
+
+    Parameters
+    ----------
+    store : Store
+    evidence : sequence of Evidence, optional
+        Of the store, where it has been read already.
+    changes : sequence
+        What changed since the report before, from `verdicts.changes`.
+    progress : callable
+        Called with the name of each experiment when its turn comes.
+    """
+    evidence = gather(store) if evidence is None else evidence
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
-    numbers, anchors, trained = Numbers(), {"content", "reading"}, _Trained()
-    sections = [_section(store, ledger, base, numbers, anchors, trained) for ledger in ledgers]
+    numbers, anchors, trained = (
+        Numbers(),
+        {"content", "reading", "findings", "changes", "sections"},
+        _Trained(),
+    )
+    found = [finding for one in evidence for finding in one.findings]
+    first = [finding for finding in found if finding.contrast.primary] or found
+    picture = top_picture(first, numbers)
+    sections = []
+    for one in evidence:
+        progress(one.ledger.stem)
+        sections.append(_section(store, one, base, numbers, anchors, trained))
+    by_stem = {one.ledger.stem: section.anchor for one, section in zip(evidence, sections, strict=True)}
     style = (TEMPLATES / "summary.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -88,12 +129,22 @@ def render(store: Store) -> str:
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         summary=trained.summary(),
         provenance=trained.provenance(),
+        headlines=headlines(first, by_stem, base),
+        top_picture=picture,
+        changes=[{name: _shown_text(value) for name, value in change.items()} for change in changes],
         sections=sections,
         incomplete=[section for section in sections if section.unfinished],
         sampling_sd=number(_sampling_sd(DEFAULT), 3),
         points=2 * DEFAULT.samples,
         distance=f"{DEFAULT.distance:g}",
     )
+
+
+def _shown_text(value: Any) -> Any:
+    """Text of an earlier report, made harmless."""
+    if isinstance(value, bool):
+        return value
+    return clean("; ".join(map(str, value)) if isinstance(value, list) else value, 300)
 
 
 class _Trained:
@@ -140,26 +191,17 @@ class _Trained:
 
 
 def _section(
-    store: Store, ledger: Ledger, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
+    store: Store, evidence: Evidence, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
 ) -> Section:
+    ledger = evidence.ledger
     if ledger.plan is None:
         return _loose_section(ledger, base, numbers, anchors, trained)
-    warnings = list(ledger.problems)
-    networks: dict[int, Networks] = {}
-    incomplete: list[str] = []
-    wanted = set(ledger.plan.seeds.numbers.tolist())
-    for i, entry in enumerate(ledger.entries):
-        found, problems = read_networks(store, entry)
-        warnings += problems
-        if found is not None:
-            networks[i] = found
-            trained.add(found)
-        if found is None or not wanted <= set(found.frame["seed"]):
-            state = "its scores cannot be read" if entry.state == "done" else _state_words(entry, found)
-            incomplete.append(f"{clean(entry.name)}: {state}")
+    warnings = [*ledger.problems, *evidence.problems]
     if not ledger.entries:
         warnings.append("the plan holds no configs")
-    drawn = list(networks.values())
+    drawn = list(evidence.networks.values())
+    for one in drawn:
+        trained.add(one)
     trained.add_runs([run for one in drawn for run in one.runs])
     pictures = []
     for spec in ledger.figures if drawn else ():
@@ -170,27 +212,19 @@ def _section(
             continue
         pictures.append(shown(picture, numbers))
     table = _table(ledger, drawn, base, numbers) if drawn else None
-    complete = ledger.complete and not incomplete
-    contrasts = contrast_table(ledger, networks, complete, numbers)
     return Section(
         anchor=slug(ledger.stem, anchors),
         title=clean(ledger.title),
         question=markdown(ledger.question),
         design=_design(ledger, drawn),
         warnings=tuple(clean(warning, 300) for warning in [*warnings, *_counts(ledger)]),
-        unfinished=_unfinished(ledger, incomplete),
+        plan_changes=tuple(clean(change, 600) for change in ledger.plan_changes),
+        unfinished=_unfinished(ledger, evidence.incomplete),
         pictures=tuple(pictures),
         table=table,
         notes=_notes(drawn),
-        contrasts=contrasts,
+        contrasts=contrast_table(evidence, numbers),
     )
-
-
-def _state_words(entry: Entry, found: Networks | None) -> str:
-    some = f", {plural(len(found.frame), 'seed')} tracked" if found is not None else ""
-    return {"missing": "not complete" if some else "not tracked", "failed": "its run failed"}.get(
-        entry.state, entry.state
-    ) + some
 
 
 def _unfinished(ledger: Ledger, incomplete: Sequence[str]) -> tuple[str, ...]:
@@ -256,7 +290,9 @@ def _sampling_sd(config: Config) -> float:
 def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Numbers) -> Table:
     rows = []
     for name, one in zip(config_names([one.config for one in drawn]), drawn, strict=True):
-        links = [Link(name if i == 0 else f"run {i + 1}", _url(base, run)) for i, run in enumerate(one.runs)]
+        links = [
+            Link(name if i == 0 else f"run {i + 1}", run_url(base, run)) for i, run in enumerate(one.runs)
+        ]
         rows.append(Row(links[0], tuple(links[1:]), tuple(_cells(one))))
     return Table(
         numbers.table(),
@@ -293,10 +329,6 @@ def _cells(one: Networks) -> list[Cell]:
     ]
 
 
-def _url(base: str, run: Tracked) -> str:
-    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
-
-
 # Runs without a plan
 
 
@@ -319,7 +351,7 @@ def _loose_section(
         state = clean(run.tags.get("qwerties.state", ""), 20) or run.status.lower()
         rows.append(
             Row(
-                Link(clean(name), _url(base, run)),
+                Link(clean(name), run_url(base, run)),
                 (),
                 (Cell(state), Cell(number(metric[0], 4)), *(Cell(number(value)) for value in metric[1:])),
             )
@@ -336,6 +368,7 @@ def _loose_section(
         question=markdown(ledger.question),
         design=f"{plural(len(ledger.loose), 'run')}, not part of a plan.",
         warnings=tuple(ledger.problems),
+        plan_changes=(),
         unfinished=(),
         pictures=(),
         table=table if rows else None,

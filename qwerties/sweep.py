@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import json
 import signal
 import tempfile
 import threading
@@ -17,12 +19,27 @@ from pathlib import Path
 from joblib import Parallel, delayed, parallel_config
 
 from qwerties.config import Config, Seeds, fingerprint
-from qwerties.experiment import Experiment, Shard, code_digest, make_shards, missing_jobs
+from qwerties.experiment import (
+    EMPTY,
+    Experiment,
+    Shard,
+    code_digest,
+    make_shards,
+    missing_jobs,
+    plan_changes,
+)
 from qwerties.record import Record
 from qwerties.results import train_records
-from qwerties.tracking import NOTE, Store
+from qwerties.tracking import NOTE, Store, Tracked
 
 SECONDS_BETWEEN_REPORTS = 0.5
+
+CONTRASTS = "qwerties.contrasts"
+PLAN_CHANGES = "qwerties.plan_changes"
+"""Tag of an experiment: what was changed in its contrasts after there were data."""
+
+MOST_HISTORY = 15_000
+"""Characters; MLflow takes up to 20,000 in a tag of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ def sweep(
     *,
     workers: int,
     progress: Callable[[Progress], None],
+    more: Mapping[str, Mapping[Config, int]] = EMPTY,
 ) -> Progress:
     """Train and track every planned run that is not in the store yet.
 
@@ -58,6 +76,8 @@ def sweep(
         Processes that train; this one writes to the store.
     progress : callable
         Called with the state of things, now and then, from another thread.
+    more : mapping of file stem to mapping of Config to int
+        Configs that need at least so many seeds, whatever the others have.
 
     Returns
     -------
@@ -65,11 +85,14 @@ def sweep(
         As it was at the end.
     """
     ids, jobs = {}, []
+    known = store.experiments()
     for stem, experiment in experiments.items():
-        ids[stem] = store.experiment(stem, experiment.tags(experiment.seeds(wanted)))
-        tracked = store.runs(ids[stem])
+        tags = experiment.tags(experiment.seeds(wanted))
+        found, before = known.get(stem, (None, {}))
+        tracked = store.runs(found) if found else []
+        ids[stem] = store.experiment(stem, {**tags, **_plan_history(before, tags, tracked)})
         store.end_abandoned(tracked)
-        jobs += missing_jobs(stem, experiment, wanted, tracked)
+        jobs += missing_jobs(stem, experiment, wanted, tracked, more.get(stem, EMPTY))
     shards = make_shards(jobs)
     takers: dict[tuple[Config, Seeds], list[str]] = {}
     for job in jobs:
@@ -96,6 +119,24 @@ def sweep(
                     cost=state.cost + task.shard.cost,
                 )
     return state
+
+
+def _plan_history(
+    before: Mapping[str, str], tags: Mapping[str, str], tracked: Sequence[Tracked]
+) -> dict[str, str]:
+    """The tag that tells what was changed in the plan's contrasts after there were data, if anything was."""
+    finished = sum(run.status == "FINISHED" and run.parent is None for run in tracked)
+    changed = plan_changes(before.get(CONTRASTS, "[]"), tags[CONTRASTS]) if finished else []
+    if not changed:
+        return {}
+    try:
+        history = list(json.loads(before.get(PLAN_CHANGES, "[]")))
+    except (ValueError, TypeError):
+        history = []  # overwritten by somebody: what is new is told all the same
+    history.append({"when": datetime.date.today().isoformat(), "runs": finished, "what": changed})
+    while len(text := json.dumps(history)) > MOST_HISTORY and len(history) > 1:
+        del history[len(history) // 2]  # the first and the latest tell most
+    return {PLAN_CHANGES: text}
 
 
 @contextmanager
