@@ -124,7 +124,7 @@ def finish(started, status=0):
     return out, err
 
 
-def call(folder, *argv):
+def call(folder, *argv, status=0):
     """Run the command in this process, which spares the imports; returns what it said."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -134,7 +134,7 @@ def call(folder, *argv):
         patch.setenv("MLFLOW_TRACKING_URI", "")
         patch.chdir(folder)
         try:
-            assert cli.main(argv) == 0, err.getvalue()
+            assert cli.main(argv) == status, err.getvalue()
         finally:
             mlflow.set_tracking_uri(None)
     return out.getvalue(), err.getvalue()
@@ -201,7 +201,10 @@ def test_a_sweep_says_what_it_did_and_leaves_only_what_it_should(sweeps):
     left = {path.name for path in folder.iterdir()} - {"mlflow.db-shm", "mlflow.db-wal"}
     assert left <= {"pyproject.toml", "experiments", "reports", "mlflow.db", "mlruns", ".cache"}
     assert list((folder / "reports").iterdir()) == []
-    assert [path.name for path in (with_report / "reports").iterdir()] == ["summary.html"]
+    assert [path.name for path in sorted((with_report / "reports").iterdir())] == [
+        "summary.html",
+        "verdicts.json",
+    ]
 
 
 def test_the_report_is_written_and_names_what_was_asked(sweeps):
@@ -523,3 +526,76 @@ def test_a_bare_mlflow_ui_lists_experiments_and_runs_and_serves_artifacts(ui, st
         with urllib.request.urlopen(f"{ui}/api/2.0/mlflow/metrics/get-history?{query}", timeout=30) as answer:
             history = json.load(io.TextIOWrapper(answer))["metrics"]
         assert [int(m.get("step", 0)) for m in history] == list(range(1, 2001))
+
+
+# Settling, and plans that change
+
+
+CLOSE = HEAD.format(title="Rates", configs="grid(Config(epochs=20), learning_rate=(0.01, 0.011))")
+
+
+def test_settle_trains_just_the_seeds_of_just_the_configs_concerned(tmp_path):
+    """Two rates that differ by next to nothing are open after 50 seeds; the losses beside them are left alone."""
+    wide = HEAD.format(title="Widths", configs="grid(Config(epochs=20), hidden=[(1,), (2,)])")
+    folder = make_repository(tmp_path / "study", rates=CLOSE, widths=wide)
+    out, _ = call(folder, "sweep", "rates", "--seeds", "50", "--jobs", "1", "--settle")
+    assert re.search(r"rates: .* is open after 50 seeds: training up to 500", out)
+    verdict = json.loads((folder / "reports" / "verdicts.json").read_text())["contrasts"][0]
+    assert verdict["n"] >= 500
+    assert verdict["seeds_needed"] is None or "stays open" in out
+    blocks = sorted(
+        (run.data.params["learning_rate"], run.data.params["seeds"]) for run in runs_of(folder, "rates")
+    )
+    assert blocks[:2] == [("0.01", "0-49"), ("0.01", "50-499")]
+    assert {rate for rate, _ in blocks} == {"0.01", "0.011"}
+    again, _ = call(folder, "sweep", "rates", "--seeds", "50", "--jobs", "1", "--settle")
+    assert "nothing to do" in again
+    assert "training up to" not in again
+    assert len(runs_of(folder, "rates")) == len(blocks)
+    out, _ = call(folder, "report", "--check")
+    assert out == "no verdict changed since the last report\n"
+
+
+def test_check_fails_when_a_verdict_no_longer_holds(copy, study):
+    path = copy / "reports" / "verdicts.json"
+    call(copy, "report")
+    found = json.loads(path.read_text())
+    assert [one["verdict"] for one in found["contrasts"]] == ["too_few", "too_few"]
+    found["contrasts"][0] |= {"verdict": "better", "words": "that one is better", "direction": 1}
+    path.write_text(json.dumps(found))
+    out, _ = call(copy, "report", "--check", status=1)
+    assert "FLIPPED" in out
+    assert "was: that one is better" in out
+    assert json.loads(path.read_text()) == found  # nothing is written
+
+
+def test_check_needs_an_earlier_report(copy):
+    _, err = call(copy, "report", "--check", status=2)
+    assert err.startswith("qwerties: error: --check needs the verdicts of a report, got none in ")
+
+
+def test_a_margin_that_changes_after_there_are_data_is_told(tmp_path):
+    def source(more):
+        return CLOSE.replace("Contrast(CONFIGS[1], CONFIGS[0])", f"Contrast(CONFIGS[1], CONFIGS[0]{more})")
+
+    folder = make_repository(tmp_path / "study", rates=source(""))
+    file = folder / "experiments" / "rates.py"
+
+    def changes(more, *argv):
+        file.write_text(source(more))
+        call(folder, "sweep", "--seeds", "2", "--jobs", "1", "--no-report", *argv)
+        found = MlflowClient(default_uri(folder)).get_experiment_by_name("qwerties/rates").tags
+        return [change["what"] for change in json.loads(found.get("qwerties.plan_changes", "[]"))]
+
+    assert changes("") == []
+    assert changes("") == []  # the same plan again
+    margin = ["margin of lr 0.011 − lr 0.01 changed from 0.01 to 0.2"]
+    assert changes(", delta=0.2") == [margin]
+    primary = ["primary contrast added: lr 0.011 − lr 0.01, margin 0.2"]
+    assert changes(", delta=0.2, primary=True") == [margin, primary]
+    assert changes(", delta=0.2, primary=True") == [margin, primary]
+    call(folder, "report")
+    page = (folder / "reports" / "summary.html").read_text()
+    assert "The plan was changed after data were seen." in page
+    assert margin[0] in page
+    assert "plan changed after data were seen" in page[: page.index("<main")]
