@@ -112,11 +112,13 @@ class Experiment:
                 if config not in self.configs:
                     raise ValueError(f"a contrast compares configs of the experiment, got {config.label()}")
         if self.crossed is not None and self.contrasts:
-            raise ValueError("contrasts need independent seeds: crossed ones must have none")
+            raise ValueError(
+                f"contrasts need independent seeds: crossed ones must have none, got {len(self.contrasts)}"
+            )
         pairs = [frozenset((contrast.a, contrast.b)) for contrast in self.contrasts]
         again = [c for c, pair in zip(self.contrasts, pairs, strict=True) if pairs.count(pair) > 1]
         if again:
-            raise ValueError(f"contrasts must differ, got {_named(again[0].a, again[0].b)} twice")
+            raise ValueError(f"contrasts must differ, got {_named(again[-1].a, again[-1].b)} twice")
 
     def seeds(self, wanted: int) -> Seeds:
         """Seeds to train when a sweep asks for ``wanted`` of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,10 @@ from qwerties.training import Trained, train
 QUANTILES = {"train_loss_p10": 0.1, "train_loss_p50": 0.5, "train_loss_p90": 0.9}
 MEANS = ("train_accuracy", "population_accuracy", "gain", "bce", "brier")
 EXEMPLAR_STATES = ("learned", "slow", "constant", "dead")
+FILMED, MOST_FILMED_WEIGHTS = 16, 100
+"""So many of a block's first networks, if they are small, keep their weights at every checkpoint: the same seeds in
+every config, to be watched side by side."""
+
 GRID = (60, 96)
 """Rows and columns of the probability's shading."""
 
@@ -53,7 +57,7 @@ def make_record(trained: Trained) -> Record:
         series=_series(trained, scores),
         files={
             "seeds.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-            "curves.npz": _npz(_curves(trained, list(exemplars.values()))),
+            "curves.npz": _npz(_curves(trained, _watched(trained, exemplars.values()))),
             "weights.npz": _npz(trained.final),
             **_run_pictures(trained, table),
         },
@@ -125,7 +129,16 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
     return series | {name: Series(scores.checkpoints, values.mean(0)) for name, values in progress.items()}
 
 
+def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
+    """Networks that keep their weights at every checkpoint: exemplars, and the first ones where they are small."""
+    weights = sum(value[0].size for value in trained.final.values())
+    filmed = FILMED if weights <= MOST_FILMED_WEIGHTS and trained.seeds.crossed is None else 0
+    return sorted({*exemplars, *range(min(filmed, len(trained.seeds)))})
+
+
 def _curves(trained: Trained, exemplars: list[int]) -> dict[str, np.ndarray]:
+    config = trained.config
+    points = data.draw([trained.seeds.data[i] for i in exemplars], config.distance, config.samples)
     kept = curve_epochs(trained.config.epochs)
     return {
         "epochs": kept,
@@ -133,6 +146,7 @@ def _curves(trained: Trained, exemplars: list[int]) -> dict[str, np.ndarray]:
         "gradient_rms": trained.gradient_rms,
         "checkpoints": trained.checkpoints,
         "exemplars": trained.seeds.numbers[exemplars],
+        "exemplar_points": points.numpy(),
         **{f"exemplar.{name}": value[exemplars] for name, value in trained.weights.items()},
     }
 

@@ -91,6 +91,14 @@ def test_grid_takes_iterators_and_refuses_bad_values():
             "a contrast compares configs of the experiment, got bce · linear · d=4 · 2000 epochs",
         ),
         (
+            lambda: Experiment("t", "q", (DEFAULT, MSE), (Contrast(DEFAULT, MSE),), crossed=(3, 3)),
+            "contrasts need independent seeds: crossed ones must have none, got 1",
+        ),
+        (
+            lambda: Experiment("t", "q", (DEFAULT, MSE), (Contrast(DEFAULT, MSE), Contrast(MSE, DEFAULT))),
+            "contrasts must differ, got mse − bce twice",
+        ),
+        (
             lambda: Figure("pie"),
             f"figure kind must be one of {', '.join(experiment.FIGURES)}, got 'pie'",
         ),
