@@ -23,12 +23,13 @@ from qwerties import theory
 from qwerties.config import DEFAULT, Config
 from qwerties.evidence import Evidence, gather
 from qwerties.findings import contrast_table, headlines, top_picture
+from qwerties.freshness import bytes_digest, store_digest
 from qwerties.illustrations import draw, score_interval
 from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, read_curves, read_ledgers
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
 from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
 from qwerties.tracking import Store, StoreError, Tracked
-from qwerties.verdicts import make_verdicts, path_beside, read_verdicts, to_text
+from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
 
 UI = "http://127.0.0.1:5000"
 """Where ``make ui`` serves a store that has no server of its own."""
@@ -62,13 +63,29 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
         If there is a file in the verdicts' place that does not hold any: it is left as it is.
     """
     beside = path_beside(path)
+    before = read_verdicts(beside)
+    made_from = store_digest(store)  # first: what is tracked meanwhile makes the report old
     evidence = gather(store)
-    document = make_verdicts(evidence, read_verdicts(beside))
+    document = make_verdicts(evidence, before)
     page = render(store, evidence, document["changes"], progress)
+    document |= {"made_from": made_from, "page": hashlib.sha256(page.encode()).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
     for target, text in ((path, page), (beside, to_text(document))):
         _write(target, text)
     return Written(path, beside, document)
+
+
+def is_current(store: Store, path: Path) -> bool:
+    """Tell whether a report is there, as it was written, and would be the same if it were written now."""
+    try:
+        before = read_verdicts(path_beside(path))
+    except VerdictsError:
+        return False
+    return (
+        before is not None
+        and before.get("page") == bytes_digest(path)
+        and before.get("made_from") == store_digest(store)
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -261,6 +261,17 @@ class Store:
         except (OSError, MlflowException) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
+    def sizes(self, run: Tracked) -> dict[str, int]:
+        """Bytes of each artifact of a run by its path, where they lie on this machine; empty where they do not."""
+        root = Path(run.artifact_uri.removeprefix("file://"))
+        if not _is_local(run.artifact_uri) or not root.is_dir():
+            return {}
+        return {
+            str(path.relative_to(root)): path.stat().st_size
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
     def end_abandoned(self, runs: Iterable[Tracked]) -> int:
         """Mark as KILLED the RUNNING runs whose process on this host is gone; returns how many."""
         gone = [run for run in runs if run.status == "RUNNING" and _is_gone(run.tags.get(PROCESS, ""))]

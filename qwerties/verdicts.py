@@ -47,7 +47,7 @@ def make_verdicts(evidence: Sequence[Evidence], before: Mapping[str, Any] | None
         contrast's numbers differ from that one's, its changes stay, so that the same store gives the same bytes.
     """
     contrasts = [_contrast(one, finding) for one in evidence for finding in one.findings]
-    document = {"format": FORMAT, "contrasts": contrasts, "changes": []}
+    document: dict[str, Any] = {"format": FORMAT, "contrasts": contrasts, "changes": []}
     if before is not None:
         same = before["contrasts"] == contrasts
         document["changes"] = before["changes"] if same else changes(before, document)

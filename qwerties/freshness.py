@@ -1,0 +1,51 @@
+"""Whether a report is of today: a digest of all that it is made from, kept beside it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from qwerties.tracking import Store
+
+LIBRARIES = ("jinja2", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "seaborn", "statsmodels")
+"""Those that a report's bytes may depend on."""
+
+
+def store_digest(store: Store) -> str:
+    """Hash what a report reads: every plan, every run as the store lists it, and the code that makes the page.
+
+    Artifacts enter by the digests that their runs are tagged with, and by whether they are there in full length: one
+    that was altered since is for ``qwerties verify`` to find.
+    """
+    told = [_code_digest()]
+    for stem, (experiment_id, tags) in store.experiments().items():
+        told.append(json.dumps([stem, experiment_id, tags], sort_keys=True))
+        for run in store.runs(experiment_id):
+            told.append(
+                json.dumps(
+                    [run.run_id, run.name, run.status, run.parent, run.params, run.metrics, run.tags],
+                    sort_keys=True,
+                )
+            )
+            told.append(json.dumps(store.sizes(run), sort_keys=True))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+@functools.cache
+def _code_digest() -> str:
+    folder = Path(__file__).parent
+    sources = [*sorted(folder.glob("*.py")), *sorted((folder / "templates").iterdir())]
+    content = b"\0".join(path.read_bytes() for path in sources if path.is_file())
+    versions = " ".join(f"{name}=={version(name)}" for name in LIBRARIES)
+    return hashlib.sha256(content + versions.encode()).hexdigest()
+
+
+def bytes_digest(path: Path) -> str | None:
+    """Hash a file; None where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
