@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
 	$(if $(SETTLE),--settle) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS))
 
-.PHONY: help sweep report status ui test lint format setup
+.PHONY: help sweep report status verify calibrate ui test lint format setup
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -22,6 +22,12 @@ report: .venv/run.stamp  ## write reports/summary.html from the store alone
 
 status: .venv/run.stamp  ## what is planned, tracked, missing
 	$(BIN)/qwerties status
+
+verify: .venv/run.stamp  ## check the store, retrain some networks with the notebook's loop (NETWORKS=20)
+	$(BIN)/qwerties verify $(if $(NETWORKS),--networks $(NETWORKS))
+
+calibrate: .venv/run.stamp  ## measure on trained networks whether the verdicts keep their promises (minutes)
+	$(BIN)/python -m qwerties.calibration $(if $(POOL),--pool $(POOL)) $(if $(FAMILIES),--families $(FAMILIES)) $(if $(JOBS),--jobs $(JOBS))
 
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))

@@ -8,14 +8,15 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.tracking import NOTE, Tracked
+from qwerties.config import DEFAULT, FIELDS, Config, Seeds, fingerprint
+from qwerties.tracking import NOTE, SUPERSEDED, Tracked
 from qwerties.training import BLOCK, SQUASHING, pays_to_compile
 
 NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
@@ -23,21 +24,29 @@ NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theor
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
+MOST_SHARE = 4.0
+
 FIGURES = ("scores", "lines", "outcomes", "losses", "gradients", "variance")
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two configs to be compared on the same seeds; ``delta`` is the margin in population accuracy that matters."""
+    """Two configs to be compared on the same seeds; ``delta`` is the margin in population accuracy that matters.
+
+    ``names`` are those of the sides where the plan was made before the configs were known, as for a tuned one.
+    """
 
     a: Config
     b: Config
     delta: float = 0.01
     primary: bool = False
+    names: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
-            raise ValueError(f"delta must be above 0, got {self.delta!r}")
+        if not (isinstance(self.a, Config) and isinstance(self.b, Config)):
+            raise ValueError(f"a contrast needs two Configs, got {self.a!r} and {self.b!r}")
+        if not isinstance(self.delta, int | float) or not 0 < self.delta < math.inf:
+            raise ValueError(f"delta must be a finite number above 0, got {self.delta!r}")
         if self.a == self.b:
             raise ValueError(f"a contrast needs two different configs, got {self.a.label()} twice")
 
@@ -65,6 +74,8 @@ class Figure:
     def __post_init__(self) -> None:
         if self.kind not in FIGURES:
             raise ValueError(f"figure kind must be one of {', '.join(FIGURES)}, got {self.kind!r}")
+        if self.x is not None and self.x not in FIELDS:
+            raise ValueError(f"x must be one of {', '.join(FIELDS)}, got {self.x!r}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,8 @@ class Experiment:
         Fixed before anything runs.
     figures : tuple of Figure
     share : float
-        Where networks are costly: train only this part of the seeds that a sweep asks for.
+        Where networks are costly: train only this part of the seeds that a sweep asks for. More than 1, up to 4, where
+        that many are not enough.
     crossed : (int, int), optional
         Number of data seeds and of weight seeds, every one with every other, in place of a block of seeds.
     order : int
@@ -99,14 +111,30 @@ class Experiment:
     order: int = 100
 
     def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be {rule}, got {getattr(self, name)!r}"
+            for name, rule, holds in (
+                ("title", "text", isinstance(self.title, str)),
+                ("question", "text", isinstance(self.question, str)),
+                ("configs", "Configs", _all_are(Config, self.configs)),
+                ("contrasts", "Contrasts", _all_are(Contrast, self.contrasts)),
+                ("figures", "Figures", _all_are(Figure, self.figures)),
+                ("share", "a number", isinstance(self.share, int | float)),
+                ("crossed", "None or two whole numbers above 0", _is_layout(self.crossed)),
+                ("order", "a whole number", isinstance(self.order, int)),
+            )
+            if not holds
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         object.__setattr__(self, "configs", tuple(self.configs))
         if not self.configs:
             raise ValueError("configs must hold one config or more, got none")
         if len(set(self.configs)) < len(self.configs):
             twice = next(config for config in self.configs if self.configs.count(config) > 1)
             raise ValueError(f"configs must differ, got {twice.label()} twice")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, got {self.share!r}")
+        if not 0 < self.share <= MOST_SHARE:
+            raise ValueError(f"share must be above 0 and at most {MOST_SHARE:g}, got {self.share!r}")
         for contrast in self.contrasts:
             for config in (contrast.a, contrast.b):
                 if config not in self.configs:
@@ -144,7 +172,13 @@ class Experiment:
             ),
             "qwerties.contrasts": json.dumps(
                 [
-                    {"a": c.a.to_params(), "b": c.b.to_params(), "delta": c.delta, "primary": c.primary}
+                    {
+                        "a": c.a.to_params(),
+                        "b": c.b.to_params(),
+                        "delta": c.delta,
+                        "primary": c.primary,
+                        **({"names": c.names} if c.names else {}),
+                    }
                     for c in self.contrasts
                 ]
             ),
@@ -158,6 +192,18 @@ class Experiment:
         from qwerties.cli import main
 
         sys.exit(main(["sweep", Path(__main__.__file__).stem, *sys.argv[1:]]))
+
+
+def _all_are(kind: type, values: object) -> bool:
+    return isinstance(values, tuple | list) and all(isinstance(value, kind) for value in values)
+
+
+def _is_layout(crossed: object) -> bool:
+    return crossed is None or (
+        isinstance(crossed, tuple | list)
+        and len(crossed) == 2
+        and all(isinstance(count, int) and count > 0 for count in crossed)
+    )
 
 
 def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
@@ -197,13 +243,18 @@ def plan_changes(before: str, now: str) -> list[str]:
     return said + [f"primary contrast removed: {name}" for name in removed]
 
 
-def _by_sides(tag: str) -> dict[tuple[Config, Config], tuple[str, float, bool]]:
-    """Contrasts of a tag by their sides, each with its name, margin, and whether it is primary."""
-    found = {}
+def _by_sides(tag: str) -> dict[tuple[Any, Any], tuple[str, float, bool]]:
+    """Contrasts of a tag by their sides (or these' names), each with its name, margin, and whether it is primary."""
+    found: dict[tuple[Any, Any], tuple[str, float, bool]] = {}
     try:
         for contrast in json.loads(tag):
+            rest = float(contrast["delta"]), contrast["primary"] is True
+            if "names" in contrast:
+                one, other = map(str, contrast["names"])
+                found[one, other] = (f"{one} − {other}", *rest)
+                continue
             a, b = (Config.from_params(contrast[side]) for side in ("a", "b"))
-            found[a, b] = (_named(a, b), float(contrast["delta"]), contrast["primary"] is True)
+            found[a, b] = (_named(a, b), *rest)
     except (ValueError, TypeError, KeyError):
         return found  # somebody else's tag, or none
     return found
@@ -275,8 +326,29 @@ class Shard:
 
 
 def is_complete(run: Tracked) -> bool:
-    """Whether a run counts: finished, of a config rather than an exemplar, by the code of today."""
-    return run.status == "FINISHED" and run.parent is None and run.tags.get("qwerties.code") == code_digest()
+    """Whether a run counts: finished, of a config, by the code of today, and not made anew."""
+    return (
+        run.status == "FINISHED"
+        and run.parent is None
+        and run.tags.get("qwerties.code") == code_digest()
+        and SUPERSEDED not in run.tags
+    )
+
+
+def replaced(runs: Iterable[Tracked], config: Config, seeds: Seeds) -> list[Tracked]:
+    """Finished runs that one of this config on these seeds, made today, takes the place of."""
+    found = []
+    for run in runs:
+        if run.status != "FINISHED" or run.parent is not None or SUPERSEDED in run.tags:
+            continue
+        try:
+            same = Config.from_params(run.params) == config
+            overlap = not set(Seeds.parse(run.params.get("seeds", "")).numbers).isdisjoint(seeds.numbers)
+        except ValueError:
+            continue  # somebody else's run
+        if same and overlap:
+            found.append(run)
+    return found
 
 
 def missing_jobs(

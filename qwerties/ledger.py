@@ -1,8 +1,8 @@
 """What was planned, and what of it is in the store: one ledger per experiment.
 
 The plan stands in the experiment's tags; a run counts towards it if it is finished, was made by the plan's code,
-and is no exemplar. Runs of one config on different blocks of seeds are one config with more seeds. Everything read
-here was written by somebody else: what cannot be read is told, and counts as missing.
+is no exemplar, and was not made anew since. Runs of one config on different blocks of seeds are one config with more
+seeds. Everything read here was written by somebody else: what cannot be read is told, and counts as missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
-from qwerties.tracking import Store, StoreError, Tracked
+from qwerties.tracking import STUDY, SUPERSEDED, Store, StoreError, Tracked
 
 STATES = ("learned", "slow", "constant", "dead", "diverged")
 SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
@@ -68,14 +68,16 @@ class PlannedContrast:
 class Entry:
     """One planned config, and the runs that count towards it.
 
-    `state` is "done" where the runs cover every planned seed; else "running" or "failed" where a run of it is, else
-    "missing". `config` is None where no run of it tells.
+    `state` is "done" where the runs cover every planned seed; else "running", "lost" or "failed" where a run of it is,
+    else "missing". `config` is None where no run of it tells. `others` are those that do not count: running, failed,
+    or without their scores.
     """
 
     name: str
     config: Config | None
     runs: tuple[Tracked, ...]
     state: str
+    others: tuple[Tracked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Ledger:
         What was changed in margins and primary contrasts after there were runs, in words.
     problems : tuple of str
         What in the tags cannot be read.
+    superseded : int
+        Runs that others took the place of; they count nowhere.
     """
 
     stem: str
@@ -112,6 +116,7 @@ class Ledger:
     loose: tuple[Tracked, ...]
     plan_changes: tuple[str, ...]
     problems: tuple[str, ...]
+    superseded: int = 0
 
     def count(self, state: str) -> int:
         """Count the planned configs in a state."""
@@ -129,17 +134,23 @@ class Ledger:
         return self.entries[keys.index(key)] if key in keys else None
 
 
-def read_ledgers(store: Store) -> list[Ledger]:
-    """Read every experiment of the store, in the report's order."""
+def read_ledgers(store: Store, is_lost: Callable[[Tracked], bool] = lambda run: False) -> list[Ledger]:
+    """Read every experiment of the store, in the report's order; ``is_lost`` as in `make_ledger`."""
     ledgers = [
-        make_ledger(stem, experiment_id, tags, store.runs(experiment_id))
+        make_ledger(stem, experiment_id, tags, store.runs(experiment_id), is_lost)
         for stem, (experiment_id, tags) in store.experiments().items()
     ]
     return sorted(ledgers, key=lambda ledger: (ledger.order, ledger.stem))
 
 
-def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Sequence[Tracked]) -> Ledger:
-    """Join an experiment's plan with its runs."""
+def make_ledger(
+    stem: str,
+    experiment_id: str,
+    tags: Mapping[str, str],
+    runs: Sequence[Tracked],
+    is_lost: Callable[[Tracked], bool] = lambda run: False,
+) -> Ledger:
+    """Join an experiment's plan with its runs; a finished run that ``is_lost`` says has lost its scores is not done."""
     problems: list[str] = []
 
     def parsed(tag: str, parse: Any, otherwise: Any) -> Any:
@@ -151,7 +162,8 @@ def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Se
             problems.append(f"the tag {tag} cannot be read")
             return otherwise
 
-    top = [run for run in runs if run.parent is None]
+    runs = [run for run in runs if STUDY not in run.tags]
+    top = [run for run in runs if run.parent is None and SUPERSEDED not in run.tags]
     plan: Plan | None = parsed("qwerties.plan", _parse_plan, None)
     common: dict[str, Any] = {
         "stem": stem,
@@ -162,6 +174,7 @@ def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Se
         "figures": parsed("qwerties.figures", _parse_figures, ()),
         "contrasts": parsed("qwerties.contrasts", _parse_contrasts, ()),
         "plan_changes": parsed("qwerties.plan_changes", _parse_changes, ()),
+        "superseded": sum(run.parent is None and SUPERSEDED in run.tags for run in runs),
     }
     if plan is None:
         return Ledger(
@@ -179,7 +192,7 @@ def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Se
             counted[key].append((config, run))
         else:
             unplanned += run.status == "FINISHED"
-    entries = tuple(_make_entry(name, counted[key], plan) for key, name in plan.configs.items())
+    entries = tuple(_make_entry(name, counted[key], plan, is_lost) for key, name in plan.configs.items())
     return Ledger(
         **common,
         plan=plan,
@@ -191,17 +204,22 @@ def make_ledger(stem: str, experiment_id: str, tags: Mapping[str, str], runs: Se
     )
 
 
-def _make_entry(name: str, found: Sequence[tuple[Config, Tracked]], plan: Plan) -> Entry:
-    finished = tuple(run for _, run in found if run.status == "FINISHED")
+def _make_entry(
+    name: str, found: Sequence[tuple[Config, Tracked]], plan: Plan, is_lost: Callable[[Tracked], bool]
+) -> Entry:
+    finished = tuple(run for _, run in found if run.status == "FINISHED" and not is_lost(run))
+    others = tuple(run for _, run in found if run not in finished)
     covered = {number for run in finished for number in Seeds.parse(run.params["seeds"]).numbers.tolist()}
     statuses = {run.status for _, run in found}
     if covered >= set(plan.seeds.numbers.tolist()):
         state = "done"
     elif statuses & {"RUNNING", "SCHEDULED"}:
         state = "running"
+    elif any(run.status == "FINISHED" for run in others):
+        state = "lost"
     else:
         state = "failed" if statuses & {"FAILED", "KILLED"} else "missing"
-    return Entry(name, found[0][0] if found else None, finished, state)
+    return Entry(name, found[0][0] if found else None, finished, state, others)
 
 
 def config_of(run: Tracked) -> Config | None:

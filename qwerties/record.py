@@ -62,6 +62,8 @@ class Record:
         To be logged beside the files, loadable by ``mlflow.pyfunc``.
     children : list of Record
         Runs shown below this one.
+    status : {"FINISHED", "FAILED"}
+        Of the run once all of it is written; failed is a trial that diverged.
     """
 
     name: str
@@ -73,3 +75,4 @@ class Record:
     dataset: Dataset | None = None
     model: Model | None = None
     children: list[Record] = field(default_factory=list)
+    status: str = "FINISHED"

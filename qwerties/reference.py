@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,8 +47,17 @@ def build_model(config: Config, seed: int) -> nn.Sequential:
     return model
 
 
-def train_reference(config: Config, data_seed: int, weight_seed: int | None = None) -> Reference:
-    """Train one network as the notebook does; ``weight_seed`` is the data's seed unless given."""
+def train_reference(
+    config: Config,
+    data_seed: int,
+    weight_seed: int | None = None,
+    watch: Callable[[int, nn.Sequential], None] = lambda updates, model: None,
+) -> Reference:
+    """Train one network as the notebook does.
+
+    ``weight_seed`` is the data's seed unless given. ``watch`` is shown the model before the first update and after
+    each, with the number of updates made.
+    """
     torch.manual_seed(2 * data_seed)
     n, centre_b = config.samples, 1 + config.distance
     a = torch.vstack((1 + torch.randn(n), 1 + torch.randn(n)))
@@ -64,10 +74,12 @@ def train_reference(config: Config, data_seed: int, weight_seed: int | None = No
 
     losses = torch.zeros(config.epochs)
     for epoch in range(config.epochs):
+        watch(epoch, model)
         y_hat = model(points)
         loss = loss_func(y_hat, labels)
         losses[epoch] = loss.detach()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    watch(config.epochs, model)
     return Reference(model, points, labels, losses)

@@ -1,4 +1,4 @@
-"""The store -> one page, and the state of the plan in plain text. Nothing else is read, and nothing is trained.
+"""The store -> one page. Nothing else is read, and nothing is trained.
 
 The page says only what the store and `stats` say: titles, questions and labels are the store's words, verdicts are
 `Verdict.words`. The same store gives the same bytes.
@@ -25,9 +25,10 @@ from qwerties.evidence import Evidence, gather
 from qwerties.findings import contrast_table, headlines, top_picture
 from qwerties.freshness import bytes_digest, store_digest
 from qwerties.illustrations import draw, score_interval
-from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, read_curves, read_ledgers
+from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, read_curves
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
 from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
+from qwerties.player import IDS, make_player
 from qwerties.tracking import Store, StoreError, Tracked
 from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
 
@@ -122,18 +123,20 @@ def render(
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
     numbers, anchors, trained = (
         Numbers(),
-        {"content", "reading", "findings", "changes", "sections"},
+        {"content", "reading", "findings", "changes", "sections", *IDS},
         _Trained(),
     )
     found = [finding for one in evidence for finding in one.findings]
     first = [finding for finding in found if finding.contrast.primary] or found
     picture = top_picture(first, numbers)
+    player = make_player(store, evidence, numbers)
     sections = []
     for one in evidence:
         progress(one.ledger.stem)
         sections.append(_section(store, one, base, numbers, anchors, trained))
     by_stem = {one.ledger.stem: section.anchor for one, section in zip(evidence, sections, strict=True)}
-    style = (TEMPLATES / "summary.css").read_text(encoding="utf-8")
+    style = Markup("").join(map(_ours, ("summary.css", "player.css") if player else ("summary.css",)))
+    scripts = [_ours("player.js")] if player else []
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -142,12 +145,15 @@ def render(
         lstrip_blocks=True,
     )
     return environment.get_template("summary.html").render(
-        style=Markup(style),  # ours
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style=style,
+        style_hash=_sha256(style),
+        scripts=scripts,
+        script_hashes=[_sha256(script) for script in scripts],
         summary=trained.summary(),
         provenance=trained.provenance(),
         headlines=headlines(first, by_stem, base),
         top_picture=picture,
+        player=player,
         changes=[{name: _shown_text(value) for name, value in change.items()} for change in changes],
         sections=sections,
         incomplete=[section for section in sections if section.unfinished],
@@ -155,6 +161,16 @@ def render(
         points=2 * DEFAULT.samples,
         distance=f"{DEFAULT.distance:g}",
     )
+
+
+def _ours(name: str) -> Markup:
+    """Text of a style or script beside the templates, as it stands."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _sha256(text: str) -> str:
+    """Hash by which the page's policy lets a style or script through, and no other."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _shown_text(value: Any) -> Any:
@@ -392,44 +408,3 @@ def _loose_section(
         notes=(),
         contrasts=None,
     )
-
-
-# The plan's state, in plain text
-
-
-def status_table(store: Store) -> tuple[str, bool]:
-    """Tell, per experiment, how many planned configs are done and what became of the others.
-
-    Returns
-    -------
-    str
-        A table in plain text.
-    bool
-        Whether every planned config is done.
-    """
-    headers = ("experiment", "planned", "done", "missing", "failed", "running", "stale", "no longer planned")
-    ledgers = read_ledgers(store)
-    if not ledgers:
-        return "nothing tracked yet: make sweep", False
-    lines: list[tuple[str, ...]] = [headers]
-    for ledger in ledgers:
-        if ledger.plan is None:
-            told = "; ".join(ledger.problems) or f"{plural(len(ledger.loose), 'run')}, not part of a plan"
-            lines.append((clean(ledger.stem, 40), told))
-            continue
-        counts = [
-            len(ledger.entries),
-            *(ledger.count(state) for state in ("done", "missing", "failed", "running")),
-        ]
-        lines.append((clean(ledger.stem, 40), *map(str, [*counts, ledger.stale, ledger.unplanned])))
-    widths = [max(len(line[i]) for line in lines if len(line) == len(headers)) for i in range(len(headers))]
-    widths[0] = max(len(line[0]) for line in lines)
-    text = "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))]
-        )
-        if len(line) == len(headers)
-        else f"{line[0].ljust(widths[0])}  {line[1]}"
-        for line in lines
-    )
-    return text, all(ledger.complete for ledger in ledgers)

@@ -53,7 +53,7 @@ def make_record(trained: Trained) -> Record:
     return Record(
         name=config.label(),
         params={**config.to_params(), "seeds": str(seeds)},
-        metrics=_final_metrics(trained, table),
+        metrics=final_metrics(trained, table),
         series=_series(trained, scores),
         files={
             "seeds.csv": table.to_csv(index=False, lineterminator="\n").encode(),
@@ -70,7 +70,7 @@ def _first(mask: pd.Series) -> int | None:
     return int(mask.argmax()) if mask.any() else None
 
 
-def _final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | None]:
+def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | None]:
     """Final scores of a run over its seeds; what is undefined for some seed is None, and counted."""
     phi, to_learn, is_bce = table["phi"], table["epochs_to_learn"], trained.config.loss == "bce"
     ratio = _gradient_ratio(trained.gradient_rms)

@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,15 +23,20 @@ from qwerties.config import Config, Seeds, fingerprint
 from qwerties.experiment import (
     EMPTY,
     Experiment,
+    Job,
     Shard,
     code_digest,
+    is_complete,
     make_shards,
     missing_jobs,
     plan_changes,
+    replaced,
 )
 from qwerties.record import Record
 from qwerties.results import train_records
-from qwerties.tracking import NOTE, Store, Tracked
+from qwerties.signals import finishing_first, stop_if_asked
+from qwerties.tracking import NOTE, SUPERSEDED, Store, Tracked
+from qwerties.turns import turn
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -40,6 +46,10 @@ PLAN_CHANGES = "qwerties.plan_changes"
 
 MOST_HISTORY = 15_000
 """Characters; MLflow takes up to 20,000 in a tag of an experiment."""
+
+
+class WorkerLostError(Exception):
+    """A process that trains was killed, by the system for want of memory or by somebody."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def sweep(
     workers: int,
     progress: Callable[[Progress], None],
     more: Mapping[str, Mapping[Config, int]] = EMPTY,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Progress:
     """Train and track every planned run that is not in the store yet.
 
@@ -78,28 +89,75 @@ def sweep(
         Called with the state of things, now and then, from another thread.
     more : mapping of file stem to mapping of Config to int
         Configs that need at least so many seeds, whatever the others have.
+    tell : callable
+        Called with what there is to say besides, a line each.
 
     Returns
     -------
     Progress
         As it was at the end.
+
+    Raises
+    ------
+    WorkerLostError
+        If a worker process was killed; what is tracked stays.
     """
-    ids, jobs = {}, []
+    ids = _plan(experiments, store, wanted)
+    with turn(store, list(ids.values()), lambda holder: tell(f"waiting for another sweep, {holder}, to end")):
+        tracked = {stem: store.runs(experiment_id) for stem, experiment_id in ids.items()}
+        jobs = []
+        for stem, experiment in experiments.items():
+            store.end_abandoned(tracked[stem])
+            sound = _sound(stem, tracked[stem], store, tell)
+            jobs += missing_jobs(stem, experiment, wanted, sound, more.get(stem, EMPTY))
+        planned = sum(len(experiment.configs) for experiment in experiments.values())
+        return _work(jobs, planned, ids, tracked, store, workers, progress)
+
+
+def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> dict[str, str]:
+    """Tell the store what is planned, before anything runs; returns the ids of the MLflow experiments."""
     known = store.experiments()
+    ids = {}
     for stem, experiment in experiments.items():
         tags = experiment.tags(experiment.seeds(wanted))
         found, before = known.get(stem, (None, {}))
-        tracked = store.runs(found) if found else []
-        ids[stem] = store.experiment(stem, {**tags, **_plan_history(before, tags, tracked)})
-        store.end_abandoned(tracked)
-        jobs += missing_jobs(stem, experiment, wanted, tracked, more.get(stem, EMPTY))
+        changed = {}
+        if before.get(CONTRASTS) != tags[CONTRASTS] and found:
+            changed = _plan_history(before, tags, store.runs(found))
+        ids[stem] = store.experiment(stem, {**tags, **changed})
+    return ids
+
+
+def _sound(stem: str, runs: Sequence[Tracked], store: Store, tell: Callable[[str], None]) -> list[Tracked]:
+    """Those of the tracked runs whose artifacts are as they were written; the others are made anew."""
+    sound = []
+    for run in runs:
+        damaged = store.damaged(run) if is_complete(run) else []
+        if damaged:
+            tell(
+                f"{stem}: making {run.name} anew, as {', '.join(damaged)} of run {run.run_id} is lost or altered"
+            )
+        else:
+            sound.append(run)
+    return sound
+
+
+def _work(
+    jobs: Sequence[Job],
+    configs_planned: int,
+    ids: Mapping[str, str],
+    tracked: Mapping[str, Sequence[Tracked]],
+    store: Store,
+    workers: int,
+    progress: Callable[[Progress], None],
+) -> Progress:
+    """Train what is to be trained and track it as it comes."""
     shards = make_shards(jobs)
     takers: dict[tuple[Config, Seeds], list[str]] = {}
     for job in jobs:
         takers.setdefault((job.config, job.seeds), []).append(job.stem)
-
     state = Progress(
-        configs_planned=sum(len(experiment.configs) for experiment in experiments.values()),
+        configs_planned=configs_planned,
         runs_planned=len(jobs),
         networks_planned=sum(shard.networks for shard in shards),
         cost_planned=sum(shard.cost for shard in shards),
@@ -108,9 +166,15 @@ def sweep(
         tasks = [Task(shard, Path(folder, str(i))) for i, shard in enumerate(shards)]
         with _reporting(lambda: progress(_with_work_in_hand(state, tasks))):
             for task, records in run_tasks(tasks, workers):
+                seeds = task.shard.seeds
                 for config, record in zip(task.shard.configs, records, strict=True):
-                    for stem in takers[config, task.shard.seeds]:
-                        store.write(ids[stem], _tagged(record, stem, config, task.shard.seeds))
+                    for stem in takers[config, seeds]:
+                        stop_if_asked()
+                        old = replaced(tracked[stem], config, seeds)
+                        with finishing_first():
+                            run_id = store.write(ids[stem], _tagged(record, stem, config, seeds))
+                            for run in old:
+                                store.tag_run(run.run_id, SUPERSEDED, run_id)
                         state = dataclasses.replace(state, runs=state.runs + 1)
                 task.meter.unlink(missing_ok=True)
                 state = dataclasses.replace(
@@ -127,15 +191,18 @@ def _plan_history(
     """The tag that tells what was changed in the plan's contrasts after there were data, if anything was."""
     finished = sum(run.status == "FINISHED" and run.parent is None for run in tracked)
     changed = plan_changes(before.get(CONTRASTS, "[]"), tags[CONTRASTS]) if finished else []
-    if not changed:
-        return {}
+    return history(before, changed, finished) if changed else {}
+
+
+def history(before: Mapping[str, str], changed: Sequence[str], runs: int) -> dict[str, str]:
+    """The tag that tells what was changed in a plan, with what was told before."""
     try:
-        history = list(json.loads(before.get(PLAN_CHANGES, "[]")))
+        told = list(json.loads(before.get(PLAN_CHANGES, "[]")))
     except (ValueError, TypeError):
-        history = []  # overwritten by somebody: what is new is told all the same
-    history.append({"when": datetime.date.today().isoformat(), "runs": finished, "what": changed})
-    while len(text := json.dumps(history)) > MOST_HISTORY and len(history) > 1:
-        del history[len(history) // 2]  # the first and the latest tell most
+        told = []  # overwritten by somebody: what is new is told all the same
+    told.append({"when": datetime.date.today().isoformat(), "runs": runs, "what": list(changed)})
+    while len(text := json.dumps(told)) > MOST_HISTORY and len(told) > 1:
+        del told[len(told) // 2]  # the first and the latest tell most
     return {PLAN_CHANGES: text}
 
 
@@ -186,16 +253,20 @@ def run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, list[
     warnings.filterwarnings(
         "ignore", r"\d+ tasks ", UserWarning
     )  # joblib's, about work that a Ctrl-C leaves undone
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=_ignore_interrupts):
+    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=ignore_interrupts):
         parallel = Parallel(
             n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1
         )
-        yield from parallel(delayed(_run_task)(task) for task in tasks)
+        try:
+            yield from parallel(delayed(_run_task)(task) for task in tasks)
+        except BrokenProcessPool as error:
+            raise WorkerLostError from error
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that writes: it ends the workers, and nobody prints a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C and SIGTERM to the process that writes: it ends the workers, and nobody prints a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _run_task(task: Task) -> tuple[Task, list[Record]]:

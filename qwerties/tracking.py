@@ -13,11 +13,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,19 +29,21 @@ import sqlalchemy as sa
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-for _name in ("alembic", "mlflow.store.db.utils"):  # set-up chatter of a new database
-    logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # set-up chatter of a new database
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # likewise; errors are raised as well
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
+from mlflow.db import upgrade
 from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, ViewType
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties import bulk
+from qwerties.processes import is_gone, is_local, this_process
 from qwerties.record import Dataset, Model, Record, Series
 
 PARENT = "mlflow.parentRunId"
@@ -47,11 +51,34 @@ NOTE = "mlflow.note.content"
 PROCESS = "qwerties.process"
 """Tag: host and process that write a run, to tell one that died from a neighbour's."""
 
+FAILURE = "qwerties.failure"
+"""Tag: why a run failed, in one line."""
+
+SUPERSEDED = "qwerties.superseded"
+"""Tag: the run that was made anew in this one's place; it counts no more."""
+
+STUDY = "qwerties.study"
+"""Tag: the study that a run is, or that a trial's run belongs to; neither is a run of the plan's configs."""
+
+TRIAL = "qwerties.trial"
+"""Tag: number of a trial in its study."""
+
+SPEC = "qwerties.search"
+"""Tag of a study's run: all that decides its trials, as JSON."""
+
+TUNING = "qwerties.tuning"
+"""Tag of an experiment: what is tuned, and how, as JSON."""
+
 ARTIFACTS = "qwerties.artifacts"
 """Tag: digest of every artifact by its path, as JSON, to tell one that was lost, cut short or altered."""
 
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""
+
+ABANDONED = 15 * 60.0
+"""Seconds after which a RUNNING run of another host has lost whoever wrote it."""
+
+MOST_REASON = 500
 
 METRICS_PER_BATCH = 1000
 """MLflow's own limit of ``log_batch``."""
@@ -78,6 +105,8 @@ class Tracked:
     metrics: dict[str, float]
     tags: dict[str, str]
     artifact_uri: str
+    start_time: float = 0.0
+    """Seconds since 1970."""
 
 
 class Store:
@@ -97,11 +126,14 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         _check_reachable(uri)
+        self.file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
         try:
+            if self.file is not None and not self.file.exists():
+                _create_database(self.file)
             self._client = MlflowClient(uri)
             self._client.search_experiments(max_results=1)
-        except (MlflowException, sa.exc.SQLAlchemyError, ImportError) as error:
-            raise StoreError(f"the store {public_uri(uri)} cannot be opened: {_first_line(error)}") from error
+        except (MlflowException, sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            raise StoreError(f"the store {public_uri(uri)} cannot be opened: {_reason(error)}") from error
         self._engine = bulk.open_store(uri)
         self._context: dict[str, str] | None = None
 
@@ -128,8 +160,8 @@ class Store:
         return found.experiment_id
 
     def write(self, experiment_id: str, record: Record, parent: str | None = None) -> str:
-        """Track one run and its children; FINISHED only when all of it is there. Returns the run's id."""
-        tags = {**self._run_context(), PROCESS: _this_process(), **record.tags}
+        """Track one run and its children; it has its status only when all of it is there. Returns the run's id."""
+        tags = {**self._run_context(), PROCESS: this_process(), **record.tags}
         if record.files:
             tags[ARTIFACTS] = json.dumps({path: digest(content) for path, content in record.files.items()})
         if parent:
@@ -142,12 +174,60 @@ class Store:
             if record.model is not None:  # last: MLflow ends the run with it
                 self._log_model(run.run_id, record.model)
         except BaseException as error:
-            self._client.set_terminated(
-                run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            )
+            self._give_up(run.run_id, error)
             raise
-        self._client.set_terminated(run.run_id, "FINISHED")
+        self._client.set_terminated(run.run_id, record.status)
         return run.run_id
+
+    def begin(self, experiment_id: str, record: Record) -> str:
+        """Create a run that others will hang below, RUNNING, with its params and tags; returns its id."""
+        tags = {**self._run_context(), PROCESS: this_process(), **record.tags}
+        run_id = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info.run_id
+        self._client.log_batch(run_id, params=[Param(key, value) for key, value in record.params.items()])
+        return run_id
+
+    def resume(self, run_id: str) -> None:
+        """Make a run RUNNING again, by this process."""
+        self._client.set_tag(run_id, PROCESS, this_process())
+        self._client.update_run(run_id, status="RUNNING")
+
+    def end(self, run_id: str, record: Record) -> None:
+        """Finish a run that was begun: its metrics, tags and files; once more, where it was finished before."""
+        now = int(time.time() * 1000)
+        tags = dict(record.tags)
+        if record.files:
+            tags[ARTIFACTS] = json.dumps({path: digest(content) for path, content in record.files.items()})
+            with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
+                _write_files(Path(folder), record.files)
+                self._client.log_artifacts(run_id, folder)
+        self._client.log_batch(
+            run_id,
+            metrics=[
+                Metric(key, value, now, 0) for key, value in record.metrics.items() if value is not None
+            ],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        self._client.set_terminated(run_id, record.status)
+
+    def _give_up(self, run_id: str, error: BaseException) -> None:
+        """Mark a run that was not written to the end; where the store does not take that, the next sweep does it.
+
+        After Ctrl-C nobody waits for that longer than a second: an interrupted write may have left a lock behind.
+        """
+
+        def mark() -> None:
+            with suppress(*STORE_FAILURES), _without_retries():
+                if not stopped:
+                    self._client.set_tag(run_id, FAILURE, _first_line(error)[:MOST_REASON])
+                self._client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
+
+        stopped = isinstance(error, KeyboardInterrupt)
+        if stopped:
+            thread = threading.Thread(target=mark, daemon=True)
+            thread.start()
+            thread.join(1.0)
+        else:
+            mark()
 
     def _write_body(self, run_id: str, artifact_uri: str, record: Record) -> None:
         if self._engine is not None:
@@ -212,6 +292,14 @@ class Store:
             for e in sorted(found, key=lambda e: e.name)
         }
 
+    def artifact_folders(self) -> list[Path] | None:
+        """Folders that hold the artifacts of our experiments; None where some do not lie on this machine."""
+        found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
+        places = [e.artifact_location for e in found]
+        if not all(map(_is_local, places)):
+            return None
+        return [Path(place.removeprefix("file://")) for place in places]
+
     def runs(self, experiment_id: str) -> list[Tracked]:
         """Every active run of an experiment, oldest first."""
         found: list[Tracked] = []
@@ -235,6 +323,7 @@ class Store:
                     dict(run.data.metrics),
                     dict(run.data.tags),
                     run.info.artifact_uri,
+                    run.info.start_time / 1000,
                 )
                 for run in page
             ]
@@ -261,6 +350,12 @@ class Store:
         except (OSError, MlflowException) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
+    def lacks(self, run: Tracked, path: str) -> bool:
+        """Tell whether an artifact of a run that lies on this machine is not there."""
+        return (
+            _is_local(run.artifact_uri) and not Path(run.artifact_uri.removeprefix("file://"), path).is_file()
+        )
+
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Bytes of each artifact of a run by its path, where they lie on this machine; empty where they do not."""
         root = Path(run.artifact_uri.removeprefix("file://"))
@@ -272,12 +367,65 @@ class Store:
             if path.is_file()
         }
 
+    def damaged(self, run: Tracked) -> list[str]:
+        """Artifacts of a run that are lost, cut short or altered, by its own digests; none where it has none.
+
+        Artifacts that do not lie on this machine are not looked at.
+        """
+        root = Path(run.artifact_uri.removeprefix("file://"))
+        try:
+            digests = dict(json.loads(run.tags.get(ARTIFACTS, "{}")))
+        except (ValueError, TypeError):
+            return [ARTIFACTS]
+        if not _is_local(run.artifact_uri):
+            return []
+        return [path for path, expected in digests.items() if _digest_of(root / path) != expected]
+
+    def tag_run(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag of a run."""
+        self._client.set_tag(run_id, key, value)
+
+    def tag_experiment(self, experiment_id: str, key: str, value: str) -> None:
+        """Set a tag of an experiment."""
+        self._client.set_experiment_tag(experiment_id, key, value)
+
     def end_abandoned(self, runs: Iterable[Tracked]) -> int:
-        """Mark as KILLED the RUNNING runs whose process on this host is gone; returns how many."""
-        gone = [run for run in runs if run.status == "RUNNING" and _is_gone(run.tags.get(PROCESS, ""))]
+        """Mark as KILLED the RUNNING runs whose process is gone; returns how many.
+
+        Of another host's process nothing can be known; but as a run is written within seconds, one that is RUNNING
+        for `ABANDONED` seconds has lost whoever wrote it.
+        """
+        gone = [run for run in runs if run.status == "RUNNING" and _is_abandoned(run)]
         for run in gone:
             self._client.set_terminated(run.run_id, "KILLED")
         return len(gone)
+
+
+def _is_abandoned(run: Tracked) -> bool:
+    process = run.tags.get(PROCESS, "")
+    return is_gone(process) if is_local(process) else time.time() - run.start_time > ABANDONED
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        return digest(path.read_bytes())
+    except OSError:
+        return None
+
+
+@contextmanager
+def _without_retries() -> Iterator[None]:
+    """Ask a tracking server once, and not for minutes."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def digest(content: bytes) -> str:
@@ -303,35 +451,15 @@ def _git_tags() -> dict[str, str]:
     }
 
 
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _is_gone(process: str) -> bool:
-    """Whether a process, as told by a run's tag, ran on this host and runs no more."""
-    host, _, pid = process.rpartition(":")
-    if host != socket.gethostname() or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def default_uri(root: Path) -> str:
     """MLflow's own default store, so that a bare ``mlflow ui`` in ``root`` shows it."""
     return f"sqlite:///{root / 'mlflow.db'}"
 
 
 def public_uri(uri: str) -> str:
-    """The URI without its password, for messages and the report."""
-    try:
-        return sa.make_url(uri).render_as_string(hide_password=True)
-    except (sa.exc.ArgumentError, ValueError):
-        return re.sub(r":[^:/]*@", ":***@", uri)
+    """The URI without its passwords, for messages and the report; rather too little of it than a piece of one."""
+    hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", uri)
+    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&]*", r"\1***", hidden)
 
 
 def _health(uri: str) -> urllib.request.Request:
@@ -349,6 +477,8 @@ def _check_reachable(uri: str) -> None:
     """Refuse in one line what MLflow would retry for minutes, or fail on with a traceback."""
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///"))
+        if path.name == ":memory:" or "?" in uri:
+            raise StoreError(f"the store must be a file, without options, got {uri}")
         if not path.parent.is_dir():
             raise StoreError(f"the store's folder must exist, got {path.parent}")
         if path.is_dir():
@@ -372,12 +502,34 @@ def _check_reachable(uri: str) -> None:
         )
 
 
+def _create_database(path: Path) -> None:
+    """Set a database up beside its place and move it there whole: MLflow's set-up is many transactions."""
+    cache = path.parent / ".cache"
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        new = Path(folder, path.name)
+        upgrade.main([f"sqlite:///{new}"], standalone_mode=False)
+        with suppress(FileExistsError):  # somebody else was faster
+            os.link(new, path)
+
+
 def _is_local(uri: str) -> bool:
     return uri.startswith(("/", "file://"))
 
 
 def _first_line(error: object) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _reason(error: object) -> str:
+    """Why a store cannot be opened, in one line."""
+    other = re.search(r"schema \(found version (\w+), but expected (\w+)\)", str(error))
+    if other is None:
+        return _first_line(error)
+    return (
+        f"its schema must be {other[2]}, that of MLflow {mlflow.__version__}, got {other[1]}; an older one is brought "
+        "up to date by `mlflow db upgrade`, after a backup"
+    )
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:

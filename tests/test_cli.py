@@ -214,6 +214,7 @@ def test_a_store_that_cannot_be_used(refused, repository, monkeypatch, tmp_path_
 
 
 def test_a_port_that_is_taken(repository, capsys):
+    tracking.Store(tracking.default_uri(repository))
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -250,8 +251,8 @@ BROKEN = {
     "raises": ("raise RuntimeError('first line\\nsecond line')\n", "RuntimeError: first line"),
     "silent": ("assert False\n", "AssertionError: no message"),
     "syntax": ("x =\n", "SyntaxError: invalid syntax (syntax.py, line 1)"),
-    "undefined": ("experiments = []\n", "it must define `experiment`, an Experiment"),
-    "wrong": ("experiment = 'loss'\n", "it must define `experiment`, an Experiment"),
+    "undefined": ("experiments = []\n", "it must define `experiment`, an Experiment or a Tuning"),
+    "wrong": ("experiment = 'loss'\n", "it must define `experiment`, an Experiment or a Tuning"),
     "invalid": (
         TINY.replace("epochs=20", "epochs=0"),
         "ValueError: epochs must be a whole number from 1 to 10000000, got 0",

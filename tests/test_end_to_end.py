@@ -29,6 +29,7 @@ from qwerties import cli
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.experiment import code_digest
 from qwerties.reference import train_reference
+from qwerties.relocate import copy_database, relocate
 from qwerties.tracking import default_uri
 
 pytestmark = [
@@ -182,12 +183,12 @@ def study(sweeps):
 
 @pytest.fixture
 def copy(study, tmp_path):
-    """The study's store, to be written to; its artifacts stay where they were."""
+    """The study's store, to be written to."""
     folder = tmp_path / "copy"
     make_repository(folder, losses=LOSSES, lengths=LENGTHS)
-    MlflowClient(default_uri(study)).search_experiments(max_results=1)
-    for path in study.glob("mlflow.db*"):
-        shutil.copy(path, folder)
+    copy_database(study / "mlflow.db", folder / "mlflow.db")
+    shutil.copytree(study / "mlruns", folder / "mlruns")
+    relocate(folder / "mlflow.db", folder).backup.unlink()
     return folder
 
 

@@ -72,9 +72,9 @@ def test_grid_takes_iterators_and_refuses_bad_values():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Contrast(DEFAULT, MSE, delta=0), "delta must be above 0, got 0"),
-        (lambda: Contrast(DEFAULT, MSE, delta=-0.01), "delta must be above 0, got -0.01"),
-        (lambda: Contrast(DEFAULT, MSE, delta=float("nan")), "delta must be above 0, got nan"),
+        (lambda: Contrast(DEFAULT, MSE, delta=0), "delta must be a finite number above 0, got 0"),
+        (lambda: Contrast(DEFAULT, MSE, delta=-0.01), "delta must be a finite number above 0, got -0.01"),
+        (lambda: Contrast(DEFAULT, MSE, delta=float("nan")), "delta must be a finite number above 0, got nan"),
         (
             lambda: Contrast(MSE, MSE),
             "a contrast needs two different configs, got mse · relu · d=4 · 2000 epochs twice",
@@ -84,8 +84,8 @@ def test_grid_takes_iterators_and_refuses_bad_values():
             lambda: Experiment("t", "q", (DEFAULT, MSE, Config(loss="mse"))),
             "configs must differ, got mse · relu · d=4 · 2000 epochs twice",
         ),
-        (lambda: Experiment("t", "q", (DEFAULT,), share=0), "share must be above 0 and at most 1, got 0"),
-        (lambda: Experiment("t", "q", (DEFAULT,), share=1.5), "share must be above 0 and at most 1, got 1.5"),
+        (lambda: Experiment("t", "q", (DEFAULT,), share=0), "share must be above 0 and at most 4, got 0"),
+        (lambda: Experiment("t", "q", (DEFAULT,), share=4.5), "share must be above 0 and at most 4, got 4.5"),
         (
             lambda: Experiment("t", "q", (DEFAULT, MSE), (Contrast(DEFAULT, LINEAR),)),
             "a contrast compares configs of the experiment, got bce · linear · d=4 · 2000 epochs",

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     # numbers
     "config": (),
     "record": (),
+    "space": (),
     "theory": (),
     "data": (),
     "networks": ("config",),
@@ -33,7 +34,12 @@ MAY_IMPORT = {
     "figures": ("labels", "theme"),
     # the store
     "bulk": ("record",),
-    "tracking": ("bulk", "config", "record"),
+    "processes": (),
+    "signals": (),
+    "tracking": ("bulk", "config", "processes", "record"),
+    # tuned studies
+    "locks": ("space",),
+    "search": ("locks", "space"),
     # what puts them together
     "results": (
         *("config", "data", "networks", "optimizers", "record", "reference", "scoring", "theory", "training"),
@@ -43,7 +49,7 @@ MAY_IMPORT = {
 """What each module imports at most; modules that are not here may import anything but what is forbidden below."""
 
 ONE_DOOR = {"mlflow": "tracking", "optuna": "search"}
-WITHOUT_TORCH = ("report", "ledger")
+WITHOUT_TORCH = ("report", "ledger", "films", "player")
 
 
 @functools.cache

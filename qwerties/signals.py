@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM: both stop a command, and neither in the middle of a write."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+PATIENCE = 1.5
+"""Seconds that a write in hand may take after it was asked to stop."""
+
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+_asked: list[int] = []  # signals that came, the first one first
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM came."""
+
+
+def asked() -> int | None:
+    """Exit status of the signal that asked to stop; None where none did.
+
+    Whoever catches another exception asks this: libraries in C may turn the interrupt into an error of their own.
+    """
+    return STATUS[signal.Signals(_asked[0])] if _asked else None
+
+
+def stop_if_asked() -> None:
+    """Raise `Stopped` if a signal came whose exception was lost on the way, as in a destructor."""
+    if _asked:
+        raise Stopped
+
+
+@contextmanager
+def heeding_signals() -> Iterator[None]:
+    """Make Ctrl-C and SIGTERM raise `Stopped` within the block, unless the process was started with them ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    main = threading.current_thread() is threading.main_thread()
+    heeded = [number for number, handler in usual.items() if main and signal.getsignal(number) == handler]
+    _asked.clear()
+    for number in heeded:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, usual[number])
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
+    raise Stopped
+
+
+@contextmanager
+def finishing_first() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the block is through, or for `PATIENCE`; a second one is not put off.
+
+    Only the main thread gets signals: in others the block runs as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+    before: dict[int, Any] = {}
+    timed = hasattr(signal, "setitimer")
+    alarm: Any = signal.getsignal(signal.SIGALRM) if timed else None
+
+    def restore() -> None:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarm)
+
+    def deliver() -> None:
+        restore()
+        number, frame = waiting[0]
+        before[number](number, frame)
+
+    def put_off(number: int, frame: FrameType | None) -> None:
+        waiting.append((number, frame))
+        if len(waiting) > 1:
+            deliver()
+        elif timed:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    for stop in STATUS:
+        if callable(signal.getsignal(stop)):  # else it is ignored, or ends the process at once
+            before[stop] = signal.signal(stop, put_off)
+    if timed:
+        signal.signal(signal.SIGALRM, lambda number, frame: deliver())
+    try:
+        yield
+    finally:
+        restore()
+    if waiting:
+        number, frame = waiting[0]
+        before[number](number, frame)

@@ -1,0 +1,365 @@
+"""Run a tuning's studies, and track them: a run per study, a run below it per trial.
+
+A trial is told to the storage first and tracked then. What a process that died in between left untracked is trained
+once more, which gives the same numbers, so that every trial has its run once, whatever happened on the way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+
+from qwerties import search
+from qwerties.config import Config
+from qwerties.experiment import Experiment, code_digest, plan_changes
+from qwerties.locks import public_target
+from qwerties.outcomes import Outcome, train_trials
+from qwerties.record import Record, Series
+from qwerties.signals import finishing_first
+from qwerties.space import Found, SearchError, Trial
+from qwerties.studies import WINNER, best_of, is_whole, progress_of, row_of, trial_frame
+from qwerties.study_figures import study_pictures
+from qwerties.sweep import CONTRASTS, WorkerLostError, history, ignore_interrupts
+from qwerties.tracking import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING, Store, Tracked
+from qwerties.training import pays_to_compile
+from qwerties.tuning import Study, Tuning, spec_changes
+from qwerties.turns import turn
+
+SMALL = 2_000_000
+"""Network-epochs of a study from which worker processes pay for their start."""
+
+DELETED = "its study is not in the storage any more"
+
+Step = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What came of a tuning: the comparison on fresh seeds, and the config of every side that was tuned."""
+
+    experiment: Experiment
+    winners: Mapping[str, Config]
+
+
+def tune(
+    stem: str,
+    tuning: Tuning,
+    store: Store,
+    storage: str | Path,
+    wanted: int,
+    *,
+    workers: int,
+    step: Step = lambda label, done, of: None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Chosen:
+    """Search for what is not found yet, and return the comparison on fresh seeds of all sides.
+
+    Parameters
+    ----------
+    stem : str
+        Of the experiment's file.
+    tuning : Tuning
+    store : Store
+    storage : str or Path
+        Optuna's, as `search.open_storage` takes it.
+    wanted : int
+        Seeds per config that a sweep asks for.
+    workers : int
+        Processes that train.
+    step : callable
+        Called with a study's name in words, its trials done, and its budget.
+    tell : callable
+        Called with what there is to say besides, a line each.
+
+    Raises
+    ------
+    SearchError
+        If a study of the storage searches something else than the file says.
+    WorkerLostError
+        If a worker process was killed; what is tracked stays.
+    """
+    planned = tuning.studies(stem, wanted, code_digest())
+    known = store.experiments().get(stem)
+    runs = store.runs(known[0]) if known else []
+    if any(_finished(runs, study) is None for study in planned):
+        if "://" not in str(storage):
+            Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        for study in planned:  # before anything is written down or trained
+            if _finished(runs, study) is None:
+                search.check(study.search, study.name, storage)
+    experiment_id = _register(stem, tuning, planned, store, wanted, runs)
+    winners: dict[str, Config] = {}
+    with turn(store, [experiment_id], lambda holder: tell(f"waiting for another sweep, {holder}, to end")):
+        runs = store.runs(experiment_id)
+        store.end_abandoned(runs)
+        for study in planned:
+            finished = _finished(runs, study)
+            if finished is None:
+                winner = _Searcher(stem, study, store, storage, experiment_id, workers, step).work()
+            else:
+                winner = Config.from_params(json.loads(finished.tags[WINNER]))
+            winners[study.side] = winner
+    return Chosen(tuning.experiment(winners), winners)
+
+
+def _spec(study: Study) -> str:
+    return json.dumps(study.spec(), sort_keys=True)
+
+
+def _run_of(runs: Sequence[Tracked], study: Study) -> Tracked | None:
+    """The run of a study that counts, if there is one."""
+    own = [
+        run
+        for run in runs
+        if run.tags.get(STUDY) == study.name and TRIAL not in run.tags and SUPERSEDED not in run.tags
+    ]
+    return own[-1] if own else None
+
+
+def _finished(runs: Sequence[Tracked], study: Study) -> Tracked | None:
+    run = _run_of(runs, study)
+    done = run is not None and run.status == "FINISHED" and run.tags.get(SPEC) == _spec(study)
+    return run if done and run is not None and WINNER in run.tags else None
+
+
+def _register(
+    stem: str,
+    tuning: Tuning,
+    planned: Sequence[Study],
+    store: Store,
+    wanted: int,
+    runs: Sequence[Tracked],
+) -> str:
+    """Write down what is tuned and what will be compared, before any trial; returns the MLflow experiment's id."""
+    before = store.experiments().get(stem, ("", {}))[1]
+    contrasts = json.dumps([tuning.placeholder(pair) for pair in tuning.pairs()])
+    tags = {
+        NOTE: tuning.question,
+        "qwerties.title": tuning.title,
+        "qwerties.question": tuning.question,
+        "qwerties.order": str(tuning.order),
+        TUNING: json.dumps(
+            {"confirmation": tuning.confirmation(wanted), "studies": [s.spec() for s in planned]}
+        ),
+    }
+    changed = plan_changes(before.get(CONTRASTS, "[]"), contrasts)
+    if changed or CONTRASTS not in before:  # else the sides are known already, and the tag holds them
+        tags[CONTRASTS] = contrasts
+    changed += spec_changes(before.get(TUNING, ""), tags[TUNING])
+    data = sum(run.status == "FINISHED" and SUPERSEDED not in run.tags for run in runs)
+    return store.experiment(stem, {**tags, **(history(before, changed, data) if changed and data else {})})
+
+
+class _Searcher:
+    """One study on its way through the storage into MLflow."""
+
+    def __init__(
+        self,
+        stem: str,
+        study: Study,
+        store: Store,
+        storage: str | Path,
+        experiment_id: str,
+        workers: int,
+        step: Step,
+    ) -> None:
+        self.stem, self.study, self.store, self.storage = stem, study, store, storage
+        self.experiment_id, self.step = experiment_id, step
+        base, space = study.tuned.base, study.tuned.space
+        network_epochs = study.search.trials * len(study.seeds) * base.epochs
+        structural = any(
+            name not in base.to_params() or name in (*base.STRUCTURAL, "epochs") for name in space
+        )
+        self.compiled = not structural and pays_to_compile(base, network_epochs)
+        self.workers = workers if network_epochs > SMALL else 1
+        self.outcomes: dict[str, Outcome] = {}
+        self.run_id = ""
+
+    def work(self) -> Config:
+        """Search until the budget is spent and every trial is tracked; returns the winner."""
+        study = self.study
+        tracked = self._adopt()
+        self.step(study.label, len(tracked), study.search.trials)
+
+        def told(trials: list[Trial]) -> None:
+            for trial in trials:
+                self._track(trial)
+                tracked.add(trial.number)
+            self.step(study.label, len(tracked), study.search.trials)
+
+        found = search.run(study.search, study.name, self.storage, self._evaluate, told)
+        missed = [trial for trial in found.trials if trial.number not in tracked]
+        for _, group in itertools.groupby(missed, key=lambda trial: trial.batch):
+            batch = list(group)
+            self._evaluate([trial.params for trial in batch])
+            told(batch)
+        return self._finish(found)
+
+    def _adopt(self) -> set[int]:
+        """Find or begin the study's run; returns the numbers of the trials that are tracked below it."""
+        study, runs = self.study, self.store.runs(self.experiment_id)
+        run = _run_of(runs, study)
+        if run is not None:
+            trials = search.load(study.name, self.storage).trials
+            tracked: set[int] = set()
+            for child in runs:
+                if child.parent != run.run_id or TRIAL not in child.tags or SUPERSEDED in child.tags:
+                    continue
+                number = int(child.tags[TRIAL])
+                if not is_whole(child):
+                    self.store.tag_run(child.run_id, SUPERSEDED, "a run that was not written to its end")
+                elif number < len(trials) and _same_config(child, study.tuned.config(trials[number].params)):
+                    tracked.add(number)
+                else:
+                    self._supersede(run, runs)
+                    break
+            else:
+                self.store.resume(run.run_id)
+                self.run_id = run.run_id
+                return tracked
+        self.run_id = self.store.begin(self.experiment_id, self._study_record())
+        return set()
+
+    def _supersede(self, run: Tracked, runs: Sequence[Tracked]) -> None:
+        for old in (run, *(child for child in runs if child.parent == run.run_id)):
+            self.store.tag_run(old.run_id, SUPERSEDED, DELETED)
+
+    def _study_record(self) -> Record:
+        study = self.study
+        target = public_target(str(self.storage))
+        return Record(
+            name=f"study: {study.label}",
+            params={
+                "study": study.name,
+                "sampler": study.search.sampler,
+                "search_seed": str(study.search.seed),
+                "tuning_seeds": str(study.seeds),
+                "objectives": ", ".join(study.tuned.objectives),
+                "searched": ", ".join(study.tuned.space),
+                "storage": target if "://" in target else Path(target).name,
+                "compiled": str(self.compiled).lower(),
+            },
+            metrics={},
+            tags={
+                **self._common(),
+                STUDY: study.name,
+                SPEC: _spec(study),
+                NOTE: f"A study: {study.label}, {study.search.trials} trials, each on seeds {study.seeds}. The runs "
+                "below are its trials; what it chose is confirmed on fresh seeds, in a run of its own.",
+            },
+        )
+
+    def _common(self) -> dict[str, str]:
+        return {
+            "qwerties.version": version("qwerties"),
+            "mlflow.source.name": f"experiments/{self.stem}.py",
+        }
+
+    def _evaluate(self, batch: Sequence[Mapping[str, Any]]) -> list[tuple[float, ...] | None]:
+        configs = [self.study.tuned.config(params) for params in batch]
+        groups: dict[tuple[Any, ...], list[Config]] = {}
+        for config in dict.fromkeys(configs):
+            groups.setdefault((config.structure, config.epochs), []).append(config)
+        tasks = [
+            [members[i] for i in part]
+            for members in groups.values()
+            for part in np.array_split(np.arange(len(members)), min(self.workers, len(members)))
+        ]
+        done = {
+            outcome.config: outcome
+            for outcomes in _train(tasks, self.study, self.compiled, self.workers)
+            for outcome in outcomes
+        }
+        self.outcomes = {_key(params): done[config] for params, config in zip(batch, configs, strict=True)}
+        return [done[config].values(self.study.tuned.objectives) for config in configs]
+
+    def _track(self, trial: Trial) -> None:
+        outcome = self.outcomes[_key(trial.params)]
+        config = outcome.config
+        with finishing_first():
+            self.store.write(
+                self.experiment_id,
+                Record(
+                    name=f"trial {trial.number}: {config.label([self.study.tuned.base]) or 'the base'}",
+                    params=config.to_params(),
+                    metrics=outcome.metrics,
+                    tags={**self._common(), STUDY: self.study.name, TRIAL: str(trial.number)},
+                    series={"train_loss": Series(np.arange(1, config.epochs + 1), outcome.losses)},
+                    status="FAILED" if outcome.diverged else "FINISHED",
+                ),
+                parent=self.run_id,
+            )
+
+    def _finish(self, found: Found) -> Config:
+        children = [run for run in self.store.runs(self.experiment_id) if run.parent == self.run_id]
+        frame = trial_frame(children)
+        best = best_of(frame, self.study.tuned.objectives)
+        metrics: dict[str, float | None] = {
+            "trials": float(len(found.trials)),
+            "trials_failed": float(len(found.failed)),
+            "budget": float(found.search.trials),
+        }
+        if best is None:
+            self.store.end(self.run_id, Record("", {}, metrics, status="FAILED"))
+            raise SearchError(
+                f"every trial of {self.study.label} diverged: its space must hold some that do not"
+            )
+        winner = self.study.tuned.config(found.trials[best].params)
+        row = row_of(frame, best)
+        metrics["best_trial"] = float(best)
+        metrics |= {f"best_{name}": float(row[name]) for name in ("population_accuracy", "regret", "cost")}
+        shares = search.importances(found)
+        metrics |= {f"importance_{name}": share for name, share in shares.items()}
+        params = [{"number": trial.number, **trial.params} for trial in found.trials]
+        record = Record(
+            name="",
+            params={},
+            metrics=metrics,
+            tags={SPEC: _spec(self.study), WINNER: json.dumps(winner.to_params())},
+            files=study_pictures(
+                progress_of(frame, self.study.tuned.objectives),
+                params,
+                self.study.tuned.space,
+                self.study.tuned.objectives,
+                shares,
+                self.study.label,
+            ),
+        )
+        with finishing_first():
+            self.store.end(self.run_id, record)
+        return winner
+
+
+def _same_config(child: Tracked, config: Config) -> bool:
+    try:
+        return Config.from_params(child.params) == config
+    except ValueError:
+        return False
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True)
+
+
+def _train(
+    tasks: Sequence[Sequence[Config]], study: Study, compiled: bool, workers: int
+) -> list[list[Outcome]]:
+    """Train the parts of a batch in worker processes of one thread each."""
+    if workers == 1 or len(tasks) == 1:
+        return [train_trials(task, study.seeds, compiled) for task in tasks]
+    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=ignore_interrupts):
+        try:
+            return Parallel(n_jobs=workers, batch_size=1)(
+                delayed(train_trials)(task, study.seeds, compiled) for task in tasks
+            )
+        except BrokenProcessPool as error:
+            raise WorkerLostError from error

@@ -1,0 +1,128 @@
+"""One sweep at a time in one store: others wait for their turn, and find done what was done meanwhile.
+
+In a SQLite store the turn is a lock of the operating system beside the database, which ends with its process however
+that ends. In a store that several machines share it is a lease, a tag of each experiment that is swept: written, read
+back after a while to see whether somebody else wrote at the same moment, and renewed while it is held; one that was
+not renewed for `EXPIRES` seconds, or whose process on this machine is gone, is free.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from qwerties.processes import is_gone, this_process
+from qwerties.tracking import STORE_FAILURES, Store
+
+LEASE = "qwerties.lease"
+EXPIRES, RENEWED, SETTLES, POLLED = 120.0, 30.0, 1.0, 0.5
+"""Seconds: of a lease that is not renewed, between renewals, until a lease is seen by all, between two looks."""
+
+
+@contextmanager
+def turn(store: Store, experiment_ids: Sequence[str], waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the store's turn for the block.
+
+    Parameters
+    ----------
+    store : Store
+    experiment_ids : sequence of str
+        Those to be swept; of a store that is a file, all of it is held.
+    waiting : callable
+        Called once, with who holds the turn, if it has to be waited for.
+    """
+    if store.file is not None:
+        with _locked(store.file, waiting):
+            yield
+    else:
+        with _leased(store, sorted(experiment_ids), waiting):
+            yield
+
+
+@contextmanager
+def _locked(database: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    folder = database.parent / ".cache"
+    folder.mkdir(exist_ok=True)
+    lock, holder = FileLock(folder / f"{database.name}.lock"), folder / f"{database.name}.holder"
+    said = False
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            break
+        except Timeout:
+            if not said:
+                said = True
+                try:
+                    waiting(holder.read_text(encoding="utf-8").strip())
+                except OSError:
+                    waiting("of another process")
+            time.sleep(POLLED)
+    try:
+        holder.write_text(this_process(), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def _leased(store: Store, ids: Sequence[str], waiting: Callable[[str], None]) -> Iterator[None]:
+    said = False
+    while (holder := _try_lease(store, ids)) is not None:
+        if not said:
+            said = True
+            waiting(holder)
+        time.sleep(POLLED + random.random())  # two that collide do not do so for ever
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(RENEWED):
+            with suppress(*STORE_FAILURES):  # the server is away: the sweep itself will notice
+                _write(store, ids)
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        with suppress(*STORE_FAILURES):
+            for experiment_id in ids:
+                store.tag_experiment(experiment_id, LEASE, "")
+
+
+def _try_lease(store: Store, ids: Sequence[str]) -> str | None:
+    """Take the leases; returns who holds one of them, None where they are ours."""
+    holder = _foreign_holder(store, ids)
+    if holder is None:
+        _write(store, ids)
+        time.sleep(SETTLES)
+        holder = _foreign_holder(store, ids)
+    return holder
+
+
+def _write(store: Store, ids: Sequence[str]) -> None:
+    lease = json.dumps({"process": this_process(), "until": time.time() + EXPIRES})
+    for experiment_id in ids:
+        store.tag_experiment(experiment_id, LEASE, lease)
+
+
+def _foreign_holder(store: Store, ids: Sequence[str]) -> str | None:
+    for experiment_id, tags in store.experiments().values():
+        if experiment_id not in ids:
+            continue
+        try:
+            lease = json.loads(tags.get(LEASE) or "{}")
+            process, until = str(lease.get("process", "")), float(lease.get("until", 0))
+        except (ValueError, TypeError, AttributeError):
+            continue  # no lease of ours
+        if process and process != this_process() and until > time.time() and not is_gone(process):
+            return process
+    return None

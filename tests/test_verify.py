@@ -1,0 +1,609 @@
+"""``qwerties verify``: a sound store passes, and each thing that is altered in one is told by its name."""
+
+import collections
+import contextlib
+import io
+import json
+import shutil
+import sqlite3
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from qwerties import audit, cli, scoring, training, verify
+from qwerties.audit import check_scores, is_among, read_block
+from qwerties.config import Config, Seeds
+from qwerties.experiment import Experiment
+from qwerties.results import network_record
+from qwerties.sweep import sweep
+from qwerties.tracking import ARTIFACTS, Store, default_uri, digest
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:DeprecationWarning"
+)  # MLflow's own
+
+FAST = Config(epochs=60, learning_rate=0.5)
+WIDE = Config(epochs=20, hidden=(3, 2), activation="tanh", optimizer="adam")
+SINGLE = Config(epochs=40, loss="mse", learning_rate=0.3)
+EXPERIMENTS = {
+    "crossed": Experiment(title="Crossed", question="?", configs=(Config(epochs=30),), crossed=(2, 3)),
+    "fast": Experiment(title="Fast", question="?", configs=(FAST,)),
+    "wide": Experiment(title="Wide", question="?", configs=(WIDE,)),
+}
+ALL = 1000
+SEEDS = 6
+
+
+def build(folder, experiments=EXPERIMENTS):
+    """Sweep into a store of its own."""
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        store = Store(default_uri(folder))
+        sweep(experiments, store, SEEDS, workers=1, progress=lambda _: None)
+    return store
+
+
+def add_single(folder):
+    """Track one network by itself, as ``qwerties train`` does but for the model."""
+    with contextlib.chdir(folder):
+        store = Store(default_uri(folder))
+        seeds = Seeds(7, 8)
+        trained = training.train([SINGLE], seeds, compiled=False)[0]
+        scores = scoring.score(SINGLE, seeds, trained.losses, trained.checkpoints, trained.weights)
+        store.write(store.experiment("train", {}), network_record(trained, scores, 0))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A store that nothing writes to: three experiments and a single network."""
+    folder = tmp_path_factory.mktemp("verify") / "sound"
+    build(folder)
+    add_single(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(sound, tmp_path):
+    """A copy of it, artifacts and all, to be altered."""
+    folder = tmp_path / "copy"
+    shutil.copytree(sound / "mlruns", folder / "mlruns")
+    with (
+        contextlib.closing(sqlite3.connect(sound / "mlflow.db")) as there,
+        contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as here,
+    ):
+        there.backup(here)
+    for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
+        change(folder, f"UPDATE {table} SET {column} = replace({column}, ?, ?)", str(sound), str(folder))
+    return folder
+
+
+def change(folder, statement, *values):
+    """Alter the database behind MLflow's back; something must have been altered."""
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        assert database.execute(statement, values).rowcount
+
+
+def told(folder, networks=1, seed=0, workers=1):
+    """Verify; returns whether all agrees, and the lines."""
+    lines = []
+    store = Store(default_uri(folder))
+    return verify.verify(store, networks, seed, workers=workers, say=lines.append), lines
+
+
+def differing(folder, networks=1):
+    """The lines that tell differences, after making sure that they are counted and make it fail."""
+    agrees, lines = told(folder, networks)
+    found = [line for line in lines if line.startswith("differs: ")]
+    assert not agrees
+    assert found
+    assert lines[-1].endswith(f"; {len(found)} differ")
+    return found
+
+
+def run_of(folder, stem, child=False):
+    store = Store(default_uri(folder))
+    runs = store.runs(store.experiments()[stem][0])
+    return next(run for run in runs if (run.parent is not None) == child)
+
+
+def rewrite(folder, stem, path, alter, *, covered=True):
+    """Alter an artifact; ``covered`` writes the digest that it has then, as one would who covers the tracks."""
+    run = run_of(folder, stem)
+    file = folder / "mlruns" / run.experiment_id / run.run_id / "artifacts" / path
+    before = file.read_bytes()
+    after = alter(before)
+    assert after != before
+    file.write_bytes(after)
+    if covered:
+        tag = json.dumps({**json.loads(run.tags[ARTIFACTS]), path: digest(after)})
+        change(folder, "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", tag, run.run_id, ARTIFACTS)
+    return run
+
+
+def cell(column, row, of):
+    """Alter one cell of a ``seeds.csv``: what stands there becomes ``of`` it."""
+
+    def alter(content):
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        table.loc[row, column] = of(table.loc[row, column])
+        return table.to_csv(index=False, lineterminator="\n").encode()
+
+    return alter
+
+
+def entry(name, place, of):
+    """Alter one number of an archive of arrays."""
+
+    def alter(content):
+        with np.load(io.BytesIO(content)) as arrays:
+            values = {key: arrays[key].copy() for key in arrays.files}
+        values[name][place] = of(values[name][place])
+        buffer = io.BytesIO()
+        np.savez(buffer, **values)
+        return buffer.getvalue()
+
+    return alter
+
+
+def last_digits(text):
+    return repr(float(text) + 1e-8)
+
+
+# A sound store
+
+
+def test_a_sound_store_agrees(sound):
+    agrees, lines = told(sound, ALL)
+    assert agrees
+    assert lines[0] == "retraining 19 networks of 4 experiments with the notebook's loop, drawn with --seed 0"
+    assert len(lines) == 2
+    start, _, rest = lines[1].partition("; ")
+    store = Store(default_uri(sound))
+    runs = [run for experiment_id, _ in store.experiments().values() for run in store.runs(experiment_id)]
+    artifacts = sum(len(json.loads(run.tags[ARTIFACTS])) for run in runs)
+    assert artifacts > 3 * 6
+    assert start == f"19 networks retrained, {artifacts} artifacts checked"
+    loss, weights = (float(word.strip(";,")) for word in rest.split() if "e-" in word)
+    assert 0 < loss < 2e-6
+    assert 0 < weights < 2e-6
+    assert rest.endswith("; all agree")
+
+
+def test_worker_processes_find_the_same(sound):
+    assert told(sound, 2, workers=2)[1] == told(sound, 2)[1]
+
+
+def test_an_empty_store(tmp_path):
+    assert told(tmp_path) == (False, ["nothing tracked yet: make sweep"])
+
+
+# One thing altered, and its digest with it
+
+
+@pytest.mark.parametrize(
+    ("column", "of"),
+    [
+        *((name, last_digits) for name in ("train_loss", "train_accuracy", "population_accuracy", "gain")),
+        *((name, last_digits) for name in ("bce", "brier", "excess_loss")),
+        ("state", lambda state: "slow" if state == "learned" else "learned"),
+        *((name, lambda flag: str(flag != "True")) for name in ("dead_at_init", "settled")),
+    ],
+)
+def test_one_altered_cell_is_found_without_retraining_it(copy, column, of):
+    rewrite(copy, "fast", "seeds.csv", cell(column, 1, of))
+    (*_, metric) = [line for line in differing(copy) if ": metric " in line or "exemplar" in line]
+    assert "of its table" in metric
+
+
+@pytest.mark.parametrize("column", ["phi", "population_accuracy", "train_loss", "gain", "bce"])
+def test_so_it_is_from_its_weights_where_the_metrics_were_altered_too(copy, column):
+    block = read_block(Store(default_uri(copy)), run_of(copy, "fast"))
+    row = int(block.table[column].first_valid_index())
+    rewrite(copy, "fast", "seeds.csv", cell(column, row, lambda text: repr(float(text) + 1e-4)))
+    assert any(
+        f"seed {row}: {column} of seeds.csv is " in line and "of its stored weights" in line
+        for line in differing(copy)
+    )
+
+
+@pytest.mark.parametrize("stem", ["crossed", "fast", "wide"])
+@pytest.mark.parametrize("of", [lambda text: "7", lambda text: "" if text else "30"], ids=["other", "never"])
+def test_an_altered_time_to_learn_is_found_by_retraining(copy, stem, of):
+    rewrite(copy, stem, "seeds.csv", cell("epochs_to_learn", 0, of))
+    assert any("seed 0: epochs_to_learn is " in line for line in differing(copy, ALL))
+
+
+@pytest.mark.parametrize("stem", ["crossed", "fast", "wide"])
+def test_one_altered_weight(copy, stem):
+    rewrite(copy, stem, "weights.npz", entry("0.weight", (2, 0, 1), lambda w: w + 1e-3))
+    (found,) = [line for line in differing(copy, ALL) if ": seed 2: weight " in line]
+    assert "seed 2: weight 0.weight[0, 1] is " in found
+    assert found.endswith(" by the notebook's loop (tolerance 0.0001)")
+
+
+def test_a_weight_that_no_longer_gives_its_scores_is_found_without_retraining(copy):
+    rewrite(copy, "fast", "weights.npz", entry("2.bias", (4, 0), lambda w: w + 1e-2))
+    assert any("seed 4: train_loss of seeds.csv is" in line for line in differing(copy))
+
+
+def test_one_altered_loss(copy):
+    rewrite(copy, "fast", "curves.npz", entry("loss", (3, 20), lambda loss: loss + 1e-4))
+    (found,) = differing(copy, ALL)
+    assert ": seed 3: loss at epoch 21 is " in found
+    assert found.endswith(" by the notebook's loop (tolerance 1e-05)")
+
+
+def test_points_of_exemplars_that_their_seeds_do_not_draw(copy):
+    rewrite(copy, "fast", "curves.npz", entry("exemplar_points", (0, 0, 0), lambda x: x + 1e-3))
+    (found,) = differing(copy)
+    assert found.endswith("exemplar_points of curves.npz are not what their seeds draw")
+
+
+def test_one_altered_weight_on_the_way_of_an_exemplar(copy):
+    rewrite(copy, "fast", "curves.npz", entry("exemplar.0.bias", (0, 2, 0), lambda w: w + 1e-3))
+    (found,) = differing(copy, ALL)
+    assert "weight 0.bias[0] after 2 epochs is " in found
+    rewrite(copy, "fast", "curves.npz", entry("exemplar.0.bias", (0, -1, 0), lambda w: w + 1e-3))
+    assert any(
+        "exemplar.0.bias of curves.npz does not end as weights.npz has it" in x for x in differing(copy)
+    )
+
+
+@pytest.mark.parametrize("child", [False, True], ids=["run", "exemplar"])
+@pytest.mark.parametrize("name", ["train_loss", "bce", "population_accuracy", "final_train_loss"])
+def test_an_altered_metric(copy, name, child):
+    run = run_of(copy, "fast", child)
+    statement = "UPDATE latest_metrics SET value = value + 1e-9 WHERE run_uuid = ? AND key = ?"
+    change(copy, statement, run.run_id, name)
+    (found,) = differing(copy)
+    assert run.run_id in found
+    assert f": metric {name} is " in found
+
+
+def test_an_altered_param_and_an_altered_exemplar(copy):
+    run, child = run_of(copy, "fast"), run_of(copy, "fast", child=True)
+    statement = "UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?"
+    change(copy, statement, "5", child.run_id, "seed")
+    change(copy, statement, "0.4", run.run_id, "learning_rate")
+    found = differing(copy)
+    assert any(run.run_id in line and "tag qwerties.fingerprint is " in line for line in found)
+    assert any(child.run_id in line and "params are of no network of run" in line for line in found)
+
+
+def test_an_altered_single_network(copy):
+    run = run_of(copy, "train")
+    statement = "UPDATE latest_metrics SET value = value + 1e-3 WHERE run_uuid = ? AND key = ?"
+    change(copy, statement, run.run_id, "brier")
+    (found,) = differing(copy, ALL)
+    assert ": seed 7: brier is " in found
+
+
+# Artifacts
+
+
+def test_a_lost_artifact(copy):
+    run = run_of(copy, "wide", child=True)
+    (copy / "mlruns" / run.experiment_id / run.run_id / "artifacts" / "plots" / "loss_curve.png").unlink()
+    (found,) = differing(copy)
+    assert (
+        found
+        == f"differs: {run.name} ({run.run_id}): artifact plots/loss_curve.png is lost: it cannot be read"
+    )
+
+
+@pytest.mark.parametrize("path", ["seeds.csv", "plots/loss_curve.png"])
+@pytest.mark.parametrize("alter", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b + b"\n"])
+def test_an_artifact_cut_short_or_altered(copy, path, alter):
+    run = rewrite(copy, "fast", path, alter, covered=False)
+    (found,) = differing(copy)
+    assert f"({run.run_id}): artifact {path} was altered or cut short: " in found
+
+
+def test_one_altered_cell_is_named_beside_the_artifact(copy):
+    rewrite(copy, "fast", "seeds.csv", cell("bce", 2, lambda text: repr(float(text) + 0.1)), covered=False)
+    found = differing(copy)
+    assert "artifact seeds.csv was altered" in found[0]
+    assert any("seed 2: bce of seeds.csv is " in line for line in found)
+
+
+@pytest.mark.parametrize("path", ["seeds.csv", "curves.npz", "weights.npz"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04xx", b"seed,state\n0,learned\n", b"\x93NUMPY\x01\x00v\x00{}"],
+)
+def test_what_cannot_be_read_is_told(copy, path, content):
+    run = rewrite(copy, "fast", path, lambda _: content)
+    (found,) = differing(copy, ALL)
+    assert f"({run.run_id}): its record cannot be read: {path} cannot be read: " in found
+
+
+class Trap:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return type(self.path).touch, (self.path,)
+
+
+@pytest.mark.parametrize("path", ["curves.npz", "weights.npz"])
+def test_nothing_is_unpickled(copy, tmp_path, path):
+    def pickled(_):
+        buffer = io.BytesIO()
+        np.savez(buffer, **{"0.weight": np.array([Trap(tmp_path / "sprung")], dtype=object)})
+        return buffer.getvalue()
+
+    rewrite(copy, "fast", path, pickled)
+    (found,) = differing(copy)
+    assert f"{path} cannot be read: " in found
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_runs_without_digests_are_counted(copy):
+    run = run_of(copy, "fast")
+    change(copy, "DELETE FROM tags WHERE run_uuid = ? AND key = ?", run.run_id, ARTIFACTS)
+    agrees, lines = told(copy)
+    assert agrees
+    assert lines[0] == "1 run without digests, as older ones are: their artifacts were not checked"
+
+
+@pytest.mark.parametrize("tag", ["{", "3", '["x"]', "[" * 2000])
+def test_digests_that_cannot_be_read(copy, tag):
+    run = run_of(copy, "fast")
+    change(copy, "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", tag, run.run_id, ARTIFACTS)
+    (found,) = differing(copy)
+    assert found.endswith(f"({run.run_id}): tag qwerties.artifacts cannot be read")
+
+
+# Hostile text
+
+
+def test_text_of_the_store_cannot_break_the_output(copy):
+    name = "\x1b[31mred\x1b[0m\nqwerties: all agree\r\u202e" + "x" * 400
+    run = run_of(copy, "fast")
+    paths = ["../../../secret", "/etc/passwd", "a\0b", "\x1b]0;title\x07", "\ud800", "x" * 5000]
+    tag = json.dumps(dict.fromkeys(paths, "0" * 16))
+    change(copy, "UPDATE runs SET name = ? WHERE run_uuid = ?", name, run.run_id)
+    change(copy, "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = 'mlflow.runName'", name, run.run_id)
+    change(copy, "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", tag, run.run_id, ARTIFACTS)
+    (copy.parent / "secret").write_bytes(b"")
+    found = differing(copy)
+    assert len(found) == len(paths)
+    for line in found:
+        assert not [c for c in line if unicodedata.category(c) in ("Cc", "Cf", "Cs")]
+        assert len(line) < 700
+    assert all("lies outside the run" in line for line in found[:2])
+    assert all("is lost" in line for line in found[2:])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seeds", "all"),
+        ("seeds", "0-2147483646"),
+        ("seeds", "0-2 x 0-1"),
+        ("epochs", "-3"),
+        ("hidden", "1024x1024"),
+    ],
+)
+def test_params_that_cannot_be_are_told(copy, key, value):
+    run = run_of(copy, "fast")
+    change(copy, "UPDATE params SET value = ? WHERE run_uuid = ? AND key = ?", value, run.run_id, key)
+    (found,) = differing(copy, ALL)
+    assert f"({run.run_id}): its record cannot be read: " in found
+
+
+# Other code
+
+
+@pytest.mark.parametrize("what", ["rate", "data", "start"])
+def test_a_change_of_the_code_that_moves_numbers(tmp_path, monkeypatch, what):
+    """The store is made by code that differs in one number; then everything is as it should be again."""
+    fast = {"fast": EXPERIMENTS["fast"]}
+    with monkeypatch.context() as patch:
+        if what == "rate":
+            knobs = training.networks.knobs
+            factors = torch.ones(8)
+            factors[6] = 1.001
+            patch.setattr(training.networks, "knobs", lambda configs: knobs(configs) * factors)
+        elif what == "data":
+            place = training.data.place
+            patch.setattr(training.data, "place", lambda noise, distance: place(noise, distance + 0.001))
+        else:
+            start = training.networks.initial_weights
+            patch.setattr(training.networks, "initial_weights", lambda config, seed: start(config, seed + 1))
+        build(tmp_path / "other", fast)
+    found = differing(tmp_path / "other", 3)
+    seeds = {line.partition(": seed ")[2].partition(":")[0] for line in found if "loop" in line}
+    assert len(seeds) >= 2, "every learning network must differ"
+    assert any(": loss at epoch " in line for line in found)
+
+
+def test_runs_of_other_code_are_retrained_and_told(copy):
+    run = run_of(copy, "fast")
+    change(copy, "UPDATE tags SET value = 'older' WHERE run_uuid = ? AND key = 'qwerties.code'", run.run_id)
+    agrees, lines = told(copy, ALL)
+    assert agrees
+    assert lines[-2] == "6 networks made by other code than today's: their numbers agree"
+    rewrite(copy, "fast", "curves.npz", entry("loss", (3, 20), lambda loss: loss + 1e-4))
+    agrees, lines = told(copy, ALL)
+    assert not agrees
+    assert lines[-2] == "6 networks made by other code than today's: the numbers of 1 differ"
+    assert lines[-3].endswith(" (made by other code)")
+
+
+# The draw
+
+
+def holdings():
+    return {
+        "a": [verify.Holding(None, Config(epochs=i), Seeds(0, 50), True) for i in (1, 2, 3)],
+        "b": [verify.Holding(None, Config(epochs=9), Seeds(0, 2), True)],
+        "c": [verify.Holding(None, Config(epochs=8), Seeds(0, 3, crossed=3), True)],
+    }
+
+
+def drawn(n, seed=0):
+    return [
+        (one.holding.config.epochs, one.row)
+        for one in verify.draw(holdings(), n, np.random.default_rng(seed))
+    ]
+
+
+def test_the_draw_takes_from_every_experiment_and_every_run():
+    for seed in range(20):
+        stems = collections.Counter({9: "b", 8: "c"}.get(epochs, "a") for epochs, _ in drawn(5, seed))
+        assert sorted(stems.values()) == [1, 2, 2]
+        counts = collections.Counter(epochs for epochs, _ in drawn(20, seed))
+        assert counts[9] == 2
+        assert counts[8] == 9
+        assert sorted(counts[i] for i in (1, 2, 3)) == [3, 3, 3]
+
+
+def test_the_draw_repeats_and_takes_none_twice():
+    assert drawn(40) == drawn(40)
+    assert drawn(40) != drawn(40, seed=1)
+    assert drawn(1000) == drawn(161)
+    assert len(set(drawn(161))) == 161
+
+
+# Tolerances
+
+
+def retrained(gain=(0.0, 0.5, 0.9), losses=(1.0, 0.5, 0.4)):
+    return verify.Retrained(np.array(losses), np.array([0, 1, 3]), {}, np.array(gain), {})
+
+
+@pytest.mark.parametrize(
+    ("gain", "epoch", "can"),
+    [
+        ((0, 0.5, 0.9), 3, True),
+        ((0, 0.5, 0.9), 1, False),
+        ((0, 0.5, 0.9), np.nan, False),
+        ((0, 0.5, 0.9), 2, False),
+        ((0, 0.799, 0.9), 1, True),
+        ((0, 0.799, 0.9), 3, True),
+        ((0, 0.801, 0.9), 3, True),
+        ((0, 0.82, 0.9), 3, False),
+        ((0, 0.5, 0.799), np.nan, True),
+        ((0, 0.5, 0.801), np.nan, True),
+        ((0, np.nan, np.nan), np.nan, True),
+    ],
+)
+def test_when_a_network_learns_may_move_only_where_the_gain_is_at_the_bar(gain, epoch, can):
+    assert verify._can_learn_at(epoch, retrained(gain), 0.005) == can
+
+
+def test_a_network_is_hardly_settled_only_at_the_bar():
+    losses = np.full(100, 0.5)
+    for last, hardly in ((0.4, False), (0.495, True), (0.49501, True), (0.496, False), (0.5, False)):
+        losses[-1] = last
+        assert verify._is_hardly_settled(losses, 1e-5) == hardly
+    assert verify._is_hardly_settled(np.array([0.5]), 1e-5) is False
+
+
+def test_a_score_is_among_others():
+    assert is_among(0.5, [0.4, 0.6], 0)
+    assert is_among(0.61, [0.4, 0.6, np.nan], 0.02)
+    assert not is_among(0.7, [0.4, 0.6], 0.02)
+    assert is_among(np.nan, [0.4, np.nan], 0)
+    assert not is_among(np.nan, [0.4], 0)
+    assert not is_among(0.4, [np.nan], 0)
+    assert is_among("dead", ["slow", "dead"], 0)
+    assert not is_among("dead", ["slow"], 0)
+    assert is_among(True, [False, True], 0)
+    assert not is_among(True, [False], 0)
+
+
+def test_distances_count_what_is_undefined():
+    stored = np.array([1.0, np.nan, np.nan, np.inf, np.inf, 1.0, 200.0])
+    value = np.array([1.5, np.nan, 1.0, np.inf, -np.inf, np.nan, 100.0])
+    assert audit.distances(stored, value).tolist() == [0.5 / 1.5, 0, np.inf, 0, np.inf, np.inf, 1]
+
+
+SENSITIVE = Config(hidden=(8,) * 4, activation="linear", init="he", epochs=100, learning_rate=0.05)
+
+
+def test_a_network_that_amplifies_rounding_is_told_as_such_unless_it_is_further_off(tmp_path):
+    """Its loss jumps about: another order of adding up gives another curve, the loop's own no less."""
+    build(tmp_path / "deep", {"deep": Experiment(title="Deep", question="?", configs=(SENSITIVE,))})
+    agrees, lines = told(tmp_path / "deep", ALL)
+    assert agrees
+    sensitive = [line for line in lines if line.startswith("sensitive to rounding: ")]
+    assert sensitive
+    assert len(sensitive) < SEEDS
+    steady = next(s for s in range(SEEDS) if not any(f": seed {s}:" in line for line in sensitive))
+    rewrite(tmp_path / "deep", "deep", "curves.npz", entry("loss", (steady, -5), lambda loss: loss + 1e-4))
+    assert any(f": seed {steady}: loss at epoch " in line for line in differing(tmp_path / "deep", ALL))
+
+
+def test_a_network_that_stands_on_a_threshold(sound, monkeypatch):
+    """Rounding alone turns its scores: then neither is wrong."""
+    block = read_block(Store(default_uri(sound)), run_of(sound, "fast"))
+    row = int(block.table["phi"].first_valid_index())
+    block.table.loc[row, "train_accuracy"] += 0.005
+    assert len(check_scores(block, range(SEEDS))) == 1
+    rescore = audit.rescore
+
+    def on_it(block, rows, noise=None):
+        table = rescore(block, rows, noise)
+        if noise == 3:
+            table["train_accuracy"] += 0.005
+        return table
+
+    monkeypatch.setattr(audit, "rescore", on_it)
+    assert check_scores(block, range(SEEDS)) == []
+
+
+# The command
+
+
+@pytest.fixture
+def repository(copy, monkeypatch):
+    """The copy as a repository in which the command runs, in one process."""
+    (copy / "experiments").mkdir()
+    (copy / "pyproject.toml").write_text("")
+    monkeypatch.chdir(copy)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(cli, "_cores", lambda: 1)
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return copy
+
+
+def test_the_command(repository, capsys):
+    assert cli.main(["verify", "--networks", "3", "--seed", "5"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(
+        "retraining 3 networks of 3 experiments with the notebook's loop, drawn with --seed 5\n"
+    )
+    assert out.endswith("; all agree\n")
+    assert err == ""
+    rewrite(repository, "fast", "plots/loss_curve.png", lambda b: b[:-1])
+    rewrite(repository, "wide", "plots/loss_curve.png", lambda b: b[:-1], covered=False)
+    assert cli.main(["verify", "--networks", "1"]) == 1
+    assert capsys.readouterr().out.endswith("; 1 differ\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        *(
+            (
+                f"--networks {n}",
+                f"argument --networks: networks must be a whole number from 1 to 1000000, got '{n}'",
+            )
+            for n in ("0", "-1", "x", "1.5", "1000001")
+        ),
+        ("--seed -1", "argument --seed: seed must be a whole number from 0 to 2147483647, got '-1'"),
+        ("fast", "unrecognized arguments: fast"),
+    ],
+)
+def test_a_wrong_request_is_one_line(repository, capsys, argv, message):
+    assert cli.main(["verify", *argv.split()]) == 2
+    assert capsys.readouterr() == ("", f"qwerties: error: {message}\n")
