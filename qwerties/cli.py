@@ -591,15 +591,11 @@ def _first_line(error: object) -> str:
 @contextmanager
 def _store(root: Path, *, reads: bool = False) -> Iterator[Any]:
     """Open the store; what is wrong with it, now or later, is told in one line. One that only ``reads`` makes none."""
-    from qwerties.relocate import NOTHING, RelocateError, check_place, database_of
+    from qwerties.relocate import NOTHING, RelocateError, check_place, database_of, is_new
 
     database = database_of(root)
     if database is not None:
-        if (
-            reads
-            and database.parent.is_dir()
-            and not (database.exists() and (database.is_dir() or database.stat().st_size))
-        ):
+        if reads and is_new(database):
             raise NothingTrackedError(NOTHING)
         try:
             check_place(database, root)

@@ -154,7 +154,8 @@ def _notes(evidence: Evidence) -> tuple[str, ...]:
     notes = [
         f"A learned, B learned: with Wilson intervals, and below them the share at gains of {others} instead of "
         f"{LEARNED[0]:g}. McNemar: the exact test, and on how many seeds only A : only B learned. The verdict comes "
-        "from the mean difference over all pairs; in brackets, the smallest δ that would have given equivalence."
+        "from the mean difference over all pairs. Its interval is Student’s t, widened by what flips too rare to be "
+        "seen on so many seeds could add; in brackets, the smallest δ that would have given equivalence."
     ]
     if True in levels:
         size = next(finding.family_size for finding in evidence.findings if finding.contrast.primary)

@@ -100,6 +100,16 @@ class Headline:
 
 
 @dataclass(frozen=True)
+class Studies:
+    """What one section says of the studies that chose its configs."""
+
+    pictures: tuple[Shown, ...]
+    table: Table | None
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """One experiment."""
 
@@ -114,6 +124,7 @@ class Section:
     table: Table | None
     notes: tuple[str, ...]
     contrasts: ContrastTable | None
+    studies: Studies | None = None
 
 
 class Numbers:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from qwerties.config import DEFAULT, Config, Seeds
 
-FIRST_SEED = 1_000_000
+FIRST_SEED = 2_000_000
 """Of every pool; studies begin at 0, and none is so large."""
 
 SEEDS_TOGETHER = 512

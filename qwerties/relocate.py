@@ -66,6 +66,13 @@ def database_of(root: Path) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
+def is_new(database: Path) -> bool:
+    """Tell whether nothing is tracked in a database, as it is not there, or empty, in a folder that is."""
+    if database.name == ":memory:" or "?" in database.name or not database.parent.is_dir():
+        return False  # no name of a file: whoever opens the store refuses it
+    return not database.exists() or (database.is_file() and database.stat().st_size == 0)
+
+
 def check_place(database: Path, root: Path) -> None:
     """Refuse a store in a folder that was moved or copied; RelocateError, in one line."""
     if old := moved_from(database, root):

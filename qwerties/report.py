@@ -29,6 +29,7 @@ from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, r
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
 from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
 from qwerties.player import IDS, make_player
+from qwerties.study_part import make_studies
 from qwerties.tracking import Store, StoreError, Tracked
 from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
 
@@ -257,6 +258,7 @@ def _section(
         table=table,
         notes=_notes(drawn),
         contrasts=contrast_table(evidence, numbers),
+        studies=make_studies(store, evidence, base, numbers),
     )
 
 

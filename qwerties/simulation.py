@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from qwerties import theory
 from qwerties.config import DEFAULT
-from qwerties.intervals import bca_interval, mean_interval
+from qwerties.intervals import bca_interval
 from qwerties.pool import CONTRASTS, Pool
 from qwerties.sequential import Look
-from qwerties.stats import decide
+from qwerties.stats import decide, difference_interval
 
 FAMILY = 6
 """Contrasts of a family: the primary ones of the study."""
@@ -246,7 +246,7 @@ def judge(differences: np.ndarray, truth: np.ndarray, level: float, resamples: i
     wrong = Errors(*np.zeros((3, contrasts), bool))
     for k in np.flatnonzero(suspect):
         mean = truth[k]
-        interval = mean_interval(differences[k], level)
+        interval = difference_interval(differences[k], level, headroom=HEADROOM)
         verdict = decide(interval, delta=DELTA, headroom=HEADROOM, family_size=FAMILY)
         wrong.missed[k] = not interval.lo - ROUNDING <= mean <= interval.hi + ROUNDING
         if verdict.kind == "equivalent" and abs(mean) > DELTA - ROUNDING:

@@ -196,7 +196,7 @@ def _details(ledger: Ledger, state: str) -> list[str]:
 
 def _why(entry: Entry, state: str) -> str:
     if state == "lost":
-        runs = [run.run_id for run in entry.others if run.status == "FINISHED"]
+        runs = [clean(run.run_id, 40) for run in entry.others if run.status == "FINISHED"]
         return f"lost, seeds.csv of run {_some(runs)} is not there; a sweep makes it anew"
     if state == "running":
         open_ = [run for run in entry.others if run.status in ("RUNNING", "SCHEDULED")]

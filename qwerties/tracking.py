@@ -458,7 +458,7 @@ def default_uri(root: Path) -> str:
 
 def public_uri(uri: str) -> str:
     """The URI without its passwords, for messages and the report; rather too little of it than a piece of one."""
-    hidden = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", uri)
+    hidden = re.sub(r"^(\w[\w+.-]*://)?([^:/@]*):.*@", r"\1\2:***@", uri.strip())
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&]*", r"\1***", hidden)
 
 

@@ -116,19 +116,16 @@ def _undone(pairs: Pairs) -> Population:
 def _nothing_to_find(pool: Pool, pairs: Pairs) -> list[Trial]:
     told = (Ask("lead", "any", FAMILY_ERROR),)
     found = [Trial(null, one_look(n), told) for null in _nulls(pool, pairs) for n in SAMPLES]
-    weak = (Ask("lead", "any", FAMILY_ERROR, binding=False),)
-    return found + [Trial(_undone(pairs), one_look(n), weak) for n in SAMPLES]
+    return found + [Trial(_undone(pairs), one_look(n), told) for n in SAMPLES]
 
 
 def _coverage(pairs: Pairs) -> list[Trial]:
     found = []
     for n in SAMPLES:
         population = real_pairs(pairs.every, replace=True)
-        found.append(
-            Trial(population, one_look(n, 0.95), (Ask("missed", "worst", MISSED, binding=n >= 500),))
-        )
+        found.append(Trial(population, one_look(n, 0.95), (Ask("missed", "worst", MISSED),)))
         asks = (
-            Ask("missed", "any", FAMILY_ERROR, binding=False),
+            Ask("missed", "any", FAMILY_ERROR),
             Ask("lead", "any", FAMILY_ERROR),
             Ask("equal", "any", FAMILY_ERROR),
         )
@@ -180,7 +177,6 @@ def _at_the_margin(pairs: Pairs) -> list[Trial]:
 def _repeated(pool: Pool, pairs: Pairs) -> list[Trial]:
     planned = plan_looks(LOOKS, family_size=FAMILY)
     naive = tuple(one_look(n)[0] for n in LOOKS)
-    weak = (Ask("lead", "any", FAMILY_ERROR, binding=False),)
     truth = real_pairs(pairs.every, replace=True)
     told = (Ask("lead", "any", None),)
     found = [Trial(population, naive, told, "same level at every look") for population in _nulls(pool, pairs)]
@@ -188,7 +184,7 @@ def _repeated(pool: Pool, pairs: Pairs) -> list[Trial]:
     for rule, looks in {"planned looks": planned, STUDY: study_looks(FAMILY)}.items():
         lead = (Ask("lead", "any", FAMILY_ERROR),)
         found += [Trial(population, looks, lead, rule) for population in _nulls(pool, pairs)]
-        found.append(Trial(_undone(pairs), looks, weak, rule))
+        found.append(Trial(_undone(pairs), looks, lead, rule))
         equal = (Ask("equal", "any", FAMILY_ERROR),)
         shapes = margin_populations(pairs)
         found += [

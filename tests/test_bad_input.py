@@ -227,9 +227,9 @@ BROKEN = {
         "class MuteError(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise MuteError\n",
         "MuteError: no message",
     ),
-    "empty": ("", "it must define `experiment`, an Experiment"),
-    "type": ("experiment = 'odd'\n", "it must define `experiment`, an Experiment"),
-    "class": (f"{HEAD}experiment = Experiment\n", "it must define `experiment`, an Experiment"),
+    "empty": ("", "it must define `experiment`, an Experiment or a Tuning"),
+    "type": ("experiment = 'odd'\n", "it must define `experiment`, an Experiment or a Tuning"),
+    "class": (f"{HEAD}experiment = Experiment\n", "it must define `experiment`, an Experiment or a Tuning"),
     "title": (source(title="3"), "ValueError: title must be text, got 3"),
     "question": (source(question="None"), "ValueError: question must be text, got None"),
     "strings": (source(configs="('bce', 'mse')"), "ValueError: configs must be Configs, got ('bce', 'mse')"),
@@ -415,6 +415,8 @@ def ours(sound, tmp_path):
     shutil.copytree(sound, folder, ignore=shutil.ignore_patterns("mlflow.db*", ".cache"))
     copy_database(sound / "mlflow.db", folder / "mlflow.db")
     relocate(folder / "mlflow.db", folder).backup.unlink()
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.execute("PRAGMA journal_mode=WAL")  # as the first command that opens it would
     return folder
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
 )  # MLflow's own
 
-COMMANDS = ("sweep", "train", "report", "status", "ui")
+COMMANDS = ("sweep", "train", "report", "status", "verify", "ui", "relocate")
 
 TINY = """
 from qwerties.config import Config

@@ -37,6 +37,9 @@ MAY_IMPORT = {
     "processes": (),
     "signals": (),
     "tracking": ("bulk", "config", "processes", "record"),
+    # the folder it is in
+    "relocate": (),
+    "archive": ("relocate",),
     # tuned studies
     "locks": ("space",),
     "search": ("locks", "space"),
@@ -49,7 +52,7 @@ MAY_IMPORT = {
 """What each module imports at most; modules that are not here may import anything but what is forbidden below."""
 
 ONE_DOOR = {"mlflow": "tracking", "optuna": "search"}
-WITHOUT_TORCH = ("report", "ledger", "films", "player")
+WITHOUT_TORCH = ("report", "ledger", "films", "player", "status")
 
 
 @functools.cache

@@ -26,7 +26,7 @@ def networks(config, scores):
     return Networks(config, (), (), frame)
 
 
-def evidence(difference, *, sd=0.02, seeds=60, primary=True, complete=True):
+def evidence(difference, *, sd=0.02, seeds=600, primary=True, complete=True):
     """One contrast whose paired differences have this mean and standard deviation, exactly."""
     noise = np.random.default_rng(0).standard_normal(seeds)
     cut = 50 if seeds < 500 else 500  # what the look sees
@@ -67,23 +67,23 @@ def test_a_settled_contrast_needs_nothing(monkeypatch):
 
 
 def test_an_open_contrast_goes_to_the_next_look_that_may_settle_it(monkeypatch):
-    given = evidence(0.0)
+    given = evidence(0.003)
     finding = given.findings[0]
     assert finding.verdict.kind == "inconclusive"
-    assert 50 < finding.verdict.seeds_needed <= 500
+    assert 500 < finding.verdict.seeds_needed <= 1000
     found = step(monkeypatch, given)
-    assert found.more == {"loss": {DEFAULT: 500, OTHER: 500}}
-    assert found.lines == ("loss: bce − mse is open after 50 seeds: training up to 500",)
+    assert found.more == {"loss": {DEFAULT: 1000, OTHER: 1000}}
+    assert found.lines == ("loss: bce − mse is open after 500 seeds: training up to 1,000",)
 
 
 def test_a_look_that_would_not_do_is_passed_over(monkeypatch):
-    given = evidence(0.006, sd=0.02)  # 4 thousandths from the margin: some 800 seeds
-    assert 500 < given.findings[0].verdict.seeds_needed <= 1000
-    assert step(monkeypatch, given).more == {"loss": {DEFAULT: 1000, OTHER: 1000}}
+    given = evidence(0.006, sd=0.02)  # 4 thousandths from the margin: some 1,600 seeds
+    assert 1000 < given.findings[0].verdict.seeds_needed <= 2000
+    assert step(monkeypatch, given).more == {"loss": {DEFAULT: 2000, OTHER: 2000}}
 
 
 def test_a_better_side_whose_lead_is_not_settled_is_open_too(monkeypatch):
-    given = evidence(0.012, sd=0.02)
+    given = evidence(0.014, sd=0.02)
     assert given.findings[0].verdict.kind == "better_unsettled"
     [(_, wanted)] = step(monkeypatch, given).more.items()
     assert set(wanted) == {DEFAULT, OTHER}
@@ -98,11 +98,11 @@ def test_what_is_out_of_reach_is_said_and_not_trained(monkeypatch):
 
 
 def test_no_more_seeds_than_allowed(monkeypatch):
-    given = evidence(0.0)
-    assert step(monkeypatch, given, most=499) == settle.Step(
-        {}, ("loss: bce − mse stays open: it would take more than 499 seeds",)
+    given = evidence(0.003)
+    assert step(monkeypatch, given, most=999) == settle.Step(
+        {}, ("loss: bce − mse stays open: it would take more than 999 seeds",)
     )
-    assert step(monkeypatch, given, most=500).more
+    assert step(monkeypatch, given, most=1000).more
 
 
 def test_too_few_seeds_go_to_the_first_look(monkeypatch):
@@ -110,15 +110,15 @@ def test_too_few_seeds_go_to_the_first_look(monkeypatch):
 
 
 def test_an_incomplete_design_is_left_alone(monkeypatch):
-    assert step(monkeypatch, evidence(0.0, complete=False)) == settle.Step({}, ())
+    assert step(monkeypatch, evidence(0.003, complete=False)) == settle.Step({}, ())
 
 
 def test_an_exploratory_contrast_has_looks_of_its_own_family(monkeypatch):
-    given = evidence(0.0, primary=False)
+    given = evidence(0.003, primary=False)
     [finding] = given.findings
     assert finding.family_size == 1
-    assert finding.look.level > 1 - 0.05
-    assert step(monkeypatch, given).more
+    assert finding.comparison.level == finding.look.level == 0.975  # half of the error is spent at 500 seeds
+    assert evidence(0.003).findings[0].comparison.level == 1 - 0.025 / 6
 
 
 def test_seeds_beyond_a_look_do_not_change_it():

@@ -19,6 +19,7 @@ from qwerties.stats import (
     Verdict,
     compare,
     decide,
+    difference_interval,
     flip_guard,
     flip_reach,
     holm,
@@ -105,18 +106,38 @@ def test_rare_flips_to_one_side_pass_t_but_not_the_check():
     # four flips of 500, where a true difference of delta brings 10.5 on average, and four or fewer in 2%
     few = table([0.5 + HEADROOM] * 4 + [0.5] * 496), table([0.5] * 500)
     found = contrast(*few, resamples=9999)
-    assert found.difference.hi < 0.01 < found.bootstrap.hi
+    t = mean_interval(few[0].population_accuracy - few[1].population_accuracy, LEVEL)
+    assert t.hi < 0.01 < min(found.bootstrap.hi, found.difference.hi)
     assert found.verdict.kind == "inconclusive"
     assert found.verdict.seeds_needed > 500
-    assert found.smallest_delta == max(
-        abs(found.bootstrap.lo), found.bootstrap.hi, flip_reach(500, headroom=HEADROOM, family_size=6)
-    )
+    assert found.smallest_delta == max(found.difference.hi, found.bootstrap.hi)
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=2, max_size=30), st.floats(0.5, 0.999))
+@settings(max_examples=100, deadline=None)
+def test_the_interval_is_students_and_what_unseen_flips_could_add(differences, level):
+    t, found = mean_interval(differences, level), difference_interval(differences, level, headroom=HEADROOM)
+    reach = flip_reach(len(differences), headroom=HEADROOM, level=level)
+    assert (found.lo, found.hi) == (t.lo - reach, t.hi + reach)
+    # flips that would move the mean further than this show themselves in so many seeds, but for the error to one side
+    rate = reach / HEADROOM
+    if rate < 1:
+        assert (1 - rate) ** len(differences) <= (1 - level) / 2
+
+
+def test_a_steady_lead_that_unseen_flips_could_undo_is_no_verdict():
+    """All of 50 seeds by .02: flips the other way on 1 seed in 20 are absent from 8% of such samples, and undo it."""
+    found = contrast(table([0.92] * 50, epochs=range(50)), table([0.90] * 50, epochs=range(50)), fewest=50)
+    assert mean_interval([0.02] * 50, LEVEL).lo > 0.01
+    assert found.verdict.kind == "inconclusive"
+    many = contrast(table([0.92] * 500), table([0.90] * 500))
+    assert many.verdict.kind == "better"
 
 
 def test_flip_guard_is_262_at_distance_4():
     assert flip_guard(**RULES) == math.ceil(math.log(2 * 6 / 0.05) * (BAYES - 0.5) / 0.01) == 262
-    assert flip_reach(262, headroom=HEADROOM, family_size=6) <= 0.01
-    assert flip_reach(261, headroom=HEADROOM, family_size=6) > 0.01
+    assert flip_reach(262, headroom=HEADROOM, level=LEVEL) <= 0.01
+    assert flip_reach(261, headroom=HEADROOM, level=LEVEL) > 0.01
     # at the rate that matters, the guard's seeds show no flip with the error of one contrast to one side
     assert (1 - 0.01 / HEADROOM) ** 262 <= 0.05 / 12
 
@@ -155,10 +176,11 @@ def test_words(verdict, sentence):
 def test_seeds_needed_give_the_power_promised(lo, hi):
     sd = (hi - lo) / 2 / scipy_stats.t.ppf((1 + LEVEL) / 2, 299) * 300**0.5
     mean = (lo + hi) / 2
-    n = seeds_needed(interval(lo, hi, 300), delta=0.01, guard=1)
+    n = seeds_needed(interval(lo, hi, 300), delta=0.01, headroom=HEADROOM, guard=1)
 
-    def chance(n):  # that the t interval of n seeds is beyond delta, or within ±delta; the SD taken as known
+    def chance(n):  # that the interval of n seeds is beyond delta, or within ±delta; the SD taken as known
         half, error = scipy_stats.t.ppf((1 + LEVEL) / 2, n - 1) * sd / n**0.5, sd / n**0.5
+        half += flip_reach(n, headroom=HEADROOM, level=LEVEL)
         sample_mean = scipy_stats.norm(mean, error)
         if abs(mean) > 0.01:
             return sample_mean.sf(0.01 + half) + sample_mean.cdf(-0.01 - half)
@@ -172,13 +194,17 @@ def test_seeds_needed_against_statsmodels_and_at_the_edges():
     d = np.random.default_rng(3).normal(0.03, 0.2, 100)
     effect = (d.mean() - 0.01) / d.std(ddof=1)
     plain = TTestPower().solve_power(effect_size=effect, alpha=1 - LEVEL, power=0.9)
-    assert seeds_needed(mean_interval(d, LEVEL), delta=0.01, guard=10**6) == math.ceil(
-        plain
-    )  # no guard outside
-    assert seeds_needed(interval(-0.001, 0.001), delta=0.01, guard=262) == 501
-    assert seeds_needed(interval(-0.001, 0.001, 100), delta=0.01, guard=262) == 262
-    assert seeds_needed(interval(0.005, 0.015), delta=0.01, guard=262) is None
-    assert seeds_needed(interval(0.4, 0.4, 2), delta=0.01, guard=262) <= 5
+    rules = {"delta": 0.01, "headroom": 1e-9}  # next to no reach
+    needed = seeds_needed(mean_interval(d, LEVEL), **rules, guard=10**6)
+    assert needed == math.ceil(plain)  # no guard outside
+    assert seeds_needed(interval(-0.001, 0.001), **rules, guard=262) == 501
+    assert seeds_needed(interval(-0.001, 0.001, 100), **rules, guard=262) == 262
+    assert seeds_needed(interval(0.005, 0.015), **rules, guard=262) is None
+    assert seeds_needed(interval(0.4, 0.4, 2), **rules, guard=262) <= 5
+    beyond = {"delta": 0.01, "headroom": HEADROOM, "guard": 1}
+    assert seeds_needed(interval(0.02, 0.02, 2), **beyond) == math.ceil(
+        flip_reach(1, headroom=HEADROOM, level=LEVEL) / 0.01 + 1e-9
+    )
 
 
 # Comparisons countable by hand
@@ -203,7 +229,7 @@ def test_three_views_countable_by_hand():
     assert (found.mean_a, found.mean_b) == pytest.approx((4.82 / 6, 4.34 / 6))
     assert found.superiority == pytest.approx((3 + 2 / 2) / 6)
     assert found.p_value == pytest.approx(scipy_stats.ttest_rel([*a.gain[:6]], [*b.gain[:6]]).pvalue)
-    assert found.smallest_delta == flip_reach(6, headroom=HEADROOM, family_size=6)
+    assert found.smallest_delta == max(-found.difference.lo, found.difference.hi)
     assert found.verdict.kind == "inconclusive"
 
 
@@ -242,7 +268,8 @@ def test_equal_scores_of_different_runs_are_not_identical_runs():
 def test_a_constant_difference_decides_without_a_warning():
     found = contrast(table([0.9] * 60), table([0.5] * 60))
     assert found.verdict.kind == "better"
-    assert found.difference.lo == found.difference.hi == pytest.approx(0.4)
+    reach = flip_reach(60, headroom=HEADROOM, level=LEVEL)
+    assert (found.difference.lo, found.difference.hi) == pytest.approx((0.4 - reach, 0.4 + reach))
     assert math.isnan(found.bootstrap.lo)
     assert math.isnan(found.p_value)
 
@@ -426,7 +453,7 @@ def test_below_the_guard_nothing_is_equivalent(edges, n):
 @settings(max_examples=200, deadline=None)
 def test_smallest_delta_is_where_equivalence_begins(edges, n):
     lo, hi = edges
-    reach = flip_reach(n, headroom=HEADROOM, family_size=6)
+    reach = flip_reach(n, headroom=HEADROOM, level=LEVEL)
     smallest = max(-lo, hi, reach)
     for factor, equivalent in ((1.001, True), (0.999, False)):
         verdict = decide(interval(lo, hi, n), **RULES | {"delta": smallest * factor})
@@ -438,7 +465,7 @@ def test_smallest_delta_is_where_equivalence_begins(edges, n):
 def test_an_undecided_comparison_needs_more_seeds_than_it_has(edges, n):
     verdict = decide(interval(*edges, n), **RULES)
     if verdict.kind in ("better_unsettled", "inconclusive"):
-        needed = seeds_needed(interval(*edges, n), delta=0.01, guard=262)
+        needed = seeds_needed(interval(*edges, n), delta=0.01, headroom=HEADROOM, guard=262)
         assert needed is None or needed > n
 
 
