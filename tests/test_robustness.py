@@ -9,10 +9,13 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -53,6 +56,7 @@ def child(order):
     said = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    os.environ.update(order.get("environment", {}))
     if order.get("most_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["most_bytes"],) * 2)
     if order.get("nobody") and os.getuid() == 0:
@@ -348,6 +352,87 @@ def test_runs_of_other_code_are_kept_and_superseded(forks, undisturbed, half):
     assert len(runs) == 6
     ids = {run.info.run_id for run in runs} - {run.info.run_id for run in old}
     assert {run.data.tags["qwerties.superseded"] for run in old} < ids
+
+
+# A server
+
+
+class Server:
+    """A real tracking server on the loopback, to be killed and started again on the same port and store."""
+
+    def __init__(self, folder):
+        self.folder, self.process = folder, None
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        options = ("--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}", "--port", str(self.port))
+        options += ("--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1")
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", *options],
+                env={**os.environ, **quiet},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 200
+        while not self.answers():
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def answers(self):
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def kill(self):
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def runs(self):
+        with closing(sqlite3.connect(self.folder / "server.db")) as database:
+            return database.execute(
+                "SELECT r.name, r.status FROM runs r WHERE NOT EXISTS "
+                "(SELECT 1 FROM tags t WHERE t.run_uuid = r.run_uuid AND t.key = 'mlflow.parentRunId')"
+            ).fetchall()
+
+
+def test_a_server_that_is_killed_in_mid_sweep_and_comes_back_is_waited_for(forks, undisturbed, tmp_path):
+    folder = make_study(tmp_path / "study")
+    server = Server(tmp_path)
+    server.start()
+    found = []
+
+    def interrupt():
+        while not any(status == "FINISHED" for _, status in server.runs()):
+            time.sleep(0.05)
+        server.kill()
+        found.extend(server.runs())
+        server.start()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        statuses, _, said = forks(folder, environment={"MLFLOW_TRACKING_URI": server.uri})
+        thread.join()
+        assert statuses == [0], said
+        assert "Traceback" not in said
+        assert 1 <= sum(status == "FINISHED" for _, status in found) < CONFIGS, "killed too early or too late"
+        finished = [name for name, status in server.runs() if status == "FINISHED"]
+        assert len(finished) == len(set(finished)) == CONFIGS
+        again = forks(folder, environment={"MLFLOW_TRACKING_URI": server.uri})
+        assert "nothing to do" in again[2]
+    finally:
+        thread.join()
+        server.kill()
 
 
 # Workers
