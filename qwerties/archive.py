@@ -8,8 +8,6 @@ ready in a folder of its own, and only then put in place, the database last.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import gzip
 import io
 import json
@@ -20,7 +18,7 @@ import sqlite3
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -200,29 +198,22 @@ def _write(file: BinaryIO, members: list[_Member], size: int, progress: Progress
         for member in members:
             about = tarfile.TarInfo(member.name)
             about.size, about.mtime, about.mode = member.size, member.when, 0o644
-            with (
-                io.BytesIO(member.source)
-                if isinstance(member.source, bytes)
-                else member.source.open("rb") as source
-            ):
-                tar.addfile(about, _Told(source, functools.partial(_say, progress, done, size)))
+            content = member.source
+            with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+                tar.addfile(about, _Told(source, done, size, progress))
             done += member.size if member.name != STUDY else 0
 
 
-def _say(progress: Progress, before: int, size: int, count: int) -> None:
-    progress(min(before + count, size), size)
-
-
 class _Told:
-    """A file that says how far it has been read."""
+    """A file that says, as it is read, how many bytes of all are done; ``done`` were so before it."""
 
-    def __init__(self, source: BinaryIO, say: Callable[[int], None]) -> None:
-        self._source, self._say = source, say
+    def __init__(self, source: BinaryIO, done: int, of: int, progress: Progress) -> None:
+        self._source, self._done, self._of, self._progress = source, done, of, progress
 
     def read(self, size: int = -1) -> bytes:
         """Read on, and say how far."""
         content = self._source.read(size)
-        self._say(self._source.tell())
+        self._progress(min(self._done + self._source.tell(), self._of), self._of)
         return content
 
 
@@ -387,7 +378,7 @@ def _settle_in(
 def _put_in_place(folder: Path, root: Path) -> None:
     """Rename what was made ready into place, the database last; all of it or nothing."""
     made: list[Path] = []
-    with _undone(made):
+    try:
         for name in (ARTIFACTS, "reports"):
             if not (folder / name).is_dir():
                 continue
@@ -399,12 +390,6 @@ def _put_in_place(folder: Path, root: Path) -> None:
                 path.rename(root / name / path.name)
         made.append(root / DATABASE)
         (folder / DATABASE).rename(root / DATABASE)
-
-
-@contextlib.contextmanager
-def _undone(made: list[Path]) -> Iterator[None]:
-    try:
-        yield
     except BaseException:
         for path in reversed(made):
             if path.is_dir():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,20 +25,10 @@ LARGEST = 1.7976931348623157e308
 _metadata = sa.MetaData()
 
 
-def _table(name: str) -> sa.Table:
-    return sa.Table(
-        name,
-        _metadata,
-        sa.Column("key", sa.String(250)),
-        sa.Column("value", sa.Float(precision=53)),
-        sa.Column("timestamp", sa.BigInteger),
-        sa.Column("step", sa.BigInteger),
-        sa.Column("is_nan", sa.Boolean),
-        sa.Column("run_uuid", sa.String(32)),
-    )
+def _insert(table: str) -> str:
+    return f"INSERT INTO {table} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-_metrics, _latest = _table("metrics"), _table("latest_metrics")
 _params = sa.Table(
     "params",
     _metadata,
@@ -102,22 +93,18 @@ def write_metrics(engine: sa.Engine, run_id: str, series: Mapping[str, Series], 
     ]
     latest = [_row(run_id, key, *max(_points(points)), timestamp) for key, points in series.items()]
     if rows:
-        with engine.begin() as connection:
-            connection.execute(sa.insert(_metrics), rows)
-            connection.execute(sa.insert(_latest), latest)
+        with (
+            engine.begin() as connection
+        ):  # as plain tuples: dicts and bound parameters cost three times as much
+            connection.exec_driver_sql(_insert("metrics"), rows)
+            connection.exec_driver_sql(_insert("latest_metrics"), latest)
 
 
 def _points(series: Series) -> Iterable[tuple[int, float]]:
     return zip(series.steps.tolist(), series.values.tolist(), strict=True)
 
 
-def _row(run_id: str, key: str, step: int, value: float, timestamp: int) -> dict[str, object]:
+def _row(run_id: str, key: str, step: int, value: float, timestamp: int) -> tuple[Any, ...]:
+    """One row, in the order of `_insert`."""
     is_nan = math.isnan(value)
-    return {
-        "key": key,
-        "value": 0.0 if is_nan else max(-LARGEST, min(LARGEST, value)),
-        "timestamp": timestamp,
-        "step": step,
-        "is_nan": is_nan,
-        "run_uuid": run_id,
-    }
+    return key, 0.0 if is_nan else max(-LARGEST, min(LARGEST, value)), timestamp, step, is_nan, run_id

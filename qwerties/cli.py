@@ -368,6 +368,7 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
     from qwerties import verdicts
 
     with _store(root, reads=True) as store:
+        from qwerties.kept import keep
         from qwerties.report import is_current, write_report
 
         page = _page(root, output)
@@ -379,12 +380,15 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
         try:
             with _Steps("report") as steps:
                 written = write_report(store, page, steps.step)
+                told = None if output else keep(store, written.files)
         except verdicts.VerdictsError as error:
             raise UsageError(f"{error}; move it out of the way") from None
     for text in (verdicts.table(written.document), verdicts.changes_text(written.document["changes"])):
         if text:
             print(text)
     print(f"report: {written.page}\nverdicts: {written.verdicts}")
+    if told is not None:
+        print(told)
     return 0
 
 
@@ -604,7 +608,7 @@ def _store(root: Path, *, reads: bool = False) -> Iterator[Any]:
     from qwerties.tracking import STORE_FAILURES, Store, StoreError
 
     try:
-        yield Store.open(root)
+        yield Store.open(root, reads=reads)
     except StoreError as error:
         raise UsageError(error) from None
     except BrokenPipeError:  # of our output, not of the store

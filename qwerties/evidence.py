@@ -267,9 +267,15 @@ def _compare(
 
 
 def _sides(contrast: PlannedContrast) -> tuple[str, str]:
-    """Names of both sides, by what differs between them."""
+    """Names of both sides, by what differs between them, after what the plan called them."""
     a, b = (side.label([contrast.a, contrast.b]) for side in (contrast.a, contrast.b))
-    return a, b
+    if contrast.names is None:
+        return a, b
+    one, other = (clean(name, 40) for name in contrast.names)
+    return (
+        a if one in a.split(" · ") else f"{one}: {a}",
+        b if other in b.split(" · ") else f"{other}: {b}",
+    )
 
 
 def _shared(contrast: PlannedContrast, among: Sequence[Config]) -> str:

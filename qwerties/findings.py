@@ -24,6 +24,7 @@ from qwerties.page import (
 )
 from qwerties.sequential import LOOKS
 from qwerties.stats import LEARNED, Comparison
+from qwerties.verdicts import make_verdicts
 
 
 def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None:
@@ -51,13 +52,14 @@ def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None
         ),
         tuple(_row(finding) for finding in evidence.findings),
         _notes(evidence),
+        tuple(make_verdicts([evidence])["contrasts"]),
     )
 
 
 def top_picture(findings: Sequence[Finding], numbers: Numbers) -> Shown | None:
     """Draw the findings that the page begins with on one scale; None where there is nothing to draw."""
     drawn = [
-        (f"{finding.title}: {finding.sides}", finding.comparison)
+        (f"{clean(finding.title)}: {finding.sides}", finding.comparison)
         for finding in findings
         if finding.comparison is not None and not np.isnan(finding.comparison.difference.estimate)
     ]

@@ -141,7 +141,7 @@ def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
     fig, (ax,) = theme.figure(height=theme.rows_height(len(frame)))
     figures.score_points(ax, frame, "label", "y", "lo", "hi", references, xlabel=words)
     listed = "; ".join(f"{label} {number(y)}" for label, y in zip(frame["label"], frame["y"], strict=True))
-    return _picture(
+    return as_picture(
         fig,
         f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}.",
         f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
@@ -182,7 +182,7 @@ def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) ->
         + ", ".join(f"{number(y)} at {x:g}" for x, y in zip(part["x"], part["y"], strict=True))
         for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
     )
-    return _picture(
+    return as_picture(
         fig,
         f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
         f"Lines of {words} against {xlabel}. {told}{_levels(references)}.",
@@ -211,7 +211,7 @@ def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
         f"{name}: " + ", ".join(f"{percent(share)} {state}" for state, share in row.items() if share > 0)
         for name, row in occurring.iterrows()
     )
-    return _picture(fig, "How the networks of each config ended.", f"Stacked bars, one per config. {told}.")
+    return as_picture(fig, "How the networks of each config ended.", f"Stacked bars, one per config. {told}.")
 
 
 def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
@@ -249,7 +249,7 @@ def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> 
     )
     apart = ", a panel for each loss, as their values cannot be compared" if len(panels) > 1 else ""
     rest = f" ({plural(left_out, 'more line')} not drawn)" if left_out else ""
-    return _picture(fig, f"{caption}{apart}{rest}.", f"Falling curves. {'; '.join(told)}.")
+    return as_picture(fig, f"{caption}{apart}{rest}.", f"Falling curves. {'; '.join(told)}.")
 
 
 def _loss_levels(loss: str, members: Sequence[Networks]) -> dict[str, float]:
@@ -259,7 +259,20 @@ def _loss_levels(loss: str, members: Sequence[Networks]) -> dict[str, float]:
     return levels | {"dead plateau": theory.DEAD_PLATEAU[loss]}
 
 
-def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def gradient_ratios(drawn: Sequence[Networks], curves: Curves) -> pd.DataFrame:
+    """Measure how much of the gradient reaches the first layer before the first update.
+
+    Returns
+    -------
+    DataFrame
+        A row per config: `init`, `activation`, `depth`, and `ratio`, the RMS gradient of the first layer over that
+        of the last, median over seeds.
+
+    Raises
+    ------
+    ValueError
+        If two configs differ in something else.
+    """
     rows = []
     for one in drawn:
         _, rms = curves(one, "gradient_rms")  # (networks, layers)
@@ -270,6 +283,11 @@ def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves)
     frame = pd.DataFrame(rows, columns=["init", "activation", "depth", "ratio"])
     if frame.duplicated(["init", "activation", "depth"]).any():
         raise ValueError("its configs differ in more than activation, depth and initial weights")
+    return frame
+
+
+def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    frame = gradient_ratios(drawn, curves)
     inits = list(dict.fromkeys(frame["init"]))
     styles = theme.styles(frame["activation"])
     fig, axes = theme.figure(height=3.9, panels=len(inits), sharey=True)
@@ -284,7 +302,7 @@ def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves)
             f"{title}, {name}: " + ", ".join(f"{ratio:.2g} at {depth}" for depth, ratio in column.items())
             for name, column in table.items()
         ]
-    return _picture(
+    return as_picture(
         fig,
         "Before the first update: RMS gradient of the first layer over that of the last, median over seeds; "
         "on the dashed line both are equally large.",
@@ -321,7 +339,7 @@ def _variance(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Pi
         f"{name} {percent(part.share)} [{percent(part.share_lo)}, {percent(part.share_hi)}]"
         for name, part in parts.items()
     )
-    return _picture(
+    return as_picture(
         fig,
         f"Left: {_words(column)} of every data set trained from every start. Right: shares of its variance, with 95% "
         "bounds from a bootstrap over both.",
@@ -369,14 +387,15 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
         for label, y, lo, hi in frame.itertuples(index=False)
     )
     band = "" if delta is None else f" The band is ±δ = {delta:g}, differences too small to matter."
-    return _picture(
+    return as_picture(
         fig,
         f"Mean paired difference of each contrast, A − B, with the interval that its verdict comes from.{band}",
         f"Dots with intervals, one row per contrast: {told}.",
     )
 
 
-def _picture(fig: Figure, caption: str, alt: str) -> Picture:
+def as_picture(fig: Figure, caption: str, alt: str) -> Picture:
+    """Make a picture of a figure."""
     width, height = (round(float(inches) * 100) for inches in fig.get_size_inches())
     return Picture(theme.svg(fig), width, height, caption, alt)
 

@@ -56,12 +56,13 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class PlannedContrast:
-    """Two configs that were to be compared."""
+    """Two configs that were to be compared; ``names`` are what the plan called them before they were known."""
 
     a: Config
     b: Config
     delta: float
     primary: bool
+    names: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -272,9 +273,17 @@ def _parse_contrasts(text: str) -> tuple[PlannedContrast, ...]:
             Config.from_params(contrast["b"]),
             float(contrast["delta"]),
             contrast["primary"] is True,
+            _parse_names(contrast.get("names")),
         )
         for contrast in json.loads(text)
     )
+
+
+def _parse_names(names: Any) -> tuple[str, str] | None:
+    if names is None:
+        return None
+    one, other = (str(name) for name in names)
+    return one, other
 
 
 def _parse_changes(text: str) -> tuple[str, ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -52,12 +55,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: captions and headers, and a row per config."""
+    """A table: captions and headers, and a row per config; `data` is the same in full, for who takes it away."""
 
     number: int
     caption: str
     headers: tuple[str, ...]
     rows: tuple[Row, ...]
+    data: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class ContrastTable:
     headers: tuple[str, ...]
     rows: tuple[ContrastRow, ...]
     notes: tuple[str, ...]
+    data: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def shown(picture: Picture, numbers: Numbers) -> Shown:
 
 def run_url(base: str, run: Tracked) -> str:
     """Address of a run in MLflow's UI."""
-    return f"{base}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    return f"{base}/#/experiments/{quote(run.experiment_id)}/runs/{quote(run.run_id)}"
 
 
 def share_bounds(interval: Interval) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from qwerties import theory
+from qwerties import exports, theory
 from qwerties.config import DEFAULT, Config
 from qwerties.evidence import Evidence, gather
 from qwerties.findings import contrast_table, headlines, top_picture
@@ -29,12 +27,17 @@ from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, r
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
 from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
 from qwerties.player import IDS, make_player
+from qwerties.provenance import ANCHOR, make_provenance
+from qwerties.questions import make_questions
 from qwerties.study_part import make_studies
 from qwerties.tracking import Store, StoreError, Tracked
 from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
 
 UI = "http://127.0.0.1:5000"
 """Where ``make ui`` serves a store that has no server of its own."""
+
+KINDS = ("figure", "table")
+"""What is numbered on the page."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -46,10 +49,21 @@ class Written:
     page: Path
     verdicts: Path
     document: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    """The same without links from one to another, by their names beside ``summary.html``."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A page with links to the exports beside it, the same page by itself, and those exports by their names."""
+
+    page: str
+    alone: str
+    files: Mapping[str, bytes]
 
 
 def write_report(store: Store, path: Path, progress: Callable[[str], None] = lambda stem: None) -> Written:
-    """Write the page, and ``verdicts.json`` beside it; each is written whole or not at all.
+    """Write the page, and beside it the exports and ``verdicts.json``; each is written whole or not at all.
 
     Parameters
     ----------
@@ -69,12 +83,24 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
     made_from = store_digest(store)  # first: what is tracked meanwhile makes the report old
     evidence = gather(store)
     document = make_verdicts(evidence, before)
-    page = render(store, evidence, document["changes"], progress)
-    document |= {"made_from": made_from, "page": hashlib.sha256(page.encode()).hexdigest()}
+    places = exports.Places.beside(path)
+    composed = compose(store, evidence, document["changes"], progress, places)
+    page = composed.page.encode()
+    document |= {"made_from": made_from, "page": hashlib.sha256(page).hexdigest()}
+    files = {
+        **composed.files,
+        exports.FINDINGS: exports.findings_tex(document["contrasts"]),
+        exports.RUNS: exports.runs_csv(
+            store, {one.ledger.stem: one.ledger.experiment_id for one in evidence}
+        ),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    for target, text in ((path, page), (beside, to_text(document))):
-        _write(target, text)
-    return Written(path, beside, document)
+    exports.write(places, files)
+    verdicts = to_text(document).encode()
+    for target, content in ((path, page), (beside, verdicts)):
+        exports.write_file(target, content)
+    whole = {**files, "summary.html": composed.alone.encode(), "verdicts.json": verdicts}
+    return Written(path, beside, document, whole)
 
 
 def is_current(store: Store, path: Path) -> bool:
@@ -86,20 +112,9 @@ def is_current(store: Store, path: Path) -> bool:
     return (
         before is not None
         and before.get("page") == bytes_digest(path)
+        and exports.are_intact(exports.Places.beside(path))
         and before.get("made_from") == store_digest(store)
     )
-
-
-def _write(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def render(
@@ -108,7 +123,18 @@ def render(
     changes: Sequence[Mapping[str, Any]] = (),
     progress: Callable[[str], None] = lambda stem: None,
 ) -> str:
-    """Make the page.
+    """Make the page by itself; parameters as in `compose`."""
+    return compose(store, evidence, changes, progress).alone
+
+
+def compose(
+    store: Store,
+    evidence: Sequence[Evidence] | None = None,
+    changes: Sequence[Mapping[str, Any]] = (),
+    progress: Callable[[str], None] = lambda stem: None,
+    places: exports.Places | None = None,
+) -> Composed:
+    """Make the page, and what can be taken away from it.
 
     Parameters
     ----------
@@ -119,17 +145,20 @@ def render(
         What changed since the report before, from `verdicts.changes`.
     progress : callable
         Called with the name of each experiment when its turn comes.
+    places : Places, optional
+        Of the exports, for the links to them.
     """
     evidence = gather(store) if evidence is None else evidence
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
     numbers, anchors, trained = (
         Numbers(),
-        {"content", "reading", "findings", "changes", "sections", *IDS},
+        {"content", "reading", "findings", "changes", "sections", "questions", ANCHOR, *IDS},
         _Trained(),
     )
     found = [finding for one in evidence for finding in one.findings]
     first = [finding for finding in found if finding.contrast.primary] or found
     picture = top_picture(first, numbers)
+    questions = make_questions(store, evidence, numbers)
     player = make_player(store, evidence, numbers)
     sections = []
     for one in evidence:
@@ -145,23 +174,34 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("summary.html").render(
-        style=style,
-        style_hash=_sha256(style),
-        scripts=scripts,
-        script_hashes=[_sha256(script) for script in scripts],
-        summary=trained.summary(),
-        provenance=trained.provenance(),
-        headlines=headlines(first, by_stem, base),
-        top_picture=picture,
-        player=player,
-        changes=[{name: _shown_text(value) for name, value in change.items()} for change in changes],
-        sections=sections,
-        incomplete=[section for section in sections if section.unfinished],
-        sampling_sd=number(_sampling_sd(DEFAULT), 3),
-        points=2 * DEFAULT.samples,
-        distance=f"{DEFAULT.distance:g}",
-    )
+    context = {
+        "style": style,
+        "style_hash": _sha256(style),
+        "scripts": scripts,
+        "script_hashes": [_sha256(script) for script in scripts],
+        "summary": trained.summary(),
+        "provenance": trained.provenance(),
+        "provenance_part": make_provenance(store, evidence, by_stem, base, numbers),
+        "headlines": headlines(first, by_stem, base),
+        "top_picture": picture,
+        "questions": questions,
+        "anchor_of": by_stem,
+        "player": player,
+        "changes": [{name: _shown_text(value) for name, value in change.items()} for change in changes],
+        "sections": sections,
+        "incomplete": [section for section in sections if section.unfinished],
+        "sampling_sd": number(_sampling_sd(DEFAULT), 3),
+        "points": 2 * DEFAULT.samples,
+        "distance": f"{DEFAULT.distance:g}",
+    }
+    files, names = exports.make_files(context)
+    template = environment.get_template("summary.html")
+    alone = template.render(**context, take=None)
+    if places is None:
+        return Composed(alone, alone, files)
+    take = {kind: {n: places.link(name) for (k, n), name in names.items() if k == kind} for kind in KINDS}
+    whole = {"findings": places.link(exports.FINDINGS), "runs": places.link(exports.RUNS)}
+    return Composed(template.render(**context, take={**take, **whole}), alone, files)
 
 
 def _ours(name: str) -> Markup:
@@ -342,6 +382,10 @@ def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Number
             "Phi, median",
         ),
         tuple(rows),
+        tuple(
+            exports.outcome_record(name, one)
+            for name, one in zip(config_names([one.config for one in drawn]), drawn, strict=True)
+        ),
     )
 
 
@@ -371,7 +415,7 @@ def _loose_section(
     ledger: Ledger, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
 ) -> Section:
     trained.add_runs(ledger.loose)
-    rows = []
+    rows, data = [], []
     for run in ledger.loose:
         config = config_of(run)
         name = (
@@ -384,6 +428,7 @@ def _loose_section(
             for key in ("final_train_loss", "train_accuracy", "population_accuracy", "phi")
         ]
         state = clean(run.tags.get("qwerties.state", ""), 20) or run.status.lower()
+        data.append({"run": run.run_id, "name": name, "state": state, **run.params, **run.metrics})
         rows.append(
             Row(
                 Link(clean(name), run_url(base, run)),
@@ -396,6 +441,7 @@ def _loose_section(
         "Runs tracked one by one. A dash is an undefined score.",
         ("Run", "State", "Training loss", "Training accuracy", "Population accuracy", "Phi"),
         tuple(rows),
+        tuple(data),
     )
     return Section(
         anchor=slug(ledger.stem, anchors),

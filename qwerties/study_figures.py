@@ -95,16 +95,9 @@ def rate_points(
 
 def _failures(ax: Axes, at: NDArray[Any]) -> None:
     """Mark the trials that diverged, at the foot of the axes."""
-    ax.plot(
-        at,
-        np.zeros(len(at)),
-        "x",
-        ms=5,
-        color=FAILED,
-        transform=ax.get_xaxis_transform(),
-        clip_on=False,
-        zorder=4,
-    )
+    if len(at):
+        foot = np.full(len(at), 0.012)
+        ax.plot(at, foot, "x", ms=5, color=FAILED, transform=ax.get_xaxis_transform(), zorder=4)
 
 
 @look
@@ -300,7 +293,7 @@ def study_pictures(
     history = frame.assign(y=frame[first])
     history_lines(ax, {"best so far": history}, ylabel=WORDS[first], title=title)
     drawn = {"plots/history.png": theme.png(fig)}
-    fig, axes = theme.figure(width=max(5.0, 2.1 * len(space)), height=3.0, panels=len(space), sharey=True)
+    fig, axes = theme.figure(width=max(5.0, 2.4 * len(space)), height=3.0, panels=len(space), sharey=True)
     for ax, (name, dimension) in zip(axes, space.items(), strict=True):
         having = [trial for trial in trials if name in trial and trial["number"] in values.index]
         points = pd.DataFrame(

@@ -7,6 +7,7 @@ the studies went.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from qwerties import study_figures, theme, theory
 from qwerties.config import Config
 from qwerties.evidence import Evidence
+from qwerties.exports import interval_record
 from qwerties.illustrations import Picture, score_interval
 from qwerties.intervals import Interval
 from qwerties.ledger import Networks
@@ -72,38 +74,55 @@ def _table(
     for study in studies:
         url = run_url(base, study.run) if study.run is not None else ""
         tuned, fresh = _tuning_score(study), _confirmation(study, confirmed)
-        gap = tuned.estimate - fresh.estimate if tuned and fresh else np.nan
+        gap = _gap(tuned, fresh)
+        chosen = f": {study.winner.label([study.base]) or 'the base'}" if study.winner else ""
         rows.append(
             Row(
-                Link(clean(study.label), url),
+                Link(clean(study.label + chosen), url),
                 (),
                 (
                     Cell(f"{len(study.trials):,} of {study.search.trials:,}"),
                     Cell(f"{study.failed:,}"),
                     Cell(f"{study.networks:,}"),
-                    Cell(study.winner.label([study.base]) or "the base" if study.winner else "–"),
                     _score_cell(tuned),
                     _score_cell(fresh),
-                    Cell(number(gap, 4, sign=True)),
+                    Cell("–")
+                    if gap is None
+                    else Cell(number(gap.estimate, 4, sign=True), said(bounds(gap, 4, sign=True))),
                 ),
             )
         )
     return Table(
         numbers.table(),
-        "Each study’s budget, counted in the store; and the population accuracy of what it chose, on the seeds that it "
-        "was chosen on and on fresh ones, with 95% intervals.",
+        "Each study’s budget, counted in the store, and what it chose; the population accuracy of that, on the seeds "
+        "that it was chosen on and on fresh ones, with 95% intervals.",
         (
             "Study",
             "Trials",
             "Diverged",
             "Networks",
-            "Chosen",
             "Tuning score",
             "Confirmation score",
             "Tuning − confirmation",
         ),
         tuple(rows),
+        tuple(_record(study, confirmed) for study in studies),
     )
+
+
+def _record(study: TrackedStudy, confirmed: Mapping[Config, Networks]) -> dict[str, Any]:
+    """The study's row in full, for who takes the table away."""
+    return {
+        "study": study.label,
+        "run": study.run.run_id if study.run is not None else None,
+        "trials": len(study.trials),
+        "trials_planned": study.search.trials,
+        "diverged": study.failed,
+        "networks": study.networks,
+        **interval_record("tuning", _tuning_score(study)),
+        **interval_record("confirmation", _confirmation(study, confirmed)),
+        "chosen": study.winner.to_params() if study.winner else {},
+    }
 
 
 def _score_cell(found: Interval | None) -> Cell:
@@ -119,6 +138,17 @@ def _tuning_score(study: TrackedStudy) -> Interval | None:
         return None
     mean, half = float(best["population_accuracy"]), 1.96 * float(best["population_accuracy_se"])
     return Interval(mean, mean - half, mean + half, len(study.seeds), 0.95)
+
+
+def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
+    """Tuning score minus confirmation score, with the interval of a difference of independent means."""
+    if tuned is None or fresh is None:
+        return None
+    gap, half = (
+        tuned.estimate - fresh.estimate,
+        np.hypot(tuned.hi - tuned.estimate, fresh.hi - fresh.estimate),
+    )
+    return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
 
 
 def _confirmation(study: TrackedStudy, confirmed: Mapping[Config, Networks]) -> Interval | None:
@@ -143,8 +173,10 @@ def _notes(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]
             f"{seeds.replace('-', '–')}{fresh}."
         )
     notes.append(
-        "The tuning score is that of the best of many trials, and so by luck as well as by merit: what it exceeds the "
-        "confirmation by is the winner’s curse. Verdicts come from the confirmation alone."
+        "The tuning score is that of the best of many trials, and so by luck as well as by merit: that part of what it "
+        "differs from the confirmation by is the winner’s curse, and always flatters. The rest is the luck of the "
+        "tuning seeds, which may go either way and is the same for all trials that saw them. Verdicts come from the "
+        "confirmation alone."
     )
     return tuple(notes)
 

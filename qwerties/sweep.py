@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import platform
 import signal
 import tempfile
 import threading
@@ -287,6 +288,8 @@ def _tagged(record: Record, stem: str, config: Config, seeds: Seeds) -> Record:
     """The record with the tags that say what it is, on it and on its exemplars."""
     common = {
         "qwerties.version": version("qwerties"),
+        "qwerties.python": platform.python_version(),
+        **{f"qwerties.{name}": version(name) for name in ("torch", "numpy", "mlflow")},
         "qwerties.code": code_digest(),
         "mlflow.source.name": f"experiments/{stem}.py",
     }

@@ -72,6 +72,9 @@ TUNING = "qwerties.tuning"
 ARTIFACTS = "qwerties.artifacts"
 """Tag: digest of every artifact by its path, as JSON, to tell one that was lost, cut short or altered."""
 
+REPORT = "qwerties.report"
+"""Tag of the experiment that keeps the reports, which asks no question."""
+
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""
 
@@ -116,6 +119,8 @@ class Store:
     ----------
     uri : str
         Of the tracking store, as in ``MLFLOW_TRACKING_URI``.
+    reads : bool
+        Whether it is enough that it can be read.
 
     Raises
     ------
@@ -123,9 +128,9 @@ class Store:
         If the store cannot be opened, in one line.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, reads: bool = False) -> None:
         self.uri = uri
-        _check_reachable(uri)
+        _check_reachable(uri, reads)
         self.file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
         try:
             if self.file is not None and not self.file.exists():
@@ -138,9 +143,9 @@ class Store:
         self._context: dict[str, str] | None = None
 
     @classmethod
-    def open(cls, root: Path) -> Store:
+    def open(cls, root: Path, *, reads: bool = False) -> Store:
         """Open the store that ``MLFLOW_TRACKING_URI`` names, else MLflow's default one, anchored to ``root``."""
-        return cls(os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root))
+        return cls(os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root), reads=reads)
 
     # Writing
 
@@ -153,6 +158,12 @@ class Store:
             raise StoreError(
                 f"experiment {PREFIX + stem} was deleted in MLflow; restore it with "
                 f"`mlflow experiments restore --experiment-id {found.experiment_id}` or remove it with `mlflow gc`"
+            )
+        if (REPORT in found.tags) != (REPORT in tags):
+            kinds = ("a question", "the reports") if REPORT in tags else ("the reports", "a question")
+            raise StoreError(
+                f"experiment {PREFIX + stem} must be free or that of {kinds[1]}, got that of {kinds[0]}: rename "
+                f"experiments/{stem}.py"
             )
         for key, value in tags.items():
             if found.tags.get(key) != value:
@@ -285,11 +296,12 @@ class Store:
     # Reading
 
     def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """Id and tags of every active experiment of ours, by its stem, sorted."""
+        """Id and tags of every active experiment that asks a question, by its stem, sorted."""
         found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
         return {
             e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
             for e in sorted(found, key=lambda e: e.name)
+            if REPORT not in e.tags
         }
 
     def artifact_folders(self) -> list[Path] | None:
@@ -381,6 +393,10 @@ class Store:
             return []
         return [path for path, expected in digests.items() if _digest_of(root / path) != expected]
 
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run as MLflow's UI does: it is listed no more, and can be restored."""
+        self._client.delete_run(run_id)
+
     def tag_run(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run."""
         self._client.set_tag(run_id, key, value)
@@ -458,7 +474,7 @@ def default_uri(root: Path) -> str:
 
 def public_uri(uri: str) -> str:
     """The URI without its passwords, for messages and the report; rather too little of it than a piece of one."""
-    hidden = re.sub(r"^(\w[\w+.-]*://)?([^:/@]*):.*@", r"\1\2:***@", uri.strip())
+    hidden = re.sub(r"^(\w[\w+.-]*://)?([^:/@]*):.*@", r"\1\2:***@", uri)
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&]*", r"\1***", hidden)
 
 
@@ -473,7 +489,7 @@ def _health(uri: str) -> urllib.request.Request:
     return request
 
 
-def _check_reachable(uri: str) -> None:
+def _check_reachable(uri: str, reads: bool = False) -> None:
     """Refuse in one line what MLflow would retry for minutes, or fail on with a traceback."""
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///"))
@@ -484,7 +500,7 @@ def _check_reachable(uri: str) -> None:
         if path.is_dir():
             raise StoreError(f"the store must be a file, got the folder {path}")
         unwritable = path if path.exists() else path.parent
-        if not os.access(unwritable, os.W_OK):
+        if not os.access(unwritable, os.W_OK) and not (reads and os.access(path, os.R_OK)):
             raise StoreError(f"the store must be writable, got {unwritable}")
     elif uri.startswith(("http://", "https://")):
         try:

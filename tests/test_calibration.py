@@ -129,6 +129,14 @@ def test_a_pool_without_flips_is_refused(sample):
 # The rule
 
 
+@pytest.fixture
+def by_t(monkeypatch):
+    """Student's interval alone: what the rule was before it allowed for flips that are too rare to be seen."""
+    monkeypatch.setattr(
+        simulation, "difference_interval", lambda values, level, *, headroom: mean_interval(values, level)
+    )
+
+
 def test_the_rule_is_that_of_compare():
     rng = np.random.default_rng(5)
     kinds = set()
@@ -164,6 +172,7 @@ def test_the_rule_is_that_of_compare():
         (0.0, 0.0, ""),
     ],
 )
+@pytest.mark.usefixtures("by_t")
 def test_errors_countable_by_hand(shift, truth, expected):
     d = shift + 1e-4 * np.tile([-1.0, 1.0], 200)
     wrong = judge(d[None], np.array([truth]), LEVEL)
@@ -186,15 +195,25 @@ def test_what_is_not_suspect_holds_no_error(sample, monkeypatch):
 
 def test_the_rule_as_it_is_passes_and_intervals_of_80_percent_fail(sample, monkeypatch):
     assert rate_of(null(sample)).outcome in ("held", "unsettled")
-    monkeypatch.setattr(simulation, "mean_interval", lambda values, level: mean_interval(values, 0.8))
+    monkeypatch.setattr(
+        simulation, "difference_interval", lambda values, level, *, headroom: mean_interval(values, 0.8)
+    )
     broken = rate_of(null(sample))
     assert broken.outcome == "BROKEN"
     assert broken.rate > 0.5
 
 
-def test_equivalence_by_t_alone_fails_on_rare_flips(pairs, monkeypatch):
+def test_steady_leads_that_rare_flips_undo_fail_by_t_alone(pairs, request):
+    undone = trials._undone(pairs)
+    assert rate_of(undone, 50, families=300).outcome == "held"
+    request.getfixturevalue("by_t")
+    assert rate_of(undone, 50, families=300).outcome == "BROKEN"
+
+
+def test_equivalence_by_t_alone_fails_on_rare_flips(pairs, monkeypatch, request):
     rare = mixture("rare flips", [blend(np.zeros(1), pairs.flips, DELTA)] * FAMILY)
     assert rate_of(rare, 262, error="equal", families=150).outcome == "held"
+    request.getfixturevalue("by_t")
 
     def unchecked(difference, *, check=None, **rules):
         return decide(difference, **rules)
@@ -203,9 +222,10 @@ def test_equivalence_by_t_alone_fails_on_rare_flips(pairs, monkeypatch):
     assert rate_of(rare, 262, error="equal", families=150).outcome == "BROKEN"
 
 
-def test_equivalence_without_the_flip_guard_fails_on_few_seeds(pairs, monkeypatch):
+def test_equivalence_without_the_flip_guard_fails_on_few_seeds(pairs, monkeypatch, request):
     rare = mixture("rare flips", [blend(np.zeros(1), pairs.flips, DELTA)] * FAMILY)
     assert rate_of(rare, 100, error="equal").wrong == 0
+    request.getfixturevalue("by_t")
 
     def unguarded(difference, **rules):
         return decide(replace(difference, n=10**6), **rules)
@@ -214,6 +234,7 @@ def test_equivalence_without_the_flip_guard_fails_on_few_seeds(pairs, monkeypatc
     assert rate_of(rare, 100, error="equal").outcome == "BROKEN"
 
 
+@pytest.mark.usefixtures("by_t")
 def test_intervals_that_miss_are_counted_per_contrast():
     rng = np.random.default_rng(6)
     normal = rng.normal(0.02, 0.1, (FAMILY, 5000))
@@ -276,7 +297,7 @@ def load(size, cache, code="today"):
 @pytest.mark.usefixtures("small_blocks")
 def test_blocks_cover_the_seeds_once_and_begin_far_from_any_study():
     covered = [seed for block in blocks(10) for seed in block.data]
-    assert covered == list(range(1_000_000, 1_000_010))
+    assert covered == list(range(2_000_000, 2_000_010))
     assert blocks(10)[:2] == blocks(100)[:2]
 
 

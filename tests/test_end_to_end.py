@@ -58,6 +58,18 @@ WIDTHS = HEAD.format(
     title="Widths", configs="grid(Config(epochs=200), hidden=[(1,), (2,), (3,), (4,), (5,), (6,)])"
 )
 
+TUNED = """
+from qwerties.config import Config
+from qwerties.space import Float
+from qwerties.tuning import Pair, Tuned, Tuning
+
+experiment = Tuning(
+    title="Tuned", question="Which?", seeds=20, champion="best",
+    searches={"best": Tuned(Config(epochs=30), {"learning_rate": Float(0.01, HIGH)}, 4)},
+    fixed={"plain": Config(epochs=30)}, contrasts=(Pair("best", "plain"),),
+)
+"""
+
 PLANNED = {
     "losses": [DEFAULT, Config(loss="mse")],
     "lengths": [Config(epochs=500), Config(epochs=1000)],
@@ -395,6 +407,35 @@ def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
         run.data.params["hidden"] for run in runs_of(folder, "widths") if run.info.status == "FINISHED"
     ]
     assert sorted(complete) == ["1", "2", "3", "4", "5", "6"]
+
+
+# A tuned study
+
+
+def test_a_tuned_study_is_swept_like_any_other(tmp_path):
+    folder = make_repository(tmp_path / "tuned", tuned=TUNED.replace("HIGH", "3.0"))
+    out, _ = call(folder, *SWEEP[2:], "--jobs", "1")
+    assert re.match(r"2 runs of 2 planned configs tracked, 16 networks trained in \d+ s\n", out)
+    assert "models:/qwerties@champion" in out
+    runs = runs_of(folder, "tuned")
+    (study,) = [run for run in runs if "qwerties.study" in run.data.tags]
+    assert sorted(run.data.params.get("seeds", "") for run in runs) == ["", "0-7", "0-7"]
+    trials = [run for run in runs_of(folder, "tuned", children=True) if "qwerties.trial" in run.data.tags]
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {study.info.run_id}
+    assert sorted(run.data.tags["qwerties.trial"] for run in trials) == ["0", "1", "2", "3"]
+    assert "winner’s curse" in (folder / "reports" / "summary.html").read_text(encoding="utf-8")
+    out, err = call(folder, *SWEEP[2:], "--jobs", "1")
+    assert out.startswith("nothing to do: all 2 planned configs are tracked\nreport unchanged: ")
+    assert err == ""
+    assert call(folder, "verify", "--networks", "2")[0]
+
+    (folder / "experiments" / "tuned.py").write_text(TUNED.replace("HIGH", "2.0"))
+    _, err = call(folder, *SWEEP[2:], "--jobs", "1", status=2)
+    assert err.startswith(
+        "qwerties: error: experiments/tuned.py: study 'tuned/best by tpe, seeds 10000000-10000019, "
+    )
+    assert "learning_rate is Float(low=0.01, high=3.0" in err
+    assert err.count("\n") == 1
 
 
 # One network

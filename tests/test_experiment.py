@@ -74,7 +74,10 @@ def test_grid_takes_iterators_and_refuses_bad_values():
     [
         (lambda: Contrast(DEFAULT, MSE, delta=0), "delta must be a finite number above 0, got 0"),
         (lambda: Contrast(DEFAULT, MSE, delta=-0.01), "delta must be a finite number above 0, got -0.01"),
-        (lambda: Contrast(DEFAULT, MSE, delta=float("nan")), "delta must be a finite number above 0, got nan"),
+        (
+            lambda: Contrast(DEFAULT, MSE, delta=float("nan")),
+            "delta must be a finite number above 0, got nan",
+        ),
         (
             lambda: Contrast(MSE, MSE),
             "a contrast needs two different configs, got mse · relu · d=4 · 2000 epochs twice",

@@ -4,6 +4,7 @@ Attempts are real processes, forked from one that has imported everything, which
 """
 
 import io
+import itertools
 import json
 import os
 import random
@@ -24,7 +25,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from qwerties.tracking import default_uri
+from qwerties.tracking import Store, default_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -47,7 +48,8 @@ KILLS = 25
 
 FORKS = """
 import json, os, resource, signal, sys, time, traceback
-import qwerties.cli, qwerties.sweep, qwerties.tracking  # noqa
+import sqlite3  # noqa
+import qwerties.cli, qwerties.relocate, qwerties.settle, qwerties.sweep, qwerties.tracking, qwerties.turns  # noqa
 import matplotlib.figure, mlflow.pytorch  # noqa
 
 def child(order):
@@ -134,6 +136,15 @@ def make_study(folder):
     return folder
 
 
+def studies(folder, undisturbed_database):
+    """Fresh studies, one after the other; every third without a database, so that its set-up is interrupted, too."""
+    for i in itertools.count():
+        study = make_study(folder / str(i))
+        if i % 3:
+            shutil.copy(undisturbed_database, study / "mlflow.db")
+        yield study
+
+
 def contents(folder):
     """Of every finished run by its name and its parent's: files by their bytes, metrics with their whole histories."""
     client = MlflowClient(default_uri(folder))
@@ -186,20 +197,25 @@ def check(folder, expected):
 @pytest.fixture(scope="module")
 def undisturbed(forks, tmp_path_factory):
     """A sweep that nobody stops: its store's content, and how long it took."""
-    folder = make_study(tmp_path_factory.mktemp("undisturbed") / "study")
+    outer = tmp_path_factory.mktemp("undisturbed")
+    folder = make_study(outer / "study")
+    Store(default_uri(folder))
+    shutil.copy(folder / "mlflow.db", outer / "empty.db")
     statuses, seconds, said = forks(folder)
     assert statuses == [0], said
     found = contents(folder)
     assert sum(parent is None for _, parent in found) == CONFIGS
     mlflow.set_tracking_uri(None)
-    return found, seconds
+    return found, seconds, outer / "empty.db"
 
 
 def stop_until_done(forks, folder, number, seconds, rng):
     """Start the same sweep and stop it, again and again, until it gets through; returns the statuses on the way."""
     seen = []
     while True:
-        statuses, _, said = forks(folder, signal=number, delay=rng.uniform(0.01, 0.6 * seconds))
+        statuses, _, said = forks(
+            folder, signal=number, delay=rng.uniform(0.01, (0.6 + 0.3 * len(seen)) * seconds)
+        )
         if statuses == [0]:
             return seen
         assert "Traceback" not in said, said
@@ -207,10 +223,11 @@ def stop_until_done(forks, folder, number, seconds, rng):
 
 
 def test_killed_at_25_instants_it_ends_as_if_nobody_had(forks, undisturbed, tmp_path):
-    expected, seconds = undisturbed
+    expected, seconds, empty = undisturbed
     rng, kills = random.Random(0), 0
+    fresh = studies(tmp_path, empty)
     while kills < KILLS:
-        folder = make_study(tmp_path / f"after {kills}")
+        folder = next(fresh)
         stopped = stop_until_done(forks, folder, signal.SIGKILL, seconds, rng)
         assert set(stopped) <= {-signal.SIGKILL}
         kills += len(stopped)
@@ -219,10 +236,11 @@ def test_killed_at_25_instants_it_ends_as_if_nobody_had(forks, undisturbed, tmp_
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_by_a_signal_it_says_how_to_go_on(forks, undisturbed, tmp_path, number, status):
-    expected, seconds = undisturbed
+    expected, seconds, empty = undisturbed
     rng, stops = random.Random(1), 0
+    fresh = studies(tmp_path, empty)
     while stops < 5:
-        folder = make_study(tmp_path / f"after {stops}")
+        folder = next(fresh)
         stopped = stop_until_done(forks, folder, number, seconds, rng)
         assert set(stopped) <= {status}
         stops += len(stopped)
@@ -231,7 +249,7 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(forks, undisturbed, tmp_path, 
 
 def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(forks, undisturbed, tmp_path):
     """No run is left half written by Ctrl-C: whatever was begun is FINISHED."""
-    _, seconds = undisturbed
+    _, seconds, _ = undisturbed
     folder = make_study(tmp_path / "study")
     statuses, _, said = forks(folder, signal=signal.SIGINT, delay=0.6 * seconds)
     if statuses == [130]:  # else it was through already
@@ -243,7 +261,7 @@ def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(forks, undi
 
 
 def test_three_sweeps_at_once_do_each_config_once(forks, undisturbed, tmp_path):
-    expected, _ = undisturbed
+    expected, *_ = undisturbed
     folder = make_study(tmp_path / "study")
     statuses, _, said = forks(folder, times=3)
     assert statuses == [0, 0, 0], said

@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from qwerties import bulk, tracking
+from qwerties.processes import this_process
 from qwerties.record import Dataset, Model, Record, Series
 from qwerties.tracking import NOTE, PARENT, PROCESS, Store, StoreError, Tracked, default_uri, public_uri
 
@@ -160,7 +161,12 @@ def test_files_come_back_byte_for_byte(store, runs):
 
 
 def test_files_lie_in_mlruns_below_the_root(root, runs):
-    assert {p.name for p in root.iterdir()} == {"mlflow.db", "mlflow.db-shm", "mlflow.db-wal", "mlruns"}
+    assert {p.name for p in root.iterdir()} - {".cache"} == {
+        "mlflow.db",
+        "mlflow.db-shm",
+        "mlflow.db-wal",
+        "mlruns",
+    }
     assert (root / "mlruns" / runs[0].experiment_id / runs[0].run_id / "artifacts" / "seeds.csv").is_file()
 
 
@@ -362,7 +368,8 @@ def test_runs_of_processes_that_are_gone_are_ended_and_no_others(store, client, 
 
 def test_a_run_tells_the_process_that_writes_it(store, experiment_id):
     store.write(experiment_id, Record("r", {}, {}))
-    assert store.runs(experiment_id)[0].tags[PROCESS] == f"{socket.gethostname()}:{os.getpid()}"
+    assert store.runs(experiment_id)[0].tags[PROCESS] == this_process()
+    assert this_process().startswith(f"{socket.gethostname()}:{os.getpid()}:")
 
 
 # Many
