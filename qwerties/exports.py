@@ -31,7 +31,7 @@ from qwerties.illustrations import score_interval
 from qwerties.intervals import Interval
 from qwerties.ledger import STATES, Networks
 from qwerties.markup import clean, slug
-from qwerties.page import ContrastTable, Shown, Table
+from qwerties.page import ContrastTable, Shown, Studies, Table
 from qwerties.tracking import Store, Tracked
 
 MANIFEST = "MANIFEST"
@@ -89,6 +89,7 @@ def _found(value: Any, name: str) -> Iterator[tuple[str, Shown | Table | Contras
             yield from _found(one, name)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         inside = name if name in PARTS.values() else getattr(value, "anchor", name)
+        inside = f"{name}-studies" if isinstance(value, Studies) else inside
         for field in dataclasses.fields(value):
             yield from _found(getattr(value, field.name), inside)
 

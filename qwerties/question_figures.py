@@ -5,7 +5,7 @@ Slopes and gradients of the losses are formulas; every other line and dot is a n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,11 +22,13 @@ from qwerties.labels import end_labels, fixed_ticks, short
 from qwerties.markup import number, percent
 from qwerties.stats import Comparison
 
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
 WIDE = 9.6
 REACH = {"slopes": 5.0, "gradients": 8.0}
 """How far the curves of the formulas go to either side."""
 
-SLOPES = {
+SLOPES: dict[str, Curve] = {
     "relu": lambda u: np.where(u > 0, 1.0, 0.0),
     "linear": np.ones_like,
     "tanh": lambda u: 1 - np.tanh(u) ** 2,
@@ -34,12 +36,12 @@ SLOPES = {
 }
 GRADIENTS = {
     "bce: |p − y|": lambda z: expit(-z),
-    "mse: 2|p − y|p(1 − p)": lambda z: 2 * expit(-z) ** 2 * expit(z),
+    "mse": lambda z: 2 * expit(-z) ** 2 * expit(z),
 }
 
 SAID_SLOPES = "Slope of each activation, by what goes into it"
 SAID_GRADIENTS = (
-    "Size of the gradient at the logit for a point whose label is 1, by the logit (right of 0 it is right)"
+    "Size of the gradient at the logit of a point whose label is 1: |p − y| under bce, 2|p − y|p(1 − p) under mse"
 )
 
 
@@ -104,7 +106,7 @@ def gradients(ratios: pd.DataFrame | None) -> Picture:
     fig, axes = _axes(3.5, *[1.0] * (1 + len(inits)))
     x = _grid(REACH["slopes"])
     frame = pd.DataFrame({name: SLOPES[name](x) for name in CHOICES["activation"]}, index=x)
-    frame.loc[frame.index[np.abs(x).argmin()], "relu"] = np.nan  # the jump
+    frame.loc[x == 0, "relu"] = np.nan  # the jump
     curve_lines(
         axes[0], frame, styles, xlabel="input of the unit", ylabel="", title="slope of the activation"
     )
@@ -144,7 +146,7 @@ def _slopes() -> str:
 
 def losses(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     """Draw the gradient at the logit under both losses, and the contrasts of the experiment."""
-    fig, axes = _axes(3.6, *((1.0, 1.15) if compared else (1.0,)))
+    fig, axes = _axes(3.6, *((1.3, 1.0) if compared else (1.0,)))
     z = _grid(REACH["gradients"])
     frame = pd.DataFrame({name: size(z) for name, size in GRADIENTS.items()}, index=z)
     styles = theme.styles(GRADIENTS)
@@ -152,13 +154,10 @@ def losses(compared: Sequence[tuple[str, Comparison]]) -> Picture:
         axes[0],
         frame,
         styles,
-        xlabel="logit of a point with label 1",
+        xlabel="sure and wrong  ←  logit  →  sure and right",
         ylabel="",
         title="gradient at the logit",
     )
-    for words, x, ha in (("sure, and wrong", -7.6, "left"), ("sure, and right", 7.6, "right")):
-        axes[0].annotate(words, (x, 1.06), ha=ha, va="center", size=8.5, color=theme.MUTED)
-    axes[0].set_ylim(-0.05, 1.12)
     formulas = "|p − y| falls from 1 to 0; 2|p − y|p(1 − p) is near 0 at both ends and at most 0.30 between"
     if not compared:
         return as_picture(fig, f"{SAID_GRADIENTS}.", f"Two curves. {formulas}.")
@@ -218,6 +217,7 @@ def training(
     named = [] if shares is None else list(shares["what"])
     named += [] if by_width is None else list(by_width["what"])
     styles = theme.styles(named)
+    styles = {name: look._replace(color=theme.STATES.get(name, look.color)) for name, look in styles.items()}
     if shares is not None:
         _shares(next(axes), shares, "epochs", styles)
         captions.append("shares of the networks, with 95% intervals, by how long they were trained")

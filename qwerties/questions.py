@@ -35,6 +35,9 @@ STUCK = ("constant", "dead")
 """States that answer with one class for all points, right half the time."""
 
 
+Fact = tuple[str, tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Said:
     """One verdict that an answer rests on."""
@@ -57,15 +60,15 @@ class Source:
         Empty where it is not in the store.
     missing : str
         What is missing of it, in words; empty where nothing is.
-    facts : tuple of (str, str)
-        What was measured, and the numbers.
+    facts : tuple of (str, tuple of str)
+        What was measured, and its numbers.
     verdicts : tuple of Said
     """
 
     stem: str
     title: str
     missing: str
-    facts: tuple[tuple[str, str], ...]
+    facts: tuple[Fact, ...]
     verdicts: tuple[Said, ...]
 
 
@@ -96,7 +99,7 @@ def make_questions(store: Store, evidence: Sequence[Evidence], numbers: Numbers)
     def curves(one: Networks, name: str) -> tuple[np.ndarray, np.ndarray]:
         return read_curves(store, one, name)
 
-    def part(key: str, picture: Picture | None, facts: Mapping[str, list[tuple[str, str]]]) -> Answer:
+    def part(key: str, picture: Picture | None, facts: Mapping[str, list[Fact]]) -> Answer:
         sources = tuple(_source(stem, found.get(stem), facts.get(stem, [])) for stem in RESTS_ON[key])
         return Answer(shown(picture, numbers) if picture else None, sources)
 
@@ -111,7 +114,7 @@ def make_questions(store: Store, evidence: Sequence[Evidence], numbers: Numbers)
     return Questions(ANCHOR, inside, loss, part("longer", picture, facts))
 
 
-def _source(stem: str, one: Evidence | None, facts: Sequence[tuple[str, str]]) -> Source:
+def _source(stem: str, one: Evidence | None, facts: Sequence[Fact]) -> Source:
     if one is None:
         return Source(stem, "", "is not in the store", (), ())
     missing = ""
@@ -174,7 +177,7 @@ def _ratios(one: Evidence | None, curves: Curves) -> pd.DataFrame | None:
         return None
 
 
-def _gradients(ratios: pd.DataFrame | None) -> list[tuple[str, str]]:
+def _gradients(ratios: pd.DataFrame | None) -> list[Fact]:
     facts = []
     for init, part in [] if ratios is None else ratios.groupby("init", sort=False):
         name = replace(DEFAULT, init=str(init)).label([replace(DEFAULT, init=i) for i in CHOICES["init"]])
@@ -190,7 +193,7 @@ def _gradients(ratios: pd.DataFrame | None) -> list[tuple[str, str]]:
                         f" (× {_small((last['ratio'] / first['ratio']) ** (1 / steps))} for each layer more)"
                     )
             told.append(text)
-        facts.append((f"Gradient of the first layer ÷ that of the last, {name}", "; ".join(told)))
+        facts.append((f"Gradient of the first layer ÷ that of the last, {name}", tuple(told)))
     return facts
 
 
@@ -199,7 +202,7 @@ def _small(value: float) -> str:
     return short(float(f"{value:.2g}"))
 
 
-def _outcomes(one: Evidence | None) -> list[tuple[str, str]]:
+def _outcomes(one: Evidence | None) -> list[Fact]:
     """How the networks of each config ended."""
     drawn = list(one.networks.values()) if one else []
     if not drawn:
@@ -208,9 +211,9 @@ def _outcomes(one: Evidence | None) -> list[tuple[str, str]]:
     for name, own in zip(config_names([networks.config for networks in drawn]), drawn, strict=True):
         shares = {state: float((own.frame["state"] == state).mean()) for state in STATES}
         told.append(
-            f"{name} " + ", ".join(f"{percent(share)} {state}" for state, share in shares.items() if share)
+            f"{name}: " + ", ".join(f"{percent(share)} {state}" for state, share in shares.items() if share)
         )
-    return [("How networks ended", "; ".join(told))]
+    return [("How networks ended", tuple(told))]
 
 
 # Train longer?
@@ -218,8 +221,8 @@ def _outcomes(one: Evidence | None) -> list[tuple[str, str]]:
 
 def _longer(
     epochs: Evidence | None, width: Evidence | None, curves: Curves
-) -> tuple[Picture | None, dict[str, list[tuple[str, str]]]]:
-    facts: dict[str, list[tuple[str, str]]] = {"epochs": [], "width": []}
+) -> tuple[Picture | None, dict[str, list[Fact]]]:
+    facts: dict[str, list[Fact]] = {"epochs": [], "width": []}
     shares = by_width = None
     lines: dict[str, pd.DataFrame] = {}
     levels: dict[str, float] = {}
@@ -228,20 +231,20 @@ def _longer(
         config = trained[-1].config
         name = f"{config.loss} · {config.activation}"
         facts["epochs"] += [
-            (f"{what}, by epochs ({name})", _over(part)) for what, part in shares.groupby("what", sort=False)
+            (f"{str(what).capitalize()}, {name}", _over(part, "epoch"))
+            for what, part in shares.groupby("what", sort=False)
         ]
         falls = {one.config.epochs: _fall(one, curves) for one in trained}
-        if told := [f"{100 * fall:.1f}% of {n:,}" for n, fall in falls.items() if np.isfinite(fall)]:
-            facts["epochs"].append(
-                ("Fall of the mean loss over the last quarter", "; ".join(told) + " epochs")
-            )
+        if fell := [f"{100 * fall:.1f}% of {n:,} epochs" for n, fall in falls.items() if np.isfinite(fall)]:
+            facts["epochs"].append(("Fall of the mean loss over the last quarter", tuple(fell)))
         lines = _by_state(trained[-1], curves)
         levels, told = _levels(trained)
         facts["epochs"] += told
     if grown := _family(width, "hidden"):
         by_width = _shares(grown, lambda one: one.config.hidden[0], ("learned", "dead"))
         facts["width"] = [
-            (f"{what}, by hidden units", _over(part)) for what, part in by_width.groupby("what", sort=False)
+            (str(what).capitalize(), _over(part, "hidden unit"))
+            for what, part in by_width.groupby("what", sort=False)
         ]
     return question_figures.training(shares, lines, levels, by_width), facts
 
@@ -272,8 +275,8 @@ def _shares(drawn: Sequence[Networks], x: Callable[[Networks], int], whats: Sequ
     return pd.DataFrame(rows, columns=["x", "what", "y", "lo", "hi"])
 
 
-def _over(part: pd.DataFrame) -> str:
-    return ", ".join(f"{percent(y)} at {x:,.0f}" for x, y in zip(part["x"], part["y"], strict=True))
+def _over(part: pd.DataFrame, unit: str) -> tuple[str, ...]:
+    return tuple(f"{percent(y)} at {plural(int(x), unit)}" for x, y in zip(part["x"], part["y"], strict=True))
 
 
 def _fall(one: Networks, curves: Curves) -> float:
@@ -301,7 +304,7 @@ def _by_state(one: Networks, curves: Curves) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _levels(trained: Sequence[Networks]) -> tuple[dict[str, float], list[tuple[str, str]]]:
+def _levels(trained: Sequence[Networks]) -> tuple[dict[str, float], list[Fact]]:
     """The levels that a loss is held against, and where training stands between them."""
     config = trained[-1].config
     floor = (theory.bce_floor if config.loss == "bce" else theory.brier_floor)(config.distance)
@@ -319,11 +322,12 @@ def _levels(trained: Sequence[Networks]) -> tuple[dict[str, float], list[tuple[s
             optimum = float((loss - excess)[known].mean())
             learned = loss[known & (one.frame["state"] == "learned")]
             among = f" ({number(float(learned.mean()))} where learned)" if len(learned) else ""
-            stands.append(f"{number(float(loss[known].mean()))}{among} after {one.config.epochs:,}")
+            stands.append(
+                f"{number(float(loss[known].mean()))}{among} after {plural(one.config.epochs, 'epoch')}"
+            )
     if not stands:
         return levels, []
-    told = (
-        f"Bayes floor {number(levels['Bayes floor'])}; the sample’s own optimum {number(optimum)}; training stands at "
-        f"{', '.join(stands)} epochs"
-    )
-    return {**levels, "sample’s optimum": optimum}, [("Mean training loss against its levels", told)]
+    limits = (f"Bayes floor {number(levels['Bayes floor'])}", f"the sample’s own optimum {number(optimum)}")
+    return {**levels, "sample’s optimum": optimum}, [
+        ("Mean training loss, and its levels", (*limits, *stands))
+    ]

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from qwerties import exports, theory
 from qwerties.config import DEFAULT, Config
 from qwerties.evidence import Evidence, gather
+from qwerties.exemplars import make_exemplars
 from qwerties.findings import contrast_table, headlines, top_picture
 from qwerties.freshness import bytes_digest, store_digest
 from qwerties.illustrations import draw, score_interval
@@ -166,7 +167,7 @@ def compose(
         sections.append(_section(store, one, base, numbers, anchors, trained))
     by_stem = {one.ledger.stem: section.anchor for one, section in zip(evidence, sections, strict=True)}
     style = Markup("").join(map(_ours, ("summary.css", "player.css") if player else ("summary.css",)))
-    scripts = [_ours("player.js")] if player else []
+    scripts = [_ours(name) for name, there in (("page.js", sections), ("player.js", player)) if there]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -285,6 +286,11 @@ def _section(
             warnings.append(f"the figure of {spec.kind} could not be drawn: {error}")
             continue
         pictures.append(shown(picture, numbers))
+    try:
+        ended = make_exemplars(store, drawn, evidence.findings, numbers)
+    except StoreError as error:
+        ended = None
+        warnings.append(f"the figure of exemplars could not be drawn: {error}")
     table = _table(ledger, drawn, base, numbers) if drawn else None
     return Section(
         anchor=slug(ledger.stem, anchors),
@@ -294,7 +300,7 @@ def _section(
         warnings=tuple(clean(warning, 300) for warning in [*warnings, *_counts(ledger)]),
         plan_changes=tuple(clean(change, 600) for change in ledger.plan_changes),
         unfinished=_unfinished(ledger, evidence.incomplete),
-        pictures=tuple(pictures),
+        pictures=(*pictures, *filter(None, [ended])),
         table=table,
         notes=_notes(drawn),
         contrasts=contrast_table(evidence, numbers),

@@ -205,9 +205,9 @@ def test_the_rule_as_it_is_passes_and_intervals_of_80_percent_fail(sample, monke
 
 def test_steady_leads_that_rare_flips_undo_fail_by_t_alone(pairs, request):
     undone = trials._undone(pairs)
-    assert rate_of(undone, 50, families=300).outcome == "held"
+    assert rate_of(undone, 50, families=300).rate == 0
     request.getfixturevalue("by_t")
-    assert rate_of(undone, 50, families=300).outcome == "BROKEN"
+    assert rate_of(undone, 50, families=300).rate > 0.05
 
 
 def test_equivalence_by_t_alone_fails_on_rare_flips(pairs, monkeypatch, request):

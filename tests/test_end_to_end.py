@@ -215,8 +215,7 @@ def test_a_sweep_says_what_it_did_and_leaves_only_what_it_should(sweeps):
     assert left <= {"pyproject.toml", "experiments", "reports", "mlflow.db", "mlruns", ".cache"}
     assert list((folder / "reports").iterdir()) == []
     assert [path.name for path in sorted((with_report / "reports").iterdir())] == [
-        "summary.html",
-        "verdicts.json",
+        *("figures", "runs.csv", "summary.html", "tables", "verdicts.json"),
     ]
 
 

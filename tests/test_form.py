@@ -28,8 +28,11 @@ pytestmark = [
     ),  # MLflow's own import
 ]
 
-YOUNGER = ("color-scheme", "forced-color-adjust", "text-decoration-thickness", "text-underline-offset")
-"""Properties of CSS that the packaged checker, of 2020, does not know yet."""
+YOUNGER = (
+    *("color-scheme", "forced-color-adjust", "overscroll-behavior"),
+    *("text-decoration-thickness", "text-underline-offset"),
+)
+"""Properties of CSS that the packaged checker, of 2020, does not know yet; nor has it generated text an alternative."""
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +123,9 @@ def test_it_is_valid_html(full, empty):
         timeout=200,
     )
     messages = json.loads(told.stderr)["messages"]
-    young = re.compile(rf"CSS: .*Property “({'|'.join(YOUNGER)})” doesn't exist\.")
+    young = re.compile(
+        rf"CSS: .*Property “({'|'.join(YOUNGER)})” doesn't exist\.|CSS: “content”: “/” is not a “content” value\."
+    )
     wrong = [
         f"{Path(m.get('url', '')).name}:{m.get('lastLine')}: {m['message']}"
         for m in messages
@@ -162,8 +167,14 @@ def test_on_paper_there_is_no_control_and_no_cut_table(visit):
     page = visit(718)  # A4 with margins of 10 mm, at 96 dots per inch
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
-    for control in ("button", "select", "input", "nav", ".skip", ".take"):
+    for control in ("button:not(.sort)", "select", "input", "nav", ".skip", ".take"):
         assert page.locator(f"{control}:visible").count() == 0, control
+    looks = (
+        "(all) => all.map((e) => getComputedStyle(e)).map((s) => [s.borderStyle, s.backgroundColor].join())"
+    )
+    assert set(page.eval_on_selector_all(".sort", looks)) <= {
+        "none,rgba(0, 0, 0, 0)"
+    }  # a header's text, no more
     cut = page.evaluate(
         """() => [...document.querySelectorAll('table, img')].filter((e) => {
           const box = e.getBoundingClientRect();

@@ -56,7 +56,19 @@ ONE_DOOR = {
     "mlflow": ("tracking", "registry"),
     "optuna": ("search",),
 }  # runs; the registry of models; studies
-WITHOUT_TORCH = ("study_part", "report", "ledger", "films", "player", "status", "exports", "kept", "provenance")
+WITHOUT_TORCH = (
+    "study_part",
+    "report",
+    "questions",
+    "exemplars",
+    "ledger",
+    "films",
+    "player",
+    "status",
+    "exports",
+    "kept",
+    "provenance",
+)
 
 
 @functools.cache

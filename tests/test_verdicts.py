@@ -115,7 +115,7 @@ def both_ways(tmp_path_factory):
 
 
 def spoken(page):
-    """Every verdict of a page, with the findings' list and the sections' tables."""
+    """Every verdict of a page: in the findings' list, with the notebook's questions, and in the sections' tables."""
     return re.findall(r'class="verdict[^"]*"><bdi>(.*?)</bdi>', page)
 
 
@@ -134,7 +134,7 @@ def test_planted_data_flip_every_sentence(both_ways):
         assert forth["words"] not in flipped_text
         assert back["words"] in flipped_text
     said, said_flipped = spoken(page), spoken(flipped_page)
-    assert len(said) == len(said_flipped) == 2 * len(QUESTIONS)
+    assert len(said) == len(said_flipped) == 3 * len(QUESTIONS)
     assert {one["words"] for one in found["contrasts"]} == set(said)
     assert {one["words"] for one in flipped["contrasts"]} == set(said_flipped)
     assert not set(said) & set(said_flipped)
