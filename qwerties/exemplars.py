@@ -126,7 +126,11 @@ def read_exemplars(store: Store, networks: Networks) -> dict[str, Exemplar]:
 
 def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str]) -> list[Exemplar]:
     try:
-        with np.load(io.BytesIO(store.read(run, "curves.npz")), allow_pickle=False) as arrays:
+        content = store.read(run, "curves.npz")
+    except StoreError:  # no curves, no exemplars; the figure of the losses tells where they were wanted
+        return []
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             if not {"exemplars", "exemplar_points"} <= set(arrays.files):
                 return []
             return _make(config, arrays, states)
