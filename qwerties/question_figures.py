@@ -34,15 +34,13 @@ SLOPES: dict[str, Curve] = {
     "tanh": lambda u: 1 - np.tanh(u) ** 2,
     "sigmoid": lambda u: expit(u) * expit(-u),
 }
-GRADIENTS = {
-    "bce: |p − y|": lambda z: expit(-z),
+GRADIENTS: dict[str, Curve] = {
+    "bce": lambda z: expit(-z),
     "mse": lambda z: 2 * expit(-z) ** 2 * expit(z),
 }
 
 SAID_SLOPES = "Slope of each activation, by what goes into it"
-SAID_GRADIENTS = (
-    "Size of the gradient at the logit of a point whose label is 1: |p − y| under bce, 2|p − y|p(1 − p) under mse"
-)
+SAID_GRADIENTS = "Size of the gradient at the logit of a point whose label is 1: |p − y| under bce, 2|p − y|p(1 − p) under mse"
 
 
 @theme.look

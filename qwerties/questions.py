@@ -138,7 +138,7 @@ def _said(finding: Finding, one: Evidence) -> Said:
             f"{estimate} {bounds(compared.difference, 4, sign=True)}".strip(),
             plural(compared.n, "pair"),
             f"learned {percent(rule.a.estimate)} against {percent(rule.b.estimate)}",
-            _stuck(finding, one),
+            _stuck(finding, compared.n, one),
         )
     return Said(_sides(finding), finding.words, finding.told, kind, told)
 
@@ -147,13 +147,14 @@ def _sides(finding: Finding) -> str:
     return f"{finding.sides} at {finding.where}" if finding.where else finding.sides
 
 
-def _stuck(finding: Finding, one: Evidence) -> str:
-    """Shares of both sides that answer with one class."""
+def _stuck(finding: Finding, pairs: int, one: Evidence) -> str:
+    """Shares of both sides that answer with one class, among the pairs that were compared."""
     frames = {networks.config: networks.frame for networks in one.networks.values()}
-    sides = [frames.get(side) for side in (finding.contrast.a, finding.contrast.b)]
-    if any(side is None for side in sides):
-        return ""
-    shares = [percent(float(side["state"].isin(STUCK).mean())) for side in sides if side is not None]
+    a, b = (frames[side] for side in (finding.contrast.a, finding.contrast.b))
+    seeds = np.intersect1d(a["seed"], b["seed"])[:pairs]
+    shares = [
+        percent(float(side.loc[side["seed"].isin(seeds), "state"].isin(STUCK).mean())) for side in (a, b)
+    ]
     return f"{' or '.join(STUCK)} {shares[0]} against {shares[1]}"
 
 

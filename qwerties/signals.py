@@ -38,7 +38,10 @@ def stop_if_asked() -> None:
 @contextmanager
 def heeding_signals() -> Iterator[None]:
     """Make Ctrl-C and SIGTERM raise `Stopped` within the block, unless the process was started with them ignored."""
-    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
     main = threading.current_thread() is threading.main_thread()
     heeded = [number for number, handler in usual.items() if main and signal.getsignal(number) == handler]
     _asked.clear()

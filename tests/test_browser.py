@@ -336,6 +336,55 @@ def test_it_steps_where_motion_is_not_wanted(visit):
     assert moving.evaluate(COUNT, 1.0) > 6
 
 
+# The rest of the page
+
+
+def column(page, place, table="#losses ~ .scroll table"):
+    return page.eval_on_selector_all(
+        f"{table} tbody tr", "(rows, k) => rows.map((row) => row.cells[k].firstChild.textContent)", place
+    )
+
+
+def test_tables_sort_by_their_columns(visit):
+    page = visit()
+    before = [column(page, place) for place in (0, 3)]
+    header = page.locator("#losses ~ .scroll table th", has_text="Slow")
+    assert header.get_attribute("aria-sort") is None
+    header.get_by_role("button").press("Enter")
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert column(page, 3) == sorted(before[1], key=int)
+    header.get_by_role("button").click()
+    assert header.get_attribute("aria-sort") == "descending"
+    assert column(page, 3) == sorted(before[1], key=int, reverse=True)
+    names = page.locator("#losses ~ .scroll table th", has_text="Config")
+    names.get_by_role("button").click()
+    assert header.get_attribute("aria-sort") is None
+    assert column(page, 0) == sorted(before[0])
+    for _ in range(2):
+        names.get_by_role("button").click()
+    assert names.get_attribute("aria-sort") is None
+    assert [column(page, place) for place in (0, 3)] == before
+
+
+def test_the_navigation_follows_the_reader(visit):
+    page = visit(1400)
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).position") == "fixed"
+    current = "nav a[aria-current]"
+    for name in ("losses", "reading", "questions"):
+        page.evaluate("(id) => document.getElementById(id).scrollIntoView()", name)
+        page.wait_for_selector(f'{current}[href="#{name}"]')
+        assert page.locator(current).count() == 1
+    left, right = (page.locator(part).bounding_box() for part in ("nav", "main"))
+    assert left["x"] + left["width"] <= right["x"]
+    assert visit(1100).evaluate("getComputedStyle(document.querySelector('nav')).position") == "static"
+
+
+def test_without_a_script_there_is_a_plain_table_and_a_list(visit):
+    page = visit(java_script_enabled=False)
+    assert page.locator("th button").count() == 0
+    assert page.is_visible("nav a[href='#losses']")
+
+
 # For everyone
 
 

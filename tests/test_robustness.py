@@ -297,7 +297,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_sweep_goes_on_when_there_is_roo
 
 def test_a_read_only_store_is_told_in_one_line(forks, undisturbed, half):
     kept = (half / "mlflow.db").read_bytes()
-    (half / "said.txt").touch()
+    (half / "said.txt").write_text("")
     (half / "said.txt").chmod(0o666)
     for path in (half.parent, *half.parent.rglob("*")):
         if path.name != "said.txt":
