@@ -40,7 +40,10 @@ GRADIENTS: dict[str, Curve] = {
 }
 
 SAID_SLOPES = "Slope of each activation, by what goes into it"
-SAID_GRADIENTS = "Size of the gradient at the logit of a point whose label is 1: |p − y| under bce, 2|p − y|p(1 − p) under mse"
+SAID_GRADIENTS = (
+    "Size of the gradient at the logit of a point whose label is 1: "
+    "|p − y| under bce, 2|p − y|p(1 − p) under mse"
+)
 
 
 @theme.look

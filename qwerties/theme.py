@@ -6,6 +6,7 @@ Nothing here touches pyplot: figures are made by hand, and matplotlib's settings
 
 import functools
 import io
+import re
 from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
@@ -128,7 +129,7 @@ def svg(fig: Figure) -> bytes:
     out = io.BytesIO()
     unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     fig.savefig(out, format="svg", metadata=unsaid)
-    return out.getvalue()
+    return re.sub(rb"\n\s+", b"\n", out.getvalue())  # indentation is a tenth of it
 
 
 def encode(canvas: FigureCanvasAgg, dpi: float = 100) -> bytes:
