@@ -79,21 +79,20 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
     VerdictsError
         If there is a file in the verdicts' place that does not hold any: it is left as it is.
     """
-    beside = path_beside(path)
+    beside, places = path_beside(path), exports.Places.beside(path)
     before = read_verdicts(beside)
-    made_from = store_digest(store)  # first: what is tracked meanwhile makes the report old
-    evidence = gather(store)
-    document = make_verdicts(evidence, before)
-    places = exports.Places.beside(path)
-    composed = compose(store, evidence, document["changes"], progress, places)
+    with store.as_of_now():
+        made_from = store_digest(store)
+        evidence = gather(store)
+        document = make_verdicts(evidence, before)
+        composed = compose(store, evidence, document["changes"], progress, places)
+        runs = exports.runs_csv(store, {one.ledger.stem: one.ledger.experiment_id for one in evidence})
     page = composed.page.encode()
     document |= {"made_from": made_from, "page": hashlib.sha256(page).hexdigest()}
     files = {
         **composed.files,
         exports.FINDINGS: exports.findings_tex(document["contrasts"]),
-        exports.RUNS: exports.runs_csv(
-            store, {one.ledger.stem: one.ledger.experiment_id for one in evidence}
-        ),
+        exports.RUNS: runs,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     exports.write(places, files)

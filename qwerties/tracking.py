@@ -141,6 +141,7 @@ class Store:
             raise StoreError(f"the store {public_uri(uri)} cannot be opened: {_reason(error)}") from error
         self._engine = bulk.open_store(uri)
         self._context: dict[str, str] | None = None
+        self._listed: dict[str, list[Tracked]] | None = None
 
     @classmethod
     def open(cls, root: Path, *, reads: bool = False) -> Store:
@@ -314,6 +315,25 @@ class Store:
 
     def runs(self, experiment_id: str) -> list[Tracked]:
         """Every active run of an experiment, oldest first."""
+        if self._listed is None:
+            return self._list_runs(experiment_id)
+        if experiment_id not in self._listed:
+            self._listed[experiment_id] = self._list_runs(experiment_id)
+        return list(self._listed[experiment_id])
+
+    @contextmanager
+    def as_of_now(self) -> Iterator[None]:
+        """Within the block an experiment's runs are listed once, as they were when they were first asked for."""
+        if self._listed is not None:
+            yield
+            return
+        self._listed = {}
+        try:
+            yield
+        finally:
+            self._listed = None
+
+    def _list_runs(self, experiment_id: str) -> list[Tracked]:
         found: list[Tracked] = []
         token: str | None = None
         while True:

@@ -372,6 +372,17 @@ def test_a_run_tells_the_process_that_writes_it(store, experiment_id):
     assert this_process().startswith(f"{socket.gethostname()}:{os.getpid()}:")
 
 
+def test_a_report_sees_the_runs_as_they_were(store, experiment_id):
+    store.write(experiment_id, Record("first", {}, {}))
+    with store.as_of_now():
+        assert [run.name for run in store.runs(experiment_id)] == ["first"]
+        store.write(experiment_id, Record("second", {}, {}))
+        with store.as_of_now():
+            assert [run.name for run in store.runs(experiment_id)] == ["first"]
+        assert [run.name for run in store.runs(experiment_id)] == ["first"]
+    assert [run.name for run in store.runs(experiment_id)] == ["first", "second"]
+
+
 # Many
 
 
