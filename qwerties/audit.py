@@ -19,6 +19,7 @@ import pandas as pd
 from qwerties import data, results, scoring
 from qwerties.bulk import LARGEST
 from qwerties.config import Config, Seeds, fingerprint
+from qwerties.errors import reason_of
 from qwerties.experiment import code_digest
 from qwerties.ledger import UNREADABLE, parse_scores
 from qwerties.markup import clean, plural
@@ -128,7 +129,7 @@ def read_block(store: Store, run: Tracked) -> Block:
     except StoreError:
         raise ValueError(f"{name} cannot be read") from None
     except BROKEN as error:
-        raise ValueError(f"{name} cannot be read: {_first_line(error)}") from None
+        raise ValueError(f"{name} cannot be read: {reason_of(error)}") from None
     return Block(run, config, seeds, table, curves, weights)
 
 
@@ -355,7 +356,3 @@ def told(stored: object, value: object, whose: str, tolerance: float | None = No
 
     within = "" if tolerance is None else f" (tolerance {tolerance:.1g})"
     return f"is {show(stored)}, but {show(value)} {whose}{within}"
-
-
-def _first_line(error: object) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

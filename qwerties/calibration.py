@@ -19,7 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qwerties.cli import UsageError, enter_root
+from qwerties.errors import UsageError
+from qwerties.folder import enter_root
 from qwerties.intervals import wilson
 from qwerties.pool import Pool, cores, load_pool, run_tasks, show
 from qwerties.simulation import DELTA, FAMILY, RESAMPLES, Counts, simulate

@@ -52,6 +52,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from qwerties.errors import reason_of
 from qwerties.locks import check_file, file_lock, has_ended, mend, public_target, row_lock
 from qwerties.space import Categorical, Dimension, Found, Int, Search, SearchError, Trial
 
@@ -217,7 +218,7 @@ def open_storage(target: str | Path) -> Storage:
     except (*FAILURES, ImportError, ValueError) as error:
         if isinstance(error, SearchError):
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise SearchError(f"the storage {public_target(text)} cannot be opened: {reason}") from error
 
 

@@ -43,6 +43,7 @@ from mlflow.models import infer_signature
 from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties import bulk
+from qwerties.errors import reason_of
 from qwerties.processes import is_gone, is_local, this_process
 from qwerties.record import Dataset, Model, Record, Series
 
@@ -230,7 +231,7 @@ class Store:
         def mark() -> None:
             with suppress(*STORE_FAILURES), _without_retries():
                 if not stopped:
-                    self._client.set_tag(run_id, FAILURE, _first_line(error)[:MOST_REASON])
+                    self._client.set_tag(run_id, FAILURE, reason_of(error)[:MOST_REASON])
                 self._client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
 
         stopped = isinstance(error, KeyboardInterrupt)
@@ -529,7 +530,7 @@ def _check_reachable(uri: str, reads: bool = False) -> None:
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise StoreError(
-                f"the tracking server {public_uri(uri)} must answer, got: {_first_line(reason)}"
+                f"the tracking server {public_uri(uri)} must answer, got: {reason_of(reason)}"
             ) from error
     elif not re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
         raise StoreError(
@@ -553,15 +554,11 @@ def _is_local(uri: str) -> bool:
     return uri.startswith(("/", "file://"))
 
 
-def _first_line(error: object) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _reason(error: object) -> str:
     """Why a store cannot be opened, in one line."""
     other = re.search(r"schema \(found version (\w+), but expected (\w+)\)", str(error))
     if other is None:
-        return _first_line(error)
+        return reason_of(error)
     return (
         f"its schema must be {other[2]}, that of MLflow {mlflow.__version__}, got {other[1]}; an older one is brought "
         "up to date by `mlflow db upgrade`, after a backup"

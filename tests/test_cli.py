@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from qwerties import cli, tracking
+from qwerties import cli, folder, tracking
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
@@ -124,16 +124,16 @@ def test_experiments_are_told_in_order_and_the_closest_is_proposed(refused, repo
         (repository / "experiments" / f"{name}.py").write_text(TINY)
     with pytest.raises(AssertionError):  # the files that this test made
         refused("sweep", "los")
-    with pytest.raises(cli.UsageError) as caught:
-        cli.choose(["depht"], [path.stem for path in cli.experiment_files(repository)])
+    with pytest.raises(folder.UsageError) as caught:
+        folder.choose(["depht"], [path.stem for path in folder.experiment_files(repository)])
     assert (
         str(caught.value) == "experiment must be one of depth, loss, tiny, got 'depht' (did you mean depth?)"
     )
 
 
 def test_a_name_given_twice_counts_once():
-    assert cli.choose(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
-    assert cli.choose([], ["a", "b"]) == ["a", "b"]
+    assert folder.choose(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
+    assert folder.choose([], ["a", "b"]) == ["a", "b"]
 
 
 def test_no_experiment_at_all(repository, capsys):
@@ -157,7 +157,7 @@ def test_report_into_a_folder_that_does_not_exist(refused, repository):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_repository_here(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "qwerties" / "cli.py"))
+    monkeypatch.setattr(folder, "__file__", str(tmp_path / "site-packages" / "qwerties" / "folder.py"))
     assert cli.main([command]) == 2
     expected = f"no experiments/ with a pyproject.toml beside it in {tmp_path} or above"
     assert capsys.readouterr() == ("", f"qwerties: error: {expected}\n")
@@ -168,7 +168,7 @@ def test_a_repository_is_found_from_below(repository, monkeypatch):
     below = repository / "experiments" / "notes"
     below.mkdir()
     monkeypatch.chdir(below)
-    assert cli.enter_root() == repository
+    assert folder.enter_root() == repository
     assert Path.cwd() == repository
 
 

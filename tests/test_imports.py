@@ -35,15 +35,16 @@ MAY_IMPORT = {
     "figures": ("labels", "theme"),
     # the store
     "bulk": ("record",),
+    "errors": (),
     "processes": (),
     "signals": (),
-    "tracking": ("bulk", "config", "processes", "record"),
+    "tracking": ("bulk", "config", "errors", "processes", "record"),
     # the folder it is in
     "relocate": (),
     "archive": ("relocate",),
     # tuned studies
     "locks": ("space",),
-    "search": ("locks", "space"),
+    "search": ("errors", "locks", "space"),
     # what puts them together
     "results": (
         *("config", "data", "networks", "optimizers", "record", "reference", "scoring", "theory", "training"),
