@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import time
@@ -208,6 +209,7 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
         if not anew and is_current(store, page):
             print(f"report unchanged: {page}")
             return 0
+        gc.freeze()  # what was imported stays: collections, which statsmodels asks for, need not look at it
         try:
             with Steps("report") as steps:
                 written = write_report(store, page, steps.step)

@@ -6,7 +6,6 @@ of any width and depth. All panels are one drawing, as a figure of so many axes 
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 from collections.abc import Mapping, Sequence
@@ -18,16 +17,16 @@ from contourpy import contour_generator
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.special import expit
 
 from qwerties import plots, theme
 from qwerties.config import Config
 from qwerties.evidence import Finding
 from qwerties.films import ACTIVATIONS, accuracy
+from qwerties.illustrations import as_picture
 from qwerties.ledger import STATES, UNREADABLE, Networks, config_names
 from qwerties.markup import clean, percent
-from qwerties.page import Numbers, Shown
+from qwerties.page import Numbers, Shown, shown
 from qwerties.tracking import Store, StoreError, Tracked
 
 MOST = 4
@@ -85,8 +84,7 @@ def make_exemplars(
         return None
     names = dict(zip([one.config for one in drawn], config_names([one.config for one in drawn]), strict=True))
     labels = [names[one.config] for one, _ in rows]
-    png, (width, height), alt = draw_exemplars([(one.config, found) for one, found in rows], labels)
-    src = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    fig, alt = draw_exemplars([(one.config, found) for one, found in rows], labels)
     left = len(drawn) - len(rows)
     caption = (
         "How networks ended: the lowest seed of each state, and the share of its training points that it gets right. "
@@ -94,7 +92,7 @@ def make_exemplars(
         "side (where they are few), and the dashed line is the best possible cut"
         + (f" ({len(rows)} of {len(drawn)} configs)." if left else ".")
     )
-    return Shown(numbers.figure(), src, round(100 * width), round(100 * height), caption, alt)
+    return shown(as_picture(fig, caption, alt, dots=DOTS), numbers)
 
 
 def _by_interest(drawn: Sequence[Networks], findings: Sequence[Finding]) -> list[Networks]:
@@ -193,15 +191,12 @@ def answer(activation: str, one: Exemplar, x: NDArray[Any]) -> NDArray[np.float6
 @theme.look
 def draw_exemplars(
     rows: Sequence[tuple[Config, Mapping[str, Exemplar]]], labels: Sequence[str]
-) -> tuple[bytes, tuple[float, float], str]:
+) -> tuple[Figure, str]:
     """Draw a row of panels for each config, a column for each state.
 
     Returns
     -------
-    bytes
-        A PNG at `DOTS`.
-    (float, float)
-        Its size in inches.
+    Figure
     str
         What it shows, in words.
     """
@@ -230,18 +225,7 @@ def draw_exemplars(
             ax.text(box[0] + PANEL[0], box[1] - 0.06, percent(share), size=8, color=theme.MUTED, ha="right")
             told.append(f"seed {one.seed:,} {state}, {percent(share)} of its training points right")
         words.append(f"{clean(label)}: {'; '.join(told)}")
-    return (
-        theme.png(fig, DOTS),
-        (width, height),
-        f"Decision boundaries, one row per config. {'. '.join(words)}.",
-    )
-
-
-def _packed(png: bytes) -> bytes:
-    """Compress harder than `theme.encode`, which has thousands of pictures to write."""
-    out = io.BytesIO()
-    Image.open(io.BytesIO(png)).save(out, "png", optimize=True, dpi=(DOTS, DOTS))
-    return out.getvalue()
+    return fig, f"Decision boundaries, one row per config. {'. '.join(words)}."
 
 
 def _panel(ax: Any, config: Config, one: Exemplar, box: tuple[float, float, float, float]) -> float:

@@ -8,7 +8,6 @@ Names come from numbers and slugs, whatever the store's text says.
 
 from __future__ import annotations
 
-import base64
 import csv
 import dataclasses
 import hashlib
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from qwerties.drawing import PNG, SVG
 from qwerties.freshness import bytes_digest
 from qwerties.illustrations import score_interval
 from qwerties.intervals import Interval
@@ -48,7 +48,7 @@ LONGEST = 2000
 PARTS = {"top_picture": "findings", "player": "watch", "provenance_part": "design-ledger"}
 """Parts of a page that have no anchor of their own, by what the template calls them."""
 
-SUFFIXES = {"image/svg+xml": "svg", "image/png": "png"}
+SUFFIXES = {SVG: "svg", PNG: "png"}
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def make_files(context: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[tuple
     for part, one in collect(context):
         stem = f"{one.number:02d}-{slug(part, set())}"
         if isinstance(one, Shown):
-            kind, content = _picture(one)
-            name = f"figures/{stem}.{kind}"
+            content = one.drawing.content
+            name = f"figures/{stem}.{SUFFIXES[one.drawing.mime]}"
             names["figure", one.number] = name
         else:
             contrasts = isinstance(one, ContrastTable)
@@ -119,11 +119,6 @@ def make_files(context: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[tuple
             names["table", one.number] = name
         files[name] = content
     return files, names
-
-
-def _picture(shown: Shown) -> tuple[str, bytes]:
-    kind, _, content = shown.src.removeprefix("data:").partition(";base64,")
-    return SUFFIXES[kind], base64.b64decode(content)
 
 
 def _as_displayed(table: Table | ContrastTable) -> list[dict[str, Any]]:

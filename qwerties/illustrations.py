@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from qwerties import figures, theme, theory
 from qwerties.config import DEFAULT, FIELDS, Config
+from qwerties.drawing import PNG, SVG, Drawing
 from qwerties.intervals import Interval, mean_interval, wilson
 from qwerties.ledger import STATES, FigureSpec, Networks, config_names
 from qwerties.markup import number, percent, plural
@@ -41,9 +42,9 @@ Curves = Callable[[Networks, str], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the page: an SVG with its size in CSS pixels, its caption, and its content in words."""
+    """A figure of the page with its size in CSS pixels, its caption, and its content in words."""
 
-    svg: bytes
+    drawing: Drawing
     width: int
     height: int
     caption: str
@@ -394,10 +395,11 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     )
 
 
-def as_picture(fig: Figure, caption: str, alt: str) -> Picture:
-    """Make a picture of a figure."""
+def as_picture(fig: Figure, caption: str, alt: str, *, dots: float | None = None) -> Picture:
+    """Make a picture of a figure: an SVG, or a PNG of so many `dots` per inch."""
+    drawing = Drawing(PNG, theme.png, fig, dots) if dots else Drawing(SVG, theme.svg, fig)
     width, height = (round(float(inches) * 100) for inches in fig.get_size_inches())
-    return Picture(theme.svg(fig), width, height, caption, alt)
+    return Picture(drawing, width, height, caption, alt)
 
 
 def _words(score: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, ttest_1samp
+from scipy.special import stdtrit
+from scipy.stats import DegenerateDataWarning, binomtest, bootstrap
 
 SAME = 1e-12  # scores no further apart are equal: rounding
 
@@ -60,8 +61,8 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         return Interval(estimate, math.nan, math.nan, n, level)
     if np.ptp(values) <= SAME:
         return Interval(estimate, estimate, estimate, n, level)
-    lo, hi = ttest_1samp(values, 0).confidence_interval(level)
-    return Interval(estimate, float(lo), float(hi), n, level)
+    half = float(stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1)) / math.sqrt(n)
+    return Interval(estimate, estimate - half, estimate + half, n, level)
 
 
 def bca_interval(values: ArrayLike, level: float = 0.95, *, resamples: int = 9999, seed: int = 0) -> Interval:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from qwerties.drawing import Drawing
 from qwerties.illustrations import Picture
 from qwerties.intervals import Interval
 from qwerties.markup import bounds
@@ -29,11 +30,16 @@ class Shown:
     """A figure as the template embeds it."""
 
     number: int
-    src: str
+    drawing: Drawing
     width: int
     height: int
     caption: str
     alt: str
+
+    @property
+    def src(self) -> str:
+        """The picture as a data URI."""
+        return f"data:{self.drawing.mime};base64,{base64.b64encode(self.drawing.content).decode()}"
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,9 @@ class Numbers:
 
 def shown(picture: Picture, numbers: Numbers) -> Shown:
     """Embed a figure, as the page's next."""
-    src = f"data:image/svg+xml;base64,{base64.b64encode(picture.svg).decode()}"
-    return Shown(numbers.figure(), src, picture.width, picture.height, picture.caption, picture.alt)
+    return Shown(
+        numbers.figure(), picture.drawing, picture.width, picture.height, picture.caption, picture.alt
+    )
 
 
 def run_url(base: str, run: Tracked) -> str:

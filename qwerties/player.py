@@ -23,9 +23,10 @@ from qwerties import films, labels, plots, theme, theory
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.evidence import Evidence
 from qwerties.films import Reel, read_reel
+from qwerties.illustrations import as_picture
 from qwerties.ledger import STATES
 from qwerties.markup import percent
-from qwerties.page import Numbers, Shown
+from qwerties.page import Numbers, Shown, shown
 from qwerties.tracking import Store, StoreError
 
 WANTED = {"learned": 2, "slow": 2, "constant": 1, "dead": 1, "diverged": 1}
@@ -78,17 +79,15 @@ def make_player(store: Store, evidence: Sequence[Evidence], numbers: Numbers) ->
     cast = choose(read_reels(store, evidence))
     if cast is None:
         return None
-    picture, alt = draw_still(cast)
-    src = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    fig, alt = draw_still(cast)
     caption = (
         "What a network answers, by the weights it had after so many epochs: the shading is the probability of "
         "qwerties B, the line is where it is one half, and a ring marks a training point on the wrong side. The "
         "dashed line is the best possible cut."
     )
-    width, height = (round(100 * inches) for inches in _still_size(cast))
     return Player(
         embed(pack(cast)),
-        Shown(numbers.figure(), src, width, height, caption, alt),
+        shown(as_picture(fig, caption, alt, dots=DOTS), numbers),
         ("left", "right") if cast.left != cast.right else ("left",),
         len(cast.reels[0].checkpoints) - 1,
         {
@@ -270,16 +269,16 @@ def _still_size(cast: Cast) -> tuple[float, float]:
 
 
 @theme.look
-def draw_still(cast: Cast) -> tuple[bytes, str]:
-    """Draw the networks that are shown first, at a few epochs: a PNG, and what it shows in words."""
-    shown = [cast.reels[i] for i in dict.fromkeys((cast.left, cast.right))]
+def draw_still(cast: Cast) -> tuple[Figure, str]:
+    """Draw the networks that are shown first, at a few epochs; says what it shows in words."""
+    first = [cast.reels[i] for i in dict.fromkeys((cast.left, cast.right))]
     seed = cast.seeds[cast.seed]
-    places = still_checkpoints(shown[0])
+    places = still_checkpoints(first[0])
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
     fig = Figure(_still_size(cast), dpi=100, facecolor=theme.CARD, layout=layout)
-    axes = fig.subplots(len(shown), len(places), squeeze=False)
+    axes = fig.subplots(len(first), len(places), squeeze=False)
     words = []
-    for i, reel in enumerate(shown):
+    for i, reel in enumerate(first):
         film, name = reel.films[seed], f"{reel.config.loss} · {reel.config.activation}"
         share = films.accuracy(films.logits(reel.config.activation, film.weights, film.points))
         for j, place in enumerate(places):
@@ -294,7 +293,7 @@ def draw_still(cast: Cast) -> tuple[bytes, str]:
         f"Decision boundaries on seed {seed} as training goes on, and the share of training points that it gets right. "
         f"{'. '.join(words)}."
     )
-    return theme.png(fig, DOTS), alt
+    return fig, alt
 
 
 def _plane(ax: Axes, reel: Reel, seed: int, place: int) -> None:

@@ -19,11 +19,13 @@ from markupsafe import Markup
 
 from qwerties import exports, theory
 from qwerties.config import DEFAULT, Config
+from qwerties.drawing import drawing_elsewhere
 from qwerties.evidence import Evidence, gather
 from qwerties.exemplars import make_exemplars
 from qwerties.findings import contrast_table, headlines, top_picture
 from qwerties.freshness import bytes_digest, store_digest
-from qwerties.illustrations import draw, score_interval
+from qwerties.illustrations import draw
+from qwerties.intervals import Interval
 from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, read_curves
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
 from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
@@ -81,7 +83,7 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
     """
     beside, places = path_beside(path), exports.Places.beside(path)
     before = read_verdicts(beside)
-    with store.as_of_now():
+    with store.as_of_now(), drawing_elsewhere():
         made_from = store_digest(store)
         evidence = gather(store)
         document = make_verdicts(evidence, before)
@@ -194,7 +196,7 @@ def compose(
         "points": 2 * DEFAULT.samples,
         "distance": f"{DEFAULT.distance:g}",
     }
-    files, names = exports.make_files(context)
+    files, names = exports.make_files(context)  # this waits for the figures
     template = environment.get_template("summary.html")
     alone = template.render(**context, take=None)
     if places is None:
@@ -368,12 +370,15 @@ def _sampling_sd(config: Config) -> float:
 
 
 def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Numbers) -> Table:
+    names = config_names([one.config for one in drawn])
+    records = [exports.outcome_record(name, one) for name, one in zip(names, drawn, strict=True)]
     rows = []
-    for name, one in zip(config_names([one.config for one in drawn]), drawn, strict=True):
+    for record, one in zip(records, drawn, strict=True):
         links = [
-            Link(name if i == 0 else f"run {i + 1}", run_url(base, run)) for i, run in enumerate(one.runs)
+            Link(record["config"] if i == 0 else f"run {i + 1}", run_url(base, run))
+            for i, run in enumerate(one.runs)
         ]
-        rows.append(Row(links[0], tuple(links[1:]), tuple(_cells(one))))
+        rows.append(Row(links[0], tuple(links[1:]), tuple(_cells(record))))
     return Table(
         numbers.table(),
         "Outcomes by config. Shares with Wilson, means with t intervals, both at 95%. Names lead to the runs in "
@@ -387,29 +392,26 @@ def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Number
             "Phi, median",
         ),
         tuple(rows),
-        tuple(
-            exports.outcome_record(name, one)
-            for name, one in zip(config_names([one.config for one in drawn]), drawn, strict=True)
-        ),
+        tuple(records),
     )
 
 
-def _cells(one: Networks) -> list[Cell]:
-    frame, distance = one.frame, one.config.distance
-    learned, population, training = (
-        score_interval(frame, score, distance)
-        for score in ("learned", "population_accuracy", "train_accuracy")
+def _cells(record: Mapping[str, Any]) -> list[Cell]:
+    """Round one of `exports.outcome_record`."""
+    learned, population = (
+        Interval(*(record[f"{name}{end}"] for end in ("", "_lo", "_hi")), record["n"], 0.95)
+        for name in ("learned", "population_accuracy")
     )
-    ranked = frame["phi"].fillna(-np.inf)  # undefined ranks lowest
-    middle = float(np.sort(ranked)[[(len(ranked) - 1) // 2, len(ranked) // 2]].mean())
-    undefined = int(frame["phi"].isna().sum())
+    phi = record["phi_median"]
     return [
-        Cell(f"{len(frame):,}"),
+        Cell(f"{record['n']:,}"),
         Cell(percent(learned.estimate), said(share_bounds(learned))),
-        *(Cell(f"{int((frame['state'] == state).sum()):,}") for state in STATES[1:]),
+        *(Cell(f"{record[state]:,}") for state in STATES[1:]),
         Cell(number(population.estimate), said(bounds(population))),
-        Cell(number(training.estimate)),
-        Cell(number(middle, 2) if np.isfinite(middle) else "undefined", (f"{undefined:,} undefined",)),
+        Cell(number(record["train_accuracy"])),
+        Cell(
+            number(phi, 2) if np.isfinite(phi) else "undefined", (f"{record['phi_undefined']:,} undefined",)
+        ),
     ]
 
 

@@ -35,6 +35,12 @@ def stop_if_asked() -> None:
         raise Stopped
 
 
+def ignore_interrupts() -> None:
+    """In a worker process: leave Ctrl-C and SIGTERM to the one that asked, which ends its workers."""
+    for number in STATUS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def heeding_signals() -> Iterator[None]:
     """Make Ctrl-C and SIGTERM raise `Stopped` within the block, unless the process was started with them ignored."""

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from qwerties import study_figures, theme, theory
 from qwerties.config import Config
 from qwerties.evidence import Evidence
 from qwerties.exports import interval_record
-from qwerties.illustrations import Picture, score_interval
+from qwerties.illustrations import Picture, as_picture, score_interval
 from qwerties.intervals import Interval
 from qwerties.ledger import Networks
 from qwerties.markup import bounds, clean, number, plural
@@ -204,11 +203,6 @@ def _warnings(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networ
 # Figures
 
 
-def _picture(fig: Figure, caption: str, alt: str) -> Picture:
-    width, height = (round(float(inches) * 100) for inches in fig.get_size_inches())
-    return Picture(theme.svg(fig), width, height, caption, alt)
-
-
 def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> list[Picture]:
     """Score against learning rate, for the sides that search nothing else; all samplers' trials together."""
     frames: dict[str, list[pd.DataFrame]] = {}
@@ -243,7 +237,7 @@ def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]
             words += f", highest {number(y)} at {rate:.3g}"
         told.append(words)
     return [
-        _picture(
+        as_picture(
             fig,
             "Mean accuracy on the true distribution of every trial, by its learning rate; the thin lines reach from "
             "the 10th to the 90th percentile of its networks, which are dead, slow or learned rather than near their "
@@ -275,7 +269,7 @@ def _histories(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Netwo
         study_figures.history_lines(ax, frames, title=side, ylabel=words, styles=styles)
         told += [f"{side} by {name}: {number(frame['best'].iloc[-1], 4)}" for name, frame in frames.items()]
     return [
-        _picture(
+        as_picture(
             fig,
             "The best tuning score so far, by sampler; dots are the trials. There is one study of each: this is how "
             "they went, not how the samplers do on average. What they chose is compared on fresh seeds, among the "
@@ -303,7 +297,7 @@ def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Net
         study_figures.share_bars(ax, shares, title=clean(study.label))
         told = ", ".join(f"{clean(name)} {100 * share:.0f}%" for name, share in shares.items())
         drawn.append(
-            _picture(
+            as_picture(
                 fig,
                 "Share of each parameter in what sets the best tenth of the trials apart from all of them (PED-ANOVA, "
                 f"Watanabe et al. 2023), from {plural(study.complete, 'trial')}. It holds for the ranges that were "
@@ -340,7 +334,7 @@ def _fronts(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks
         )
         told = "; ".join(f"{name}: {number(regret, 4)} at {at:.3g}" for name, (at, regret) in marks.items())
         drawn.append(
-            _picture(
+            as_picture(
                 fig,
                 "Cost against regret, on log axes: each trial, and the front of those that no other beats in both (the "
                 f"regret of less than {LEAST_REGRET:g}, the error of the score, is drawn there). The regrets of trials "

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from filmed import plan, record
 
-from qwerties import films, player, results, scoring
+from qwerties import films, player, results, scoring, theme
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.evidence import gather
 from qwerties.films import Film, Reel
@@ -423,8 +423,8 @@ def test_a_film_that_is_not_finite_is_drawn_and_packed():
     cast = player.choose([dataclasses.replace(reel, films={0: film})])
     found = json.loads(player.embed(player.pack(cast)))
     assert found["networks"][0]["runs"][0]["states"] == "di" * 6
-    image, alt = player.draw_still(cast)
-    assert image.startswith(b"\x89PNG")
+    fig, alt = player.draw_still(cast)
+    assert theme.png(fig).startswith(b"\x89PNG")
     assert "it ends diverged" in alt
 
 

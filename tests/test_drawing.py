@@ -1,0 +1,76 @@
+"""Pictures drawn by a second process are those that this one would draw."""
+
+import os
+import signal
+import time
+
+import pytest
+from matplotlib.ticker import FuncFormatter
+
+from qwerties import theme
+from qwerties.drawing import PNG, SVG, WORTH_A_PROCESS, Drawing, drawing_elsewhere
+
+
+def plot(number):
+    fig, (ax,) = theme.figure(3, 2)
+    ax.plot([0, number])
+    ax.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"<{value:g}>")
+    )  # not every pickler takes this
+    return fig
+
+
+def process(fig):
+    return str(os.getpid()).encode()
+
+
+def content_or_killed(parent):
+    if os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return b"drawn"
+
+
+def fails():
+    raise ValueError("no such figure")
+
+
+def test_the_same_bytes_wherever_they_are_drawn():
+    here = [theme.svg(plot(i)) for i in range(WORTH_A_PROCESS)] + [theme.png(plot(7), 50)]
+    with drawing_elsewhere():
+        drawings = [Drawing(SVG, theme.svg, plot(i)) for i in range(WORTH_A_PROCESS)]
+        drawings.append(Drawing(PNG, theme.png, plot(7), 50))
+        assert [one.content for one in drawings] == here
+    assert [one.mime for one in drawings] == [SVG] * WORTH_A_PROCESS + [PNG]
+
+
+def test_only_many_are_drawn_elsewhere():
+    own = str(os.getpid()).encode()
+    with drawing_elsewhere():
+        few = [Drawing(SVG, process, None) for _ in range(WORTH_A_PROCESS - 1)]
+        assert {one.content for one in few} == {own}
+    with drawing_elsewhere():
+        many = [Drawing(SVG, process, None) for _ in range(WORTH_A_PROCESS + 2)]
+        assert own not in {one.content for one in many}
+    assert Drawing(SVG, process, None).content == own
+
+
+def test_what_was_asked_for_in_the_block_can_be_had_after_it():
+    with drawing_elsewhere():
+        drawings = [Drawing(SVG, process, None) for _ in range(WORTH_A_PROCESS)]
+        time.sleep(0.1)
+    assert all(one.content.isdigit() for one in drawings)
+
+
+def test_a_killed_process_costs_no_picture():
+    with drawing_elsewhere():
+        drawings = [Drawing(SVG, content_or_killed, os.getpid()) for _ in range(WORTH_A_PROCESS + 1)]
+        assert [one.content for one in drawings] == [b"drawn"] * len(drawings)
+
+
+def test_an_error_is_the_drawing_s_own():
+    with pytest.raises(ValueError, match="no such figure"):
+        _ = Drawing(SVG, fails).content
+    with drawing_elsewhere():
+        drawings = [Drawing(SVG, fails) for _ in range(WORTH_A_PROCESS)]
+        with pytest.raises(ValueError, match="no such figure"):
+            _ = drawings[0].content
