@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from qwerties import registry, scoring
+from qwerties import registry
 from qwerties.config import Config, Seeds
 from qwerties.evidence import weigh
 from qwerties.experiment import Contrast, Experiment, code_digest
-from qwerties.ledger import Networks, read_ledgers, read_networks
+from qwerties.ledger import Ledger, Networks, make_ledger, read_networks
 from qwerties.record import Model, Record
-from qwerties.reference import build_model
 from qwerties.stats import scores
 from qwerties.tracking import NOTE, Store
 from qwerties.tuning import CONFIRMATION
@@ -73,8 +71,7 @@ def contend(stem: str, config: Config, store: Store, sweep: Sweep) -> str | None
     if old is None:
         return f"version {before.number} of the model does not tell its config: it stays; remove its alias to go on"
     sweep({STEM: _duel(config, old)})
-    ledger = next(ledger for ledger in read_ledgers(store) if ledger.stem == STEM)
-    (finding,) = weigh(store, ledger).findings
+    (finding,) = weigh(store, _ledger(STEM, store)).findings
     if finding.verdict is None or finding.verdict.kind not in BETTER or finding.verdict.direction <= 0:
         return f"the registered model stays, version {before.number}: {finding.words}"
     won = {"qwerties.verdict": finding.words[:500], "qwerties.over": f"version {before.number}"}
@@ -97,11 +94,13 @@ def _duel(config: Config, old: Config) -> Experiment:
 
 def _confirmed(stem: str, config: Config, store: Store) -> Networks | None:
     """The winner's networks on fresh seeds; None where they are not all there."""
-    for ledger in read_ledgers(store):
-        entry = ledger.find(config) if ledger.stem == stem else None
-        if entry is not None and entry.state == "done":
-            return read_networks(store, entry)[0]
-    return None
+    entry = _ledger(stem, store).find(config)
+    return read_networks(store, entry)[0] if entry is not None and entry.state == "done" else None
+
+
+def _ledger(stem: str, store: Store) -> Ledger:
+    experiment_id, tags = store.experiments()[stem]
+    return make_ledger(stem, experiment_id, tags, store.runs(experiment_id))
 
 
 def _tags(config: Config, networks: Networks) -> dict[str, str]:
@@ -129,6 +128,11 @@ def _typical(frame: pd.DataFrame) -> int | None:
 
 
 def _register(stem: str, networks: Networks, store: Store, tags: Mapping[str, str]) -> str:
+    import torch
+
+    from qwerties import scoring
+    from qwerties.reference import build_model
+
     chosen = _typical(networks.frame)
     if chosen is None:
         return f"{stem}: none of its winner's networks learned, no model is registered"

@@ -17,7 +17,6 @@ from typing import Any
 
 from qwerties.config import DEFAULT, FIELDS, Config, Seeds, fingerprint
 from qwerties.tracking import NOTE, SUPERSEDED, Tracked
-from qwerties.training import BLOCK, SQUASHING, pays_to_compile
 
 NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
 """The code that decides a run's numbers."""
@@ -25,6 +24,9 @@ NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theor
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 MOST_SHARE = 4.0
+
+MOST_SEEDS, MOST_LOSSES = 10_000, 2**26
+"""Of one run: seeds, and losses (seeds times epochs, 4 bytes each)."""
 
 FIGURES = ("scores", "lines", "outcomes", "losses", "gradients", "variance")
 
@@ -360,6 +362,7 @@ def missing_jobs(
 ) -> list[Job]:
     """Runs that an experiment plans and that are not among the tracked ones, seed by seed.
 
+    More seeds than a worker's memory has room for, with their losses at every epoch, make several runs.
     ``more`` names configs that need at least so many seeds, whatever the others have.
     """
     seeds = experiment.seeds(wanted)
@@ -383,12 +386,19 @@ def missing_jobs(
         left = [s for s in range(seeds.start, stop) if s not in covered.get(config, set())]
         for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
             stretch = [seed for _, seed in group]
-            jobs.append(Job(stem, config, Seeds(stretch[0], stretch[-1] + 1)))
+            most = min(MOST_SEEDS, max(1, MOST_LOSSES // config.epochs))
+            for first in range(stretch[0], stretch[-1] + 1, most):
+                jobs.append(Job(stem, config, Seeds(first, min(first + most, stretch[-1] + 1))))
     return jobs
 
 
-def make_shards(jobs: Iterable[Job]) -> list[Shard]:
-    """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once."""
+def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
+    """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once.
+
+    A shard consists of whole batches, as `training.train` makes them again: one, or as many as have ``most`` networks
+    and no more than `MOST_LOSSES` losses. So a network's company, and with it every bit of its numbers, does not
+    depend on the size of shards.
+    """
     groups: dict[tuple, dict[Config, list[Config]]] = {}
     for job in jobs:
         configs = groups.setdefault((job.config.structure, job.seeds), {}).setdefault(
@@ -396,6 +406,10 @@ def make_shards(jobs: Iterable[Job]) -> list[Shard]:
         )
         if job.config not in configs:
             configs.append(job.config)
+    if not groups:
+        return []
+    from qwerties.training import BLOCK, SQUASHING, pays_to_compile  # and torch, which takes a second
+
     shards = []
     for (_, seeds), by_trajectory in groups.items():
         network_epochs = sum(max(c.epochs for c in configs) for configs in by_trajectory.values()) * len(
@@ -409,7 +423,9 @@ def make_shards(jobs: Iterable[Job]) -> list[Shard]:
         together = max(1, BLOCK // len(seeds))
         for _, alike in itertools.groupby(sorted(by_trajectory.values(), key=kind), key=kind):
             members = list(alike)
-            for first in range(0, len(members), together):
-                chunk = tuple(itertools.chain.from_iterable(members[first : first + together]))
+            room = min(most or 0, MOST_LOSSES // max(c.epochs for c in members[0]))
+            size = together * max(1, room // (together * len(seeds)))
+            for first in range(0, len(members), size):
+                chunk = tuple(itertools.chain.from_iterable(members[first : first + size]))
                 shards.append(Shard(chunk, seeds, compiled))
     return sorted(shards, key=lambda shard: -shard.cost)

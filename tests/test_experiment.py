@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qwerties import experiment
+from qwerties import experiment, training
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.experiment import (
     NUMERIC_MODULES,
@@ -292,7 +292,7 @@ def test_lengths_of_one_trajectory_train_once():
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_shard_holds_one_structure_and_one_length_and_one_family_if_compiled(monkeypatch, compiled):
-    monkeypatch.setattr(experiment, "pays_to_compile", lambda config, network_epochs: compiled)
+    monkeypatch.setattr(training, "pays_to_compile", lambda config, network_epochs: compiled)
     for shard in make_shards(jobs_of(GRIDS, [Seeds(0, 50)])):
         assert len({config.structure for config in shard.configs}) == 1
         assert shard.compiled == compiled
@@ -309,7 +309,7 @@ def test_a_shard_holds_one_structure_and_one_length_and_one_family_if_compiled(m
 def test_shards_are_blocks_of_bounded_size():
     for size in (1, 50, 500, 5000):
         for shard in make_shards(jobs_of(grid(distance=range(30)), [Seeds(0, size)])):
-            assert shard.networks <= max(size, experiment.BLOCK)
+            assert shard.networks <= max(size, training.BLOCK)
 
 
 def test_the_largest_shard_comes_first():
