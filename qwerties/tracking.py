@@ -76,6 +76,12 @@ ARTIFACTS = "qwerties.artifacts"
 REPORT = "qwerties.report"
 """Tag of the experiment that keeps the reports, which asks no question."""
 
+MAP = "qwerties.map"
+"""Tag of the experiment that keeps the maps, which asks no question either."""
+
+APART = {REPORT: "the reports", MAP: "the maps"}
+"""Tags of experiments that no ledger counts, and what they hold."""
+
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""
 
@@ -161,10 +167,9 @@ class Store:
                 f"experiment {PREFIX + stem} was deleted in MLflow; restore it with "
                 f"`mlflow experiments restore --experiment-id {found.experiment_id}` or remove it with `mlflow gc`"
             )
-        if (REPORT in found.tags) != (REPORT in tags):
-            kinds = ("a question", "the reports") if REPORT in tags else ("the reports", "a question")
+        if (held := _kind(found.tags)) != (wanted := _kind(tags)):
             raise StoreError(
-                f"experiment {PREFIX + stem} must be free or that of {kinds[1]}, got that of {kinds[0]}: rename "
+                f"experiment {PREFIX + stem} must be free or that of {wanted}, got that of {held}: rename "
                 f"experiments/{stem}.py"
             )
         for key, value in tags.items():
@@ -189,7 +194,7 @@ class Store:
         except BaseException as error:
             self._give_up(run.run_id, error)
             raise
-        self._client.set_terminated(run.run_id, record.status)
+        self._terminate(run.run_id, record.status)
         return run.run_id
 
     def begin(self, experiment_id: str, record: Record) -> str:
@@ -221,6 +226,11 @@ class Store:
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         self._client.set_terminated(run_id, record.status)
+
+    def _terminate(self, run_id: str, status: str) -> None:
+        now = int(time.time() * 1000)
+        if self._engine is None or not bulk.end_run(self._engine, run_id, status, now):
+            self._client.set_terminated(run_id, status, now)
 
     def _give_up(self, run_id: str, error: BaseException) -> None:
         """Mark a run that was not written to the end; where the store does not take that, the next sweep does it.
@@ -303,8 +313,13 @@ class Store:
         return {
             e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
             for e in sorted(found, key=lambda e: e.name)
-            if REPORT not in e.tags
+            if not e.tags.keys() & APART.keys()
         }
+
+    def maps(self) -> list[Tracked]:
+        """Every active run of a map, oldest first."""
+        found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
+        return [run for e in found if MAP in e.tags for run in self.runs(e.experiment_id)]
 
     def artifact_folders(self) -> list[Path] | None:
         """Folders that hold the artifacts of our experiments; None where some do not lie on this machine."""
@@ -436,6 +451,11 @@ class Store:
         for run in gone:
             self._client.set_terminated(run.run_id, "KILLED")
         return len(gone)
+
+
+def _kind(tags: Mapping[str, str]) -> str:
+    """What an experiment with these tags holds."""
+    return next((what for tag, what in APART.items() if tag in tags), "a question")
 
 
 def _is_abandoned(run: Tracked) -> bool:

@@ -121,6 +121,29 @@ def both_ways(store, engine):
 # The contract
 
 
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
+def test_both_ways_to_end_a_run_leave_the_same_row(store, engine, status):
+    uri, client, experiment_id = store
+    ours, theirs = (client.create_run(experiment_id, run_name="a run").info.run_id for _ in range(2))
+    assert bulk.end_run(engine, ours, status, TIMESTAMP)
+    client.set_terminated(theirs, status, TIMESTAMP)
+    told = "SELECT name, status, end_time, typeof(end_time), lifecycle_stage, deleted_time FROM runs WHERE run_uuid = ?"
+    assert query(uri, told, ours) == query(uri, told, theirs)
+    ended = [client.get_run(run_id).info for run_id in (ours, theirs)]
+    assert {(info.status, info.end_time) for info in ended} == {(status, TIMESTAMP)}
+
+
+def test_only_an_active_run_is_ended(store, engine):
+    uri, client, experiment_id = store
+    deleted, other = (client.create_run(experiment_id).info.run_id for _ in range(2))
+    client.delete_run(deleted)
+    assert not bulk.end_run(engine, deleted, "FINISHED", TIMESTAMP)
+    assert not bulk.end_run(engine, "0" * 32, "FINISHED", TIMESTAMP)
+    assert (
+        query(uri, "SELECT status FROM runs WHERE run_uuid IN (?, ?)", deleted, other) == [("RUNNING",)] * 2
+    )
+
+
 @pytest.mark.parametrize("series", SERIES.values(), ids=SERIES)
 def test_both_paths_leave_the_same_rows_and_answers(store, both_ways, series):
     uri, client, experiment_id = store
