@@ -4,18 +4,25 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# of make sweep: SEEDS=50  ONLY="loss epochs"  JOBS=2  SETTLE=1  MAX_SEEDS=2000
+# of make sweep: SEEDS=50  ONLY="loss epochs"  JOBS=2  SETTLE=1  MAX_SEEDS=2000  DEVICE=auto
+#   BACKEND=dask SCHEDULER=tcp://127.0.0.1:8786
 SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
-	$(if $(SETTLE),--settle) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS))
+	$(if $(SETTLE),--settle) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS)) $(if $(DEVICE),--device $(DEVICE)) \
+	$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-.PHONY: help sweep report status verify calibrate ui test lint format setup
+.PHONY: help sweep map report status verify calibrate bench ui test lint format setup
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-sweep: .venv/run.stamp  ## train and track what is not tracked yet, write reports/summary.html
+sweep: .venv/run.stamp $(if $(filter dask,$(BACKEND)),.venv/cluster.stamp)  ## train and track what is not tracked yet, write reports/summary.html
 	$(BIN)/qwerties sweep $(ONLY) $(SWEEP)
+
+map: .venv/run.stamp  ## spread two settings over a picture (X= Y= X_RANGE=1e-3:1 Y_RANGE= SIZE=100 SEEDS=2 SHOW=gain JOBS= MAP="--epochs 500")
+	$(BIN)/qwerties map $(if $(X),--x $(X)) $(if $(Y),--y $(Y)) $(if $(X_RANGE),--x-range=$(X_RANGE)) \
+		$(if $(Y_RANGE),--y-range=$(Y_RANGE)) $(if $(X_SCALE),--x-scale $(X_SCALE)) $(if $(Y_SCALE),--y-scale $(Y_SCALE)) \
+		$(if $(SIZE),--size $(SIZE)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SHOW),--show $(SHOW)) $(if $(JOBS),--jobs $(JOBS)) $(MAP)
 
 report: .venv/run.stamp  ## write reports/summary.html from the store alone
 	$(BIN)/qwerties report
@@ -28,6 +35,9 @@ verify: .venv/run.stamp  ## check the store, retrain some networks with the note
 
 calibrate: .venv/run.stamp  ## measure on trained networks whether the verdicts keep their promises (minutes)
 	$(BIN)/python -m qwerties.calibration $(if $(POOL),--pool $(POOL)) $(if $(FAMILIES),--families $(FAMILIES)) $(if $(JOBS),--jobs $(JOBS))
+
+bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking", REPEATS=3, QUICK=1; a quarter of an hour)
+	$(BIN)/python -m qwerties.bench $(PARTS) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
 
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))
@@ -52,6 +62,14 @@ setup: .venv/run.stamp  ## only set up .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install -c constraints.txt -e .
+	@touch $@
+
+.venv/cluster.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install -c constraints.txt -e '.[cluster]'
+	@touch $@
+
+.venv/bench.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	@touch $@
 
 .venv/test.stamp: .venv/run.stamp

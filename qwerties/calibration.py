@@ -19,12 +19,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qwerties.errors import UsageError
+from qwerties.errors import FailedError, UsageError
 from qwerties.folder import enter_root
 from qwerties.intervals import wilson
-from qwerties.pool import Pool, cores, load_pool, run_tasks, show
+from qwerties.pool import Pool, load_pool, show
 from qwerties.simulation import DELTA, FAMILY, RESAMPLES, Counts, simulate
 from qwerties.trials import MORE, Ask, Trial, trials
+from qwerties.workers import Workers, cores, run_tasks
 
 POOL = 20_000
 FAMILIES = 1000
@@ -111,9 +112,9 @@ def _rate(trial: Trial, ask: Ask, counts: Counts) -> Rate:
 def calibrate(pool: Pool, families: int, *, workers: int = 1, seed: int = 0) -> list[Rate]:
     """Run all trials on a pool; the same pool, families and seed give the same rates, whatever the workers."""
     planned = trials(pool)
-    tasks = [(run_trial, (trial, families, seed)) for trial in planned]
+    tasks = [(trial, families, seed) for trial in planned]
     sizes = [families * trial.times * len(trial.looks) for trial in planned]
-    found = dict(show(run_tasks(tasks, workers), sizes, "families"))
+    found = dict(show(run_tasks(run_trial, tasks, Workers(workers)), sizes, "families"))
     return [rate for i in range(len(planned)) for rate in found[i]]
 
 
@@ -203,6 +204,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"calibration: error: {error}", file=sys.stderr)
         return 2
+    except FailedError as error:
+        print(f"calibration: error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ncalibration: stopped; what is trained stays, the same command goes on", file=sys.stderr)
         return 130

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 something failed and is named, 2 the request was wrong, 1
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from typing import Any, NoReturn
 from qwerties import commands
 from qwerties.config import CHOICES, DEFAULT, FIELDS
 from qwerties.errors import FailedError, UsageError, complain
+from qwerties.map_options import add_map
 from qwerties.signals import asked, heeding_signals
+from qwerties.workers import BACKENDS, DEVICES
 
 SEEDS = 500
 """Seeds per config of a default sweep."""
@@ -54,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_stopped(status: int) -> int:
+    gc.freeze()  # at its end, the interpreter would look at all that torch is made of once more: most of a second
     print("\nqwerties: stopped; what is tracked stays, the same command goes on from there", file=sys.stderr)
     return status
 
@@ -71,6 +75,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument(
         "--jobs", type=_count("jobs", 1024), metavar="N", help="worker processes (default: one per core)"
+    )
+    sweep.add_argument(
+        "--backend",
+        type=_one_of("backend", BACKENDS),
+        default=BACKENDS[0],
+        metavar="|".join(BACKENDS),
+        help="who trains: processes of this machine (default), or a Dask cluster",
+    )
+    sweep.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of the Dask cluster, such as tcp://127.0.0.1:8786"
+    )
+    sweep.add_argument(
+        "--device",
+        type=_one_of("device", DEVICES),
+        default=DEVICES[0],
+        metavar="|".join(DEVICES),
+        help="what trains (default: cpu); auto: a GPU where there is one",
     )
     sweep.add_argument(
         "--settle",
@@ -98,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=_count("seed", 2**31 - 1, least=0), default=0, metavar="N", help="default: 0"
     )
     train.set_defaults(run=commands.train)
+
+    add_map(chosen, commands.map_, _count)
 
     report = chosen.add_parser("report", help="write the report, from the store alone")
     report.add_argument("--output", type=Path, metavar="FILE", help="default: reports/summary.html")
@@ -159,6 +182,15 @@ def _count(name: str, most: int, least: int = 1) -> Any:
                 f"{name} must be a whole number from {least} to {most}, got {text!r}"
             )
         return number
+
+    return parse
+
+
+def _one_of(name: str, choices: Sequence[str]) -> Any:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{name} must be one of {', '.join(choices)}, got {text!r}")
+        return text
 
     return parse
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from qwerties.config import FIELDS, Config, parse_field
-from qwerties.display import Bytes, Display, Steps, Trials
+from qwerties.display import Bytes, Display, Pixels, Steps, Trials
 from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain, reason_of
 from qwerties.folder import choose, enter_root, experiment_files, load_experiments, open_store
+from qwerties.workers import LostError, WorkerLostError, Workers, cores
 
 if TYPE_CHECKING:
     from qwerties.experiment import Experiment
@@ -32,20 +33,21 @@ def sweep(arguments: argparse.Namespace) -> int:
         raise UsageError("--max-seeds needs --settle")
     root = enter_root()
     names = choose(arguments.names, [path.stem for path in experiment_files(root)])
+    workers = Workers(arguments.jobs or cores(), arguments.backend, arguments.scheduler)
+    device = _device(workers, arguments.device)
     declared, broken = load_experiments(root, names)
-    workers = arguments.jobs or _cores()
     with open_store(root) as store:
-        experiments, winners = _tune(declared, store, root, arguments.seeds, workers)
+        experiments, winners = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
-        done = _work(experiments, store, arguments.seeds, workers, {})
+        done = _work(experiments, store, arguments.seeds, workers, device, {})
         if done.runs:
             _say_done(done, started)
         elif experiments:
             print(f"nothing to do: all {done.configs_planned} planned configs are tracked")
         if arguments.settle and experiments:
-            _settle(experiments, store, arguments.seeds, workers, arguments.max_seeds)
+            _settle(experiments, store, arguments.seeds, workers, device, arguments.max_seeds)
         for stem, winner in winners.items():
-            _contend(stem, winner, store, arguments.seeds, workers)
+            _contend(stem, winner, store, arguments.seeds, workers, device)
     if not arguments.no_report:
         _write_report(root, None, anew=False)
     print("browse the runs: make ui")
@@ -58,7 +60,8 @@ def _work(
     experiments: dict[str, Experiment],
     store: Store,
     wanted: int,
-    workers: int,
+    workers: Workers,
+    device: str,
     more: Mapping[str, Mapping[Config, int]],
 ) -> Progress:
     from qwerties import sweep as sweeping
@@ -68,7 +71,9 @@ def _work(
             experiments,
             store,
             wanted,
-            workers=workers,
+            # a GPU has one process, which is busy enough with it
+            workers=Workers(1) if device != "cpu" and not workers.is_cluster else workers,
+            device=device,
             progress=display.update,
             more=more,
             tell=tqdm.write,
@@ -77,20 +82,33 @@ def _work(
 
 @contextmanager
 def _worker_losses() -> Iterator[None]:
-    """Tell in one line that a worker process was killed."""
-    from qwerties.sweep import WorkerLostError
-
+    """Tell how to go on when work was given up."""
     try:
         yield
-    except WorkerLostError:
+    except WorkerLostError as error:
         raise FailedError(
-            "a worker process was killed, perhaps for want of memory; what is tracked stays, the same command goes on "
-            "from there, and takes less memory with --jobs 1"
+            f"{error}; what is tracked stays, the same command goes on from there, and takes less memory with --jobs 1"
         ) from None
+    except LostError as error:
+        raise FailedError(f"{error}; what is tracked stays, the same command goes on from there") from None
+
+
+def _device(workers: Workers, wanted: str) -> str:
+    """Make sure that those who are to train are there and can; returns the device, cpu or cuda."""
+    has_gpu = None
+    if workers.scheduler is not None:
+        from qwerties import cluster
+
+        has_gpu = cluster.check(workers.scheduler, tqdm.write)
+    if wanted == "cpu":
+        return "cpu"
+    from qwerties import devices
+
+    return devices.choose(wanted, has_gpu)
 
 
 def _tune(
-    declared: Mapping[str, Experiment | Tuning], store: Store, root: Path, wanted: int, workers: int
+    declared: Mapping[str, Experiment | Tuning], store: Store, root: Path, wanted: int, processes: int
 ) -> tuple[dict[str, Experiment], dict[str, Config]]:
     """Search what is to be tuned; returns all experiments with their configs, and the winners to be registered."""
     from qwerties.tuning import Tuning
@@ -114,7 +132,7 @@ def _tune(
                     store,
                     search.default_storage(root),
                     wanted,
-                    workers=workers,
+                    workers=processes,  # of this machine, also where a cluster trains: trials are small
                     step=shown.step,
                     tell=tqdm.write,
                 )
@@ -131,11 +149,11 @@ def _tune(
     return experiments, winners
 
 
-def _contend(stem: str, winner: Config, store: Store, wanted: int, workers: int) -> None:
+def _contend(stem: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str) -> None:
     """Register the model of a tuning's winner, if it has the better of the one that is registered."""
     from qwerties.champion import contend
 
-    told = contend(stem, winner, store, lambda duel: _work(duel, store, wanted, workers, {}))
+    told = contend(stem, winner, store, lambda duel: _work(duel, store, wanted, workers, device, {}))
     if told:
         print(told)
 
@@ -148,7 +166,12 @@ def _say_done(done: Progress, started: float) -> None:
 
 
 def _settle(
-    experiments: dict[str, Experiment], store: Store, wanted: int, workers: int, most: int | None
+    experiments: dict[str, Experiment],
+    store: Store,
+    wanted: int,
+    workers: Workers,
+    device: str,
+    most: int | None,
 ) -> None:
     """Train more seeds where a contrast is open, look again, until nothing within reach is left."""
     from qwerties.settle import next_step
@@ -160,7 +183,7 @@ def _settle(
         if not step.more:
             return
         started = time.perf_counter()
-        done = _work(experiments, store, wanted, workers, step.more)
+        done = _work(experiments, store, wanted, workers, device, step.more)
         if not done.runs:  # the seeds are there and the contrast is as it was: nothing would change
             return
         _say_done(done, started)
@@ -181,13 +204,55 @@ def train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def report(arguments: argparse.Namespace) -> int:
-    """Write the report, or check whether the last one's verdicts hold."""
-    output = arguments.output.resolve() if arguments.output else None
+def map_(arguments: argparse.Namespace) -> int:
+    """Train and track a map, and write its picture."""
+    from qwerties.map_options import check_show, spec_of
+
+    spec, measure = spec_of(arguments), check_show(arguments)
+    output = _output_file(arguments.output)
+    root = enter_root()
+    picture = output or root / "reports" / "map.png"
+    started = time.perf_counter()
+    with open_store(root) as store:
+        from qwerties.exports import write_file
+        from qwerties.map_figures import draw_map, pictures
+        from qwerties.map_marks import marks_of
+        from qwerties.mapping import make_map
+
+        marks = marks_of(store)
+        with _worker_losses(), Pixels(spec.networks) as bar:
+            made = make_map(
+                spec,
+                store,
+                root,
+                lambda spec, arrays: pictures(spec, arrays, marks),
+                workers=arguments.jobs or cores(),
+                progress=bar.update,
+                tell=tqdm.write,
+            )
+        picture.parent.mkdir(exist_ok=True)
+        write_file(picture, draw_map(spec, made.arrays, measure, marks))
+    if made.networks:
+        print(f"{spec.networks:,} networks in {time.perf_counter() - started:.0f} s: run {made.run_id}")
+    else:
+        print(f"nothing to do: the map is tracked as run {made.run_id}")
+    print(f"{measure}: {picture}\nmake report shows it on the page, make ui shows the run")
+    return 0
+
+
+def _output_file(given: Path | None) -> Path | None:
+    """The file that --output names; it need not be there."""
+    output = given.resolve() if given else None
     if output and output.is_dir():
         raise UsageError(f"--output must be a file, got the folder {output}")
     if output and not output.parent.is_dir():
         raise UsageError(f"--output must be in a folder that exists, got {output.parent}")
+    return output
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the report, or check whether the last one's verdicts hold."""
+    output = _output_file(arguments.output)
     root = enter_root()
     return _check_report(root, output) if arguments.check else _write_report(root, output)
 
@@ -269,7 +334,7 @@ def verify(arguments: argparse.Namespace) -> int:
     with open_store(root, reads=True) as store:
         from qwerties.verify import verify
 
-        agrees = verify(store, arguments.networks, arguments.seed, workers=_cores(), say=tqdm.write)
+        agrees = verify(store, arguments.networks, arguments.seed, workers=cores(), say=tqdm.write)
     return 0 if agrees else 1
 
 
@@ -356,10 +421,6 @@ def _check_ownopen_store(root: Path, command: str) -> None:
 
 
 def _public_uri() -> str:
-    from qwerties.tracking import public_uri
+    from qwerties.address import public_uri
 
     return public_uri(os.environ["MLFLOW_TRACKING_URI"])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -84,6 +84,53 @@ class Trials:
             print(f"{self._stem}, {label}: {done} trials", file=sys.stderr, flush=True)
 
 
+class Pixels:
+    """Progress of a map: a bar on a terminal, now and then a plain line elsewhere."""
+
+    SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, networks: int) -> None:
+        self._networks = networks
+        self._bar: tqdm | None = None
+        self._started = self._said = time.monotonic()
+
+    def __enter__(self) -> Pixels:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, before: int, done: int) -> None:
+        """Show how many networks were there before, and how many are by now."""
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._bar = tqdm(
+                    total=self._networks,
+                    initial=before,
+                    unit=" networks",
+                    unit_scale=True,
+                    dynamic_ncols=True,
+                )
+            self._bar.update(done - self._bar.n)
+            return
+        now = time.monotonic()
+        if done == before:
+            self._started = now
+            if before:
+                print(
+                    f"going on after {before:,} of {self._networks:,} networks", file=sys.stderr, flush=True
+                )
+        elif now - self._said > self.SECONDS_BETWEEN_LINES or done == self._networks:
+            self._said, rate = now, (done - before) / (now - self._started)
+            print(
+                f"{100 * done / self._networks:3.0f}%  {done:,}/{self._networks:,} networks, {rate:,.0f}/s, "
+                f"about {(self._networks - done) / rate:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
 class Bytes:
     """Progress of a file: a bar on a terminal, now and then a plain line elsewhere."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from qwerties.tracking import Store
+from qwerties.tracking import Store, Tracked
 
 LIBRARIES = ("jinja2", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "seaborn", "statsmodels")
 """Those that a report's bytes may depend on."""
@@ -23,15 +24,17 @@ def store_digest(store: Store) -> str:
     told = [_code_digest()]
     for stem, (experiment_id, tags) in store.experiments().items():
         told.append(json.dumps([stem, experiment_id, tags], sort_keys=True))
-        for run in store.runs(experiment_id):
-            told.append(
-                json.dumps(
-                    [run.run_id, run.name, run.status, run.parent, run.params, run.metrics, run.tags],
-                    sort_keys=True,
-                )
-            )
-            told.append(json.dumps(store.sizes(run), sort_keys=True))
+        told += _told(store, store.runs(experiment_id))
+    told += _told(store, store.maps())
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def _told(store: Store, runs: Sequence[Tracked]) -> Iterator[str]:
+    for run in runs:
+        yield json.dumps(
+            [run.run_id, run.name, run.status, run.parent, run.params, run.metrics, run.tags], sort_keys=True
+        )
+        yield json.dumps(store.sizes(run), sort_keys=True)
 
 
 @functools.cache

@@ -11,20 +11,18 @@ import dataclasses
 import hashlib
 import json
 import os
-import signal
 import sys
-import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from qwerties.config import DEFAULT, Config, Seeds
+from qwerties.workers import Workers, run_tasks
 
 FIRST_SEED = 2_000_000
 """Of every pool; studies begin at 0, and none is so large."""
@@ -164,9 +162,9 @@ def load_pool(
     if missing:
         costs = [Shard(tuple(configs), seeds, compiled=True) for seeds in missing]
         compiled = pays_to_compile(configs[0], sum(cost.network_epochs for cost in costs))
-        tasks = [(train_block, (tuple(configs), seeds, compiled)) for seeds in missing]
+        tasks = [(tuple(configs), seeds, compiled) for seeds in missing]
         networks = [cost.networks for cost in costs]
-        for i, block in show(run_tasks(tasks, workers), networks, "networks"):
+        for i, block in show(run_tasks(train_block, tasks, Workers(workers)), networks, "networks"):
             _write(_file(folder, missing[i]), block)
             kept[missing[i]] = block
     found = [kept[seeds] for seeds in wanted]
@@ -196,31 +194,6 @@ def _read(path: Path, configs: int, seeds: Seeds) -> Block | None:
     return block if whole and np.isfinite(block.score).all() else None
 
 
-# Worker processes, for training and for simulation
-
-
-def run_tasks(tasks: Sequence[tuple[Callable[..., Any], tuple]], workers: int) -> Iterator[tuple[int, Any]]:
-    """Call functions in worker processes of one thread each; yields (place in ``tasks``, result) as they come."""
-    if workers == 1 or len(tasks) == 1:
-        yield from (_call(i, *task) for i, task in enumerate(tasks))
-        return
-    warnings.filterwarnings(
-        "ignore", r"\d+ tasks ", UserWarning
-    )  # joblib's, about work that a Ctrl-C leaves undone
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=_ignore_interrupts):
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(delayed(_call)(i, *task) for i, task in enumerate(tasks))
-
-
-def _call(i: int, function: Callable[..., Any], arguments: tuple) -> tuple[int, Any]:
-    return i, function(*arguments)
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that waits: it ends the workers, and nobody prints a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def show(done: Iterable[tuple[int, Any]], sizes: Sequence[int], unit: str) -> Iterator[tuple[int, Any]]:
     """Pass results on, and show how far it is: a bar on a terminal, a plain line a tenth elsewhere."""
     total, seen, said = sum(sizes), 0, 0
@@ -232,8 +205,3 @@ def show(done: Iterable[tuple[int, Any]], sizes: Sequence[int], unit: str) -> It
             if bar.disable and seen * 10 // total > said:
                 said = seen * 10 // total
                 print(f"{100 * seen // total:3d}%  {seen:,}/{total:,} {unit}", file=sys.stderr, flush=True)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from qwerties.address import public_uri
 from qwerties.config import FIELDS, Config
 from qwerties.evidence import Evidence
 from qwerties.ledger import Networks
 from qwerties.markup import clean
 from qwerties.page import Cell, Link, Numbers, Row, Table, run_url
 from qwerties.status import read_status, to_json
-from qwerties.tracking import Store, Tracked, public_uri
+from qwerties.tracking import Store, Tracked
 
 ANCHOR = "provenance"
 

@@ -27,6 +27,8 @@ from qwerties.freshness import bytes_digest, store_digest
 from qwerties.illustrations import draw
 from qwerties.intervals import Interval
 from qwerties.ledger import STATES, Ledger, Networks, config_names, config_of, read_curves
+from qwerties.map_part import ANCHOR as MAP_ANCHOR
+from qwerties.map_part import make_maps
 from qwerties.markup import bounds, clean, markdown, number, percent, plural, slug
 from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, said, share_bounds, shown
 from qwerties.player import IDS, make_player
@@ -154,7 +156,7 @@ def compose(
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
     numbers, anchors, trained = (
         Numbers(),
-        {"content", "reading", "findings", "changes", "sections", "questions", ANCHOR, *IDS},
+        {"content", "reading", "findings", "changes", "sections", "questions", ANCHOR, MAP_ANCHOR, *IDS},
         _Trained(),
     )
     found = [finding for one in evidence for finding in one.findings]
@@ -166,6 +168,8 @@ def compose(
     for one in evidence:
         progress(one.ledger.stem)
         sections.append(_section(store, one, base, numbers, anchors, trained))
+    progress("maps")
+    maps = make_maps(store, base, numbers)
     by_stem = {one.ledger.stem: section.anchor for one, section in zip(evidence, sections, strict=True)}
     style = Markup("").join(map(_ours, ("summary.css", "player.css") if player else ("summary.css",)))
     scripts = [_ours(name) for name, there in (("page.js", sections), ("player.js", player)) if there]
@@ -191,6 +195,7 @@ def compose(
         "player": player,
         "changes": [{name: _shown_text(value) for name, value in change.items()} for change in changes],
         "sections": sections,
+        "maps": maps,
         "incomplete": [section for section in sections if section.unfinished],
         "sampling_sd": number(_sampling_sd(DEFAULT), 3),
         "points": 2 * DEFAULT.samples,
@@ -399,7 +404,7 @@ def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Number
 def _cells(record: Mapping[str, Any]) -> list[Cell]:
     """Round one of `exports.outcome_record`."""
     learned, population = (
-        Interval(*(record[f"{name}{end}"] for end in ("", "_lo", "_hi")), record["n"], 0.95)
+        Interval(record[name], record[f"{name}_lo"], record[f"{name}_hi"], record["n"], 0.95)
         for name in ("learned", "population_accuracy")
     )
     phi = record["phi_median"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -11,9 +12,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qwerties import canvas, data, networks, plots, scoring, theory
+from qwerties import canvas, data, devices, networks, plots, scoring, theory
 from qwerties.config import Config, Seeds
-from qwerties.record import Dataset, Record, Series
+from qwerties.record import Dataset, Record, Series, curve_epochs
 from qwerties.scoring import STATES, Scores
 from qwerties.training import Trained, train
 
@@ -33,15 +34,27 @@ def train_records(
     seeds: Seeds,
     *,
     compiled: bool | None = None,
+    device: str = "cpu",
     progress: Callable[[int], None] = lambda network_epochs: None,
 ) -> list[Record]:
-    """Train configs on a block of seeds and make each one's record: the work of one worker."""
-    return [make_record(trained) for trained in train(configs, seeds, compiled=compiled, progress=progress)]
+    """Train configs on a block of seeds and make each one's record: the work of one worker.
+
+    Training may be done by another device (cpu, cuda); scores and pictures are made by the CPU.
+    """
+    largest = max(configs, key=devices.bytes_of)
+    with devices.resident(device, largest):
+        done = train(configs, seeds, compiled=compiled, device=device, progress=progress)
+    tags = {devices.TAG: devices.name(device)}
+    records = []
+    while done:  # one by one, so that what is scored makes room for what is made of it
+        records.append(_with_tags(make_record(done.pop(0)), tags))
+    return records
 
 
-def curve_epochs(epochs: int) -> np.ndarray:
-    """Up to 200 epochs, evenly spaced on a log scale, from 1 to the last: where every seed's loss is kept."""
-    return np.unique(np.geomspace(1, epochs, 200).round().astype(int))
+def _with_tags(record: Record, tags: Mapping[str, str]) -> Record:
+    """The record with these tags, and its exemplars with them."""
+    children = [_with_tags(child, tags) for child in record.children]
+    return dataclasses.replace(record, tags={**record.tags, **tags}, children=children)
 
 
 def make_record(trained: Trained) -> Record:

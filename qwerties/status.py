@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qwerties.address import public_uri
 from qwerties.ledger import Entry, Ledger, read_ledgers
 from qwerties.markup import clean, plural
 from qwerties.relocate import NOTHING
-from qwerties.tracking import FAILURE, PROCESS, Store, Tracked, public_uri
+from qwerties.tracking import FAILURE, PROCESS, Store, Tracked
 
 FORMAT = 1
 """Of the JSON; raised when a field changes its meaning, not when one is added."""

@@ -6,19 +6,14 @@ import dataclasses
 import datetime
 import json
 import platform
-import signal
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-
-from joblib import Parallel, delayed, parallel_config
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.experiment import (
@@ -34,12 +29,15 @@ from qwerties.experiment import (
     replaced,
 )
 from qwerties.record import Record
-from qwerties.results import train_records
 from qwerties.signals import finishing_first, stop_if_asked
 from qwerties.tracking import NOTE, SUPERSEDED, Store, Tracked
 from qwerties.turns import turn
+from qwerties.workers import Workers, run_tasks
 
 SECONDS_BETWEEN_REPORTS = 0.5
+
+SHARD = {"cpu": None, "cuda": 2**15}
+"""Networks of a shard by device; None is one batch. More than one makes a GPU busy, and hundreds of MB in memory."""
 
 CONTRASTS = "qwerties.contrasts"
 PLAN_CHANGES = "qwerties.plan_changes"
@@ -47,10 +45,6 @@ PLAN_CHANGES = "qwerties.plan_changes"
 
 MOST_HISTORY = 15_000
 """Characters; MLflow takes up to 20,000 in a tag of an experiment."""
-
-
-class WorkerLostError(Exception):
-    """A process that trains was killed, by the system for want of memory or by somebody."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,9 @@ def sweep(
     store: Store,
     wanted: int,
     *,
-    workers: int,
+    workers: Workers,
     progress: Callable[[Progress], None],
+    device: str = "cpu",
     more: Mapping[str, Mapping[Config, int]] = EMPTY,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Progress:
@@ -84,10 +79,12 @@ def sweep(
     store : Store
     wanted : int
         Seeds per config; an experiment may take a share of them, or cross its own.
-    workers : int
-        Processes that train; this one writes to the store.
+    workers : Workers
+        Who trains; this process writes to the store.
     progress : callable
         Called with the state of things, now and then, from another thread.
+    device : {"cpu", "cuda"}
+        What to train on.
     more : mapping of file stem to mapping of Config to int
         Configs that need at least so many seeds, whatever the others have.
     tell : callable
@@ -101,7 +98,9 @@ def sweep(
     Raises
     ------
     WorkerLostError
-        If a worker process was killed; what is tracked stays.
+        If work killed every worker that took it; what is tracked stays.
+    ClusterLostError
+        If the cluster's scheduler went away.
     """
     ids = _plan(experiments, store, wanted)
     with turn(store, list(ids.values()), lambda holder: tell(f"waiting for another sweep, {holder}, to end")):
@@ -112,7 +111,7 @@ def sweep(
             sound = _sound(stem, tracked[stem], store, tell)
             jobs += missing_jobs(stem, experiment, wanted, sound, more.get(stem, EMPTY))
         planned = sum(len(experiment.configs) for experiment in experiments.values())
-        return _work(jobs, planned, ids, tracked, store, workers, progress)
+        return _work(jobs, planned, ids, tracked, store, workers, device, progress, tell)
 
 
 def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> dict[str, str]:
@@ -149,11 +148,13 @@ def _work(
     ids: Mapping[str, str],
     tracked: Mapping[str, Sequence[Tracked]],
     store: Store,
-    workers: int,
+    workers: Workers,
+    device: str,
     progress: Callable[[Progress], None],
+    tell: Callable[[str], None],
 ) -> Progress:
     """Train what is to be trained and track it as it comes."""
-    shards = make_shards(jobs)
+    shards = make_shards(jobs, SHARD[device])
     takers: dict[tuple[Config, Seeds], list[str]] = {}
     for job in jobs:
         takers.setdefault((job.config, job.seeds), []).append(job.stem)
@@ -164,9 +165,13 @@ def _work(
         cost_planned=sum(shard.cost for shard in shards),
     )
     with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
-        tasks = [Task(shard, Path(folder, str(i))) for i, shard in enumerate(shards)]
+        # a cluster's workers may have other disks: there, progress goes by whole shards
+        meters = [None if workers.is_cluster else Path(folder, str(i)) for i in range(len(shards))]
+        tasks = [Task(shard, device, meter) for shard, meter in zip(shards, meters, strict=True)]
         with _reporting(lambda: progress(_with_work_in_hand(state, tasks))):
-            for task, records in run_tasks(tasks, workers):
+            done = run_tasks(_train, [(task,) for task in tasks], workers, tell=tell, name=_in_words)
+            for place, records in done:
+                task = tasks[place]
                 seeds = task.shard.seeds
                 for config, record in zip(task.shard.configs, records, strict=True):
                     for stem in takers[config, seeds]:
@@ -177,7 +182,8 @@ def _work(
                             for run in old:
                                 store.tag_run(run.run_id, SUPERSEDED, run_id)
                         state = dataclasses.replace(state, runs=state.runs + 1)
-                task.meter.unlink(missing_ok=True)
+                if task.meter:
+                    task.meter.unlink(missing_ok=True)
                 state = dataclasses.replace(
                     state,
                     networks=state.networks + task.shard.networks,
@@ -229,16 +235,19 @@ def _reporting(report: Callable[[], None]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Task:
-    """A shard on its way, and the file in which its worker says how many network-epochs are done."""
+    """A shard on its way, and the file in which a worker of this machine says how many network-epochs are done."""
 
     shard: Shard
-    meter: Path
+    device: str
+    meter: Path | None
 
 
 def _with_work_in_hand(state: Progress, tasks: Sequence[Task]) -> Progress:
     """Add what workers have done of shards that are not through."""
     part = 0.0
     for task in tasks:
+        if task.meter is None:
+            continue
         try:
             part += task.shard.cost * int(task.meter.read_text() or 0) / task.shard.network_epochs
         except OSError:
@@ -246,42 +255,29 @@ def _with_work_in_hand(state: Progress, tasks: Sequence[Task]) -> Progress:
     return dataclasses.replace(state, cost=min(state.cost + part, state.cost_planned))
 
 
-def run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, list[Record]]]:
-    """Train shards in worker processes of one thread each; yields results as they come, few at a time in memory."""
-    if workers == 1 or len(tasks) == 1:
-        yield from map(_run_task, tasks)
-        return
-    warnings.filterwarnings(
-        "ignore", r"\d+ tasks ", UserWarning
-    )  # joblib's, about work that a Ctrl-C leaves undone
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=ignore_interrupts):
-        parallel = Parallel(
-            n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch=workers + 1
-        )
-        try:
-            yield from parallel(delayed(_run_task)(task) for task in tasks)
-        except BrokenProcessPool as error:
-            raise WorkerLostError from error
-
-
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C and SIGTERM to the process that writes: it ends the workers, and nobody prints a traceback."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _run_task(task: Task) -> tuple[Task, list[Record]]:
+def _train(task: Task) -> list[Record]:
+    """Train a shard: what a worker does."""
     done, said = 0, 0.0
 
     def progress(network_epochs: int) -> None:
         nonlocal done, said
         done += network_epochs
-        if time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
+        if task.meter and time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
             said = time.monotonic()
             task.meter.write_text(str(done))
 
+    from qwerties import results  # and torch, which a sweep with nothing to do needs not
+
     shard = task.shard
-    return task, train_records(shard.configs, shard.seeds, compiled=shard.compiled, progress=progress)
+    return results.train_records(
+        shard.configs, shard.seeds, compiled=shard.compiled, device=task.device, progress=progress
+    )
+
+
+def _in_words(arguments: tuple[Task]) -> str:
+    shard = arguments[0].shard
+    more = f" and {len(shard.configs) - 1} more" if len(shard.configs) > 1 else ""
+    return f"{shard.configs[0].label()}{more} on seeds {shard.seeds}"
 
 
 def _tagged(record: Record, stem: str, config: Config, seeds: Seeds) -> Record:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import http.client
 import json
 import logging
 import os
@@ -15,9 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +24,8 @@ import sqlalchemy as sa
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file of a server
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run of a server
 logging.getLogger("alembic").setLevel(logging.WARNING)  # set-up chatter of a new database
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # likewise; errors are raised as well
 
@@ -43,6 +40,7 @@ from mlflow.models import infer_signature
 from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties import bulk
+from qwerties.address import StoreError, check_reachable, default_uri, is_on_disk, public_uri
 from qwerties.errors import reason_of
 from qwerties.processes import is_gone, is_local, this_process
 from qwerties.record import Dataset, Model, Record, Series
@@ -90,16 +88,12 @@ ABANDONED = 15 * 60.0
 
 MOST_REASON = 500
 
-METRICS_PER_BATCH = 1000
-"""MLflow's own limit of ``log_batch``."""
+ENTRIES_PER_BATCH = 1000
+"""MLflow's own limit of ``log_batch``: metrics, params and tags together."""
 
 
 STORE_FAILURES = (MlflowException, sa.exc.SQLAlchemyError, OSError)
 """What a store that was sound may raise later: disk full, database locked, server gone."""
-
-
-class StoreError(Exception):
-    """The store cannot be used; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ class Store:
 
     def __init__(self, uri: str, *, reads: bool = False) -> None:
         self.uri = uri
-        _check_reachable(uri, reads)
+        check_reachable(uri, reads)
         self.file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
         try:
             if self.file is not None and not self.file.exists():
@@ -253,29 +247,27 @@ class Store:
             mark()
 
     def _write_body(self, run_id: str, artifact_uri: str, record: Record) -> None:
-        if self._engine is not None:
-            bulk.write_params(self._engine, run_id, record.params)
-        else:
-            self._client.log_batch(run_id, params=[Param(key, value) for key, value in record.params.items()])
         last = max((int(points.steps[-1]) for points in record.series.values()), default=0)
         final = {
             key: Series(np.array([last]), np.array([value]))
             for key, value in record.metrics.items()
             if value is not None and key not in record.series
         }
-        self._write_metrics(run_id, {**record.series, **final})
+        self._write_points(run_id, {**record.series, **final}, record.params)
         if record.dataset is not None:
             self._client.log_inputs(run_id, datasets=[_dataset_input(record.dataset)])
-        if _is_local(artifact_uri):
+        if is_on_disk(artifact_uri):
             _write_files(Path(artifact_uri.removeprefix("file://")), record.files)
         elif record.files:
             with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
                 _write_files(Path(folder), record.files)
                 self._client.log_artifacts(run_id, folder)
 
-    def _write_metrics(self, run_id: str, series: Mapping[str, Series]) -> None:
+    def _write_points(self, run_id: str, series: Mapping[str, Series], params: Mapping[str, str]) -> None:
+        """Write metrics and params at once, or in as few requests as a server takes them."""
         timestamp = int(time.time() * 1000)
         if self._engine is not None:
+            bulk.write_params(self._engine, run_id, params)
             bulk.write_metrics(self._engine, run_id, series, timestamp)
             return
         metrics = [
@@ -283,8 +275,11 @@ class Store:
             for key, points in series.items()
             for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True)
         ]
-        for first in range(0, len(metrics), METRICS_PER_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[first : first + METRICS_PER_BATCH])
+        with_params = ENTRIES_PER_BATCH - len(params)
+        first = [Param(key, value) for key, value in params.items()]
+        self._client.log_batch(run_id, metrics=metrics[:with_params], params=first)
+        for begin in range(with_params, len(metrics), ENTRIES_PER_BATCH):
+            self._client.log_batch(run_id, metrics=metrics[begin : begin + ENTRIES_PER_BATCH])
 
     def _log_model(self, run_id: str, model: Model) -> None:
         """Log a torch module as an exported graph: loading it unpickles nothing."""
@@ -325,7 +320,7 @@ class Store:
         """Folders that hold the artifacts of our experiments; None where some do not lie on this machine."""
         found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
         places = [e.artifact_location for e in found]
-        if not all(map(_is_local, places)):
+        if not all(map(is_on_disk, places)):
             return None
         return [Path(place.removeprefix("file://")) for place in places]
 
@@ -388,7 +383,7 @@ class Store:
             If it is missing or cannot be read.
         """
         try:
-            if _is_local(run.artifact_uri):
+            if is_on_disk(run.artifact_uri):
                 return Path(run.artifact_uri.removeprefix("file://"), path).read_bytes()
             with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
                 local = download_artifacts(
@@ -401,13 +396,14 @@ class Store:
     def lacks(self, run: Tracked, path: str) -> bool:
         """Tell whether an artifact of a run that lies on this machine is not there."""
         return (
-            _is_local(run.artifact_uri) and not Path(run.artifact_uri.removeprefix("file://"), path).is_file()
+            is_on_disk(run.artifact_uri)
+            and not Path(run.artifact_uri.removeprefix("file://"), path).is_file()
         )
 
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Bytes of each artifact of a run by its path, where they lie on this machine; empty where they do not."""
         root = Path(run.artifact_uri.removeprefix("file://"))
-        if not _is_local(run.artifact_uri) or not root.is_dir():
+        if not is_on_disk(run.artifact_uri) or not root.is_dir():
             return {}
         return {
             str(path.relative_to(root)): path.stat().st_size
@@ -425,7 +421,7 @@ class Store:
             digests = dict(json.loads(run.tags.get(ARTIFACTS, "{}")))
         except (ValueError, TypeError):
             return [ARTIFACTS]
-        if not _is_local(run.artifact_uri):
+        if not is_on_disk(run.artifact_uri):
             return []
         return [path for path, expected in digests.items() if _digest_of(root / path) != expected]
 
@@ -508,57 +504,6 @@ def _git_tags() -> dict[str, str]:
     }
 
 
-def default_uri(root: Path) -> str:
-    """MLflow's own default store, so that a bare ``mlflow ui`` in ``root`` shows it."""
-    return f"sqlite:///{root / 'mlflow.db'}"
-
-
-def public_uri(uri: str) -> str:
-    """The URI without its passwords, for messages and the report; rather too little of it than a piece of one."""
-    hidden = re.sub(r"^(\w[\w+.-]*://)?([^:/@]*):.*@", r"\1\2:***@", uri)
-    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&]*", r"\1***", hidden)
-
-
-def _health(uri: str) -> urllib.request.Request:
-    """The request that asks a server how it is; name and password of the URI go into a header, as MLflow's do."""
-    parts = urllib.parse.urlsplit(uri)
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    request = urllib.request.Request(f"{plain.rstrip('/')}/health")
-    if parts.username:
-        login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return request
-
-
-def _check_reachable(uri: str, reads: bool = False) -> None:
-    """Refuse in one line what MLflow would retry for minutes, or fail on with a traceback."""
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
-        if path.name == ":memory:" or "?" in uri:
-            raise StoreError(f"the store must be a file, without options, got {uri}")
-        if not path.parent.is_dir():
-            raise StoreError(f"the store's folder must exist, got {path.parent}")
-        if path.is_dir():
-            raise StoreError(f"the store must be a file, got the folder {path}")
-        unwritable = path if path.exists() else path.parent
-        if not os.access(unwritable, os.W_OK) and not (reads and os.access(path, os.R_OK)):
-            raise StoreError(f"the store must be writable, got {unwritable}")
-    elif uri.startswith(("http://", "https://")):
-        try:
-            with urllib.request.urlopen(_health(uri), timeout=10) as answer:
-                answer.read()
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            raise StoreError(
-                f"the tracking server {public_uri(uri)} must answer, got: {reason_of(reason)}"
-            ) from error
-    elif not re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
-        raise StoreError(
-            "MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., "
-            f"got {public_uri(uri)}"
-        )
-
-
 def _create_database(path: Path) -> None:
     """Set a database up beside its place and move it there whole: MLflow's set-up is many transactions."""
     cache = path.parent / ".cache"
@@ -568,10 +513,6 @@ def _create_database(path: Path) -> None:
         upgrade.main([f"sqlite:///{new}"], standalone_mode=False)
         with suppress(FileExistsError):  # somebody else was faster
             os.link(new, path)
-
-
-def _is_local(uri: str) -> bool:
-    return uri.startswith(("/", "file://"))
 
 
 def _reason(error: object) -> str:

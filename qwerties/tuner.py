@@ -9,30 +9,29 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
 
 from qwerties import search
 from qwerties.config import Config
 from qwerties.experiment import Experiment, code_digest, plan_changes
 from qwerties.locks import public_target
-from qwerties.outcomes import Outcome, train_trials
-from qwerties.record import Record, Series
+from qwerties.record import Record, Series, curve_epochs
 from qwerties.signals import finishing_first
 from qwerties.space import Found, SearchError, Trial
 from qwerties.studies import WINNER, best_of, is_whole, progress_of, row_of, trial_frame
-from qwerties.study_figures import study_pictures
-from qwerties.sweep import CONTRASTS, WorkerLostError, history, ignore_interrupts
+from qwerties.sweep import CONTRASTS, history
 from qwerties.tracking import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING, Store, Tracked
-from qwerties.training import pays_to_compile
 from qwerties.tuning import Study, Tuning, spec_changes
 from qwerties.turns import turn
+from qwerties.workers import Workers, run_tasks
+
+if TYPE_CHECKING:
+    from qwerties.outcomes import Outcome
 
 SMALL = 2_000_000
 """Network-epochs of a study from which worker processes pay for their start."""
@@ -97,18 +96,24 @@ def tune(
             if _finished(runs, study) is None:
                 search.check(study.search, study.name, storage)
     experiment_id = _register(stem, tuning, planned, store, wanted, runs)
-    winners: dict[str, Config] = {}
+    winners = _winners(planned, runs)
+    if len(winners) == len(planned):
+        return Chosen(tuning.experiment(winners), winners)
     with turn(store, [experiment_id], lambda holder: tell(f"waiting for another sweep, {holder}, to end")):
         runs = store.runs(experiment_id)
         store.end_abandoned(runs)
+        winners = _winners(planned, runs)
         for study in planned:
-            finished = _finished(runs, study)
-            if finished is None:
-                winner = _Searcher(stem, study, store, storage, experiment_id, workers, step).work()
-            else:
-                winner = Config.from_params(json.loads(finished.tags[WINNER]))
-            winners[study.side] = winner
+            if study.side not in winners:
+                searcher = _Searcher(stem, study, store, storage, experiment_id, workers, step)
+                winners[study.side] = searcher.work()
     return Chosen(tuning.experiment(winners), winners)
+
+
+def _winners(planned: Sequence[Study], runs: Sequence[Tracked]) -> dict[str, Config]:
+    """The winners of the studies that are finished, by their sides."""
+    finished = {study.side: _finished(runs, study) for study in planned}
+    return {side: Config.from_params(json.loads(run.tags[WINNER])) for side, run in finished.items() if run}
 
 
 def _spec(study: Study) -> str:
@@ -172,6 +177,8 @@ class _Searcher:
         workers: int,
         step: Step,
     ) -> None:
+        from qwerties.training import pays_to_compile
+
         self.stem, self.study, self.store, self.storage = stem, study, store, storage
         self.experiment_id, self.step = experiment_id, step
         base, space = study.tuned.base, study.tuned.space
@@ -285,6 +292,7 @@ class _Searcher:
     def _track(self, trial: Trial) -> None:
         outcome = self.outcomes[_key(trial.params)]
         config = outcome.config
+        kept = curve_epochs(config.epochs)
         with finishing_first():
             self.store.write(
                 self.experiment_id,
@@ -293,13 +301,15 @@ class _Searcher:
                     params=config.to_params(),
                     metrics=outcome.metrics,
                     tags={**self._common(), STUDY: self.study.name, TRIAL: str(trial.number)},
-                    series={"train_loss": Series(np.arange(1, config.epochs + 1), outcome.losses)},
+                    series={"train_loss": Series(kept, outcome.losses[kept - 1])},
                     status="FAILED" if outcome.diverged else "FINISHED",
                 ),
                 parent=self.run_id,
             )
 
     def _finish(self, found: Found) -> Config:
+        from qwerties import study_figures
+
         children = [run for run in self.store.runs(self.experiment_id) if run.parent == self.run_id]
         frame = trial_frame(children)
         best = best_of(frame, self.study.tuned.objectives)
@@ -325,7 +335,7 @@ class _Searcher:
             params={},
             metrics=metrics,
             tags={SPEC: _spec(self.study), WINNER: json.dumps(winner.to_params())},
-            files=study_pictures(
+            files=study_figures.study_pictures(
                 progress_of(frame, self.study.tuned.objectives),
                 params,
                 self.study.tuned.space,
@@ -354,12 +364,7 @@ def _train(
     tasks: Sequence[Sequence[Config]], study: Study, compiled: bool, workers: int
 ) -> list[list[Outcome]]:
     """Train the parts of a batch in worker processes of one thread each."""
-    if workers == 1 or len(tasks) == 1:
-        return [train_trials(task, study.seeds, compiled) for task in tasks]
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=ignore_interrupts):
-        try:
-            return Parallel(n_jobs=workers, batch_size=1)(
-                delayed(train_trials)(task, study.seeds, compiled) for task in tasks
-            )
-        except BrokenProcessPool as error:
-            raise WorkerLostError from error
+    from qwerties.outcomes import train_trials
+
+    parts = [(task, study.seeds, compiled) for task in tasks]
+    return [outcomes for _, outcomes in run_tasks(train_trials, parts, Workers(workers))]

@@ -13,10 +13,8 @@ from them, and is told to be sensitive to rounding instead of different.
 from __future__ import annotations
 
 import functools
-import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,7 +22,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed, parallel_config
 from torch import nn
 from tqdm import tqdm
 
@@ -52,6 +49,7 @@ from qwerties.reference import train_reference
 from qwerties.scoring import LEARNED_GAIN, SETTLED_FALL
 from qwerties.tracking import ARTIFACTS, Store, Tracked
 from qwerties.training import checkpoints
+from qwerties.workers import Workers, run_tasks
 
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-5, 1e-4
 """What the trainer promises, of values above 1 relative to them; networks of one hidden unit keep within 1e-6."""
@@ -162,6 +160,8 @@ def verify(
     torch.set_num_threads(1)  # networks this small gain nothing by two, which wait for one another
     rng = np.random.default_rng(seed)
     artifacts, holdings, differ = _audit(store, runs, rng, say)
+    of_maps, damaged = _check_maps(store, say)
+    artifacts, differ = artifacts + of_maps, differ + damaged
     drawn = draw(holdings, networks, rng)
     experiments = len({one.holding.run.experiment_id for one in drawn})
     say(
@@ -170,7 +170,8 @@ def verify(
     )
     tasks = ((one, read_block(store, one.holding.run) if one.holding.has_block else None) for one in drawn)
     outcomes = []
-    for outcome in _shown(_run_tasks(tasks, min(workers, len(drawn))), len(drawn), "networks"):
+    done = run_tasks(verify_network, tasks, Workers(max(1, min(workers, len(drawn)))))
+    for _, outcome in _shown(done, len(drawn), "networks"):
         outcomes.append(outcome)
         for line in _lines(outcome):
             say(line)
@@ -182,6 +183,18 @@ def verify(
         f"losses {loss:.1e}, in weights {weight:.1e}; {f'{differ:,} differ' if differ else 'all agree'}"
     )
     return not differ
+
+
+def _check_maps(store: Store, say: Callable[[str], object]) -> tuple[int, int]:
+    """Check the artifacts of maps: how many there were, and how many differ."""
+    count, differ = 0, 0
+    for run in store.maps():
+        if run.status == "FINISHED":
+            checked, found = check_artifacts(store, run)
+            for difference in found:
+                say(f"differs: {difference}")
+            count, differ = count + checked, differ + len(found)
+    return count, differ
 
 
 def _audit(
@@ -276,20 +289,6 @@ def _is_of_today(drawn: Drawn) -> bool:
 
 def _seed(drawn: Drawn) -> str:
     return f"seed {drawn.holding.seeds.numbers[drawn.row]}"
-
-
-def _run_tasks(tasks: Iterable[tuple[Drawn, Block | None]], workers: int) -> Iterator[Outcome]:
-    """Retrain networks, in worker processes of one thread each where there are several; yields as they come."""
-    if workers <= 1:
-        yield from (verify_network(*task) for task in tasks)
-        return
-    warnings.filterwarnings(
-        "ignore", r"\d+ tasks ", UserWarning
-    )  # joblib's, of work that a Ctrl-C leaves undone
-    quiet = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process
-    with parallel_config(backend="loky", inner_max_num_threads=1, initializer=quiet):
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(delayed(verify_network)(*task) for task in tasks)
 
 
 def _shown(items: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -5,9 +5,12 @@ import os
 import shutil
 import socket
 import sqlite3
+import sys
+import time
 from contextlib import closing
 
 import pytest
+import torch
 from stores import call, fill, make_folder
 
 from qwerties.relocate import copy_database, relocate
@@ -78,6 +81,7 @@ def said(folder, *argv, status):
 SEEDS = "seeds must be a whole number from 1 to 1000000, got"
 JOBS = "jobs must be a whole number from 1 to 1024, got"
 SHAPE = "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got"
+SCHEDULER = "--scheduler must look like tcp://HOST:PORT or tls://HOST:PORT, got"
 NETWORKS = "argument --networks: networks must be a whole number from 1 to 1000000, got"
 ARCHIVE = "FILE must be a whole study from `qwerties export`, got"
 NO_FILE = "the following arguments are required: FILE"
@@ -95,7 +99,16 @@ OPTIONS = {
     "sweep --jobs 2.5": f"argument --jobs: {JOBS} '2.5'",
     "sweep --max-seeds 100": "--max-seeds needs --settle",
     "sweep --settle --max-seeds no": f"argument --max-seeds: max-{SEEDS} 'no'",
-    "sweep --device cuda": "unrecognized arguments: --device",
+    "sweep --device gpu": "argument --device: device must be one of cpu, cuda, auto, got 'gpu'",
+    "sweep --backend ray": "argument --backend: backend must be one of loky, dask, got 'ray'",
+    "sweep --backend dask": "--backend dask needs --scheduler tcp://HOST:PORT, got none",
+    "sweep --scheduler tcp://127.0.0.1:8786": "--scheduler needs --backend dask, got --backend loky",
+    "sweep --backend dask --scheduler 127.0.0.1:8786": f"{SCHEDULER} '127.0.0.1:8786'",
+    "sweep --backend dask --scheduler http://127.0.0.1:8786": f"{SCHEDULER} 'http://127.0.0.1:8786'",
+    "sweep --backend dask --scheduler tcp://127.0.0.1": f"{SCHEDULER} 'tcp://127.0.0.1'",
+    "sweep --backend dask --scheduler tcp://127.0.0.1:0": f"{SCHEDULER} 'tcp://127.0.0.1:0'",
+    "sweep --backend dask --scheduler tcp://127.0.0.1:65536": f"{SCHEDULER} 'tcp://127.0.0.1:65536'",
+    "sweep --backend dask --scheduler tcp://me@host:1": f"{SCHEDULER} 'tcp://me@host:1'",
     "sweep tiny --frob\nnicate": "unrecognized arguments: --frob nicate",
     "train --loss hinge": "loss must be one of bce, mse, got 'hinge'",
     "train --activation gelu": "activation must be one of relu, linear, tanh, sigmoid, got 'gelu'",
@@ -138,6 +151,43 @@ OPTIONS = {
 @pytest.mark.parametrize(("request_", "message"), OPTIONS.items(), ids=map(repr, OPTIONS))
 def test_a_bad_option(home, request_, message):
     assert said(home, *request_.strip().split(" "), status=2) == message.format(folder=home)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_a_gpu_that_is_not_there(home):
+    assert said(home, "sweep", "--device", "cuda", status=2) == (
+        f"--device cuda needs a CUDA device that PyTorch can use, got none (PyTorch {torch.__version__})"
+    )
+
+
+def test_a_scheduler_that_does_not_answer(home, free_port):
+    address = f"tcp://127.0.0.1:{free_port}"
+    assert said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2) == (
+        f"--scheduler must be the address of a Dask scheduler that answers, got {address}: "
+        "[Errno 111] Connection refused"
+    )
+
+
+def test_a_scheduler_that_says_nothing(home, monkeypatch):
+    """Some other server, that takes the connection and is silent."""
+    monkeypatch.setattr("qwerties.cluster.ANSWERS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        line = said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2)
+        assert time.monotonic() - started < 5
+    assert line.startswith(
+        f"--scheduler must be the address of a Dask scheduler that answers, got {address}: "
+    )
+
+
+@pytest.mark.parametrize("missing", ["dask", "distributed"])
+def test_an_extra_that_is_not_installed(home, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert said(home, "sweep", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:8786", status=2) == (
+        "--backend dask needs the extra `cluster`, which is not installed: pip install -c constraints.txt -e "
+        "'.[cluster]' (make sweep BACKEND=dask does so)"
+    )
 
 
 FRESH = {

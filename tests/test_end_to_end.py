@@ -350,7 +350,7 @@ def test_a_second_sweep_trains_nothing_and_adds_no_run(copy, monkeypatch):
     def train(*_, **__):
         raise AssertionError("trained")
 
-    monkeypatch.setattr("qwerties.sweep.train_records", train)
+    monkeypatch.setattr("qwerties.results.train_records", train)
     before = {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)}
     out, err = call(copy, *SWEEP[2:], "--jobs", "2", "--no-report")
     assert out.splitlines()[0] == "nothing to do: all 4 planned configs are tracked"

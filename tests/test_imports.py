@@ -22,6 +22,8 @@ MAY_IMPORT = {
     "training": ("config", "data", "networks", "optimizers"),
     "reference": ("config", "networks"),
     "scoring": ("config", "data", "networks", "theory"),
+    "maps": ("config",),
+    "map_scores": ("config", "data", "maps", "networks", "scoring", "theory", "training"),
     # inference
     "intervals": (),
     "stats": ("intervals",),
@@ -38,7 +40,9 @@ MAY_IMPORT = {
     "errors": (),
     "processes": (),
     "signals": (),
-    "tracking": ("bulk", "config", "errors", "processes", "record"),
+    "devices": ("config", "errors", "training"),
+    "address": ("errors",),
+    "tracking": ("address", "bulk", "config", "errors", "processes", "record"),
     # the folder it is in
     "relocate": (),
     "archive": ("relocate",),
@@ -47,16 +51,21 @@ MAY_IMPORT = {
     "search": ("errors", "locks", "space"),
     # what puts them together
     "results": (
-        *("config", "data", "networks", "optimizers", "record", "reference", "scoring", "theory", "training"),
+        *("config", "data", "devices", "networks", "optimizers", "record", "reference", "scoring", "theory"),
+        "training",
         *("canvas", "labels", "plots", "theme"),
     ),
 }
 """What each module imports at most; modules that are not here may import anything but what is forbidden below."""
 
 ONE_DOOR = {
-    "mlflow": ("tracking", "registry"),
+    "mlflow": ("tracking", "registry", "bench.tutorial"),
     "optuna": ("search",),
-}  # runs; the registry of models; studies
+    "dask": ("cluster",),
+    "distributed": ("cluster",),
+    "joblib": ("workers", "bench.peak"),
+    "jax": ("bench.jaxed",),
+}  # runs, the registry of models, MLflow as its tutorial uses it, to be measured; studies; a rival in the bench
 WITHOUT_TORCH = (
     "study_part",
     "report",
@@ -69,12 +78,18 @@ WITHOUT_TORCH = (
     "exports",
     "kept",
     "provenance",
+    "map_part",
+    "map_options",
 )
 
 
 @functools.cache
 def trees():
-    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.glob("*.py"))}
+    """Every module by its name below the package, such as ``bench.measure``."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def imported(tree, *, lazily=True):
@@ -99,11 +114,9 @@ def imported(tree, *, lazily=True):
 
 @functools.cache
 def siblings(tree, *, lazily=True):
-    return {
-        name.split(".")[1]
-        for name in imported(tree, lazily=lazily)
-        if name.startswith("qwerties.") and "." in name
-    }
+    """Modules of ours that a module imports, named as in :func:`trees`."""
+    names = [name.split(".")[1:] for name in imported(tree, lazily=lazily) if name.startswith("qwerties.")]
+    return {".".join(name[:2]) if name[0] == "bench" else name[0] for name in names}
 
 
 @functools.cache
@@ -187,16 +200,22 @@ def test_experiments_do_not_import_one_another():
         assert not packages(tree) & {"experiments", *(names - {"notebook"})}, path.name
 
 
-def test_the_package_itself_imports_nothing():
-    assert not imported(trees()["__init__"])
+@pytest.mark.parametrize("module", [module for module in trees() if not module.startswith("bench.")])
+def test_nothing_rests_on_the_bench(module):
+    assert not {name for name in siblings(trees()[module]) if name.startswith("bench")}
+
+
+def test_the_packages_themselves_import_nothing():
+    for package in ("__init__", "bench.__init__"):
+        assert not imported(trees()[package])
 
 
 def test_imports_are_read_from_every_form():
     tree = ast.parse(
         "import mlflow.pytorch as p\nfrom qwerties import bulk, data\nfrom qwerties.config import Config\n"
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from qwerties.cli import main\n"
-        "def f():\n    from qwerties.tracking import Store\n"
+        "def f():\n    from qwerties.tracking import Store\n    from qwerties.bench.measure import Row\n"
     )
-    assert siblings(tree) == {"bulk", "data", "config", "tracking"}
+    assert siblings(tree) == {"bulk", "data", "config", "tracking", "bench.measure"}
     assert siblings(tree, lazily=False) == {"bulk", "data", "config"}
     assert packages(tree) == {"mlflow", "qwerties", "typing"}

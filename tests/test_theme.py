@@ -1,7 +1,9 @@
 import io
 import itertools
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -128,6 +130,41 @@ def test_bytes_do_not_vary_and_neither_output_disturbs_the_other():
     assert b"<metadata" not in svg
     assert b"<text" not in svg  # outlines
     assert Image.open(io.BytesIO(png)).size == (720, 440)
+
+
+def numbers_of(element):
+    """Every number of an SVG element's attributes; a letter is where it is, however that is said."""
+    said = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+    place = said.pop("transform", "") if element.tag.endswith("use") else ""
+    text = " ".join(value for key, value in sorted(said.items()) if key not in ("id", "href", "clip-path"))
+    place = place.replace("translate(", "").replace(" 0)", "") or said.get("x", "")
+    text = text.replace(said.get("x", "-"), "") if element.tag.endswith("use") else text
+    return [float(number) for number in re.findall(r"(?<![\w#])-?\d+\.?\d*", f"{text} {place}")]
+
+
+def test_a_short_svg_says_the_same(monkeypatch):
+    def draw():
+        fig, (ax,) = theme.figure()
+        theme.dress(ax, title="(0.123456 of $3.14159) −7", xlabel="x")
+        ax.plot([1, 2, 1 / 3], [3.123456, 4, 1e-3], "-s")
+        return theme.svg(fig)
+
+    short = draw()
+    monkeypatch.setattr(theme, "_shortened", lambda svg: svg)
+    whole = draw()
+    assert len(short) < 0.8 * len(whole)
+    pairs = list(zip(ElementTree.fromstring(short).iter(), ElementTree.fromstring(whole).iter(), strict=True))
+    assert all(a.tag == b.tag for a, b in pairs)
+    for a, b in pairs:
+        one, other = np.array(numbers_of(a)), np.array(numbers_of(b))
+        assert one.shape == other.shape
+        # letters are drawn at a tenth of their size; what is below 1 may be a scale
+        near = 0.06 if a.tag.endswith("use") else np.where(np.abs(other) >= 1, 0.01, 1e-9)
+        assert (np.abs(one - other) <= near).all()
+    ids = {a.get("id") for a, _ in pairs}
+    told = [value[1:] for a, _ in pairs for key, value in a.attrib.items() if key.endswith("href")]
+    assert told
+    assert set(told) <= ids
 
 
 def test_dpi_scales_the_picture():

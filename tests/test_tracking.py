@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from qwerties import bulk, tracking
+from qwerties import address, bulk, tracking
 from qwerties.processes import this_process
 from qwerties.record import Dataset, Model, Record, Series
 from qwerties.tracking import NOTE, PARENT, PROCESS, Store, StoreError, Tracked, default_uri, public_uri
@@ -601,8 +601,8 @@ def test_a_server_with_a_password_is_asked_with_it():
         handler.send_response(200)
         handler.end_headers()
 
-    with server(answer) as address:
-        tracking._check_reachable(f"http://user:secret@{address}/")
+    with server(answer) as place:
+        address.check_reachable(f"http://user:secret@{place}/")
     assert asked == [("/health", "Basic dXNlcjpzZWNyZXQ=")]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from qwerties import champion, registry, scoring, search, tuner
+from qwerties import champion, outcomes, registry, scoring, search, tuner
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.experiment import MOST_SHARE, Contrast, Experiment, code_digest, plan_changes
 from qwerties.ledger import read_ledgers
@@ -28,6 +28,7 @@ from qwerties.sweep import CONTRASTS, PLAN_CHANGES, sweep
 from qwerties.tracking import STUDY, SUPERSEDED, TRIAL, Store, default_uri
 from qwerties.tuner import tune
 from qwerties.tuning import FEWEST_SEEDS, FIRST_SEED, Pair, Tuned, Tuning, make_config, spec_changes
+from qwerties.workers import Workers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -99,7 +100,7 @@ def chosen(tuning, store, wanted=4, stem="rates", **options):
 
 
 def confirm(experiments, store, wanted=4):
-    return sweep(experiments, store, wanted, workers=1, progress=lambda state: None)
+    return sweep(experiments, store, wanted, workers=Workers(), progress=lambda state: None)
 
 
 def runs_of(store, stem="rates"):
@@ -298,7 +299,7 @@ def test_budgets_are_equal_as_counted_in_the_store(undisturbed):
         assert study.trials["population_accuracy"].max() == study.best["population_accuracy"]
 
 
-def test_a_trial_keeps_its_loss_at_every_epoch(undisturbed):
+def test_a_trial_keeps_its_loss_at_every_epoch_of_a_short_training(undisturbed):
     _folder, store, _ = undisturbed
     client = MlflowClient(store.uri)
     trial = next(run for run in runs_of(store) if TRIAL in run.tags and run.status == "FINISHED")
@@ -382,7 +383,7 @@ def _die_at(point):
         return wrapped
 
     if kind == "train":
-        tuner.train_trials = dying(tuner.train_trials)
+        outcomes.train_trials = dying(outcomes.train_trials)
     elif kind == "tell":
         search._Worker.tell = dying(search._Worker.tell)
     else:
@@ -402,7 +403,7 @@ def _tune_and_die(folder, point):
         [("train", 2), ("tell", 3)],  # while the second batch trains; between two that are told
         [
             ("write", 2),
-            ("_write_metrics", 1),
+            ("_write_points", 1),
         ],  # a whole batch told, one trial tracked; in the middle of a run
         [("begin", 2), ("end", 1)],
     ],
@@ -433,7 +434,7 @@ def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store,
             raise KeyboardInterrupt
         return train_trials(configs, seeds, compiled)
 
-    monkeypatch.setattr(tuner, "train_trials", stop)
+    monkeypatch.setattr(outcomes, "train_trials", stop)
     with pytest.raises(KeyboardInterrupt):
         chosen(small(), store)
     assert calls == [4, 2, 4]
@@ -468,7 +469,7 @@ def test_what_is_compared_is_written_down_before_the_first_trial(store, monkeypa
         assert json.loads(tags["qwerties.tuning"])["confirmation"] == "0-7"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tuner, "train_trials", look)
+    monkeypatch.setattr(outcomes, "train_trials", look)
     with pytest.raises(KeyboardInterrupt):
         chosen(one_side(), store)
 

@@ -20,6 +20,7 @@ from qwerties.experiment import Experiment
 from qwerties.results import network_record
 from qwerties.sweep import sweep
 from qwerties.tracking import ARTIFACTS, Store, default_uri, digest
+from qwerties.workers import Workers
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
@@ -42,7 +43,7 @@ def build(folder, experiments=EXPERIMENTS):
     folder.mkdir()
     with contextlib.chdir(folder):
         store = Store(default_uri(folder))
-        sweep(experiments, store, SEEDS, workers=1, progress=lambda _: None)
+        sweep(experiments, store, SEEDS, workers=Workers(), progress=lambda _: None)
     return store
 
 

@@ -1,0 +1,340 @@
+"""The bench: every way does the same work, and says what it did; times are never asserted."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from qwerties.bench import command, floor, jaxed, paper, rivals
+from qwerties.bench.measure import Found, Row, Target, interleave, ratio, team
+from qwerties.bench.rivals import WAYS, Work, run
+from qwerties.config import Config
+from qwerties.reference import train_reference
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+needs_jax = pytest.mark.skipif(bool(jaxed.missing()), reason=jaxed.missing())
+
+ROW = Row("tracking", "losses", "ours", "2 losses", "ms/run", (3.0, 1.0, 2.0), (2.5, 0.5, 1.5))
+
+
+@pytest.fixture
+def bench(tmp_path, capsys):
+    """Run the command on small sizes; returns its status, what it printed and its JSON."""
+
+    def call(*argv, repeats=2):
+        output = tmp_path / "bench.json"
+        try:
+            status = command.main([*argv, "--quick", "--repeats", str(repeats), "--output", str(output)])
+        finally:
+            mlflow.set_tracking_uri(None)
+        return status, capsys.readouterr().out, json.loads(output.read_text())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    found, reason = floor.build(tmp_path_factory.mktemp("floor"))
+    assert found is not None, reason
+    return found
+
+
+def names_of(found):
+    return [row["name"] for row in found["rows"] if not row["skipped"]]
+
+
+# All ways train the same networks
+
+
+@needs_compiler
+@pytest.mark.parametrize("hidden", [1, 8])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_floor_is_the_notebooks_loop(library, hidden, seed):
+    config = Config(hidden=(hidden,), epochs=2000)
+    losses = run("floor", Work(config, seed, 11), library).losses
+    np.testing.assert_allclose(losses, train_reference(config, seed).losses, rtol=0, atol=1e-5)
+
+
+@needs_compiler
+def test_every_lane_of_the_floor_is_its_own_network(library):
+    config = Config(epochs=20)
+    alone = np.stack([run("floor", Work(config, seed, 1), library).losses for seed in range(19)])
+    x, _, start = rivals._arrays(Work(config, 0, 19))
+    np.testing.assert_allclose(floor.Floor(library, x, start).train(20, 0.01), alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "way", [way for way in WAYS if way not in ("floor", "compiled", "drawing") and "jax" not in way]
+)
+def test_every_way_is_the_notebooks_loop(way):
+    config = Config(hidden=(2,), epochs=120)
+    losses = run(way, Work(config, 5, 3)).losses
+    np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-5)
+
+
+@needs_jax
+@pytest.mark.parametrize("form", jaxed.FORMS)
+def test_jax_does_the_same_work(form):
+    """In a process of its own, as in the bench: JAX and forks do not go together."""
+    config = Config(hidden=(3,), epochs=200)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        losses = pool.submit(run, f"jax {form}", Work(config, 5, 3)).result().losses
+    np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-4)
+
+
+def test_without_a_compiler_the_floor_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert floor.build(tmp_path) == (None, "no g++")
+
+
+def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch):
+    fake = tmp_path / "g++"
+    fake.write_text("#!/bin/sh\necho 'no such flag' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert floor.build(tmp_path) == (None, "g++ failed: no such flag")
+
+
+# Measuring
+
+
+def test_repeats_are_interleaved():
+    seen = []
+    samples = interleave({name: lambda name=name: seen.append(name) for name in "ABC"}, 3)
+    assert seen == list("ABC") * 3
+    assert [len(samples[name].wall) for name in "ABC"] == [3, 3, 3]
+
+
+def test_work_of_other_processes_counts_as_cpu():
+    assert interleave({"a": lambda: 1000.0}, 1)["a"].cpu[0] >= 1000
+
+
+def test_a_value_is_the_median():
+    assert ROW.value == 2
+    assert math.isnan(replace(ROW, wall=()).value)
+
+
+def test_samples_are_per_unit():
+    wall, cpu = interleave({"a": lambda: 2.0}, 1)["a"].per(1000)
+    assert 0 <= wall[0] < 1
+    assert cpu[0] == pytest.approx(2, abs=0.1)
+
+
+def test_a_ratio_is_of_one_group():
+    rows = [
+        ROW,
+        replace(ROW, name="slow", wall=(8.0,)),
+        replace(ROW, name="slow", group="other", wall=(80.0,)),
+    ]
+    assert ratio(rows, "losses", "slow", "ours") == 4
+    assert math.isnan(ratio(rows, "losses", "missing", "ours"))
+
+
+@pytest.mark.parametrize(
+    ("target", "met"),
+    [
+        (Target("p", "c", 8.0, least=8), True),
+        (Target("p", "c", 7.99, least=8), False),
+        (Target("p", "c", 2.0, most=2), True),
+        (Target("p", "c", 2.01, most=2), False),
+        (Target("p", "c", 3.0), None),
+        (Target("p", "c", float("nan"), least=8), None),
+    ],
+)
+def test_a_target_is_met_or_not_or_only_told(target, met):
+    assert target.met is met
+
+
+def test_a_team_gives_every_process_its_part_and_its_settings():
+    with team(2, {"QWERTIES_PROBE": "seven"}) as members:
+        assert len(members) == 2
+        assert members.call(os.getenv, [("QWERTIES_PROBE", "a"), ("NOWHERE", "b")]) == ["seven", "b"]
+        assert members.call(os.getenv, [("NOWHERE", "c")]) == ["c"]
+    assert "QWERTIES_PROBE" not in os.environ
+
+
+# On paper
+
+ABOUT = {
+    "commit": "abc1234",
+    "machine": {
+        **dict.fromkeys(paper.LIBRARIES, "1.0"),
+        "processor": "P",
+        "cores": 2,
+        "system": "S",
+        "python": "3",
+    },
+    "load": {"before": [0.5, 0, 0], "after": [2.0, 0, 0]},
+    "repeats": 3,
+    "processes": 2,
+    "quick": False,
+    "parts": ["tracking"],
+}
+
+
+def test_the_table_says_what_was_done_what_is_skipped_and_what_is_missed():
+    found = {
+        "tracking": Found(
+            (
+                replace(ROW, name="slow", wall=(9.0, 8.0, 10.0)),
+                ROW,
+                Row("tracking", "losses", "x", "", "", skipped="no x"),
+            ),
+            (
+                Target("tracking", "ours against slow", 4.5, least=8),
+                Target("tracking", "ours against x", float("nan"), most=2),
+            ),
+        )
+    }
+    lines = paper.table(found, ABOUT).splitlines()
+    assert "| ours | 2.00 ms/run | 1.00 – 3.00 | 1.50 | 500/s | 4.50 |  | 2 losses |" in lines
+    assert "| x | – | | | | | | skipped: no x |" in lines
+    assert "| ours against slow | 4.50 × | at least 8.00 × | **no** |" in lines
+    assert "| ours against x | not measured | at most 2.00 × |  |" in lines
+    assert lines[-1].startswith("Commit `abc1234`, P, 2 cores")
+    assert "load 0.5 before, 2.0 after" in lines[-1]
+
+
+def test_the_json_has_no_nan_and_what_the_table_has():
+    found = {"tracking": Found((replace(ROW, wall=()),), (Target("tracking", "c", float("nan"), least=1),))}
+    written = json.loads(json.dumps(paper.to_json(found, ABOUT), allow_nan=False))
+    assert written["rows"][0]["value"] is None
+    assert written["targets"][0]["met"] is None
+    assert written["commit"] == "abc1234"
+
+
+@pytest.mark.parametrize("off", [2e-4, float("nan"), float("inf")])
+def test_other_losses_are_other_work(off):
+    found = {"p": Found((replace(ROW, difference=1e-4), replace(ROW, name="off", difference=off), ROW), ())}
+    assert [row.name for row in paper.differing(found)] == ["off"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.5, "1,234"),
+        (100.0, "100"),
+        (12.34, "12.3"),
+        (1.234, "1.23"),
+        (0.012345, "0.0123"),
+        (float("nan"), "–"),
+    ],
+)
+def test_figures_have_three_digits(value, text):
+    assert paper.figure(value) == text
+
+
+def test_the_commit_says_whether_files_differ(tmp_path):
+    assert paper.commit(tmp_path) == "unknown"
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    (tmp_path / "a").write_text("1")
+    for arguments in (["init", "-q"], ["add", "a"], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *arguments], check=True)
+    clean = paper.commit(tmp_path)
+    assert len(clean) >= 7
+    (tmp_path / "a").write_text("2")
+    assert paper.commit(tmp_path) == f"{clean}-dirty"
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            ["speed"],
+            "a part must be one of training, tracking, network, growth, tuning, sweep, got 'speed'",
+        ),
+        (["--repeats", "0"], "argument --repeats: repeats must be a whole number from 1 to 99, got '0'"),
+        (
+            ["--repeats", "many"],
+            "argument --repeats: repeats must be a whole number from 1 to 99, got 'many'",
+        ),
+        (
+            ["--output", "/nowhere/at/all"],
+            "--output must be a file in a folder that exists, got /nowhere/at/all",
+        ),
+        (["--fast"], "unrecognized arguments: --fast"),
+    ],
+)
+def test_a_wrong_request_is_told_in_one_line(argv, message, capsys):
+    assert command.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"bench: error: {message}\n"
+
+
+def test_training_small(bench):
+    status, out, found = bench("training")
+    assert status == 0
+    rows = {row["name"]: row for row in found["rows"]}
+    assert {"the notebook's loop", "eager `vmap`", "ours, without a compiler", "ours, compiled"} <= set(rows)
+    for name, row in rows.items():
+        if not row["skipped"]:
+            assert len(row["wall"]) == len(row["cpu"]) == 2
+            assert "110 epochs" in row["work"]
+            assert name == "drawing, within ours alone" or row["difference"] <= paper.CLOSE
+    assert bool(rows["JAX, its best"]["skipped"]) == bool(jaxed.missing())
+    assert bool(rows["C++ by hand"]["skipped"]) == (shutil.which("g++") is None)
+    assert "| ours, compiled |" in out
+    assert found["quick"]
+
+
+def test_tracking_small(bench, monkeypatch):
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db"
+    )  # never used, and there again after
+    before = sorted(Path.cwd().iterdir())
+    status, _, found = bench("tracking", "network")
+    assert status == 0
+    assert sorted(Path.cwd().iterdir()) == before
+    assert names_of(found) == [
+        *("`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`, the floor"),
+        *("the tutorial's way", "the good way", "ours, one by itself", "ours, in a sweep's run"),
+    ]
+    for row in found["rows"]:
+        assert row["difference"] is None or row["difference"] <= 1e-5
+    bounds = [(target["least"], target["most"]) for target in found["targets"]]
+    assert bounds[:3] == [(8, None), (None, None), (None, 2)]
+
+
+def test_growth_small(bench):
+    status, _, found = bench("growth", repeats=1)
+    assert status == 0
+    assert names_of(found) == [
+        *("at 2 runs", "at 4 runs"),
+        *("at 4 runs", "8 networks, 20 epochs"),
+    ]
+    assert {row["unit"] for row in found["rows"]} == {"ms/run", "s", "MiB"}
+    assert [target["most"] for target in found["targets"]] == [1.2, 15, 2]
+
+
+def test_tuning_small(bench):
+    status, _, found = bench("tuning")
+    assert status == 0
+    assert names_of(found) == ["proposing, storing and tracking", "training"]
+    assert all(len(row["wall"]) == 2 for row in found["rows"])
+
+
+def test_what_differs_is_named(bench, monkeypatch, capsys):
+    monkeypatch.setattr(
+        command, "_measure", lambda name, settings: Found((replace(ROW, difference=0.5),), ())
+    )
+    status, _, found = bench("tracking")
+    assert status == 1
+    assert found["rows"][0]["difference"] == 0.5

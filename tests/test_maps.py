@@ -1,0 +1,297 @@
+"""The plan of a map: what its pixels stand for, what it refuses, its arrays as bytes that anybody may have written."""
+
+import io
+import math
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwerties.config import DEFAULT, FIELDS, Config
+from qwerties.maps import (
+    MEASURES,
+    RANGES,
+    STATES,
+    Axis,
+    MapError,
+    MapSpec,
+    block_from_bytes,
+    block_to_bytes,
+    from_bytes,
+    to_bytes,
+)
+
+RATE = Axis("learning_rate", 0.01, 1.0, "log", 2)
+DISTANCE = Axis("distance", 0.0, 6.0, "linear", 3)
+
+
+def made(spec, seed=0):
+    """Arrays such as a training might leave."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.ones(len(STATES)), spec.shape).astype(np.float32)
+    return {
+        "gain": rng.uniform(-1, 1, spec.shape).astype(np.float32),
+        **{state: np.ascontiguousarray(shares[..., i]) for i, state in enumerate(STATES)},
+    }
+
+
+def test_every_numeric_field_can_be_an_axis_and_its_usual_range_is_one():
+    assert set(RANGES) == {name for name, value in FIELDS.items() if isinstance(value, int | float)}
+    for name, (low, high, scale) in RANGES.items():
+        axis = Axis(name, low, high, scale, 100)
+        assert len(axis.values) == 100
+        assert low < axis.values[0] <= axis.values[-1] < high or isinstance(FIELDS[name], int)
+
+
+def test_pixels_are_trained_at_their_middles():
+    assert DISTANCE.values == [1.0, 3.0, 5.0]
+    assert RATE.values == pytest.approx([10**-1.5, 10**-0.5])
+    assert Axis("epochs", 10, 30, "linear", 2).values == [15, 25]
+    assert all(isinstance(value, int) for value in Axis("samples", 10, 30, "log", 7).values)
+
+
+def test_a_map_can_be_cut_into_smaller_ones():
+    whole = Axis("learning_rate", 1e-3, 10, "log", 8)
+    middle = whole.at(0.5)
+    halves = Axis("learning_rate", 1e-3, middle, "log", 4), Axis("learning_rate", middle, 10, "log", 4)
+    assert [value for half in halves for value in half.values] == pytest.approx(whole.values)
+
+
+@given(st.sampled_from([DISTANCE, RATE]), st.floats(0, 1))
+def test_places_and_values_are_inverse(axis, share):
+    assert axis.share(min(max(axis.at(share), axis.low), axis.high)) == pytest.approx(share, abs=1e-9)
+
+
+def test_what_is_off_the_axis_has_no_place():
+    assert RATE.share(1.01) is None
+    assert RATE.share(0.001) is None
+    assert RATE.share(0.1) == pytest.approx(0.5)
+
+
+BAD = {
+    ("hidden", 1, 2, "linear", 2): f"field must be one of {', '.join(RANGES)}, got 'hidden'",
+    ("distance", 1, 2, "cubic", 2): "scale must be one of log, linear, got 'cubic'",
+    ("distance", 1, 2, "linear", 0): "size must be from 1 to 1000, got 0",
+    ("distance", 1, 2, "linear", 1001): "size must be from 1 to 1000, got 1001",
+    ("distance", 2.0, 1.0, "linear", 2): "range must go from a number to a larger one, got 2.0:1.0",
+    ("distance", 2.0, 2.0, "linear", 2): "range must go from a number to a larger one, got 2.0:2.0",
+    ("distance", 0.0, math.inf, "linear", 2): "range must be finite, got 0.0:inf",
+    ("distance", math.nan, 1.0, "linear", 2): "range must be finite, got nan:1.0",
+    ("distance", 0.0, 1.0, "log", 2): "range must be above 0 on a log scale, got 0.0:1.0",
+    ("distance", -1.0, 1.0, "linear", 4): (
+        "range -1.0:1.0 reaches too far: distance must be a finite number from 0 to 100, got -0.75"
+    ),
+    ("samples", 0.1, 3.0, "linear", 10): (
+        "range 0.1:3.0 reaches too far: samples must be a whole number from 1 to 1000000, got 0"
+    ),
+    ("distance", 1.0, 1 + 2e-16, "linear", 9): (
+        "range must be wide enough for 9 different numbers, got 1.0:1.0000000000000002"
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.items(), ids=map(str, BAD))
+def test_an_axis_that_cannot_be(arguments, message):
+    with pytest.raises(MapError) as error:
+        Axis(*arguments)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": RATE}, "x and y must be different fields, got learning_rate for both"),
+        ({"losses": ()}, "loss must be different ones of bce, mse, got ''"),
+        ({"losses": ("bce", "bce")}, "loss must be different ones of bce, mse, got 'bce,bce'"),
+        (
+            {"activations": ("gelu",)},
+            "activation must be different ones of relu, linear, tanh, sigmoid, got 'gelu'",
+        ),
+        ({"seeds": 0}, "seeds must be from 1 to 1000, got 0"),
+        ({"seeds": 1001}, "seeds must be from 1 to 1000, got 1001"),
+        (
+            {"x": Axis("momentum", 0, 1, "linear", 2), "base": Config(optimizer="adam")},
+            "momentum must be 0 where optimizer is adam (it has its own), got 0.25",
+        ),
+    ],
+    ids=str,
+)
+def test_a_map_that_cannot_be(changes, message):
+    with pytest.raises(MapError) as error:
+        MapSpec(**{"x": RATE, "y": DISTANCE, **changes})
+    assert str(error.value) == message
+
+
+def test_the_largest_and_the_smallest_that_can_be():
+    assert Axis("distance", 0, 6, "linear", 1000).values[-1] == pytest.approx(5.997)
+    assert MapSpec(Axis("distance", 0, 6, "linear", 1), RATE, seeds=1000).networks == 1 * 2 * 4 * 1000
+
+
+def test_configs_are_those_of_their_pixels():
+    spec = MapSpec(RATE, DISTANCE, base=Config(epochs=7, loss="mse", distance=2, learning_rate=3))
+    assert spec.shape == (2, 2, 3, 2)
+    assert spec.config((1, 0, 2, 1)) == Config(
+        epochs=7, loss="mse", activation="relu", distance=5, learning_rate=RATE.values[1]
+    )
+    assert spec.base == Config(epochs=7)  # what pixels do not share means nothing
+
+
+def test_params_tell_all_of_it():
+    spec = MapSpec(
+        Axis("epochs", 10, 300, "log", 5),
+        Axis("output_scale", -2, 2, "linear", 4),
+        ("mse",),
+        ("tanh", "relu"),
+        3,
+        Config(hidden=(4, 2), optimizer="adam", init="he", distance=2.5),
+    )
+    params = spec.to_params()
+    assert MapSpec.from_params(params) == spec
+    assert (params["size"], params["seeds"], params["hidden"]) == ("5x4", "0-2", "4x2")
+    assert not {"loss", "activation", "epochs", "output_scale"} & set(params)
+
+
+def test_the_fingerprint_is_of_all_that_decides_numbers():
+    one = MapSpec(RATE, DISTANCE)
+    others = [
+        MapSpec(RATE, DISTANCE, seeds=3),
+        MapSpec(RATE, DISTANCE, base=Config(epochs=9)),
+        MapSpec(RATE, Axis("distance", 0, 6, "linear", 4)),
+        MapSpec(RATE, DISTANCE, losses=("mse", "bce")),
+        MapSpec(DISTANCE, RATE),
+    ]
+    keys = {one.fingerprint("code"), one.fingerprint("other"), *(s.fingerprint("code") for s in others)}
+    assert len(keys) == 7
+    assert MapSpec(RATE, DISTANCE, base=Config(distance=1)).fingerprint("code") == one.fingerprint("code")
+
+
+def test_names_say_what_differs_and_what_is_shared():
+    assert MapSpec(RATE, DISTANCE).name == "learning rate × distance · 2×3 · 2 seeds"
+    assert MapSpec(RATE, DISTANCE).setting == "2000 epochs"
+    other = MapSpec(RATE, Axis("epochs", 1, 9, "log", 2), base=Config(optimizer="adam"))
+    assert other.setting == "d=4 · adam"
+
+
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_sizes_come_slowest_and_epochs_fastest(which):
+    samples, epochs = Axis("samples", 1, 30, "log", 3), Axis("epochs", 1, 30, "log", 2)
+    spec = MapSpec(samples, epochs) if which == "x" else MapSpec(epochs, samples)
+    configs = [spec.config(place) for place in zip(*np.unravel_index(spec.order, spec.shape), strict=True)]
+    assert [config.samples for config in configs] == sorted(config.samples for config in configs)
+    assert [config.epochs for config in configs] == epochs.values * 12
+    assert sorted(spec.order) == list(range(spec.pixels))
+
+
+def test_arrays_come_back():
+    spec = MapSpec(RATE, DISTANCE)
+    arrays = made(spec)
+    arrays["gain"][0, 1, 2, 0] = np.nan
+    content = to_bytes(spec, arrays)
+    for name, value in from_bytes(content, spec).items():
+        np.testing.assert_array_equal(value, arrays[name])
+    with np.load(io.BytesIO(content), allow_pickle=False) as plain:  # as anybody reads it
+        assert plain["x"].tolist() == RATE.values
+        assert plain["activations"].tolist() == ["relu", "linear"]
+        assert plain["gain"].shape == spec.shape
+
+
+def archive(members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in members.items():
+            target.writestr(name, content)
+    return out.getvalue()
+
+
+def npy(array, **header):
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape, **header}
+    )
+    return out.getvalue() + array.tobytes()
+
+
+def hostile():
+    """Contents that are no arrays of the map, and what is said of them."""
+    spec = MapSpec(RATE, DISTANCE)
+    arrays = made(spec)
+    good = {f"{name}.npy": npy(value) for name, value in arrays.items()}
+    huge = npy(np.zeros(4, np.float32), shape=(10**12,))
+    shares = {f"{name}.npy": npy(np.full_like(arrays["gain"], 0.5)) for name in STATES}
+    objects = io.BytesIO()
+    np.save(objects, np.array([{}], object), allow_pickle=True)
+    return {
+        "nothing": (b"", "cannot be read"),
+        "text": (b"<script>", "cannot be read"),
+        "half": (to_bytes(spec, arrays)[:-200], "cannot be read"),
+        "lacking": (archive({k: v for k, v in good.items() if k != "dead.npy"}), "cannot be read"),
+        "huge": (archive({**good, "gain.npy": huge}), "gain must be float32 of shape (2, 2, 3, 2), got"),
+        "a bomb": (archive({**good, "gain.npy": good["gain.npy"] + bytes(10**7)}), "gain must hold 96 bytes"),
+        "short": (archive({**good, "gain.npy": good["gain.npy"][:-1]}), "gain must hold 96 bytes"),
+        "objects": (archive({**good, "gain.npy": objects.getvalue()}), "cannot be read"),
+        "doubles": (archive({**good, "gain.npy": npy(arrays["gain"].astype(float))}), "gain must be float32"),
+        "infinite": (
+            archive({**good, "gain.npy": npy(arrays["gain"] * np.float32(np.inf))}),
+            "its gain must",
+        ),
+        "above 1": (archive({**good, "gain.npy": npy(arrays["gain"] * 0 + 2)}), "its gain must be at most 1"),
+        "too many": (archive({**good, **shares}), "its shares must add up to 1"),
+        "negative": (archive({**good, "dead.npy": npy(-arrays["dead"])}), "its shares must be from 0 to 1"),
+        "undefined": (archive({**good, "dead.npy": npy(arrays["dead"] * np.float32(np.nan))}), "its shares"),
+    }
+
+
+HOSTILE = hostile()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("what", list(HOSTILE))
+def test_bytes_that_are_no_map(what):
+    content, message = HOSTILE[what]
+    with pytest.raises(ValueError, match=r"^it") as error:
+        from_bytes(content, MapSpec(RATE, DISTANCE))
+    assert message in str(error.value)
+
+
+def test_a_block_comes_back_and_a_torn_one_does_not():
+    block = {name: np.linspace(0, 1, 5, dtype=np.float32) for name in MEASURES}
+    content = block_to_bytes(block)
+    for name, value in block_from_bytes(content, 5).items():
+        np.testing.assert_array_equal(value, block[name])
+    for torn in (content[:50], content[:-1], bytes(len(content)), content.replace(b"gain", b"pain")):
+        with pytest.raises(ValueError, match="cannot be read"):
+            block_from_bytes(torn, 5)
+    with pytest.raises(ValueError, match="shape"):
+        block_from_bytes(content, 6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": "2x3x4"},
+        {"size": "0x3"},
+        {"size": "9999999x3"},
+        {"size": "x"},
+        {"x": "<b>"},
+        {"x_range": "1"},
+        {"x_range": "nan:1"},
+        {"seeds": "5-9"},
+        {"seeds": "0-4294967296"},
+        {"losses": "bce,<script>"},
+        {"epochs": "-1"},
+        {"hidden": "9999999"},
+        {"y": "learning_rate"},
+    ],
+    ids=str,
+)
+def test_params_that_tell_no_map(changes):
+    with pytest.raises(ValueError, match=r"."):
+        MapSpec.from_params({**MapSpec(RATE, DISTANCE).to_params(), **changes})
+    with pytest.raises(KeyError):
+        MapSpec.from_params({})
+
+
+def test_the_defaults_of_a_map_are_the_notebooks():
+    assert MapSpec(RATE, DISTANCE).base == DEFAULT
