@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import ShutdownExecutorError
 
+from qwerties import theme
 from qwerties.signals import ignore_interrupts
 
 SVG, PNG = "image/svg+xml", "image/png"
 
 WORTH_A_PROCESS = 8
 """Figures: to start the second process takes about as long as to draw so many."""
+
+IN_HAND = 2
+"""Figures that the second process has at a time: one that it draws, and the next."""
 
 
 class Drawing:
@@ -46,17 +51,22 @@ class Drawing:
         """The bytes; waits for them where they are being drawn."""
         if self._content is None:
             self._content = self._finished()
-            del self._draw  # and the figure with it
         return self._content
 
-    def begin(self, elsewhere: Executor) -> None:
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the bytes are there."""
+        return self._content is not None
+
+    def begin(self, elsewhere: Executor) -> Future[bytes]:
         """Have it drawn by another process."""
         self._begun = elsewhere.submit(self._draw)
+        return self._begun
 
     def _finished(self) -> bytes:
         try:
             return self._begun.result() if self._begun else self._draw()
-        except (BrokenExecutor, CancelledError, ShutdownExecutorError):  # the other process is gone
+        except (BrokenExecutor, CancelledError):  # the other process is gone
             return self._draw()
 
 
@@ -64,35 +74,72 @@ _waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
 
 
 class _Waiting:
-    """Drawings that were asked for; from `WORTH_A_PROCESS` on they are drawn by a process of their own."""
+    """Drawings that nobody has begun with; the process takes the first, and whoever `finish`es the last."""
 
-    def __init__(self) -> None:
-        self._few: list[Drawing] = []
+    def __init__(self, worth: int) -> None:
+        self._few = worth
+        self._queue: deque[Drawing] = deque()
         self._process: ProcessPoolExecutor | None = None
+        self._in_hand = 0
+        self._lock = threading.RLock()
+        if not worth:
+            self._start()
 
     def add(self, drawing: Drawing) -> None:
-        if self._process is None:
-            self._few.append(drawing)
-            if len(self._few) < WORTH_A_PROCESS:
-                return
-            self._process = ProcessPoolExecutor(max_workers=1, initializer=ignore_interrupts)
-            for one in self._few:
-                one.begin(self._process)
-        else:
-            drawing.begin(self._process)
+        self._queue.append(drawing)
+        if self._process is None and len(self._queue) == self._few:
+            self._start()
+        self._feed()
+
+    def take_back(self) -> Drawing | None:
+        """Take the last one that nobody has begun with."""
+        try:
+            return self._queue.pop()
+        except IndexError:
+            return None
 
     def end(self) -> None:
+        self._queue.clear()
         if self._process is not None:
-            self._process.shutdown(wait=False, kill_workers=True)
+            self._process.shutdown(wait=False)
+
+    def _start(self) -> None:
+        self._process = ProcessPoolExecutor(max_workers=1, initializer=ignore_interrupts)
+        self._process.submit(theme.palette)  # what it imports takes longer than to draw
+
+    def _feed(self) -> None:
+        """Keep the process busy; what is in its own queue cannot be taken back."""
+        with self._lock, suppress(BrokenExecutor, RuntimeError):  # the rest is drawn here if it is gone
+            while self._process is not None and self._in_hand < IN_HAND and self._queue:
+                drawing = self._queue.popleft()
+                if not drawing.is_drawn:
+                    begun = drawing.begin(self._process)
+                    self._in_hand += 1
+                    begun.add_done_callback(self._is_done)
+
+    def _is_done(self, _: Future[bytes]) -> None:
+        with self._lock:
+            self._in_hand -= 1
+        self._feed()
 
 
 @contextmanager
-def drawing_elsewhere() -> Iterator[None]:
-    """Let a second process draw within the block, where there is much to draw."""
-    waiting = _Waiting()
+def drawing_elsewhere(*, at_once: bool = False) -> Iterator[None]:
+    """Let a second process draw within the block, where there is much to draw.
+
+    It takes a second to start; ``at_once`` says that there will be much, before there is.
+    """
+    waiting = _Waiting(0 if at_once else WORTH_A_PROCESS)
     before = _waiting.set(waiting)
     try:
         yield
     finally:
         _waiting.reset(before)
         waiting.end()
+
+
+def finish() -> None:
+    """Draw here what nobody has begun with, the last first; the other process goes on with the first."""
+    waiting = _waiting.get()
+    while waiting is not None and (drawing := waiting.take_back()) is not None:
+        _ = drawing.content

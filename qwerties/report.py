@@ -17,9 +17,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from qwerties import exports, theory
+from qwerties import drawing, exports, theory
 from qwerties.config import DEFAULT, Config
-from qwerties.drawing import drawing_elsewhere
 from qwerties.evidence import Evidence, gather
 from qwerties.exemplars import make_exemplars
 from qwerties.findings import contrast_table, headlines, top_picture
@@ -40,6 +39,9 @@ from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_ve
 
 UI = "http://127.0.0.1:5000"
 """Where ``make ui`` serves a store that has no server of its own."""
+
+MANY = 4
+"""Experiments whose figures keep a second process busy."""
 
 KINDS = ("figure", "table")
 """What is numbered on the page."""
@@ -85,7 +87,8 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
     """
     beside, places = path_beside(path), exports.Places.beside(path)
     before = read_verdicts(beside)
-    with store.as_of_now(), drawing_elsewhere():
+    much = len(store.experiments()) >= MANY
+    with store.as_of_now(), drawing.drawing_elsewhere(at_once=much):
         made_from = store_digest(store)
         evidence = gather(store)
         document = make_verdicts(evidence, before)
@@ -201,7 +204,8 @@ def compose(
         "points": 2 * DEFAULT.samples,
         "distance": f"{DEFAULT.distance:g}",
     }
-    files, names = exports.make_files(context)  # this waits for the figures
+    drawing.finish()
+    files, names = exports.make_files(context)
     template = environment.get_template("summary.html")
     alone = template.render(**context, take=None)
     if places is None:
