@@ -31,13 +31,16 @@ log = logging.getLogger(__name__)
 BLOCK = 512
 """Networks trained together: their data of 1.6 KB each fit a core's second-level cache."""
 
+SIZES = 64
+"""Blocks of compiled steps hold a multiple of so many networks: a few sizes, as each is compiled by itself."""
+
 EAGER_COST = 5e-8
 """Seconds per point, hidden unit and epoch without the compiler, roughly; decides whether compiling pays."""
 
 EPOCHS_WORTH_TRACING = 100
 """Without the compiler, a longer training runs the step as a graph of plain operations: half the calls' cost."""
 
-COMPILE_COST = 15.0
+COMPILE_COST = 8.0
 """Seconds to compile one structure with a cold cache, roughly."""
 
 
@@ -182,11 +185,12 @@ def pays_to_compile(config: Config, network_epochs: int) -> bool:
     return EAGER_COST * network_epochs * 2 * config.samples * units > COMPILE_COST and has_compiler()
 
 
-@functools.cache
-def _step(
-    optimizer: str, squashing: bool | None, compiled: bool
-) -> Callable[..., tuple[Weights, State, Tensor]]:
-    """One epoch of a block: (weights, state, k, x, y, correction) -> (weights, state, losses)."""
+Step = Callable[..., Sequence[Tensor]]
+"""One epoch of a block: (weights..., first moments..., second moments..., k, x, y, correction) -> the same, moved, and
+the losses; all flat, as the compiler and the tracer take it."""
+
+
+def _eager_step(names: Sequence[str], optimizer: str, squashing: bool | None) -> Step:
     update = OPTIMIZERS[optimizer]
 
     def step_one(
@@ -198,25 +202,53 @@ def _step(
         )
         return *update(weights, gradients, state, knobs, correction), value
 
-    step = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
-    if not compiled:
-        return step
-    torch._dynamo.config.recompile_limit = 256  # one per structure; they share this code
-    fast = torch.compile(step, fullgraph=True)
+    lifted = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
 
-    def fast_or_eager(*arguments: Any) -> Any:
-        nonlocal fast
+    def step(*values: Tensor) -> tuple[Tensor, ...]:
+        *moved, k, x, y, correction = values
+        weights, first, second = (
+            dict(zip(names, part, strict=True)) for part in zip(*[iter(moved)] * len(names), strict=True)
+        )
+        weights, (first, second), losses = lifted(weights, (first, second), k, x, y, correction)
+        return (*weights.values(), *first.values(), *second.values(), losses)
+
+    return step
+
+
+_compiled: dict[tuple[Any, ...], Step] = {}
+"""Compiled steps by all that they depend on; an eager one where the compiler failed."""
+
+
+def _compiled_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...]) -> Step:
+    """Compile a step for arguments of these shapes, once for each ``kind`` of step.
+
+    The step is traced without the guards of ``torch.compile``, which take longer than the arithmetic of 200 networks,
+    epoch by epoch: shapes and types are checked here, once for a block.
+    """
+    key = (*kind, *((value.shape, value.dtype, value.device) for value in arguments))
+    if key not in _compiled:
         try:
-            return fast(*arguments)
-        except torch._dynamo.exc.TorchDynamoException as error:  # the compiler that is there does not do
+            _compiled[key] = torch._inductor.compile(make_fx(step)(*arguments), list(arguments))
+            _compiled[key](*arguments)
+        except (
+            RuntimeError,
+            torch._dynamo.exc.TorchDynamoException,
+        ) as error:  # the compiler there is does not do
             log.warning(
-                "torch.compile failed (%s): training runs eagerly, about ten times slower",
+                "the compiler failed (%s): training runs eagerly, about ten times slower",
                 type(error).__name__,
             )
-            fast = step
-            return step(*arguments)
+            _compiled[key] = step
+    return _compiled[key]
 
-    return fast_or_eager
+
+def _padded(value: Tensor, size: int) -> Tensor:
+    """Repeat the last network until there are ``size``; what becomes of the copies is not looked at."""
+    return (
+        torch.cat([value, value[-1:].expand(size - len(value), *value.shape[1:])])
+        if size > len(value)
+        else value
+    )
 
 
 def _gradient_rms(weights: Weights, k: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -256,33 +288,36 @@ def _train_block(
     weights = {
         name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]
     }  # (networks, ...)
-    state = initial_state(weights)
     corrections = bias_corrections(epochs).to(device)  # (epochs, 2)
-
-    families = {config.activation in SQUASHING for config in configs}
-    step = _step(first.optimizer, families.pop() if len(families) == 1 else None, compiled)
-    if compiled and max(w.numel() for w in starts[0].values()) <= networks.ELEMENTWISE:
-        # one compilation serves blocks of every size; it would not where there are matrix products
-        for value in (x, k, *weights.values(), *state[0].values(), *state[1].values()):
-            torch._dynamo.maybe_mark_dynamic(value, 0)
-    if not compiled and epochs > EPOCHS_WORTH_TRACING:
-        with torch.no_grad():
-            step = make_fx(step)(weights, state, k, x, y, corrections[0])
-    losses = torch.empty(epochs, len(each), device=device)  # rows are written whole
-    kept: list[Weights] = []
     with torch.no_grad():
         gradient_rms = _gradient_rms(weights, k, x, y)
+
+    families = {config.activation in SQUASHING for config in configs}
+    kind = (first.optimizer, families.pop() if len(families) == 1 else None)
+    step = _eager_step(list(weights), *kind)
+    size = -(-len(each) // SIZES) * SIZES if compiled else len(each)
+    padded = {name: _padded(value, size) for name, value in weights.items()}
+    moments = [value for moment in initial_state(padded) for value in moment.values()]
+    moved: list[Tensor] = [*padded.values(), *moments]
+    fixed = (_padded(k, size), _padded(x, size), y)
+    losses = torch.empty(epochs, size, device=device)  # rows are written whole
+    kept: list[Weights] = []
+    with torch.no_grad():
+        if compiled:
+            step = _compiled_step(step, (*moved, *fixed, corrections[0]), kind)
+        elif epochs > EPOCHS_WORTH_TRACING:
+            step = make_fx(step)(*moved, *fixed, corrections[0])
         for begin, end in itertools.pairwise((0, *stops.tolist())):
             for epoch in range(begin, end):
-                weights, state, losses[epoch] = step(weights, state, k, x, y, corrections[epoch])
-            kept.append(weights)
+                *moved, losses[epoch] = step(*moved, *fixed, corrections[epoch])
+            kept.append({name: value[: len(each)] for name, value in zip(weights, moved, strict=False)})
             progress((end - begin) * len(each))
 
     def unstack(value: Tensor) -> np.ndarray:
         return value.cpu().numpy().reshape(len(configs), len(chunk), *value.shape[1:])
 
     return _Block(
-        unstack(losses.T),
+        unstack(losses[:, : len(each)].T),
         {name: unstack(torch.stack([w[name] for w in kept], dim=1)) for name in weights},
         unstack(gradient_rms),
     )

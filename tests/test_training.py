@@ -480,21 +480,19 @@ def test_without_a_compiler_training_is_eager_and_says_so_once(monkeypatch, capl
 
 
 def test_where_compiling_fails_training_is_eager_and_says_so_once(monkeypatch, caplog):
-    def refuse(step, **settings):
-        def compiled(*arguments):
-            raise torch._dynamo.exc.TorchDynamoException("no")
-
-        return compiled
+    def refuse(graph, arguments):
+        raise torch._inductor.exc.CppCompileError(["g++"], "no")
 
     expected = train([MIXED[0]], SEEDS, compiled=False)[0]
-    monkeypatch.setattr(training.torch, "compile", refuse)
-    monkeypatch.setattr(training, "_step", functools.cache(training._step.__wrapped__))
+    monkeypatch.setattr(torch._inductor, "compile", refuse)
+    monkeypatch.setattr(training, "_compiled", {})
     with caplog.at_level(logging.WARNING):
-        assert_identical(train([MIXED[0]], SEEDS, compiled=True)[0], expected)
+        for _ in range(2):
+            assert_identical(train([MIXED[0]], SEEDS, compiled=True)[0], expected)
     said = [record.getMessage() for record in caplog.records]
     caplog.clear()
     assert len(said) == 1
-    assert said[0].startswith("torch.compile failed (TorchDynamoException): training runs eagerly")
+    assert said[0].startswith("the compiler failed (CppCompileError): training runs eagerly")
 
 
 def test_progress_adds_up_to_the_network_epochs_of_the_longest():
