@@ -8,6 +8,7 @@ anything else the caller falls back to the public ``log_batch``.
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -120,6 +121,47 @@ def end_run(engine: sa.Engine, run_id: str, status: str, end_time: int) -> bool:
     with engine.begin() as connection:
         told = connection.execute(sa.update(_runs).where(own).values(status=status, end_time=end_time))
     return told.rowcount == 1
+
+
+def read_runs(engine: sa.Engine, experiment_id: str) -> list[dict[str, Any]]:
+    """Read the active runs of an experiment, oldest first, as MLflow's ``search_runs`` does in ten times as long.
+
+    Returns
+    -------
+    list of dict
+        ``run_id``, ``name``, ``status``, ``start_time`` (milliseconds since 1970, or None), ``artifact_uri``, and
+        ``params``, ``metrics`` and ``tags`` as dicts.
+    """
+    own = "FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+    which = (int(experiment_id),)
+    with engine.connect() as connection:
+        listed = connection.exec_driver_sql(
+            f"SELECT run_uuid, name, status, start_time, artifact_uri {own} "
+            "ORDER BY start_time IS NULL, start_time, run_uuid",
+            which,
+        ).all()
+        found: dict[str, dict[str, Any]] = {
+            run_id: {
+                "run_id": run_id,
+                "name": name,
+                "status": status,
+                "start_time": start,
+                "artifact_uri": uri,
+                "params": {},
+                "metrics": {},
+                "tags": {},
+            }
+            for run_id, name, status, start, uri in listed
+        }
+        for table, name in (("params", "params"), ("tags", "tags"), ("latest_metrics", "metrics")):
+            value = "CASE WHEN is_nan THEN NULL ELSE value END" if name == "metrics" else "value"
+            rows = connection.exec_driver_sql(
+                f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {own})", which
+            )
+            for run_id, key, told in rows:
+                if run_id in found:  # not one that was begun since
+                    found[run_id][name][key] = math.nan if name == "metrics" and told is None else told
+    return list(found.values())
 
 
 _STEP_THEN_VALUE = operator.itemgetter(3, 1)

@@ -24,6 +24,9 @@ from qwerties.workers import ADDRESS, LOST, LostError, call
 ANSWERS = 5.0
 """Seconds within which a scheduler answers, and has a worker."""
 
+LONGEST_GREETING = 2**20
+"""Bytes; what is told to be longer is no greeting."""
+
 LOOK = 1.0
 """Seconds between two looks at which workers there are."""
 
@@ -114,17 +117,30 @@ def _connect(address: str) -> Any:
             "--backend dask needs the extra `cluster`, which is not installed: pip install -c constraints.txt -e "
             "'.[cluster]' (make sweep BACKEND=dask does so)"
         ) from None
-    found = ADDRESS.fullmatch(address)
-    assert found is not None
     try:
-        socket.create_connection(
-            (found[2].strip("[]"), int(found[3])), timeout=ANSWERS
-        ).close()  # tells at once
+        _knock(address)
         return distributed.Client(address, timeout=ANSWERS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # TypeError: of tls://, where there is no certificate
         raise UsageError(
             f"--scheduler must be the address of a Dask scheduler that answers, got {address}: {reason_of(error)}"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError unless somebody answers there who speaks as Dask does; its client would wait for ever.
+
+    A scheduler begins with the length of its greeting, 8 bytes, the lowest first; with TLS, the client has to begin.
+    """
+    found = ADDRESS.fullmatch(address)
+    assert found is not None
+    with socket.create_connection((found[2].strip("[]"), int(found[3])), timeout=ANSWERS) as there:
+        if found[1] == "tcp":
+            try:
+                greeting = there.recv(8, socket.MSG_WAITALL)
+            except TimeoutError:
+                raise OSError(f"it said nothing for {ANSWERS:g} s") from None
+            if len(greeting) < 8 or int.from_bytes(greeting, "little") > LONGEST_GREETING:
+                raise OSError("it is some other server")
 
 
 def _close(client: Any) -> None:

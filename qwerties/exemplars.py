@@ -6,6 +6,7 @@ of any width and depth. All panels are one drawing, as a figure of so many axes 
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from contourpy import contour_generator
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -34,7 +36,7 @@ MOST = 4
 
 DOTS = 150  # per inch
 GRID = (101, 161)
-"""Rows and columns on which boundaries are found; the shading makes do with every second."""
+"""Rows and columns on which boundaries are found."""
 
 LEVELS = 16
 """Shades of the probability: bands take a third of the bytes of a smooth shading."""
@@ -210,7 +212,7 @@ def draw_exemplars(
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(height, 0))  # inches, downwards
     ax.set_axis_off()
-    words = []
+    words, marks = [], _Marks()
     for i, ((config, found), label) in enumerate(zip(rows, labels, strict=True)):
         top = MARGIN[1] + i * step[1]
         ax.text(MARGIN[0], top + 0.16, theme.plain(label, 96), size=9, color=theme.INK, weight="bold")
@@ -220,16 +222,52 @@ def draw_exemplars(
                 continue
             one = found[state]
             box = (MARGIN[0] + j * step[0], top + 0.42, *PANEL)
-            share = _panel(ax, config, one, box)
+            share = _panel(ax, config, one, box, marks)
             ax.text(box[0], box[1] - 0.06, f"seed {one.seed:,} · {state}", size=8, color=theme.MUTED)
             ax.text(box[0] + PANEL[0], box[1] - 0.06, percent(share), size=8, color=theme.MUTED, ha="right")
             told.append(f"seed {one.seed:,} {state}, {percent(share)} of its training points right")
         words.append(f"{clean(label)}: {'; '.join(told)}")
+    marks.draw(ax)
     return fig, f"Decision boundaries, one row per config. {'. '.join(words)}."
 
 
-def _panel(ax: Any, config: Config, one: Exemplar, box: tuple[float, float, float, float]) -> float:
-    """Draw one network into a box (left, top, width, height); returns its training accuracy."""
+class _Marks:
+    """What lies over the shading, of all panels in inches: one artist of each kind costs little."""
+
+    def __init__(self) -> None:
+        self.boundaries: list[NDArray[Any]] = []  # each (points, 2)
+        self.cuts: list[NDArray[Any]] = []
+        self.frames: list[NDArray[Any]] = []
+        self.classes: tuple[list[NDArray[Any]], list[NDArray[Any]]] = ([], [])  # each (2, points)
+        self.rings: list[NDArray[Any]] = []
+
+    def draw(self, ax: Any) -> None:
+        dashed = {"colors": theme.REFERENCE["color"], "linestyles": theme.REFERENCE["ls"], "linewidths": 0.8}
+        for lines, look, zorder in (
+            (self.cuts, dashed, 3),
+            (self.boundaries, {"colors": theme.INK, "linewidths": 1.2}, 4),
+            (self.frames, {"colors": theme.SPINE, "linewidths": 0.8}, 7),
+        ):
+            ax.add_collection(LineCollection(lines, zorder=zorder, **look), autolim=False)
+        for points, color in zip(self.classes, theme.CLASSES, strict=True):
+            if points:
+                at = np.concatenate(points, axis=1)
+                ax.plot(*at, "s", ms=1.9, mew=0, color=color, ls="", aa=False, zorder=5)
+        if self.rings:
+            at = np.concatenate(self.rings, axis=1)
+            ax.plot(*at, "o", ms=3.8, mew=0.6, mec=theme.INK, mfc="none", ls="", zorder=6)
+
+
+@functools.cache
+def _shades() -> ListedColormap:
+    """The probability's colours in `LEVELS` bands."""
+    return ListedColormap(theme.PROBABILITY((np.arange(LEVELS) + 0.5) / LEVELS))
+
+
+def _panel(
+    ax: Any, config: Config, one: Exemplar, box: tuple[float, float, float, float], marks: _Marks
+) -> float:
+    """Shade one network's box (left, top, width, height) and mark the rest; returns its training accuracy."""
     left, right, bottom, top = plots.view(config.distance)
     x0, y0, wide, tall = box
 
@@ -242,35 +280,32 @@ def _panel(ax: Any, config: Config, one: Exemplar, box: tuple[float, float, floa
     across, up = np.linspace(left, right, GRID[1]), np.linspace(bottom, top, GRID[0])
     plane = np.stack([axis.ravel() for axis in np.meshgrid(across, up)])
     grid = np.nan_to_num(answer(config.activation, one, plane)).reshape(GRID)
-    ax.contourf(
-        *place(plane).reshape(2, *GRID)[:, ::2, ::2],
-        expit(grid[::2, ::2]),
-        levels=np.linspace(0, 1, LEVELS + 1),
-        cmap=theme.PROBABILITY,
+    ax.imshow(
+        expit(grid),
+        extent=(x0, x0 + wide, y0 + tall, y0),
+        origin="lower",
+        aspect="auto",
+        interpolation="bilinear",
+        interpolation_stage="data",
+        cmap=_shades(),
         vmin=0,
         vmax=1,
-        antialiased=False,
         zorder=1,
     )
-    lines: list[Any] = []
     if grid.min() < 0 < grid.max():
         found: Any = contour_generator(across, up, grid).lines(0.0)
-        lines = [place(line.T).T for line in found]
-    ax.add_collection(LineCollection(lines, colors=theme.INK, linewidths=1.2, zorder=4), autolim=False)
-    cut = place(np.array([[1 + config.distance / 2] * 2, [bottom, top]]))
-    ax.plot(*cut, **{**theme.REFERENCE, "lw": 0.8}, zorder=3)
+        marks.boundaries += [place(line.T).T for line in found]
+    marks.cuts.append(place(np.array([[1 + config.distance / 2] * 2, [bottom, top]])).T)
     half = one.points.shape[1] // 2
     logit = answer(config.activation, one, one.points)
     inside = (one.points > [[left], [bottom]]).all(0) & (one.points < [[right], [top]]).all(0)
     at = place(one.points)
-    for own, color in (
-        (np.arange(2 * half) < half, theme.CLASSES[0]),
-        (np.arange(2 * half) >= half, theme.CLASSES[1]),
-    ):
-        ax.plot(*at[:, own & inside], "s", ms=1.9, mew=0, color=color, ls="", aa=False, zorder=5)
+    own = np.arange(2 * half) >= half
+    marks.classes[0].append(at[:, ~own & inside])
+    marks.classes[1].append(at[:, own & inside])
     wrong = (logit > 0) != (np.arange(2 * half) >= half)
     if 0 < wrong.sum() <= half / 2:  # more rings than that would hide the points
-        ax.plot(*at[:, wrong & inside], "o", ms=3.8, mew=0.6, mec=theme.INK, mfc="none", ls="", zorder=6)
-    frame = [(x0, y0), (x0 + wide, y0), (x0 + wide, y0 + tall), (x0, y0 + tall), (x0, y0)]
-    ax.plot(*np.array(frame).T, color=theme.SPINE, lw=0.8, zorder=7)
+        marks.rings.append(at[:, wrong & inside])
+    corners = [(x0, y0), (x0 + wide, y0), (x0 + wide, y0 + tall), (x0, y0 + tall), (x0, y0)]
+    marks.frames.append(np.array(corners))
     return float(accuracy(logit[None])[0])

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from qwerties.config import DEFAULT, FIELDS, Config, Seeds, fingerprint
+from qwerties.parts import PARTS, contrasts_tags, in_parts
 from qwerties.tracking import NOTE, SUPERSEDED, Tracked
 
 NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
@@ -25,8 +26,9 @@ EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 MOST_SHARE = 4.0
 
-MOST_SEEDS, MOST_LOSSES = 10_000, 2**26
-"""Of one run: seeds, and losses (seeds times epochs, 4 bytes each)."""
+MOST_SEEDS, MOST_LOSSES, MOST_POINTS = 1000, 2**24, 2**20
+"""Of one run: seeds, losses (seeds times epochs) and points (seeds times two clusters). Scores of its checkpoints take
+10 bytes a point and checkpoint, a loss takes 8: so that a worker stays well below 1 GB."""
 
 FIGURES = ("scores", "lines", "outcomes", "losses", "gradients", "variance")
 
@@ -165,14 +167,17 @@ class Experiment:
             "qwerties.question": self.question,
             "qwerties.order": str(self.order),
             "qwerties.figures": json.dumps([dataclasses.asdict(figure) for figure in self.figures]),
-            "qwerties.plan": json.dumps(
-                {
+            **in_parts(
+                "qwerties.plan",
+                [(fingerprint(c, seeds, code_digest()), c.label()) for c in self.configs],
+                lambda configs, parts: {
                     "seeds": str(seeds),
                     "code": code_digest(),
-                    "configs": {fingerprint(c, seeds, code_digest()): c.label() for c in self.configs},
-                }
+                    **({PARTS: parts} if parts > 1 else {}),
+                    "configs": dict(configs),
+                },
             ),
-            "qwerties.contrasts": json.dumps(
+            **contrasts_tags(
                 [
                     {
                         "a": c.a.to_params(),
@@ -217,14 +222,14 @@ def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
 
 
 def plan_changes(before: str, now: str) -> list[str]:
-    """Tell what a new ``qwerties.contrasts`` tag changes that must not change unseen once there are data.
+    """Tell what new ``qwerties.contrasts`` tags change that must not change unseen once there are data.
 
     Margins, and which contrasts are primary, decide verdicts; a further exploratory contrast does not.
 
     Parameters
     ----------
     before, now : str
-        The tag as it is stored, and as it is to be.
+        What is stored, and what is to be, as `parts.contrasts_text` joins it.
 
     Returns
     -------
@@ -386,7 +391,8 @@ def missing_jobs(
         left = [s for s in range(seeds.start, stop) if s not in covered.get(config, set())]
         for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
             stretch = [seed for _, seed in group]
-            most = min(MOST_SEEDS, max(1, MOST_LOSSES // config.epochs))
+            room = min(MOST_SEEDS, MOST_LOSSES // config.epochs, MOST_POINTS // (2 * config.samples))
+            most = max(1, room)
             for first in range(stretch[0], stretch[-1] + 1, most):
                 jobs.append(Job(stem, config, Seeds(first, min(first + most, stretch[-1] + 1))))
     return jobs

@@ -27,6 +27,12 @@ from qwerties.variance import variance_components
 MOST_LINES = 6
 """Loss curves in one panel."""
 
+MOST_TOLD = 12
+"""Points of one line that a figure's text tells."""
+
+MOST_ROWS = 24
+"""Named rows of one figure; more are unreadable, and stand in the table."""
+
 SCORE_WORDS = {
     "population_accuracy": "accuracy on the true distribution",
     "train_accuracy": "accuracy on the training points",
@@ -88,15 +94,15 @@ def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval
         If there is no such score.
     """
     if score == "learned":
-        values = frame["state"].eq("learned")
+        values = frame["state"].to_numpy() == "learned"
     elif score == "regret":
-        values = theory.bayes_accuracy(distance) - scores(frame, "population_accuracy")
+        values = theory.bayes_accuracy(distance) - scores(frame, "population_accuracy").to_numpy()
     elif score in CHANCE:
-        values = scores(frame, score)
+        values = scores(frame, score).to_numpy()
     elif score in frame and (
         pd.api.types.is_bool_dtype(frame[score]) or pd.api.types.is_numeric_dtype(frame[score])
     ):
-        values = frame[score]
+        values = frame[score].to_numpy()
     else:
         raise ValueError(
             f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
@@ -130,9 +136,12 @@ def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
     found = [score_interval(one.frame, spec.score, one.config.distance) for one in drawn]
     limits = {limit(spec.score, one.config) for one in drawn} - {None}
     references = dict(limits) if len(limits) == 1 else {}  # type: ignore[arg-type]
+    every = names(drawn)
+    kept = _ends([one.estimate for one in found])
+    found = [found[i] for i in kept]
     frame = pd.DataFrame(
         {
-            "label": names(drawn),
+            "label": [every[i] for i in kept],
             "y": [one.estimate for one in found],
             "lo": [one.lo for one in found],
             "hi": [one.hi for one in found],
@@ -144,7 +153,8 @@ def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
     listed = "; ".join(f"{label} {number(y)}" for label, y in zip(frame["label"], frame["y"], strict=True))
     return as_picture(
         fig,
-        f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}.",
+        f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}."
+        f"{_left_out(len(drawn))}",
         f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
     )
 
@@ -180,7 +190,9 @@ def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) ->
     )
     told = "; ".join(
         (f"{name!s}: " if name else "")
-        + ", ".join(f"{number(y)} at {x:g}" for x, y in zip(part["x"], part["y"], strict=True))
+        + ", ".join(
+            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MOST_TOLD)
+        )
         for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
     )
     return as_picture(
@@ -188,6 +200,11 @@ def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) ->
         f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
         f"Lines of {words} against {xlabel}. {told}{_levels(references)}.",
     )
+
+
+def _spaced(n: int, most: int) -> list[int]:
+    """Places of at most so many among n, evenly spaced, with both ends."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most)).tolist()}) if n else []
 
 
 def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str, float | pd.Series]:
@@ -201,18 +218,41 @@ def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str,
 
 def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
     shares = pd.DataFrame(
-        [[(one.frame["state"] == state).mean() for state in STATES] for one in drawn],
+        [[float((one.frame["state"].to_numpy() == state).mean()) for state in STATES] for one in drawn],
         index=names(drawn),
         columns=list(STATES),
     )
+    shares = shares.iloc[_ends(shares["learned"].tolist())]
     occurring = shares.loc[:, shares.gt(0).any()]
-    fig, (ax,) = theme.figure(height=theme.rows_height(len(drawn)))
+    fig, (ax,) = theme.figure(height=theme.rows_height(len(shares)))
     figures.outcome_bars(ax, occurring)
     told = "; ".join(
         f"{name}: " + ", ".join(f"{percent(share)} {state}" for state, share in row.items() if share > 0)
         for name, row in occurring.iterrows()
     )
-    return as_picture(fig, "How the networks of each config ended.", f"Stacked bars, one per config. {told}.")
+    return as_picture(
+        fig,
+        f"How the networks of each config ended.{_left_out(len(drawn))}",
+        f"Stacked bars, one per config. {told}.",
+    )
+
+
+def _ends(values: Sequence[float]) -> list[int]:
+    """Places of what `MOST_ROWS` have room for, in order: the highest and the lowest; undefined ranks lowest."""
+    if len(values) <= MOST_ROWS:
+        return list(range(len(values)))
+    ranked = np.argsort(np.nan_to_num(np.asarray(values, float), nan=-np.inf), kind="stable").tolist()
+    return sorted(ranked[: MOST_ROWS // 2] + ranked[-MOST_ROWS // 2 :])
+
+
+def _left_out(configs: int) -> str:
+    if configs <= MOST_ROWS:
+        return ""
+    half = MOST_ROWS // 2
+    return (
+        f" Of {configs:,} configs the {half} highest and the {half} lowest, in the plan's order; "
+        f"{configs - MOST_ROWS:,} more in the table."
+    )
 
 
 def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
@@ -360,7 +400,14 @@ KINDS: dict[str, Callable[[FigureSpec, Sequence[Networks], Curves], Picture]] = 
 
 
 def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
-    """Draw the mean paired difference of each contrast, with ±delta shaded where it is one for all."""
+    """Draw the mean paired difference of each contrast, with ±delta shaded where it is one for all.
+
+    Of more than `MOST_ROWS` those with the largest differences, to either side.
+    """
+    every = len(compared)
+    if every > MOST_ROWS:
+        sizes = [abs(found.difference.estimate) for _, found in compared]
+        compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MOST_ROWS:].tolist())]
     frame = pd.DataFrame(
         {
             "label": [label for label, _ in compared],
@@ -390,7 +437,12 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     band = "" if delta is None else f" The band is ±δ = {delta:g}, differences too small to matter."
     return as_picture(
         fig,
-        f"Mean paired difference of each contrast, A − B, with the interval that its verdict comes from.{band}",
+        f"Mean paired difference of each contrast, A − B, with the interval that its verdict comes from.{band}"
+        + (
+            f" The {MOST_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
+            if every > MOST_ROWS
+            else ""
+        ),
         f"Dots with intervals, one row per contrast: {told}.",
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
-from scipy.stats import DegenerateDataWarning, binomtest, bootstrap
+from scipy.special import ndtri, stdtrit
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 SAME = 1e-12  # scores no further apart are equal: rounding
 
@@ -41,11 +41,16 @@ class Interval:
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval for a proportion; (NaN, NaN) where `n` is 0."""
+    """Return Wilson's interval for a proportion (Newcombe 1998, method 3); (NaN, NaN) where `n` is 0."""
     if n == 0:
         return math.nan, math.nan
-    lo, hi = binomtest(successes, n).proportion_ci(level, method="wilson")
-    return float(lo), float(hi)
+    z, p = float(ndtri((1 + level) / 2)), successes / n
+    centre, whole = 2 * n * p + z**2, 2 * (n + z**2)
+    half = z * math.sqrt(4 * n * p * (1 - p) + z**2)
+    return (
+        0.0 if successes == 0 else (centre - half) / whole,
+        1.0 if successes == n else (centre + half) / whole,
+    )
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
+from qwerties.parts import CONTRASTS, PartError, contrasts_of, read_parts, tag_of
 from qwerties.tracking import STUDY, SUPERSEDED, Store, StoreError, Tracked
 
 STATES = ("learned", "slow", "constant", "dead", "diverged")
@@ -28,6 +29,9 @@ SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
 
 UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 """What NumPy raises on bytes that are no archive of arrays."""
+
+PARTED = ("qwerties.plan", CONTRASTS)
+"""Tags that may be too long for one (`parts`)."""
 
 LAST = 10**9  # place of an experiment whose tags give it none
 
@@ -158,7 +162,10 @@ def make_ledger(
         if tag not in tags:
             return otherwise
         try:
-            return parse(tags[tag])
+            return parse(tags) if tag in PARTED else parse(tags[tag])
+        except PartError as error:
+            problems.append(f"the tag {error} cannot be read")
+            return otherwise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             problems.append(f"the tag {tag} cannot be read")
             return otherwise
@@ -173,7 +180,7 @@ def make_ledger(
         "question": tags.get("qwerties.question") or tags.get("mlflow.note.content") or "",
         "order": parsed("qwerties.order", int, LAST),
         "figures": parsed("qwerties.figures", _parse_figures, ()),
-        "contrasts": parsed("qwerties.contrasts", _parse_contrasts, ()),
+        "contrasts": parsed(CONTRASTS, _parse_contrasts, ()),
         "plan_changes": parsed("qwerties.plan_changes", _parse_changes, ()),
         "superseded": sum(run.parent is None and SUPERSEDED in run.tags for run in runs),
     }
@@ -236,7 +243,8 @@ def config_names(configs: Sequence[Config]) -> list[str]:
     full = [config.label().split(" · ") for config in configs]
     if len(set(configs)) < 2:
         return [" · ".join(parts) for parts in full]
-    short = [" · ".join(p for p in parts if not all(p in other for other in full)) for parts in full]
+    common = set(full[0]).intersection(*full)
+    short = [" · ".join(part for part in parts if part not in common) for parts in full]
     return short if all(short) else [config.label(configs) for config in configs]
 
 
@@ -249,10 +257,17 @@ def _fits(run: Tracked, plan: Plan) -> bool:
     return block == plan.seeds or (block.crossed is None and plan.seeds.crossed is None)
 
 
-def _parse_plan(text: str) -> Plan:
-    found = json.loads(text)
-    configs = {str(key): str(name) for key, name in found["configs"].items()}
-    return Plan(Seeds.parse(found["seeds"]), str(found["code"]), configs)
+def _parse_plan(tags: Mapping[str, str]) -> Plan:
+    first, *more = read_parts("qwerties.plan", tags)
+    configs: dict[str, str] = {}
+    for i, part in enumerate((first, *more), start=1):
+        try:
+            if (part["seeds"], part["code"]) != (first["seeds"], first["code"]):
+                raise ValueError("a part of another plan")
+            configs |= {str(key): str(name) for key, name in part["configs"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PartError(tag_of("qwerties.plan", i)) from error
+    return Plan(Seeds.parse(first["seeds"]), str(first["code"]), configs)
 
 
 def _parse_figures(text: str) -> tuple[FigureSpec, ...]:
@@ -266,7 +281,7 @@ def _parse_figures(text: str) -> tuple[FigureSpec, ...]:
     )
 
 
-def _parse_contrasts(text: str) -> tuple[PlannedContrast, ...]:
+def _parse_contrasts(tags: Mapping[str, str]) -> tuple[PlannedContrast, ...]:
     return tuple(
         PlannedContrast(
             Config.from_params(contrast["a"]),
@@ -275,7 +290,7 @@ def _parse_contrasts(text: str) -> tuple[PlannedContrast, ...]:
             contrast["primary"] is True,
             _parse_names(contrast.get("names")),
         )
-        for contrast in json.loads(text)
+        for contrast in contrasts_of(tags)
     )
 
 
@@ -338,11 +353,17 @@ def read_networks(store: Store, entry: Entry) -> tuple[Networks | None, list[str
         except ValueError as error:
             problems.append(f"run {run.run_id} ({run.name}): seeds.csv cannot be read: {error}")
             continue
-        used = np.flatnonzero(~frame["seed"].isin(seen) & ~frame["seed"].duplicated())
-        seen.update(frame["seed"].tolist())
+        numbers = frame["seed"].tolist()
+        fresh = set(numbers) - seen
+        if len(fresh) == len(numbers):
+            used = np.arange(len(numbers))
+        else:
+            used = np.flatnonzero(frame["seed"].isin(fresh) & ~frame["seed"].duplicated())
+            frame = frame.iloc[used]
+        seen |= fresh
         runs.append(run)
         rows.append(used)
-        frames.append(frame.iloc[used])
+        frames.append(frame)
     if entry.config is None or not frames:
         return None, problems
     joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
@@ -365,7 +386,8 @@ def parse_scores(content: bytes) -> pd.DataFrame:
     if not set(frame["state"]) <= set(STATES):
         raise ValueError(f"its states must be among {', '.join(STATES)}")
     for column in SCORES:
-        frame[column] = frame[column].astype(float)
+        if frame[column].dtype != np.float64:
+            frame[column] = frame[column].astype(float)
     return frame
 
 

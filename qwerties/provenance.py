@@ -44,6 +44,7 @@ MADE_WITH = {
     "qwerties.torch": "PyTorch",
     "qwerties.numpy": "NumPy",
     "qwerties.mlflow": "MLflow",
+    "qwerties.device": "trained on",
 }
 """Tags of runs that name what made them."""
 

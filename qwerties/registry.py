@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+
+logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # that a server is waited for
 
 NAME, ALIAS = "qwerties", "champion"
 """Of the registered model, and of the version that counts: ``models:/qwerties@champion``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,9 +54,18 @@ def heeding_signals() -> Iterator[None]:
     _asked.clear()
     for number in heeded:
         signal.signal(number, _stop)
+    usually = sys.unraisablehook
+
+    def ignored(unraisable: sys.UnraisableHookArgs) -> None:
+        # raised in a destructor, where nobody can catch it: `stop_if_asked` will find it
+        if not isinstance(unraisable.exc_value, Stopped):
+            usually(unraisable)
+
+    sys.unraisablehook = ignored
     try:
         yield
     finally:
+        sys.unraisablehook = usually
         for number in heeded:
             signal.signal(number, usual[number])
 

@@ -160,8 +160,11 @@ def scores(frame: pd.DataFrame, column: str) -> pd.Series:
     """
     if column not in CHANCE:
         raise ValueError(f"column must be one of {sorted(CHANCE)}, not {column!r}")
-    given = frame[column].astype(float)
-    return given.mask(given.isna() & (frame["state"] == "diverged"), CHANCE[column])
+    values = frame[column].to_numpy(float)
+    if (undefined := np.isnan(values)).any():
+        diverged = frame["state"].eq("diverged").to_numpy(bool)
+        values = np.where(undefined & diverged, CHANCE[column], values)
+    return pd.Series(values, index=frame.index, name=column)
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:

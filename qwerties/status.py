@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def _size(path: Path) -> int:
 
 
 def _size_of_all(folder: Path) -> int:
-    return sum(_size(path) for path in folder.rglob("*") if not path.is_dir())
+    return sum(_size(Path(at, name)) for at, _, names in os.walk(folder) for name in names)
 
 
 def to_json(status: Status) -> dict[str, Any]:

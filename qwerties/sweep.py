@@ -28,6 +28,7 @@ from qwerties.experiment import (
     plan_changes,
     replaced,
 )
+from qwerties.parts import contrasts_text
 from qwerties.record import Record
 from qwerties.signals import finishing_first, stop_if_asked
 from qwerties.tracking import NOTE, SUPERSEDED, Store, Tracked
@@ -39,7 +40,6 @@ SECONDS_BETWEEN_REPORTS = 0.5
 SHARD = {"cpu": None, "cuda": 2**15}
 """Networks of a shard by device; None is one batch. More than one makes a GPU busy, and hundreds of MB in memory."""
 
-CONTRASTS = "qwerties.contrasts"
 PLAN_CHANGES = "qwerties.plan_changes"
 """Tag of an experiment: what was changed in its contrasts after there were data."""
 
@@ -122,7 +122,7 @@ def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> d
         tags = experiment.tags(experiment.seeds(wanted))
         found, before = known.get(stem, (None, {}))
         changed = {}
-        if before.get(CONTRASTS) != tags[CONTRASTS] and found:
+        if contrasts_text(before) != contrasts_text(tags) and found:
             changed = _plan_history(before, tags, store.runs(found))
         ids[stem] = store.experiment(stem, {**tags, **changed})
     return ids
@@ -197,7 +197,7 @@ def _plan_history(
 ) -> dict[str, str]:
     """The tag that tells what was changed in the plan's contrasts after there were data, if anything was."""
     finished = sum(run.status == "FINISHED" and run.parent is None for run in tracked)
-    changed = plan_changes(before.get(CONTRASTS, "[]"), tags[CONTRASTS]) if finished else []
+    changed = plan_changes(contrasts_text(before), contrasts_text(tags)) if finished else []
     return history(before, changed, finished) if changed else {}
 
 

@@ -46,6 +46,7 @@ from qwerties.processes import is_gone, is_local, this_process
 from qwerties.record import Dataset, Model, Record, Series
 
 PARENT = "mlflow.parentRunId"
+RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
 PROCESS = "qwerties.process"
 """Tag: host and process that write a run, to tell one that died from a neighbour's."""
@@ -345,6 +346,22 @@ class Store:
             self._listed = None
 
     def _list_runs(self, experiment_id: str) -> list[Tracked]:
+        if self._engine is not None:
+            return [
+                Tracked(
+                    run["run_id"],
+                    experiment_id,
+                    run["name"] or run["tags"].get(RUN_NAME) or run["run_id"],
+                    run["status"],
+                    run["tags"].get(PARENT),
+                    run["params"],
+                    run["metrics"],
+                    run["tags"],
+                    run["artifact_uri"],
+                    (run["start_time"] or 0) / 1000,
+                )
+                for run in bulk.read_runs(self._engine, experiment_id)
+            ]
         found: list[Tracked] = []
         token: str | None = None
         while True:
@@ -403,13 +420,10 @@ class Store:
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Bytes of each artifact of a run by its path, where they lie on this machine; empty where they do not."""
         root = Path(run.artifact_uri.removeprefix("file://"))
-        if not is_on_disk(run.artifact_uri) or not root.is_dir():
+        if not is_on_disk(run.artifact_uri):
             return {}
-        return {
-            str(path.relative_to(root)): path.stat().st_size
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
-        }
+        paths = sorted(Path(at, name) for at, _, names in os.walk(root) for name in names)
+        return {str(path.relative_to(root)): path.stat().st_size for path in paths if path.is_file()}
 
     def damaged(self, run: Tracked) -> list[str]:
         """Artifacts of a run that are lost, cut short or altered, by its own digests; none where it has none.

@@ -20,11 +20,12 @@ from qwerties import search
 from qwerties.config import Config
 from qwerties.experiment import Experiment, code_digest, plan_changes
 from qwerties.locks import public_target
+from qwerties.parts import CONTRASTS, contrasts_tags, contrasts_text
 from qwerties.record import Record, Series, curve_epochs
 from qwerties.signals import finishing_first
 from qwerties.space import Found, SearchError, Trial
 from qwerties.studies import WINNER, best_of, is_whole, progress_of, row_of, trial_frame
-from qwerties.sweep import CONTRASTS, history
+from qwerties.sweep import history
 from qwerties.tracking import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING, Store, Tracked
 from qwerties.tuning import Study, Tuning, spec_changes
 from qwerties.turns import turn
@@ -146,7 +147,7 @@ def _register(
 ) -> str:
     """Write down what is tuned and what will be compared, before any trial; returns the MLflow experiment's id."""
     before = store.experiments().get(stem, ("", {}))[1]
-    contrasts = json.dumps([tuning.placeholder(pair) for pair in tuning.pairs()])
+    contrasts = [tuning.placeholder(pair) for pair in tuning.pairs()]
     tags = {
         NOTE: tuning.question,
         "qwerties.title": tuning.title,
@@ -156,9 +157,9 @@ def _register(
             {"confirmation": tuning.confirmation(wanted), "studies": [s.spec() for s in planned]}
         ),
     }
-    changed = plan_changes(before.get(CONTRASTS, "[]"), contrasts)
+    changed = plan_changes(contrasts_text(before), json.dumps(contrasts))
     if changed or CONTRASTS not in before:  # else the sides are known already, and the tag holds them
-        tags[CONTRASTS] = contrasts
+        tags |= contrasts_tags(contrasts)
     changed += spec_changes(before.get(TUNING, ""), tags[TUNING])
     data = sum(run.status == "FINISHED" and SUPERSEDED not in run.tags for run in runs)
     return store.experiment(stem, {**tags, **(history(before, changed, data) if changed and data else {})})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -217,16 +216,8 @@ def _given_up(task: _Task, name: Callable[[tuple], str]) -> WorkerLostError:
 
 def call(function: Callable[..., Any], arguments: tuple) -> Any:
     """Call a function with one thread, as everywhere: sums of several threads may round otherwise."""
-    with threadpool_limits(1):
-        torch = sys.modules.get("torch")
-        before = torch.get_num_threads() if torch else 1
-        if torch and before != 1:
-            torch.set_num_threads(1)
-        try:
-            return function(*arguments)
-        finally:
-            if torch and before != 1:
-                torch.set_num_threads(before)
+    with threadpool_limits(1):  # torch's too
+        return function(*arguments)
 
 
 # This machine

@@ -6,6 +6,7 @@ import shutil
 import socket
 import sqlite3
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -176,9 +177,23 @@ def test_a_scheduler_that_says_nothing(home, monkeypatch):
         started = time.monotonic()
         line = said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2)
         assert time.monotonic() - started < 5
-    assert line.startswith(
-        f"--scheduler must be the address of a Dask scheduler that answers, got {address}: "
+    assert line == (
+        f"--scheduler must be the address of a Dask scheduler that answers, got {address}: it said nothing for 0.5 s"
     )
+
+
+def test_a_scheduler_that_is_some_other_server(home):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet():
+            with closing(other.accept()[0]) as connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        assert said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2) == (
+            f"--scheduler must be the address of a Dask scheduler that answers, got {address}: it is some other server"
+        )
 
 
 @pytest.mark.parametrize("missing", ["dask", "distributed"])

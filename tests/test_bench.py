@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -14,7 +15,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from qwerties.bench import command, floor, jaxed, paper, rivals
+from qwerties.bench import command, floor, growth, jaxed, paper, peak, rivals
 from qwerties.bench.measure import Found, Row, Target, interleave, ratio, team
 from qwerties.bench.rivals import WAYS, Work, run
 from qwerties.config import Config
@@ -322,6 +323,44 @@ def test_growth_small(bench):
     ]
     assert {row["unit"] for row in found["rows"]} == {"ms/run", "s", "MiB"}
     assert [target["most"] for target in found["targets"]] == [1.2, 15, 2]
+    assert found["rows"][-1]["note"].startswith(
+        "upper bound" if peak.pss(os.getpid()) is None else "measured: PSS"
+    )
+
+
+def test_memory_is_measured_or_bounded_and_says_which():
+    told = {"own": 100.0, "largest_child": 300.0, "together": 450.0}
+    value, note = growth._peak(told, 2)
+    assert value == 450
+    assert note.startswith("measured: PSS")
+    value, note = growth._peak({**told, "together": None}, 2)
+    assert value == 700
+    assert note.startswith("upper bound:")
+
+
+HOLDS = "import sys; held = b'x' * (64 << 20); print(len(held), flush=True); sys.stdin.read()"
+
+
+@pytest.mark.skipif(peak.pss(os.getpid()) is None, reason="the system does not tell PSS")
+def test_a_child_of_a_child_counts_and_counts_once():
+    between = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLDS!r}])"
+    with peak.Sampler() as before:
+        pass
+    with subprocess.Popen(
+        [sys.executable, "-c", between], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+        with peak.Sampler() as sampler:
+            pass
+        process.communicate("")
+    assert 64 < sampler.peak - before.peak < 64 + 60
+
+
+def test_without_pss_nothing_is_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(peak, "PROC", tmp_path)
+    with peak.Sampler() as sampler:
+        pass
+    assert sampler.peak is None
 
 
 def test_tuning_small(bench):

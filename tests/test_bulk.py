@@ -216,6 +216,35 @@ def test_params_are_the_same_rows_and_answers_too(store, engine):
     bulk.write_params(engine, client.create_run(experiment_id).info.run_id, {})
 
 
+def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert store._engine is not None
+    one, other = store.experiment("one", {}), store.experiment("other", {})
+    values = {"a": 0.1, "nan": np.nan, "above": np.inf, "below": -np.inf, "none": None}
+    child = Record(name="child", params={"p": "1"}, metrics={}, series={}, tags={})
+    for i in range(3):
+        series = {"loss": Series(np.array([1, 2]), np.array([0.5, np.nan]))}
+        store.write(
+            one,
+            Record(
+                name=f"run {i}",
+                params={"x": "", "y": "é" * 500},
+                metrics=values,
+                series=series,
+                tags={"t": ""},
+                children=[child],
+            ),
+        )
+    store.write(other, Record(name="elsewhere", params={}, metrics={"a": 3.0}, series={}, tags={}))
+    store.begin(one, Record(name="begun", params={"p": "2"}, metrics={}, series={}, tags={}))
+    store.delete_run(store.runs(one)[0].run_id)
+    found = store.runs(one)
+    monkeypatch.setattr(store, "_engine", None)
+    assert len(found) == 6
+    assert repr(found) == repr(store.runs(one)), "NaN is not equal to itself"
+
+
 def test_no_series_no_rows(store, engine):
     uri, client, experiment_id = store
     run_id = client.create_run(experiment_id).info.run_id

@@ -5,7 +5,9 @@ from looks import overlapping, words
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
-from qwerties import figures, theme
+from qwerties import figures, illustrations, theme
+from qwerties.config import Config
+from qwerties.ledger import FigureSpec, Networks
 
 CONFIGS = [
     f"{loss} · {activation} · d=4 · 2000 epochs"
@@ -312,3 +314,35 @@ def test_svg_is_the_same_each_time():
         return theme.svg(fig)
 
     assert draw() == draw()
+
+
+@pytest.mark.parametrize("kind", ["scores", "outcomes"])
+@pytest.mark.parametrize("configs", [illustrations.MOST_ROWS, 60])
+def test_more_rows_than_one_can_read_are_left_to_the_table(kind, configs):
+    drawn = []
+    for i in range(configs):
+        learned = 40 + (7 * i) % configs  # of 100
+        frame = pd.DataFrame(
+            {
+                "seed": np.arange(100),
+                "state": ["learned"] * learned + ["dead"] * (100 - learned),
+                "population_accuracy": learned / 100 + np.linspace(-0.01, 0.01, 100),
+            }
+        )
+        config = Config(learning_rate=(i + 1) / 1000)
+        drawn.append(Networks(config, (), (), frame))
+    picture = illustrations.draw(FigureSpec(kind, None, "population_accuracy"), drawn, None)
+    shown = [
+        i
+        for i in range(configs)
+        if f"lr {(i + 1) / 1000:g}" + {"scores": " ", "outcomes": ":"}[kind] in picture.alt
+    ]
+    if configs <= illustrations.MOST_ROWS:
+        assert shown == list(range(configs))
+        assert "more in the table" not in picture.caption
+    else:
+        half = illustrations.MOST_ROWS // 2
+        places = [(7 * i) % configs for i in range(configs)]
+        assert shown == [i for i in range(configs) if places[i] < half or places[i] >= configs - half]
+        assert "Of 60 configs the 12 highest and the 12 lowest" in picture.caption
+        assert "36 more in the table" in picture.caption

@@ -63,7 +63,7 @@ ONE_DOOR = {
     "optuna": ("search",),
     "dask": ("cluster",),
     "distributed": ("cluster",),
-    "joblib": ("workers", "bench.peak"),
+    "joblib": ("workers", "drawing", "bench.peak"),
     "jax": ("bench.jaxed",),
 }  # runs, the registry of models, MLflow as its tutorial uses it, to be measured; studies; a rival in the bench
 WITHOUT_TORCH = (

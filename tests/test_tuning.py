@@ -20,11 +20,12 @@ from qwerties.experiment import MOST_SHARE, Contrast, Experiment, code_digest, p
 from qwerties.ledger import read_ledgers
 from qwerties.objectives import OBJECTIVES, cost, parameters
 from qwerties.outcomes import train_trials
+from qwerties.parts import CONTRASTS
 from qwerties.relocate import copy_database
 from qwerties.report import render
 from qwerties.space import Categorical, Float, Int, SearchError
 from qwerties.studies import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
-from qwerties.sweep import CONTRASTS, PLAN_CHANGES, sweep
+from qwerties.sweep import PLAN_CHANGES, sweep
 from qwerties.tracking import STUDY, SUPERSEDED, TRIAL, Store, default_uri
 from qwerties.tuner import tune
 from qwerties.tuning import FEWEST_SEEDS, FIRST_SEED, Pair, Tuned, Tuning, make_config, spec_changes

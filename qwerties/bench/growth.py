@@ -59,7 +59,7 @@ def measure(settings: Settings, folder: Path) -> Found:
         Target(PART, f"the report {reports[-1].name}", reports[-1].value, most=MOST_SECONDS, unit="s"),
         Target(
             PART,
-            "largest peak of memory of a sweep, shared pages counted for each process",
+            "largest peak of memory of a sweep, over all its processes",
             most / 1024,
             most=MOST_GIB,
             unit="GiB",
@@ -230,15 +230,23 @@ def _memory(settings: Settings, folder: Path) -> list[Row]:
             _call([*command, "--seeds", str(seeds), "--jobs", str(workers)], study).splitlines()[-1]
         )
         seconds = time.perf_counter() - began
-        peak = told["own"] + workers * told["largest_child"]
+        peak, note = _peak(told, workers)
         rows.append(
             Row(
                 *(PART, "memory of a sweep", f"{networks} networks, {epochs} epochs"),
                 f"`qwerties sweep`, {configs} configs on {seeds} seeds, {workers} workers; {seconds:.0f} s",
                 "MiB",
                 (peak,),
-                note=f"{told['own']:.0f} where runs are written, {told['largest_child']:.0f} in the largest worker, "
-                "which counts for each",
+                note=note,
             )
         )
     return rows
+
+
+def _peak(told: Mapping[str, float | None], workers: int) -> tuple[float, str]:
+    """Make one figure of what `peak` tells, in MiB; returns it, and how it was measured."""
+    own, child, together = told["own"] or 0.0, told["largest_child"] or 0.0, told["together"]
+    alone = f"by themselves {own:.0f} where runs are written and {child:.0f} in the largest worker"
+    if together is not None:
+        return together, f"measured: PSS of all processes at once, a shared page counted once; {alone}"
+    return own + workers * child, f"upper bound: a shared page counted for each process; {alone}"
