@@ -193,6 +193,9 @@ class Shelf:
     def runs(self, experiment_id):
         return self._runs
 
+    def maps(self):
+        return self._runs
+
     def read(self, run, path):
         try:
             return self._files[run.run_id][path]

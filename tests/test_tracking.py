@@ -416,6 +416,7 @@ def test_runs_are_read_page_by_page(store, client, experiment_id, monkeypatch):
         return page
 
     monkeypatch.setattr(store._client, "search_runs", search_runs)
+    monkeypatch.setattr(store, "_engine", None)  # as of a server
     assert [run.name for run in store.runs(experiment_id)] == ["0", "1", "2", "3", "4"]
     assert pages == [2, 2, 1]
 
