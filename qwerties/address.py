@@ -75,6 +75,8 @@ def _check_database(uri: str) -> None:
             f"the database {public_uri(uri)} needs the package {error.name}, which is not installed"
             + (": pip install 'qwerties[server]'" if uri.startswith("postgresql") else "")
         ) from error
+    except sa.exc.ArgumentError:
+        return  # no kind of database that there is: whoever opens it says so
     except (sa.exc.SQLAlchemyError, ValueError) as error:
         reason = reason_of(getattr(error, "orig", None) or error)
         raise StoreError(f"the database {public_uri(uri)} must answer, got: {reason}") from error

@@ -13,7 +13,18 @@ import numpy as np
 
 from qwerties.errors import first_line
 
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
+FLAGS = (
+    *("-O3", "-march=native", "-shared", "-fPIC"),
+    # what -ffast-math allows here, without what it does to the process that loads it: no subnormal numbers any more
+    *(
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fno-signed-zeros",
+        "-fassociative-math",
+        "-freciprocal-math",
+    ),
+    *("-ffinite-math-only", "-ffp-contract=fast"),
+)
 
 ALIGNMENT = 64
 """Bytes; vectors are loaded whole."""
