@@ -23,6 +23,9 @@ from qwerties.workers import BACKENDS, DEVICES
 SEEDS = 500
 """Seeds per config of a default sweep."""
 
+SELDOM = 50_000
+"""New objects between two collections of garbage: what is imported and listed stays, and looking at it again costs."""
+
 MOST_SEEDS = 1_000_000
 MOST_NETWORKS = 1_000_000
 
@@ -37,6 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    gc.set_threshold(SELDOM, 20, 20)
     try:
         with heeding_signals():
             arguments = _parser().parse_args(argv)
