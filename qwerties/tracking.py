@@ -156,7 +156,12 @@ class Store:
         """Create the MLflow experiment of a question, or bring its tags up to date; returns its id."""
         found = self._client.get_experiment_by_name(PREFIX + stem)
         if found is None:
-            return self._client.create_experiment(PREFIX + stem, tags=dict(tags))
+            try:
+                return self._client.create_experiment(PREFIX + stem, tags=dict(tags))
+            except MlflowException:
+                found = self._client.get_experiment_by_name(PREFIX + stem)
+                if found is None:  # else somebody created it at the same moment
+                    raise
         if found.lifecycle_stage != "active":
             raise StoreError(
                 f"experiment {PREFIX + stem} was deleted in MLflow; restore it with "
@@ -224,8 +229,14 @@ class Store:
 
     def _terminate(self, run_id: str, status: str) -> None:
         now = int(time.time() * 1000)
-        if self._engine is None or not bulk.end_run(self._engine, run_id, status, now):
+        if self._engine is not None and bulk.end_run(self._engine, run_id, status, now):
+            return
+        try:
             self._client.set_terminated(run_id, status, now)
+        except MlflowException as error:
+            if "Connection broken" not in str(error):
+                raise
+            self._client.set_terminated(run_id, status, now)  # the server died in mid-answer: the same once more
 
     def _give_up(self, run_id: str, error: BaseException) -> None:
         """Mark a run that was not written to the end; where the store does not take that, the next sweep does it.

@@ -637,3 +637,16 @@ def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
 def test_without_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert tracking._git_tags() == {}
+
+
+def test_an_experiment_that_somebody_creates_at_the_same_moment_is_taken(store, monkeypatch):
+    real = store._client.create_experiment
+
+    def create(name, **settings):
+        real(name, tags={"theirs": "1"})
+        return real(name, **settings)
+
+    monkeypatch.setattr(store._client, "create_experiment", create)
+    experiment_id = store.experiment("raced", {"ours": "2"})
+    found = store.experiments()["raced"]
+    assert found == (experiment_id, {"theirs": "1", "ours": "2"})

@@ -77,7 +77,9 @@ def few_points():
     """Wider nets are scored on fewer points, which takes most of the time; here, accuracy matters little."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "SOBOL_POINTS", FEW_POINTS)
+        scoring._sobol_normals.cache_clear()
         yield
+    scoring._sobol_normals.cache_clear()
 
 
 @pytest.fixture(scope="module")
