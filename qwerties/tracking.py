@@ -236,7 +236,9 @@ class Store:
         except MlflowException as error:
             if "Connection broken" not in str(error):
                 raise
-            self._client.set_terminated(run_id, status, now)  # the server died in mid-answer: the same once more
+            self._client.set_terminated(
+                run_id, status, now
+            )  # the server died in mid-answer: the same once more
 
     def _give_up(self, run_id: str, error: BaseException) -> None:
         """Mark a run that was not written to the end; where the store does not take that, the next sweep does it.
