@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import zipfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -650,3 +650,20 @@ def test_an_experiment_that_somebody_creates_at_the_same_moment_is_taken(store, 
     experiment_id = store.experiment("raced", {"ours": "2"})
     found = store.experiments()["raced"]
     assert found == (experiment_id, {"theirs": "1", "ours": "2"})
+
+
+@pytest.mark.parametrize(("said", "calls"), [("Connection broken: IncompleteRead", 2), ("no such run", 1)])
+def test_a_server_that_dies_in_mid_answer_is_asked_once_more(store, monkeypatch, said, calls):
+    asked = []
+
+    def end(*arguments):
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise MlflowException(said)
+
+    monkeypatch.setattr(store, "_engine", None)  # as of a server
+    monkeypatch.setattr(store._client, "set_terminated", end)
+    with nullcontext() if calls == 2 else pytest.raises(MlflowException, match=said):
+        store._terminate("run", "FINISHED")
+    assert len(asked) == calls
+    assert len(set(asked)) == 1

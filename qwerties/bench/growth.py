@@ -31,7 +31,7 @@ SEEDS, EPOCHS = Seeds(0, 50), 200
 STORED, QUICK_STORED = (10, 100, 1000), (2, 4)
 REPORTED, QUICK_REPORTED = (50, 500, 2000), (4,)
 TOGETHER = 100
-"""Configs of an experiment; the plan of some 250 is longer than a tag that MLflow takes."""
+"""Configs of an experiment."""
 
 WRITES = 10
 """Runs written in one repeat, to measure a write at a store's size."""
