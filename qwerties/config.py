@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -98,6 +99,12 @@ class Config:
     def structure(self) -> tuple[Any, ...]:
         """Values of the fields that fix tensor shapes: configs that share them train in one batch."""
         return tuple(getattr(self, name) for name in self.STRUCTURAL)
+
+    @property
+    def weights(self) -> int:
+        """Weights and biases of a network."""
+        widths = (2, *self.hidden, 1)
+        return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
     @property
     def trajectory(self) -> Config:

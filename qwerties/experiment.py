@@ -19,7 +19,10 @@ from qwerties.config import DEFAULT, FIELDS, Config, Seeds, fingerprint
 from qwerties.parts import PARTS, contrasts_tags, in_parts
 from qwerties.tracking import NOTE, SUPERSEDED, Tracked
 
-NUMERIC_MODULES = ("config", "data", "networks", "optimizers", "scoring", "theory", "training")
+NUMERIC_MODULES = (
+    *("config", "data", "native", "networks", "optimizers", "scoring", "symbols", "theory", "training"),
+)
+VECTORS = "vectors.h"
 """The code that decides a run's numbers."""
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
@@ -282,6 +285,7 @@ def code_digest() -> str:
             if isinstance(body, list):
                 node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
         trees.append(ast.dump(tree))
+    trees.append(Path(__file__).with_name(VECTORS).read_text(encoding="utf-8"))
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:12]
 
 
@@ -414,7 +418,7 @@ def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
             configs.append(job.config)
     if not groups:
         return []
-    from qwerties.training import BLOCK, SQUASHING, pays_to_compile  # and torch, which takes a second
+    from qwerties.training import BLOCK, kind_of, pays_to_compile  # and torch, which takes a second
 
     shards = []
     for (_, seeds), by_trajectory in groups.items():
@@ -423,8 +427,8 @@ def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
         )
         compiled = pays_to_compile(next(iter(by_trajectory)), network_epochs)
 
-        def kind(configs: list[Config], compiled: bool = compiled) -> tuple[bool, int]:
-            return compiled and configs[0].activation in SQUASHING, max(c.epochs for c in configs)
+        def kind(configs: list[Config], compiled: bool = compiled) -> tuple[Any, int]:
+            return compiled and kind_of(configs[0]), max(c.epochs for c in configs)
 
         together = max(1, BLOCK // len(seeds))
         for _, alike in itertools.groupby(sorted(by_trajectory.values(), key=kind), key=kind):

@@ -22,6 +22,7 @@ def enter_root() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
         if (folder / "experiments").is_dir() and (folder / "pyproject.toml").is_file():
             os.chdir(folder)
+            os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / ".cache" / "inductor"))
             os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pools below our own workers
             os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # as the processor says: trying costs 10 s

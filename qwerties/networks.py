@@ -142,19 +142,31 @@ def logit(weights: Weights, x: Tensor, activate: Activation) -> Tensor:
     return forward(weights, x, activate)[1]
 
 
-def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation) -> Tensor:
-    """Mean training loss of one network over its points, () — BCE in nats, or MSE of the probability.
+def at_logit(z: Tensor, y: Tensor, is_mse: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of each point, and its derivative by the logit, both of z's shape.
 
-    Value and gradient are those of ``nn.Sigmoid`` followed by ``nn.BCELoss`` or ``nn.MSELoss``, float32 corners
-    included: BCELoss clamps a point's log at -100, and divides its gradient by at least 1e-12, so that a saturated
-    output stops learning. That is why the gradient at the logit, ``p - y`` for BCE and ``2 (p - y) p (1 - p)`` for
-    MSE, is written out; it also spares the compiler a second exp and log.
+    They are those of ``nn.Sigmoid`` followed by ``nn.BCELoss`` or ``nn.MSELoss``, float32 corners included: BCELoss
+    clamps a point's log at -100, and divides its gradient by at least 1e-12, so that a saturated output stops
+    learning. That is why the derivative, ``p - y`` for BCE and ``2 (p - y) p (1 - p)`` for MSE, is written out; it also
+    spares the compiler a second exp and log.
     """
-    z = logit(weights, x, activate)
-    p = torch.sigmoid(z).detach()
+    p = torch.sigmoid(z)
     error, slope = p - y, p * (1 - p)
     likelihood = torch.where(y > 0.5, p, 1 - p)
-    is_mse = k.is_mse > 0.5
     value = torch.where(is_mse, error * error, -torch.log(likelihood).clamp_min(-100.0))
-    gradient = error * torch.where(is_mse, 2 * slope, (slope * 1e12).clamp_max(1.0))
-    return (value + gradient * (z - z.detach())).mean()
+    return value, error * torch.where(is_mse, 2 * slope, (slope * 1e12).clamp_max(1.0))
+
+
+def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation) -> Tensor:
+    """Mean training loss of one network over its points, () — BCE in nats, or MSE of the probability."""
+    return at_logit(logit(weights, x, activate), y, k.is_mse > 0.5)[0].mean()
+
+
+def gradients_and_loss(
+    weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation
+) -> tuple[Weights, Tensor]:
+    """Gradient of the mean training loss of one network by each of its weights, and the loss, ()."""
+    z, back = torch.func.vjp(lambda w: logit(w, x, activate), weights)[:2]
+    value, slope = at_logit(z, y, k.is_mse > 0.5)
+    (gradients,) = back(slope / len(slope))
+    return gradients, value.mean()

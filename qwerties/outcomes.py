@@ -11,7 +11,7 @@ from qwerties import scoring, theory
 from qwerties.config import Config, Seeds
 from qwerties.objectives import cost
 from qwerties.stats import scores
-from qwerties.training import Trained, train
+from qwerties.training import Trained, pays_to_compile, train
 
 QUANTILES = {"population_accuracy_p10": 0.1, "population_accuracy_p50": 0.5, "population_accuracy_p90": 0.9}
 
@@ -44,8 +44,12 @@ class Outcome:
         return tuple(value for value in found if value is not None)
 
 
-def train_trials(configs: Sequence[Config], seeds: Seeds, compiled: bool) -> list[Outcome]:
-    """Train and score configs, one trial each; only what they end with is scored."""
+def train_trials(configs: Sequence[Config], seeds: Seeds) -> list[Outcome]:
+    """Train and score configs of one structure and length, one trial each; only what they end with is scored.
+
+    Whether to compile depends on the trial alone, so that it ends the same in whatever batch it is done again.
+    """
+    compiled = pays_to_compile(configs[0], len(seeds) * configs[0].epochs)
     return [_outcome(trained) for trained in train(configs, seeds, compiled=compiled)]
 
 

@@ -12,7 +12,7 @@ from scipy.stats import qmc
 from torch import Tensor
 from torch.func import vmap
 
-from qwerties import data, networks, theory
+from qwerties import data, native, networks, theory
 from qwerties.config import Config, Seeds
 from qwerties.networks import Knobs, Weights
 
@@ -32,6 +32,9 @@ SOBOL_POINTS_ON_THE_WAY = 2**10
 
 
 SOBOL_CHUNK = 2**11
+WORTH_COMPILING = 2**27
+"""Networks times points times weights from which scoring by compiled code saves more than compiling costs."""
+
 CACHED_VALUES = 2**18
 """Points, and hidden values, worked on at a time: about what a core's cache holds."""
 
@@ -189,31 +192,67 @@ def _sobol_normals() -> Tensor:
     return torch.from_numpy(points.T).float()
 
 
+def _of_points(
+    w: Weights, k: Knobs, x: Tensor, y: Tensor, activate: networks.Activation
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One network's scores of points x (2, points) of class y: right or not, BCE in two parts, Brier score, (points,).
+
+    BCE is ``log(1 + exp(-toward))``, written so that neither part overflows and a mean of the second is that of a
+    logarithm of at least one half.
+    """
+    z = networks.logit(w, x, activate)
+    e = torch.exp(-z.abs())
+    surer = 1 / (1 + e)  # the probability of the class that it takes the point for
+    right = torch.where(z > 0, y, 1 - y)  # a logit of 0 is class 0
+    wrong = torch.where(right > 0.5, e * surer, surer)
+    return (
+        right,
+        torch.where(right > 0.5, 0.0, z.abs()),
+        -torch.log(surer).clamp_min(-1.0),
+        wrong * wrong,
+    )
+
+
+@functools.cache
+def _kernel(hidden: tuple[int, ...], activation: str) -> native.Kernel | None:
+    """Means of `_of_points`, compiled; None where it cannot be."""
+    activate = networks.ACTIVATIONS[activation]
+    weights = networks.initial_weights(Config(hidden=hidden), 0)
+
+    def of_point(w: Weights, k: Knobs, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return _of_points(w, k, x, y, activate)
+
+    return native.means(of_point, weights, {}, shared=True)
+
+
 def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
     """Accuracy, BCE and Brier score on n quasi-random points per class, (3, networks)."""
-    activate = networks.ACTIVATIONS[config.activation]
     centres = data.place(torch.zeros(1, 2, 2), torch.tensor([config.distance], dtype=torch.float64))[0]
-
-    def sums(w: Weights, x: Tensor, sign: float) -> Tensor:
-        toward = networks.logit(w, x, activate) * sign  # (points,): positive where right
-        wrong = torch.sigmoid(-toward)
-        right = toward > 0 if sign > 0 else toward >= 0  # a logit of 0 is class 0
-        return torch.stack(
-            (right.float().sum(), torch.nn.functional.softplus(-toward).sum(), wrong.square().sum())
-        )
-
     size = len(next(iter(weights.values())))
-    together = max(1, CACHED_VALUES // (SOBOL_CHUNK * max(config.hidden)))
-    total = torch.zeros(size, 3, dtype=torch.float64)
+    k = networks.knobs([config])
+    work = size * n * config.weights
+    kernel = None
+    if work >= WORTH_COMPILING and config.weights <= native.MOST_WEIGHTS:
+        kernel = _kernel(config.hidden, config.activation)
+    together = size if kernel else max(1, CACHED_VALUES // (2 * SOBOL_CHUNK * max(config.hidden)))
+    activate = networks.ACTIVATIONS[config.activation]
+    total = torch.zeros(size, 4, dtype=torch.float64)
     for first in range(0, size, together):
         some = {name: value[first : first + together] for name, value in weights.items()}
         for points in _sobol_normals()[:, :n].split(SOBOL_CHUNK, dim=1):
-            for centre, sign in ((centres[:, :1], -1.0), (centres[:, 1:], 1.0)):
-                total[first : first + together] += vmap(sums, in_dims=(0, None, None))(
-                    some, points + centre, sign
+            x = torch.cat((points + centres[:, :1], points + centres[:, 1:]), dim=1)  # (2, points)
+            if kernel:
+                means = kernel.means(some, k.expand(len(some["0.bias"]), -1), x)
+            else:
+                y = data.labels(points.shape[1])
+                values = vmap(lambda w, x, y: _of_points(w, Knobs(*k[0]), x, y, activate), (0, None, None))(
+                    some, x, y
                 )
+                means = torch.stack([value.mean(1) for value in values], dim=1)
+            total[first : first + together] += means * points.shape[1]
     total[torch.from_numpy(~_is_finite(weights))] = torch.nan  # of NaN, no comparison holds
-    return (total / (2 * n)).numpy().T
+    right, beyond, logarithm, brier = (total / n).numpy().T
+    return np.stack((right, beyond + logarithm, brier))
 
 
 def _is_finite(weights: Weights) -> np.ndarray:

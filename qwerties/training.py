@@ -1,4 +1,4 @@
-"""Train every config on every seed: one network's step, lifted over a block of networks by ``vmap``.
+"""Train every config on every seed: one network's step, compiled for many at once, or lifted over them by ``vmap``.
 
 Axes: ``networks`` leads every batched array; then ``epochs`` or ``checkpoints``; then a weight's own shape.
 """
@@ -9,19 +9,16 @@ import dataclasses
 import functools
 import itertools
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import grad, grad_and_value, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.func import vmap
 
-from qwerties import data, networks
+from qwerties import data, native, networks
 from qwerties.config import Config, Seeds
 from qwerties.networks import SQUASHING, Knobs, Weights, activation_of
 from qwerties.optimizers import OPTIMIZERS, State, bias_corrections, initial_state
@@ -32,16 +29,16 @@ BLOCK = 512
 """Networks trained together: their data of 1.6 KB each fit a core's second-level cache."""
 
 SIZES = 64
-"""Blocks of compiled steps hold a multiple of so many networks: a few sizes, as each is compiled by itself."""
+"""Blocks of torch's own compiled steps hold a multiple of so many networks: each size is compiled by itself."""
 
-EAGER_COST = 5e-8
-"""Seconds per point, hidden unit and epoch without the compiler, roughly; decides whether compiling pays."""
+EAGER_COST, CALL_COST = 5e-8, 2e-4
+"""Seconds per point, hidden unit and epoch without the compiler, and per epoch and layer; roughly."""
 
 EPOCHS_WORTH_TRACING = 100
 """Without the compiler, a longer training runs the step as a graph of plain operations: half the calls' cost."""
 
 COMPILE_COST = 8.0
-"""Seconds to compile one structure with a cold cache, roughly."""
+"""Seconds to compile a step of networks that are too large for `native`, roughly."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def train(
     configs : sequence of Config
     seeds : Seeds
     compiled : bool, optional
-        Whether to compile the step; None decides by the amount of work, and by whether there is a compiler.
+        Whether to compile; None decides by the amount of work, and by whether there is a compiler.
     device : str
         A torch device.
     progress : callable
@@ -138,7 +135,7 @@ def train(
         if decided is None:
             decided = pays_to_compile(batch[0], len(batch) * len(seeds) * int(stops[-1]))
         together = max(1, BLOCK // len(seeds))
-        for group in _groups(batch, together, by_family=decided):
+        for group in _groups(batch, together, by_kind=decided):
             chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
             blocks = [_train_block(group, seeds, chunk, stops, decided, device, progress) for chunk in chunks]
             for i, config in enumerate(group):
@@ -153,36 +150,43 @@ def train(
     return [done[config.trajectory].until(config.epochs) for config in configs]
 
 
-def _groups(configs: list[Config], most: int, *, by_family: bool) -> Iterator[list[Config]]:
-    """Split a batch into groups of at most ``most`` configs.
+def kind_of(config: Config) -> tuple[bool, bool]:
+    """What compiled networks have in common beside their structure: whether the loss is MSE, and how they bend."""
+    return config.loss == "mse", config.activation in SQUASHING
 
-    Groups of one activation family spare the other's work; where steps are not compiled, groups are small, and the
-    calls cost more than the arithmetic.
+
+def _groups(configs: list[Config], most: int, *, by_kind: bool) -> Iterator[list[Config]]:
+    """Split a batch into groups of at most ``most`` configs, of one kind each or of all.
+
+    A compiled group of one kind spares the others' work; where steps are not compiled, groups are small, and the calls
+    cost more than the arithmetic.
     """
 
-    def squash(config: Config) -> bool:
-        return by_family and config.activation in SQUASHING
+    def kind(config: Config) -> tuple[bool, ...]:
+        return kind_of(config) if by_kind else ()
 
-    for _, family in itertools.groupby(sorted(configs, key=squash), key=squash):
-        members = list(family)
+    for _, alike in itertools.groupby(sorted(configs, key=kind), key=kind):
+        members = list(alike)
         yield from (members[i : i + most] for i in range(0, len(members), most))
 
 
 @functools.cache
 def has_compiler() -> bool:
-    """Whether ``torch.compile`` has a C++ compiler to work with; says once if not."""
-    found = any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "clang", "gcc"))))
+    """Whether there is a C++ compiler; says once if not."""
+    found = native.compiler() is not None
     if not found:
-        log.warning(
-            "no C++ compiler found: training runs eagerly, about ten times slower (install g++ or clang)"
-        )
+        log.warning("no C++ compiler found: %s (install g++ or clang)", native.SLOWER)
     return found
 
 
 def pays_to_compile(config: Config, network_epochs: int) -> bool:
     """Whether compiling saves more than it costs for this many network-epochs of a config's structure."""
     units = sum(config.hidden) + sum(a * b for a, b in itertools.pairwise(config.hidden)) / 8
-    return EAGER_COST * network_epochs * 2 * config.samples * units > COMPILE_COST and has_compiler()
+    eager = EAGER_COST * network_epochs * 2 * config.samples * units
+    eager += CALL_COST * min(config.epochs, network_epochs) * (1 + len(config.hidden))
+    weights = config.weights
+    cost = 0.1 + 4e-3 * weights + 1.5e-5 * weights**2 if weights <= native.MOST_WEIGHTS else COMPILE_COST
+    return eager > cost and has_compiler()
 
 
 Step = Callable[..., Sequence[Tensor]]
@@ -190,16 +194,14 @@ Step = Callable[..., Sequence[Tensor]]
 the losses; all flat, as the compiler and the tracer take it."""
 
 
-def _eager_step(names: Sequence[str], optimizer: str, squashing: bool | None) -> Step:
+def _step(names: Sequence[str], optimizer: str, squashing: bool | None) -> Step:
     update = OPTIMIZERS[optimizer]
 
     def step_one(
         weights: Weights, state: State, k: Tensor, x: Tensor, y: Tensor, correction: Tensor
     ) -> tuple[Weights, State, Tensor]:
         knobs = Knobs(*k)
-        gradients, value = grad_and_value(networks.loss)(
-            weights, knobs, x, y, activation_of(knobs, squashing)
-        )
+        gradients, value = networks.gradients_and_loss(weights, knobs, x, y, activation_of(knobs, squashing))
         return *update(weights, gradients, state, knobs, correction), value
 
     lifted = vmap(step_one, in_dims=(0, 0, 0, 0, None, None))
@@ -220,11 +222,14 @@ _compiled: dict[tuple[Any, ...], Step] = {}
 
 
 def _compiled_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...]) -> Step:
-    """Compile a step for arguments of these shapes, once for each ``kind`` of step.
+    """Compile a step by torch for arguments of these shapes, once for each ``kind`` of step.
 
-    The step is traced without the guards of ``torch.compile``, which take longer than the arithmetic of 200 networks,
-    epoch by epoch: shapes and types are checked here, once for a block.
+    For a GPU, and for networks that are too large for `native`. The step is traced without the guards of
+    ``torch.compile``, which take longer than the arithmetic of 200 networks, epoch by epoch: shapes and types are
+    checked here, once for a block.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx  # and torch's compiler, which takes two seconds
+
     key = (*kind, *((value.shape, value.dtype, value.device) for value in arguments))
     if key not in _compiled:
         try:
@@ -234,10 +239,7 @@ def _compiled_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...
             RuntimeError,
             torch._dynamo.exc.TorchDynamoException,
         ) as error:  # the compiler there is does not do
-            log.warning(
-                "the compiler failed (%s): training runs eagerly, about ten times slower",
-                type(error).__name__,
-            )
+            log.warning("the compiler failed (%s): %s", type(error).__name__, native.SLOWER)
             _compiled[key] = step
     return _compiled[key]
 
@@ -251,15 +253,108 @@ def _padded(value: Tensor, size: int) -> Tensor:
     )
 
 
-def _gradient_rms(weights: Weights, k: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _rms(gradients: Weights) -> Tensor:
     """Root mean square of each layer's weight gradient, (networks, layers)."""
-
-    def of_one(w: Weights, k: Tensor, x: Tensor) -> Weights:
-        knobs = Knobs(*k)
-        return grad(networks.loss)(w, knobs, x, y, activation_of(knobs, None))
-
-    gradients = vmap(of_one)(weights, k, x)
     return torch.stack([g.flatten(1).square().mean(1).sqrt() for g, _ in networks.layers(gradients)], dim=1)
+
+
+class _Training(Protocol):
+    """A block on its way, whoever does the arithmetic.
+
+    Attributes
+    ----------
+    weights : Weights, (networks, ...)
+        As they are now.
+    losses : Tensor, (networks, epochs)
+        Of the epochs that are done.
+    gradients : Weights, (networks, ...)
+        Of the loss, by the weights as they are now.
+    """
+
+    @property
+    def weights(self) -> Weights: ...
+    @property
+    def losses(self) -> Tensor: ...
+    @property
+    def gradients(self) -> Weights: ...
+    def advance(self, epochs: int) -> None: ...
+
+
+class _Lifted:
+    """A block trained by torch: one call of the lifted step for each epoch."""
+
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        weights: Weights,
+        k: Tensor,
+        x: Tensor,
+        y: Tensor,
+        corrections: Tensor,
+        compiled: bool,
+    ) -> None:
+        self._names, self._networks, self._done = list(weights), len(k), 0
+        self._inputs = k, x, y
+        self._corrections = corrections
+        families = {config.activation in SQUASHING for config in configs}
+        kind = (configs[0].optimizer, families.pop() if len(families) == 1 else None)
+        self._step = _step(self._names, *kind)
+        size = -(-len(k) // SIZES) * SIZES if compiled else len(k)
+        padded = {name: _padded(value, size) for name, value in weights.items()}
+        moments = [value for moment in initial_state(padded) for value in moment.values()]
+        self._moved: list[Tensor] = [*padded.values(), *moments]
+        self._fixed = (_padded(k, size), _padded(x, size), y)
+        self._losses = torch.empty(len(corrections), size, device=x.device)  # rows are written whole
+        example = (*self._moved, *self._fixed, corrections[0])
+        if compiled:
+            self._step = _compiled_step(self._step, example, kind)
+        elif len(corrections) > EPOCHS_WORTH_TRACING:
+            from torch.fx.experimental.proxy_tensor import make_fx  # and torch's compiler: two seconds
+
+            self._step = make_fx(self._step)(*example)
+
+    def advance(self, epochs: int) -> None:
+        """Train for so many more epochs."""
+        for epoch in range(self._done, self._done + epochs):
+            *self._moved, self._losses[epoch] = self._step(
+                *self._moved, *self._fixed, self._corrections[epoch]
+            )
+        self._done += epochs
+
+    @property
+    def weights(self) -> Weights:
+        return {n: value[: self._networks] for n, value in zip(self._names, self._moved, strict=False)}
+
+    @property
+    def losses(self) -> Tensor:
+        return self._losses[:, : self._networks].T
+
+    @property
+    def gradients(self) -> Weights:
+        k, x, y = self._inputs
+
+        def of_one(w: Weights, k: Tensor, x: Tensor) -> Weights:
+            knobs = Knobs(*k)
+            return networks.gradients_and_loss(w, knobs, x, y, activation_of(knobs, None))[0]
+
+        return vmap(of_one)(self.weights, k, x)
+
+
+@functools.cache
+def _kernel(hidden: tuple[int, ...], optimizer: str, is_mse: bool, squashing: bool) -> native.Kernel | None:
+    """The compiled training loop of a structure and kind; None where it cannot be compiled."""
+    weights = networks.initial_weights(Config(hidden=hidden), 0)
+
+    def of_point(w: Weights, k: Knobs, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        # gradients_and_loss by plain autograd: torch.func would bring torch's own compiler, which takes two seconds
+        w = {name: value.requires_grad_() for name, value in w.items()}
+        z = networks.logit(w, x, activation_of(k, squashing))
+        value, slope = networks.at_logit(z.detach(), y, k.is_mse > 0.5)
+        return *torch.autograd.grad(z, list(w.values()), slope), value
+
+    known = {"is_mse": float(is_mse), "is_squashing": float(squashing)}
+    with torch.enable_grad():
+        return native.training(of_point, OPTIMIZERS[optimizer], weights, known)
 
 
 def _train_block(
@@ -289,35 +384,26 @@ def _train_block(
         name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]
     }  # (networks, ...)
     corrections = bias_corrections(epochs).to(device)  # (epochs, 2)
-    with torch.no_grad():
-        gradient_rms = _gradient_rms(weights, k, x, y)
-
-    families = {config.activation in SQUASHING for config in configs}
-    kind = (first.optimizer, families.pop() if len(families) == 1 else None)
-    step = _eager_step(list(weights), *kind)
-    size = -(-len(each) // SIZES) * SIZES if compiled else len(each)
-    padded = {name: _padded(value, size) for name, value in weights.items()}
-    moments = [value for moment in initial_state(padded) for value in moment.values()]
-    moved: list[Tensor] = [*padded.values(), *moments]
-    fixed = (_padded(k, size), _padded(x, size), y)
-    losses = torch.empty(epochs, size, device=device)  # rows are written whole
+    is_native = device == "cpu" and first.weights <= native.MOST_WEIGHTS
+    kernel = _kernel(first.hidden, first.optimizer, *kind_of(first)) if compiled and is_native else None
     kept: list[Weights] = []
     with torch.no_grad():
-        if compiled:
-            step = _compiled_step(step, (*moved, *fixed, corrections[0]), kind)
-        elif epochs > EPOCHS_WORTH_TRACING:
-            step = make_fx(step)(*moved, *fixed, corrections[0])
+        training: _Training = (
+            kernel.start(weights, k, x, corrections)
+            if kernel
+            else _Lifted(configs, weights, k, x, y, corrections, compiled and not is_native)
+        )
+        gradient_rms = _rms(training.gradients)
         for begin, end in itertools.pairwise((0, *stops.tolist())):
-            for epoch in range(begin, end):
-                *moved, losses[epoch] = step(*moved, *fixed, corrections[epoch])
-            kept.append({name: value[: len(each)] for name, value in zip(weights, moved, strict=False)})
+            training.advance(end - begin)
+            kept.append(training.weights)
             progress((end - begin) * len(each))
 
     def unstack(value: Tensor) -> np.ndarray:
         return value.cpu().numpy().reshape(len(configs), len(chunk), *value.shape[1:])
 
     return _Block(
-        unstack(losses[:, : len(each)].T),
+        unstack(training.losses),
         {name: unstack(torch.stack([w[name] for w in kept], dim=1)) for name in weights},
         unstack(gradient_rms),
     )

@@ -178,16 +178,9 @@ class _Searcher:
         workers: int,
         step: Step,
     ) -> None:
-        from qwerties.training import pays_to_compile
-
         self.stem, self.study, self.store, self.storage = stem, study, store, storage
         self.experiment_id, self.step = experiment_id, step
-        base, space = study.tuned.base, study.tuned.space
-        network_epochs = study.search.trials * len(study.seeds) * base.epochs
-        structural = any(
-            name not in base.to_params() or name in (*base.STRUCTURAL, "epochs") for name in space
-        )
-        self.compiled = not structural and pays_to_compile(base, network_epochs)
+        network_epochs = study.search.trials * len(study.seeds) * study.tuned.base.epochs
         self.workers = workers if network_epochs > SMALL else 1
         self.outcomes: dict[str, Outcome] = {}
         self.run_id = ""
@@ -254,7 +247,6 @@ class _Searcher:
                 "objectives": ", ".join(study.tuned.objectives),
                 "searched": ", ".join(study.tuned.space),
                 "storage": target if "://" in target else Path(target).name,
-                "compiled": str(self.compiled).lower(),
             },
             metrics={},
             tags={
@@ -284,7 +276,7 @@ class _Searcher:
         ]
         done = {
             outcome.config: outcome
-            for outcomes in _train(tasks, self.study, self.compiled, self.workers)
+            for outcomes in _train(tasks, self.study, self.workers)
             for outcome in outcomes
         }
         self.outcomes = {_key(params): done[config] for params, config in zip(batch, configs, strict=True)}
@@ -361,11 +353,9 @@ def _key(params: Mapping[str, Any]) -> str:
     return json.dumps(params, sort_keys=True)
 
 
-def _train(
-    tasks: Sequence[Sequence[Config]], study: Study, compiled: bool, workers: int
-) -> list[list[Outcome]]:
+def _train(tasks: Sequence[Sequence[Config]], study: Study, workers: int) -> list[list[Outcome]]:
     """Train the parts of a batch in worker processes of one thread each."""
     from qwerties.outcomes import train_trials
 
-    parts = [(task, study.seeds, compiled) for task in tasks]
+    parts = [(task, study.seeds) for task in tasks]
     return [outcomes for _, outcomes in run_tasks(train_trials, parts, Workers(workers))]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 # two threads that wait for one another are slow on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("QWERTIES_KERNELS", str(Path(__file__).parents[1] / ".cache" / "kernels"))
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "inductor"))
 
 

@@ -19,9 +19,11 @@ MAY_IMPORT = {
     "data": (),
     "networks": ("config",),
     "optimizers": ("networks",),
-    "training": ("config", "data", "networks", "optimizers"),
+    "symbols": (),
+    "native": ("networks", "symbols"),
+    "training": ("config", "data", "native", "networks", "optimizers"),
     "reference": ("config", "networks"),
-    "scoring": ("config", "data", "networks", "theory"),
+    "scoring": ("config", "data", "native", "networks", "theory"),
     "maps": ("config",),
     "map_scores": ("config", "data", "maps", "networks", "scoring", "theory", "training"),
     # inference
@@ -51,7 +53,18 @@ MAY_IMPORT = {
     "search": ("errors", "locks", "space"),
     # what puts them together
     "results": (
-        *("config", "data", "devices", "networks", "optimizers", "record", "reference", "scoring", "theory"),
+        *(
+            "config",
+            "data",
+            "devices",
+            "native",
+            "networks",
+            "optimizers",
+            "record",
+            "reference",
+            "scoring",
+            "theory",
+        ),
         "training",
         *("canvas", "labels", "plots", "theme"),
     ),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from qwerties import training
+from qwerties import native, training
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.reference import build_model, train_reference
 from qwerties.training import checkpoints, train
@@ -67,7 +67,7 @@ def variants():
 
 
 needs_compiler = pytest.mark.skipif(  # continuous integration installs one, and must not pass without it
-    not training.has_compiler() and not os.environ.get("CI"), reason="torch.compile needs a C++ compiler"
+    not training.has_compiler() and not os.environ.get("CI"), reason="compiling needs a C++ compiler"
 )
 both_ways = pytest.mark.parametrize(
     "compiled", [pytest.param(False, id="eager"), pytest.param(True, id="compiled", marks=needs_compiler)]
@@ -78,7 +78,7 @@ both_ways = pytest.mark.parametrize(
 def _compiling_does_not_fail(caplog):
     """Else the compiled tests would test the eager trainer, which stands in where the compiler fails."""
     yield
-    assert "torch.compile failed" not in "".join(
+    assert "the compiler failed" not in "".join(
         record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)
     )
 
@@ -377,7 +377,7 @@ def test_seeds_trained_later_are_the_same_seeds():
 
 @both_ways
 def test_a_diverged_network_leaves_the_others_alone(compiled):
-    wild = dataclasses.replace(SHORT_FOUR[1], epochs=150, learning_rate=1e30)
+    wild = dataclasses.replace(SHORT_FOUR[1], epochs=150, learning_rate=3e38)
     sane = [dataclasses.replace(config, epochs=150) for config in FOUR]
     found = train([*sane[:2], wild, *sane[2:]], SEEDS, compiled=compiled)
     assert not np.isfinite(found[2].losses[:, -1]).any()
@@ -394,7 +394,7 @@ def test_a_diverged_network_leaves_the_others_alone(compiled):
 
 
 def test_a_diverged_seed_leaves_the_other_seeds_alone():
-    config = Config(epochs=30, learning_rate=1e30)
+    config = Config(epochs=30, learning_rate=3e38)
     trained = train([config], Seeds(0, 20), compiled=False)[0]
     finite = np.isfinite(trained.losses[:, -1])
     assert 0 < finite.sum() < 20  # one of them is dead before the first update, and unharmed
@@ -461,38 +461,79 @@ def test_checkpoints_by_hand():
 
 
 def test_compiling_pays_for_much_work_and_not_for_little():
-    assert not training.pays_to_compile(DEFAULT, 2000)
-    assert training.pays_to_compile(DEFAULT, 2000 * 10_000) == training.has_compiler()
+    assert not training.pays_to_compile(DEFAULT, 100)
+    assert training.pays_to_compile(DEFAULT, 2000) == training.has_compiler()
+    deep = Config(hidden=(8,) * 8)
+    assert not training.pays_to_compile(deep, 2000)
+    assert training.pays_to_compile(deep, 2000 * 25) == training.has_compiler()
 
 
 def test_without_a_compiler_training_is_eager_and_says_so_once(monkeypatch, caplog):
-    monkeypatch.setattr(training.shutil, "which", lambda name: None)
-    training.has_compiler.cache_clear()
+    monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    for cached in (training.has_compiler, native.compiler):
+        cached.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
             assert not training.pays_to_compile(DEFAULT, 10**10)
             assert not training.pays_to_compile(DEFAULT, 10**10)
         assert [record.getMessage() for record in caplog.records] == [
-            "no C++ compiler found: training runs eagerly, about ten times slower (install g++ or clang)"
+            "no C++ compiler found: training goes on without, about ten times slower (install g++ or clang)"
         ]
     finally:
-        training.has_compiler.cache_clear()
+        for cached in (training.has_compiler, native.compiler):
+            cached.cache_clear()
+
+
+def _refuse(*arguments):
+    raise native.CompilerError("g++: no")
 
 
 def test_where_compiling_fails_training_is_eager_and_says_so_once(monkeypatch, caplog):
+    expected = train([MIXED[0]], SEEDS, compiled=False)[0]
+    monkeypatch.setattr(native, "_load", _refuse)
+    training._kernel.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                assert_identical(train([MIXED[0]], SEEDS, compiled=True)[0], expected)
+    finally:
+        training._kernel.cache_clear()
+    said = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    assert said == ["the compiler failed (g++: no): training goes on without, about ten times slower"]
+
+
+def test_what_is_too_large_is_compiled_by_torch_and_where_that_fails_training_is_eager(monkeypatch, caplog):
+    config = Config(hidden=(2,), epochs=20)
+    expected = train([config], SEEDS, compiled=False)[0]
+    monkeypatch.setattr(native, "MOST_WEIGHTS", config.weights - 1)
+    asked = []
+
     def refuse(graph, arguments):
+        asked.append(len(arguments))
         raise torch._inductor.exc.CppCompileError(["g++"], "no")
 
-    expected = train([MIXED[0]], SEEDS, compiled=False)[0]
     monkeypatch.setattr(torch._inductor, "compile", refuse)
     monkeypatch.setattr(training, "_compiled", {})
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert_identical(train([MIXED[0]], SEEDS, compiled=True)[0], expected)
+            assert_identical(train([config], SEEDS, compiled=True)[0], expected)
     said = [record.getMessage() for record in caplog.records]
     caplog.clear()
+    assert len(asked) == 1
     assert len(said) == 1
-    assert said[0].startswith("the compiler failed (CppCompileError): training runs eagerly")
+    assert said[0].startswith("the compiler failed (CppCompileError): training goes on without")
+
+
+@needs_compiler
+def test_networks_that_are_too_large_agree_when_torch_compiles_them(monkeypatch):
+    config = Config(hidden=(2,), epochs=50, learning_rate=0.2)
+    ours = train([config], SEEDS, compiled=True)[0]
+    monkeypatch.setattr(native, "MOST_WEIGHTS", config.weights - 1)
+    by_torch = train([config], SEEDS, compiled=True)[0]
+    for i in range(3):
+        assert_same_network(ours, i, by_torch, i)
+        assert_equals_reference(by_torch, i, reference(config, i))
 
 
 def test_progress_adds_up_to_the_network_epochs_of_the_longest():

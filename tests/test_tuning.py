@@ -257,7 +257,7 @@ def test_identical_winners_are_not_compared():
 
 def test_a_diverged_network_counts_as_a_guess_and_a_diverged_trial_has_no_score():
     seeds = Seeds(FIRST_SEED, FIRST_SEED + FEWEST_SEEDS)
-    sound, lost = train_trials([BASE, dataclasses.replace(BASE, learning_rate=9e15)], seeds, compiled=False)
+    sound, lost = train_trials([BASE, dataclasses.replace(BASE, learning_rate=9e15)], seeds)
     assert lost.diverged
     assert lost.values(["population_accuracy"]) is None
     assert lost.metrics["diverged_fraction"] == 1
@@ -309,7 +309,7 @@ def test_a_trial_keeps_its_loss_at_every_epoch_of_a_short_training(undisturbed):
     history = client.get_metric_history(trial.run_id, "train_loss")
     assert [point.step for point in history] == list(range(1, 21))
     seeds = Seeds(FIRST_SEED, FIRST_SEED + FEWEST_SEEDS)
-    (again,) = train_trials([Config.from_params(trial.params)], seeds, compiled=False)
+    (again,) = train_trials([Config.from_params(trial.params)], seeds)
     np.testing.assert_allclose([point.value for point in history], again.losses, atol=1e-6)
     assert trial.metrics["population_accuracy"] == pytest.approx(again.metrics["population_accuracy"])
 
@@ -431,11 +431,11 @@ def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, em
 def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store, monkeypatch):
     calls = []
 
-    def stop(configs, seeds, compiled):
+    def stop(configs, seeds):
         calls.append(len(configs))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return train_trials(configs, seeds, compiled)
+        return train_trials(configs, seeds)
 
     monkeypatch.setattr(outcomes, "train_trials", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -463,7 +463,7 @@ def test_two_workers_find_what_one_finds(store, tmp_path, empty, monkeypatch):
 
 
 def test_what_is_compared_is_written_down_before_the_first_trial(store, monkeypatch):
-    def look(configs, seeds, compiled):
+    def look(configs, seeds):
         tags = store.experiments()["rates"][1]
         pairs = json.loads(tags[CONTRASTS])
         assert [(pair["names"], pair["delta"], pair["primary"]) for pair in pairs] == [

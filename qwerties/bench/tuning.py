@@ -32,7 +32,7 @@ def measure(settings: Settings, folder: Path) -> Found:
     base = dataclasses.replace(DEFAULT, epochs=epochs)
     seeds = Seeds(SEEDS.start, SEEDS.start + 4) if settings.quick else SEEDS
     store = Store(f"sqlite:///{folder / 'mlflow.db'}")
-    example = train_trials([dataclasses.replace(base, epochs=20)], seeds, False)[0]
+    example = train_trials([dataclasses.replace(base, epochs=20)], seeds)[0]
     made_up = _Stub(example)
     tuning = Tuning("T", "?", {"a": Tuned(base, {"learning_rate": Float(1e-3, 10, log=True)}, trials)}, ())
     batch = [dataclasses.replace(base, learning_rate=0.01 * (1 + i / together)) for i in range(together)]
@@ -55,7 +55,7 @@ def measure(settings: Settings, folder: Path) -> Found:
         spans.append(((ended - began) / trials, (ended_cpu - began_cpu) / trials))
 
     def training() -> None:
-        train_trials(batch, seeds, not settings.quick)
+        train_trials(batch, seeds)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -105,7 +105,7 @@ class _Stub:
     def __init__(self, example: Outcome) -> None:
         self.example, self.generator = example, np.random.default_rng(0)
 
-    def __call__(self, configs: Sequence[Config], seeds: Seeds, compiled: bool) -> list[Outcome]:
+    def __call__(self, configs: Sequence[Config], seeds: Seeds) -> list[Outcome]:
         return [
             Outcome(
                 config,
