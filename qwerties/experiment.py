@@ -22,8 +22,10 @@ from qwerties.tracking import NOTE, SUPERSEDED, Tracked
 NUMERIC_MODULES = (
     *("config", "data", "native", "networks", "optimizers", "scoring", "symbols", "theory", "training"),
 )
+"""The code that decides a run's numbers,"""
+
 VECTORS = "vectors.h"
-"""The code that decides a run's numbers."""
+"""and what of it is C++."""
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 

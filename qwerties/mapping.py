@@ -89,6 +89,13 @@ def make_blocks(spec: MapSpec) -> list[Block]:
     ]
 
 
+def is_compiled(spec: MapSpec) -> bool:
+    """Whether a map's networks are so many that compiling pays; the whole map's, whatever is left of it."""
+    structures = len({*spec.x.values, *spec.y.values}) if "samples" in spec.varied else 1
+    longest = spec.config((0, 0, spec.y.size - 1, spec.x.size - 1))
+    return pays_to_compile(longest, spec.networks * longest.epochs // structures)
+
+
 def _most(spec: MapSpec, name: str) -> int:
     for axis in (spec.x, spec.y):
         if axis.field == name:
@@ -190,9 +197,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _run(spec: MapSpec, todo: Sequence[Block], workers: int) -> Iterator[tuple[Block, Arrays]]:
     """Train blocks in processes of one thread each, as a sweep's shards; as they come, few at a time in memory."""
-    structures = len({*spec.x.values, *spec.y.values}) if "samples" in spec.varied else 1
-    longest = spec.config((0, 0, spec.y.size - 1, spec.x.size - 1))
-    compiled = pays_to_compile(longest, spec.networks * longest.epochs // structures)
+    compiled = is_compiled(spec)
     for i, arrays in run_tasks(train_block, [(spec, block, compiled) for block in todo], Workers(workers)):
         yield todo[i], arrays
 

@@ -233,8 +233,8 @@ def test_every_planned_config_has_one_finished_run(study, stem):
     runs = runs_of(study, stem)
     assert {run.info.status for run in runs} == {"FINISHED"}
     expected = [{**config.to_params(), "seeds": "0-3"} for config in PLANNED[stem]]
-    assert sorted(map(str, (run.data.params for run in runs)), key=len) == sorted(
-        map(str, ({key: params[key] for key in runs[0].data.params} for params in expected)), key=len
+    assert sorted(map(str, (run.data.params for run in runs))) == sorted(
+        map(str, ({key: params[key] for key in runs[0].data.params} for params in expected))
     )
     assert sorted(run.info.run_name for run in runs) == sorted(config.label() for config in PLANNED[stem])
 

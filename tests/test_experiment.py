@@ -291,14 +291,13 @@ def test_lengths_of_one_trajectory_train_once():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_shard_holds_one_structure_and_one_length_and_one_family_if_compiled(monkeypatch, compiled):
+def test_a_shard_holds_one_structure_and_one_length_and_one_kind_if_compiled(monkeypatch, compiled):
     monkeypatch.setattr(training, "pays_to_compile", lambda config, network_epochs: compiled)
     for shard in make_shards(jobs_of(GRIDS, [Seeds(0, 50)])):
         assert len({config.structure for config in shard.configs}) == 1
         assert shard.compiled == compiled
-        assert (
-            not compiled or len({config.activation in ("tanh", "sigmoid") for config in shard.configs}) == 1
-        )
+        kinds = {(config.loss, config.activation in ("tanh", "sigmoid")) for config in shard.configs}
+        assert not compiled or len(kinds) == 1
         longest = {}
         for config in shard.configs:
             longest[config.trajectory] = max(config.epochs, longest.get(config.trajectory, 0))
@@ -330,6 +329,7 @@ def digest_of(tmp_path, monkeypatch):
     """Digest of a copy of the package after an edit: (module, old text, new text)."""
     for name in (*NUMERIC_MODULES, "experiment", "results"):
         shutil.copy(Path(experiment.__file__).with_name(f"{name}.py"), tmp_path)
+    shutil.copy(Path(experiment.__file__).with_name(experiment.VECTORS), tmp_path)
     monkeypatch.setattr(experiment, "__file__", str(tmp_path / "experiment.py"))
 
     def edit(module=None, old="", new=""):

@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 
-BASE = Config(epochs=20, hidden=(1, 1, 1), activation="linear")
+BASE = Config(epochs=20, hidden=(1, 1, 1, 1, 1), activation="linear")
 RATES = {"learning_rate": Float(0.01, 9e15, log=True)}  # the last quarter diverges
 TRIALS = 6
 FEW_POINTS = 2**11
@@ -262,7 +262,7 @@ def test_a_diverged_network_counts_as_a_guess_and_a_diverged_trial_has_no_score(
     assert lost.values(["population_accuracy"]) is None
     assert lost.metrics["diverged_fraction"] == 1
     assert "population_accuracy" not in lost.metrics
-    assert sound.values(["regret", "cost"]) == (sound.metrics["regret"], 20 * 20 * (3 + 2 + 2 + 2))
+    assert sound.values(["regret", "cost"]) == (sound.metrics["regret"], 20 * 20 * (3 + 2 + 2 + 2 + 2 + 2))
     assert sound.metrics["regret"] == pytest.approx(0.977250 - sound.metrics["population_accuracy"], abs=1e-6)
     assert len(sound.losses) == 20
 

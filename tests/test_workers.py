@@ -396,7 +396,7 @@ def test_shards_hold_everything_once_in_the_same_batches(most):
     together = training.BLOCK // 200
     for shard in shards:
         assert len({config.structure for config in shard.configs}) == 1
-        groups = training._groups(list(shard.configs), together, by_family=shard.compiled)
+        groups = training._groups(list(shard.configs), together, by_kind=shard.compiled)
         assert {tuple(group) for group in groups} <= batches
 
 
