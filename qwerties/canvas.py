@@ -52,7 +52,7 @@ class Renderer:
         Frames to remember, about 4 MB each; the one used longest ago goes first.
     """
 
-    def __init__(self, keep: int = 12) -> None:
+    def __init__(self, keep: int = 20) -> None:
         self.keep = keep
         self._frames: OrderedDict[Hashable, tuple[Axes, FigureCanvasAgg, Any]] = OrderedDict()
 

@@ -52,7 +52,9 @@ def spread(wanted: ArrayLike, sizes: ArrayLike, low: float = 0.0, high: float = 
     return placed
 
 
-def end_labels(ax: Axes, labels: Iterable[tuple[float, str, str]], size: float = 9) -> None:
+def end_labels(
+    ax: Axes, labels: Iterable[tuple[float, str, str]], size: float = 9, zorder: float | None = None
+) -> None:
     """Write labels at the right edge of the axes, each at its height, none over another.
 
     They find their places when they are drawn, so limits and layout may still change.
@@ -64,6 +66,8 @@ def end_labels(ax: Axes, labels: Iterable[tuple[float, str, str]], size: float =
         Heights outside the limits are put at the edge.
     size : float
         In points; smaller where there are too many.
+    zorder : float, optional
+        Of the labels; matplotlib's own for text otherwise.
     """
     entries = list(labels)
     leader = {"arrowstyle": "-", "lw": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
@@ -83,7 +87,12 @@ def end_labels(ax: Axes, labels: Iterable[tuple[float, str, str]], size: float =
         for _, text, color in entries
     ]
     if entries:
-        ax.add_artist(_Arrange(notes, [level for level, _, _ in entries], size, above=False))
+        arrange = _Arrange(notes, [level for level, _, _ in entries], size, above=False)
+        if zorder is not None:  # labels are drawn where they were put just before
+            arrange.set_zorder(zorder)
+            for note in notes:
+                note.set_zorder(zorder + 0.5)
+        ax.add_artist(arrange)
 
 
 def top_labels(ax: Axes, labels: Iterable[tuple[float, str]], size: float = 8.5) -> None:

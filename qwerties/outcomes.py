@@ -10,7 +10,7 @@ import numpy as np
 from qwerties import scoring, theory
 from qwerties.config import Config, Seeds
 from qwerties.objectives import cost
-from qwerties.stats import scores
+from qwerties.scores import scores
 from qwerties.training import Trained, pays_to_compile, train
 
 QUANTILES = {"population_accuracy_p10": 0.1, "population_accuracy_p50": 0.5, "population_accuracy_p90": 0.9}

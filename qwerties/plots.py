@@ -284,8 +284,13 @@ def loss_curve(
     shown = shown[np.isfinite(shown) & (shown > 0)]
     limits = nice_limits(shown.min(), shown.max()) if len(shown) else (0.01, 1.0)
     band, median = "p10" in values and "p90" in values, "p50" in values
-    ax = frame(ax, CURVE, _loss_axes, float(max(epoch, default=1)), limits, levels, band, median)
+    ax = frame(ax, CURVE, _loss_axes, float(max(epoch, default=1)), limits, band, median)
 
+    for _, level in levels:  # they differ from network to network
+        ax.axhline(level, zorder=INK_ORDER, **REFERENCE)
+    broken = [name + (" " if len(name) < 14 else "\n") for name, _ in levels]
+    names = [(at, f"{name}{at:.3g}", MUTED) for name, (_, at) in zip(broken, levels, strict=True)]
+    end_labels(ax, names, size=8.5, zorder=INK_ORDER)
     if band:
         low, high = (np.clip(values[name], *limits) for name in ("p10", "p90"))
         both = np.isfinite(low + high)  # an infinite one was clipped to the edge, and stays
@@ -304,19 +309,12 @@ def _levels(references: Mapping[str, float] | None, above: float = -np.inf) -> L
     return tuple((plain(name, 22), float(at)) for name, at in items if np.isfinite(at) and at > above)
 
 
-def _loss_axes(
-    ax: Axes, epochs: float, limits: tuple[float, float], levels: Levels, band: bool, median: bool
-) -> None:
+def _loss_axes(ax: Axes, epochs: float, limits: tuple[float, float], band: bool, median: bool) -> None:
     dress(ax, grid="both", xlabel="epoch (log scale)", ylabel="loss (log scale)")
     ax.set(xscale="log", yscale="log", xlim=(1, epochs) if epochs > 1 else (0.5, 2), ylim=limits)
     fixed_ticks(ax.xaxis, epoch_ticks(epochs))
     fixed_ticks(ax.yaxis, log_ticks(*limits))
     ax.minorticks_off()
-    for _, level in levels:
-        ax.axhline(level, zorder=2, **REFERENCE)
-    broken = [name + (" " if len(name) < 14 else "\n") for name, _ in levels]
-    names = [(at, f"{name}{at:.3g}", MUTED) for name, (_, at) in zip(broken, levels, strict=True)]
-    end_labels(ax, names, size=8.5)
     handles: list[Any] = [Line2D([], [], label="mean over seeds", **MEAN)]
     if median:
         handles.append(Line2D([], [], label="median", **MEDIAN))

@@ -89,8 +89,8 @@ class Block(NamedTuple):
 
 def train_block(configs: Sequence[Config], seeds: Seeds, compiled: bool) -> Block:
     """Train and score every config on a block of seeds; only the final weights are scored."""
+    from qwerties.scores import scores
     from qwerties.scoring import score
-    from qwerties.stats import scores
     from qwerties.training import train
 
     tables = [

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 from torch.func import vmap
 
@@ -188,6 +187,8 @@ def _population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np
 @functools.cache
 def _sobol_normals() -> Tensor:
     """One fixed set of standard normal points for all networks, (2, points)."""
+    from scipy.stats import qmc  # two seconds, for wide networks alone
+
     points = qmc.MultivariateNormalQMC(np.zeros(2), rng=0).random(SOBOL_POINTS)
     return torch.from_numpy(points.T).float()
 

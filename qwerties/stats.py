@@ -31,6 +31,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from qwerties.intervals import SAME, Interval, bca_interval, mean_interval, plain, wilson
+from qwerties.scores import scores
 
 FAMILY_ERROR = 0.05  # chance of any wrong claim among the primary contrasts together
 
@@ -42,8 +43,6 @@ FEWEST = 50
 LEARNED = (0.8, 0.5, 0.9)  # gains from which a network has learned: the rule first, then its sensitivity
 
 # The scores of which more is better, and what an answer by guessing gets: what a diverged network counts for.
-CHANCE = {"population_accuracy": 0.5, "train_accuracy": 0.5, "gain": 0.0}
-
 Kind = Literal[
     "better", "equivalent", "better_unsettled", "inconclusive", "identical", "too_few", "incomplete"
 ]
@@ -148,23 +147,6 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the verdict's sentence (`words`), fit for JSON."""
         return plain(asdict(self)) | {"words": self.words}
-
-
-def scores(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Return what each network counts for in `column`: its score, or a guess's if it diverged and has none.
-
-    Raises
-    ------
-    ValueError
-        If `column` is not in CHANCE, where more is better and a guess has a value.
-    """
-    if column not in CHANCE:
-        raise ValueError(f"column must be one of {sorted(CHANCE)}, not {column!r}")
-    values = frame[column].to_numpy(float)
-    if (undefined := np.isnan(values)).any():
-        diverged = frame["state"].eq("diverged").to_numpy(bool)
-        values = np.where(undefined & diverged, CHANCE[column], values)
-    return pd.Series(values, index=frame.index, name=column)
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import quad
 from scipy.optimize import linprog
 from scipy.special import expit, logit, ndtr
-from sklearn.linear_model import LogisticRegression
 
 FloatArray = NDArray[np.float64]
 Real = TypeVar("Real", float, FloatArray)  # a number or an array of them
@@ -255,6 +254,8 @@ def sample_optimum(x: ArrayLike, y: ArrayLike) -> float:
     """
     if is_separable(x, y):
         return math.nan
+    from sklearn.linear_model import LogisticRegression  # half a second, for few samples or none
+
     points = np.asarray(x, float).T  # (points, 2), as scikit-learn has them; float32 would not reach 1e-8
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(points, y)
     sign = np.where(np.asarray(y) == 1, 1.0, -1.0)

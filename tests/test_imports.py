@@ -28,9 +28,10 @@ MAY_IMPORT = {
     "map_scores": ("config", "data", "maps", "networks", "scoring", "theory", "training"),
     # inference
     "intervals": (),
-    "stats": ("intervals",),
-    "sequential": ("intervals", "stats"),
-    "variance": ("intervals", "stats"),
+    "scores": (),
+    "stats": ("intervals", "scores"),
+    "sequential": ("intervals", "scores", "stats"),
+    "variance": ("intervals", "scores", "stats"),
     # pictures
     "theme": (),
     "canvas": ("theme",),
