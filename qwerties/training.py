@@ -368,18 +368,22 @@ def _train_block(
 ) -> _Block:
     """Train configs of one structure on a chunk of the seeds, to the last stop."""
     data_seeds, weight_seeds = seeds.data[chunk], seeds.weights[chunk]
-    first, epochs = configs[0], int(stops[-1])
+    first, epochs, block = configs[0], int(stops[-1]), len(configs) * len(chunk)
     noise = {seed: data.draw_noise(seed, first.samples) for seed in map(int, np.unique(data_seeds))}
     drawn = functools.cache(networks.initial_weights)
-    each = [config for config in configs for _ in chunk]  # one per network
 
+    distance = torch.tensor([config.distance for config in configs], dtype=torch.float64)
     x = data.place(
         torch.stack([noise[seed] for seed in map(int, data_seeds)]).repeat(len(configs), 1, 1),
-        torch.tensor([config.distance for config in each], dtype=torch.float64),
+        distance.repeat_interleave(len(chunk)),
     ).to(device)  # (networks, 2, points)
     y = data.labels(first.samples).to(device)  # (points,)
-    k = networks.knobs(each).to(device)  # (networks, knobs)
-    starts = [drawn(config.start, int(seed)) for config in configs for seed in weight_seeds]
+    k = networks.knobs(configs).repeat_interleave(len(chunk), dim=0).to(device)  # (networks, knobs)
+    starts = [
+        drawn(start, seed)
+        for start in [config.start for config in configs]
+        for seed in map(int, weight_seeds)
+    ]
     weights = {
         name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]
     }  # (networks, ...)
@@ -397,7 +401,7 @@ def _train_block(
         for begin, end in itertools.pairwise((0, *stops.tolist())):
             training.advance(end - begin)
             kept.append(training.weights)
-            progress((end - begin) * len(each))
+            progress((end - begin) * block)
 
     def unstack(value: Tensor) -> np.ndarray:
         return value.cpu().numpy().reshape(len(configs), len(chunk), *value.shape[1:])
