@@ -1,7 +1,8 @@
 """Loops over points in C++: plain torch of one network and one point, traced, with a network in each vector lane.
 
 Weights, moments and sums stay in registers or the first-level cache, and nothing of a lane depends on its neighbours.
-Kernels are compiled when first needed, in tenths of a second, and kept in a folder.
+Kernels are compiled when first needed, in tenths of a second, and kept in a folder, under names that tell what they
+were made from and what they hold.
 """
 
 from __future__ import annotations
@@ -121,9 +122,15 @@ def training(
 def _attempted(build: Callable[[], Kernel]) -> Kernel | None:
     try:
         return build()
-    except (CompilerError, UnsupportedError) as error:
-        log.warning("the compiler failed (%s): %s", error, SLOWER)
+    except (CompilerError, UnsupportedError, OSError) as error:  # a disk may be full
+        _warn(str(error))
         return None
+
+
+@functools.cache
+def _warn(cause: str) -> None:
+    """Say once what every kernel may fail of."""
+    log.warning("the compiler failed (%s): %s", cause, SLOWER)
 
 
 def _knobs(known: Mapping[str, float]) -> np.ndarray:
@@ -197,12 +204,13 @@ def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared:
 def _sum(code: Code, i: int, value: Element) -> tuple[str, str, str]:
     """How the sum of a value over points is declared, added to, and read.
 
-    Logarithms are summed as that of a product: of ``-max(log(x), least)``, x is multiplied.
+    Logarithms are summed as that of a product: of ``-max(log(x), least)``, x is multiplied, where x is not negative and
+    its least is in the range of `Logs`.
     """
     negated = code.made.get(value, ("", ()))
     clamped = code.made.get(negated[1][0], ("", ())) if negated[0] == "-{}" else ("", ())
     logged = code.made.get(clamped[1][0], ("", ())) if clamped[0] == "at_least({}, {})" else ("", ())
-    if logged[0] == "logarithm({})":
+    if logged[0] == "logarithm({})" and -100 <= float(clamped[1][1]) <= 0:
         least = math.exp(float(clamped[1][1])) * 2**24
         return f"Logs s{i};", f"s{i}.add({logged[1][0]}, {literal(least)});", f"-s{i}.sum(end - begin)"
     return f"V s{i} = {{}};", f"s{i} += {literal(value)};", f"s{i}"
@@ -278,20 +286,26 @@ def _block(head: str, *parts: Sequence[str]) -> str:
 def compiler() -> str | None:
     """The C++ compiler: ``CXX``, g++ or clang++; None where there is none."""
     found = map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))
-    return next(filter(None, found), None)
+    return next((str(Path(name).absolute()) for name in found if name), None)
 
 
-def _run(*arguments: str) -> str:
-    """Run the compiler; returns what it prints."""
+def _run(*arguments: str, folder: Path | None = None) -> str:
+    """Run the compiler, in a folder; returns what it prints."""
     name = compiler()
     if name is None:
         raise CompilerError("no C++ compiler found")
     done = subprocess.run(
-        [name, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [name, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
         told = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise CompilerError(f"{name}: {told[0]}")
+        raise CompilerError(f"{name}: {next((line for line in told if 'error' in line), told[0])}")
     return done.stdout
 
 
@@ -304,8 +318,8 @@ def _target() -> str:
 @functools.cache
 def _folder() -> Path:
     """Where kernels are kept."""
-    if CACHE in os.environ:
-        folder = Path(os.environ[CACHE])
+    if os.environ.get(CACHE):
+        folder = Path(os.environ[CACHE]).absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -316,22 +330,36 @@ def _folder() -> Path:
     return Path(_folder.temporary.name)  # type: ignore[attr-defined]
 
 
+def _digest(path: Path) -> str:
+    """Of what a file holds; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
+    except OSError:
+        return ""
+
+
 @functools.cache
 def _load(text: str) -> ctypes.CDLL:
-    """Compile a text, unless that was done before, and load it."""
+    """Compile a text, unless that was done before, and load it.
+
+    A library's name ends in its digest: to load one that was cut short would end the process.
+    """
     whole = files("qwerties").joinpath("vectors.h").read_text(encoding="utf-8") + text
     key = hashlib.sha256("\n".join((*FLAGS, _target(), whole)).encode()).hexdigest()[:20]
-    library = _folder() / f"{key}.so"
-    if not library.exists():
+    kept = (path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path)}")
+    library = next(kept, None)
+    if library is None:
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
-            source, built = Path(scratch, "kernel.cpp"), Path(scratch, "kernel.so")
-            source.write_text(whole, encoding="utf-8")
-            _run(*FLAGS, str(source), "-o", str(built), "-lm")
-            built.replace(library)
+            Path(scratch, "kernel.cpp").write_text(whole, encoding="utf-8")
+            built = Path(scratch, "kernel.so")
+            _run(*FLAGS, "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
+            if not built.exists():
+                raise CompilerError(f"{compiler()} wrote nothing")
+            library = built.replace(_folder() / f"{key}-{_digest(built)}.so")
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
-        raise CompilerError(f"{library}: {error}") from None
+        raise CompilerError(str(error).replace(library.name, "kernel")) from None  # one cause for all
 
 
 # Calling
@@ -355,14 +383,14 @@ class Kernel:
         """(networks, values) -> (groups, values, lanes); the last group is filled up with the last network."""
         groups = -(-len(values) // self.lanes)
         taken = torch.arange(groups * self.lanes).clamp(max=len(values) - 1)
-        return values[taken].reshape(groups, self.lanes, -1).transpose(1, 2).contiguous()
+        return values[taken].reshape(groups, self.lanes, -1).transpose(1, 2).contiguous().float()
 
     def _points(self, x: Tensor) -> Tensor:
         """Points as the loop reads them: of each network (networks, 2, points), or of all (2, points)."""
-        return x.T.contiguous() if self._shared else self._pack(x.transpose(1, 2).flatten(1))
+        return x.T.contiguous().float() if self._shared else self._pack(x.transpose(1, 2).flatten(1))
 
     def _weights(self, weights: Weights) -> Tensor:
-        flat = torch.cat([value.flatten(1) for value in weights.values()], dim=1)
+        flat = torch.cat([value.reshape(len(value), -1) for value in weights.values()], dim=1)
         return self._pack(torch.nn.functional.pad(flat, (0, self._moments * flat.shape[1])))
 
     def means(self, weights: Weights, k: Tensor, x: Tensor) -> Tensor:
@@ -401,12 +429,14 @@ class Running:
     def __init__(self, kernel: Kernel, weights: Weights, k: Tensor, x: Tensor, corrections: Tensor) -> None:
         self._kernel, self._networks, self._points = kernel, len(k), x.shape[-1]
         self._x, self._k, self._moved = kernel._points(x), kernel._pack(k), kernel._weights(weights)
-        self._corrections = corrections.contiguous()
+        self._corrections = corrections.contiguous().float()
         self._losses = torch.empty(len(self._moved), len(corrections), kernel.lanes)
         self.done = 0
 
     def advance(self, epochs: int) -> None:
-        """Train for so many more epochs."""
+        """Train for so many more epochs; for no more than there are corrections."""
+        if self.done + epochs > len(self._corrections):
+            raise ValueError(f"{self.done + epochs} epochs of {len(self._corrections)}")
         counts = (len(self._moved), self._points, len(self._corrections), self.done, self.done + epochs)
         self._kernel._library.advance(
             *map(_address, (self._x, self._k, self._moved, self._corrections, self._losses)),

@@ -7,6 +7,7 @@ vanish: they only say which names go where.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -141,10 +142,20 @@ class _Symbolic(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
         if function not in self._operations:
             raise UnsupportedError(str(function))
-        symbol = self._operations[function](*map(self.of, args))
+        if kwargs.get("alpha", 1) != 1:
+            raise UnsupportedError(f"{function} with alpha")
+        try:
+            symbol = self._operations[function](*map(self.of, args))
+        except (
+            ArithmeticError,
+            TypeError,
+            ValueError,
+        ) as error:  # 1 / 0, or more arguments than are known here
+            raise UnsupportedError(f"{function}: {error}") from None
         for one, its in (
             zip(result, symbol, strict=True) if isinstance(result, tuple | list) else [(result, symbol)]
         ):
@@ -155,13 +166,18 @@ class _Symbolic(TorchDispatchMode):
 def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
     """What each operation of torch does to arrays of symbols."""
 
+    def lifted(of: Callable[..., Element], arguments: int) -> Callable[..., np.ndarray]:
+        """Of arrays; returns an array also of shape (), as numpy would take a bare name for a string."""
+        over = np.frompyfunc(of, arguments, 1)
+        return lambda *arrays: np.asarray(over(*arrays), dtype=object)
+
     def elementwise(
         form: str,
         known: Callable[..., Any],
         *,
         kind: str = "V",
         neutral: tuple[float | None, ...] = (None, None),
-    ) -> np.ufunc:
+    ) -> Callable[..., np.ndarray]:
         """An operation element by element; ``neutral`` are numbers that leave the other side as it is."""
 
         def of(*elements: Element) -> Element:
@@ -172,7 +188,7 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
                     return elements[1 - i]
             return code.define(form, *elements, kind=kind)
 
-        return np.frompyfunc(of, form.count("{}"), 1)
+        return lifted(of, form.count("{}"))
 
     def choose(condition: Element, one: Element, other: Element) -> Element:
         if not isinstance(condition, Name):
@@ -186,15 +202,13 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
     sigmoid = elementwise("sigmoid({})", lambda a: 1 / (1 + math.exp(-a)))
     at_least = elementwise("at_least({}, {})", max)
     greater = elementwise("{} > {}", operator.gt, kind="I")
-    where = np.frompyfunc(choose, 3, 1)
+    up_to = elementwise("{} <= {}", operator.le, kind="I")
+    where = lifted(choose, 3)
 
     def total(a: np.ndarray, axes: Sequence[int] | None = None, keepdim: bool = False) -> np.ndarray:
         for axis in sorted((i % a.ndim for i in axes) if axes else range(a.ndim), reverse=True):
-            one, *others = np.moveaxis(a, axis, 0)
-            for other in others:
-                one = add(one, other)
-            one = np.asarray(one, dtype=object)
-            a = np.expand_dims(one, axis) if keepdim else one
+            a = functools.reduce(add, np.split(a, a.shape[axis], axis))
+            a = a if keepdim else a.squeeze(axis)
         return a
 
     def matrix_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -202,8 +216,12 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
 
     def placed(a: np.ndarray, shape: Sequence[int], axis: int, index: int) -> np.ndarray:
         whole = np.full(shape, 0.0, dtype=object)
-        np.moveaxis(whole, axis, 0)[index] = a
+        np.moveaxis(whole, axis, 0)[index, ...] = a
         return whole
+
+    def expanded(a: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        kept = (*[1] * (len(shape) - a.ndim), *a.shape)  # where the shape says -1
+        return np.broadcast_to(a, [have if n == -1 else n for n, have in zip(shape, kept, strict=True)])
 
     def same(a: np.ndarray, *rest: Any) -> np.ndarray:
         return a
@@ -225,7 +243,7 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
         aten.tanh.default: lambda a: subtract(multiply(2.0, sigmoid(multiply(2.0, a))), 1.0),
         aten.tanh_backward.default: lambda g, t: multiply(g, subtract(1.0, multiply(t, t))),
         aten.relu.default: lambda a: at_least(a, 0.0),
-        aten.threshold_backward.default: lambda g, a, least: where(greater(a, least), g, 0.0),
+        aten.threshold_backward.default: lambda g, a, least: where(up_to(a, least), 0.0, g),
         aten.sigmoid_backward.default: lambda g, s: multiply(g, multiply(s, subtract(1.0, s))),
         aten.gt.Scalar: greater,
         aten.where.self: where,
@@ -237,12 +255,13 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
         aten.t.default: lambda a: a.T,
         aten.unsqueeze.default: lambda a, axis: np.expand_dims(a, axis),
         aten.squeeze.dim: lambda a, axis: np.squeeze(a, axis) if a.shape[axis] == 1 else a,
-        aten.expand.default: np.broadcast_to,
+        aten.expand.default: expanded,
         aten.select.int: lambda a, axis, index: np.moveaxis(a, axis, 0)[index],
         aten.select_backward.default: placed,
-        aten.unbind.int: list,
+        aten.unbind.int: lambda a, axis=0: list(np.moveaxis(a, axis, 0)),
         aten.detach.default: same,
         aten.alias.default: same,
+        aten.lift_fresh.default: same,
         aten.ones.default: lambda shape: np.full(shape, 1.0, dtype=object),
         aten.ones_like.default: lambda a: np.full(a.shape, 1.0, dtype=object),
         aten.scalar_tensor.default: float,

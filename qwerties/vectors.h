@@ -60,7 +60,7 @@ struct Logs {
     V product = all(1.0f), poison = {};
     I powers = {};
 
-    // a factor up to 2**100, or what it is to be at least, times 2**24
+    // a factor from 0 to 2**100, or what it is to be at least, times 2**24
     inline void add(V factor, float least) {
         const V next = product * at_least(factor * float(1 << SCALE), least);
         poison += next * 0.0f;  // what is not finite is not lost
