@@ -21,7 +21,8 @@ from qwerties.drawing import PNG, SVG, Drawing
 from qwerties.intervals import Interval, mean_interval, wilson
 from qwerties.ledger import STATES, FigureSpec, Networks, config_names
 from qwerties.markup import number, percent, plural
-from qwerties.stats import CHANCE, Comparison, scores
+from qwerties.scores import CHANCE, scores
+from qwerties.stats import Comparison
 from qwerties.variance import variance_components
 
 MOST_LINES = 6

@@ -46,6 +46,9 @@ SLOWER = "training goes on without, about ten times slower"
 MOST_WEIGHTS = 600
 """Of a network: every scalar is a variable, and the compiler takes a quarter of a minute for so many."""
 
+AT_ONCE = 2**29
+"""Points times networks times epochs of one call, about a second of it: then Ctrl-C is seen."""
+
 STRETCH = 256
 """Points that are summed one after the other; such sums are then summed, so that rounding stays that of few."""
 
@@ -437,12 +440,15 @@ class Running:
         """Train for so many more epochs; for no more than there are corrections."""
         if self.done + epochs > len(self._corrections):
             raise ValueError(f"{self.done + epochs} epochs of {len(self._corrections)}")
-        counts = (len(self._moved), self._points, len(self._corrections), self.done, self.done + epochs)
-        self._kernel._library.advance(
-            *map(_address, (self._x, self._k, self._moved, self._corrections, self._losses)),
-            *map(ctypes.c_int64, counts),
-        )
-        self.done += epochs
+        stop, at_once = self.done + epochs, max(1, AT_ONCE // (self._networks * self._points))
+        while self.done < stop:
+            end = min(self.done + at_once, stop)
+            counts = (len(self._moved), self._points, len(self._corrections), self.done, end)
+            self._kernel._library.advance(
+                *map(_address, (self._x, self._k, self._moved, self._corrections, self._losses)),
+                *map(ctypes.c_int64, counts),
+            )
+            self.done = end
 
     @property
     def weights(self) -> Weights:

@@ -32,7 +32,7 @@ def train_network(config: Config, seed: int, store: Store) -> str:
     experiment_id = store.experiment(STEM, {NOTE: QUESTION, "qwerties.title": "Single networks"})
     seeds = Seeds(seed, seed + 1)
     with tqdm(total=config.epochs, unit=" epochs", disable=not sys.stderr.isatty(), leave=False) as bar:
-        trained = train([config], seeds, compiled=False, progress=bar.update)[0]
+        trained = train([config], seeds, progress=bar.update)[0]
     scores = scoring.score(config, seeds, trained.losses, trained.checkpoints, trained.weights)
     row = scores.table.iloc[0]
 

@@ -68,7 +68,7 @@ def _sweep(study: Path, cache: Path, options: list[str]) -> tuple[float, float]:
     """Wall and CPU seconds of the command."""
     left_out = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE")
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
-    environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    environment |= {"QWERTIES_KERNELS": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")}
     before, began = os.times(), time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "qwerties", "sweep", *options],

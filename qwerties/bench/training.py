@@ -38,9 +38,7 @@ def measure(settings: Settings, folder: Path) -> Found:
     rows: list[Row] = []
     targets: list[Target] = []
     library, no_floor = build(folder)
-    cache = (
-        {} if settings.quick else {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
-    )  # cold: it is told
+    cache = {} if settings.quick else {"QWERTIES_KERNELS": str(folder / "kernels")}  # cold: it is told
     with (
         team(settings.processes, {**ONE_THREAD, **cache}) as singles,
         team(1, {**ONE_THREAD, "NPROC": str(settings.processes)}) as threaded,
