@@ -151,7 +151,12 @@ class Comparison:
 
 
 def scores(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Return what each network counts for in `column`: its score, or a guess's if it diverged and has none.
+    """Return what each network counts for in `column`, as `score_values`, by the frame's index."""
+    return pd.Series(score_values(frame, column), index=frame.index, name=column)
+
+
+def score_values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return what each network counts for in `column`, (rows,): its score, or a guess's if it diverged without one.
 
     Raises
     ------
@@ -164,7 +169,7 @@ def scores(frame: pd.DataFrame, column: str) -> pd.Series:
     if (undefined := np.isnan(values)).any():
         diverged = frame["state"].eq("diverged").to_numpy(bool)
         values = np.where(undefined & diverged, CHANCE[column], values)
-    return pd.Series(values, index=frame.index, name=column)
+    return values
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
@@ -386,8 +391,7 @@ def compare(
     both = _has_learned(rows_a, LEARNED[0]) & _has_learned(rows_b, LEARNED[0])  # (n,)
 
     guard = flip_guard(delta=delta, headroom=headroom, family_size=family_size)
-    same = rows_a.eq(rows_b) | (rows_a.isna() & rows_b.isna())
-    if difference.estimate == 0 and same.all(axis=None):
+    if difference.estimate == 0 and _agree(rows_a, rows_b):
         verdict = Verdict("identical", 0, n, delta)
     else:
         verdict = decide(
@@ -428,6 +432,12 @@ def compare(
     )
 
 
+def _agree(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> bool:
+    """Tell whether two frames with the same rows and columns hold the same, what is missing included."""
+    same = rows_a.eq(rows_b) | (rows_a.isna() & rows_b.isna())
+    return bool(same.all(axis=None))
+
+
 def _sorted(seeds: Iterable[Any]) -> tuple[int, ...]:
     return tuple(sorted({int(seed) for seed in seeds}))
 
@@ -440,7 +450,7 @@ def _one_row_a_seed(frame: pd.DataFrame, column: str, name: str) -> tuple[pd.Dat
     if len(frame) and not pd.api.types.is_integer_dtype(frame["seed"]):
         raise ValueError(f"the seeds of {name} must be whole numbers, not {frame['seed'].dtype}")
     again = frame["seed"].duplicated()
-    contradictory = frame["seed"][again & ~frame.duplicated(needed)]
+    contradictory = frame["seed"][again & ~frame.duplicated(needed)] if again.any() else ()
     rows = frame[~again].set_index("seed").sort_index()
     score = scores(rows, column).mask(rows.index.isin(contradictory))
     return rows.assign(**{column: score}), Side(
