@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import quad
 from scipy.optimize import linprog
 from scipy.special import expit, logit, ndtr
-from sklearn.linear_model import LogisticRegression
 
 FloatArray = NDArray[np.float64]
 Real = TypeVar("Real", float, FloatArray)  # a number or an array of them
@@ -253,6 +252,8 @@ def sample_optimum(x: ArrayLike, y: ArrayLike) -> float:
     -------
     The loss, to 1e-8; nan if the sample is separable, as the infimum, zero, is then never reached.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a while: only where a sample is fitted
+
     if is_separable(x, y):
         return math.nan
     points = np.asarray(x, float).T  # (points, 2), as scikit-learn has them; float32 would not reach 1e-8
