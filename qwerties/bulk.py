@@ -158,7 +158,7 @@ def read_runs(engine: sa.Engine, experiment_id: str) -> list[dict[str, Any]]:
             rows = connection.exec_driver_sql(
                 f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {own})", which
             )
-            for run_id, key, told in rows:
+            for run_id, key, told in rows.all():  # fetched one by one they take half as long again
                 if run_id in found:  # not one that was begun since
                     found[run_id][name][key] = math.nan if name == "metrics" and told is None else told
     return list(found.values())

@@ -19,8 +19,8 @@ from qwerties.ledger import (
     Networks,
     PlannedContrast,
     config_names,
+    read_all_networks,
     read_ledgers,
-    read_networks,
 )
 from qwerties.markup import clean, plural
 from qwerties.sequential import Look, latest_look, study_looks
@@ -163,8 +163,9 @@ def weigh(store: Store, ledger: Ledger, primary: int = PRIMARY) -> Evidence:
     networks: dict[int, Networks] = {}
     incomplete: list[str] = []
     wanted = set(ledger.plan.seeds.numbers.tolist())
-    for i, entry in enumerate(ledger.entries):
-        found, unread = read_networks(store, entry)
+    for i, (entry, (found, unread)) in enumerate(
+        zip(ledger.entries, read_all_networks(store, ledger.entries), strict=True)
+    ):
         problems += unread
         if found is not None:
             networks[i] = found

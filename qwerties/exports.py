@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import math
@@ -215,6 +216,11 @@ def cell(value: Any) -> str:
         return str(bool(value)).lower()
     if isinstance(value, int | float | np.integer | np.floating):
         return "" if value != value else repr(value.item() if isinstance(value, np.generic) else value)
+    return _text_cell(str(value))
+
+
+@functools.lru_cache(4096)  # most texts of a table stand in many of its rows
+def _text_cell(value: str) -> str:
     text = " ".join(clean(value, LONGEST).split())
     return f"'{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text
 

@@ -21,7 +21,7 @@ from qwerties.drawing import PNG, SVG, Drawing
 from qwerties.intervals import Interval, mean_interval, wilson
 from qwerties.ledger import STATES, FigureSpec, Networks, config_names
 from qwerties.markup import number, percent, plural
-from qwerties.scores import CHANCE, scores
+from qwerties.scores import CHANCE, score_values, scores
 from qwerties.stats import Comparison
 from qwerties.variance import variance_components
 
@@ -97,9 +97,9 @@ def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval
     if score == "learned":
         values = frame["state"].to_numpy() == "learned"
     elif score == "regret":
-        values = theory.bayes_accuracy(distance) - scores(frame, "population_accuracy").to_numpy()
+        values = theory.bayes_accuracy(distance) - score_values(frame, "population_accuracy")
     elif score in CHANCE:
-        values = scores(frame, score).to_numpy()
+        values = score_values(frame, score)
     elif score in frame and (
         pd.api.types.is_bool_dtype(frame[score]) or pd.api.types.is_numeric_dtype(frame[score])
     ):

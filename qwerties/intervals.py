@@ -88,7 +88,7 @@ def bca_interval(values: ArrayLike, level: float = 0.95, *, resamples: int = 999
             (sign * values,),
             np.mean,
             n_resamples=resamples,
-            batch=max(1, 2_000_000 // len(values)),  # 16 MB at a time
+            batch=max(1, 250_000 // len(values)),  # 2 MB at a time, which stays in the cache
             confidence_level=level,
             method="BCa",
             rng=np.random.default_rng(seed),

@@ -27,6 +27,8 @@ def clean(text: object, limit: int = NAME) -> str:
     lines = re.split(r"\n\s*\n", given.replace("\r\n", "\n")) if limit > NAME else [given]
     kept = "\n\n".join(" ".join(line.split()) for line in lines).strip()
     kept = kept if len(kept) <= limit else kept[: limit - 1] + "…"
+    if kept.isprintable():  # nearly all are; looking at each character takes longer than the rest
+        return kept
     return "".join(
         "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") and c != "\n" else c for c in kept
     )

@@ -19,7 +19,7 @@ from qwerties.evidence import Evidence
 from qwerties.ledger import Networks
 from qwerties.markup import clean
 from qwerties.page import Cell, Link, Numbers, Row, Table, run_url
-from qwerties.status import read_status, to_json
+from qwerties.status import checked_ledgers, experiment_json
 from qwerties.tracking import Store, Tracked
 
 ANCHOR = "provenance"
@@ -110,7 +110,7 @@ def _counted(evidence: Evidence) -> list[Tracked]:
 def _ledger(
     store: Store, evidence: Sequence[Evidence], sections: Mapping[str, str], numbers: Numbers
 ) -> Table:
-    counts = {one["experiment"]: one for one in to_json(read_status(store))["experiments"]}
+    counts = {ledger.stem: experiment_json(ledger) for ledger in checked_ledgers(store)}
     found = [(one.ledger, counts[one.ledger.stem]) for one in evidence if one.ledger.stem in counts]
     columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in found)}}
     rows, data = [], []

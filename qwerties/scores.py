@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 CHANCE = {"population_accuracy": 0.5, "train_accuracy": 0.5, "gain": 0.0}
 
 
 def scores(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Return what each network counts for in `column`: its score, or a guess's if it diverged and has none.
+    """Return what each network counts for in `column`, as `score_values`, by the frame's index."""
+    return pd.Series(score_values(frame, column), index=frame.index, name=column)
+
+
+def score_values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return what each network counts for in `column`, (rows,): its score, or a guess's if it diverged without one.
 
     Raises
     ------
@@ -22,4 +28,4 @@ def scores(frame: pd.DataFrame, column: str) -> pd.Series:
     if (undefined := np.isnan(values)).any():
         diverged = frame["state"].eq("diverged").to_numpy(bool)
         values = np.where(undefined & diverged, CHANCE[column], values)
-    return pd.Series(values, index=frame.index, name=column)
+    return values

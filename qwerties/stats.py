@@ -368,8 +368,7 @@ def compare(
     both = _has_learned(rows_a, LEARNED[0]) & _has_learned(rows_b, LEARNED[0])  # (n,)
 
     guard = flip_guard(delta=delta, headroom=headroom, family_size=family_size)
-    same = rows_a.eq(rows_b) | (rows_a.isna() & rows_b.isna())
-    if difference.estimate == 0 and same.all(axis=None):
+    if difference.estimate == 0 and _agree(rows_a, rows_b):
         verdict = Verdict("identical", 0, n, delta)
     else:
         verdict = decide(
@@ -410,6 +409,12 @@ def compare(
     )
 
 
+def _agree(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> bool:
+    """Tell whether two frames with the same rows and columns hold the same, what is missing included."""
+    same = rows_a.eq(rows_b) | (rows_a.isna() & rows_b.isna())
+    return bool(same.all(axis=None))
+
+
 def _sorted(seeds: Iterable[Any]) -> tuple[int, ...]:
     return tuple(sorted({int(seed) for seed in seeds}))
 
@@ -422,7 +427,7 @@ def _one_row_a_seed(frame: pd.DataFrame, column: str, name: str) -> tuple[pd.Dat
     if len(frame) and not pd.api.types.is_integer_dtype(frame["seed"]):
         raise ValueError(f"the seeds of {name} must be whole numbers, not {frame['seed'].dtype}")
     again = frame["seed"].duplicated()
-    contradictory = frame["seed"][again & ~frame.duplicated(needed)]
+    contradictory = frame["seed"][again & ~frame.duplicated(needed)] if again.any() else ()
     rows = frame[~again].set_index("seed").sort_index()
     score = scores(rows, column).mask(rows.index.isin(contradictory))
     return rows.assign(**{column: score}), Side(

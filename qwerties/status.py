@@ -53,15 +53,19 @@ class Status:
 
 
 def read_status(store: Store) -> Status:
-    """Read the ledgers of a store; a finished run without its ``seeds.csv`` has lost its scores."""
-    ledgers = read_ledgers(store, lambda run: store.lacks(run, "seeds.csv"))
+    """Read how a store stands, and what disk it takes."""
     database = None
     if store.uri.startswith("sqlite:///"):
         path = store.uri.removeprefix("sqlite:///")
         database = sum(_size(Path(f"{path}{end}")) for end in ("", "-wal", "-shm"))
     folders = store.artifact_folders()
     artifacts = None if folders is None else sum(map(_size_of_all, folders))
-    return Status(public_uri(store.uri), tuple(ledgers), database, artifacts)
+    return Status(public_uri(store.uri), tuple(checked_ledgers(store)), database, artifacts)
+
+
+def checked_ledgers(store: Store) -> list[Ledger]:
+    """Read the ledgers of a store; a finished run without its ``seeds.csv`` has lost its scores."""
+    return read_ledgers(store, lambda run: store.lacks(run, "seeds.csv"))
 
 
 def _size(path: Path) -> int:
@@ -93,12 +97,13 @@ def to_json(status: Status) -> dict[str, Any]:
         "format": FORMAT,
         "complete": status.complete,
         "store": status.uri,
-        "experiments": [_experiment(ledger) for ledger in status.ledgers],
+        "experiments": [experiment_json(ledger) for ledger in status.ledgers],
         "disk": {"database": status.database, "artifacts": status.artifacts},
     }
 
 
-def _experiment(ledger: Ledger) -> dict[str, Any]:
+def experiment_json(ledger: Ledger) -> dict[str, Any]:
+    """Put one experiment into an object, as `to_json` tells it."""
     return {
         "experiment": ledger.stem,
         "title": ledger.title,

@@ -7,13 +7,15 @@ Nothing here touches pyplot: figures are made by hand, and matplotlib's settings
 import functools
 import io
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
@@ -125,11 +127,33 @@ def png(fig: Figure, dpi: float = 100) -> bytes:
 
 @look
 def svg(fig: Figure) -> bytes:
-    """Draw a figure as SVG, with the same bytes each time; its text becomes outlines."""
+    """Draw a figure as SVG, with the same bytes each time; its text becomes outlines.
+
+    `Figure.savefig` would draw it twice, the first time for the layout alone.
+    """
     out = io.BytesIO()
     unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    fig.savefig(out, format="svg", metadata=unsaid)
+    canvas = FigureCanvasSVG(fig)
+    with _laid_out(fig):
+        canvas.print_svg(out, metadata=unsaid)
     return _shortened(out.getvalue())
+
+
+@contextmanager
+def _laid_out(fig: Figure) -> Iterator[None]:
+    """Within the block a figure has the layout of an SVG, and draws without working it out again."""
+    layout, dpi = fig.get_layout_engine(), fig.dpi
+    try:
+        if layout is not None:
+            fig.set_dpi(72)  # what an SVG counts in; rasters inside it keep their own
+            layout.execute(fig)
+            fig.set_layout_engine("none")
+            fig.set_dpi(dpi)
+        yield
+    finally:
+        if layout is not None:
+            fig.set_layout_engine(layout)
+        fig.set_dpi(dpi)
 
 
 def _shortened(svg: bytes) -> bytes:

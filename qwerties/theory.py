@@ -252,9 +252,10 @@ def sample_optimum(x: ArrayLike, y: ArrayLike) -> float:
     -------
     The loss, to 1e-8; nan if the sample is separable, as the infimum, zero, is then never reached.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a while: only where a sample is fitted
+
     if is_separable(x, y):
         return math.nan
-    from sklearn.linear_model import LogisticRegression  # half a second, for few samples or none
 
     points = np.asarray(x, float).T  # (points, 2), as scikit-learn has them; float32 would not reach 1e-8
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(points, y)

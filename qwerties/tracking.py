@@ -432,11 +432,9 @@ class Store:
 
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Bytes of each artifact of a run by its path, where they lie on this machine; empty where they do not."""
-        root = Path(run.artifact_uri.removeprefix("file://"))
         if not is_on_disk(run.artifact_uri):
             return {}
-        paths = sorted(Path(at, name) for at, _, names in os.walk(root) for name in names)
-        return {str(path.relative_to(root)): path.stat().st_size for path in paths if path.is_file()}
+        return dict(sorted(_sizes(run.artifact_uri.removeprefix("file://"))))
 
     def damaged(self, run: Tracked) -> list[str]:
         """Artifacts of a run that are lost, cut short or altered, by its own digests; none where it has none.
@@ -474,6 +472,19 @@ class Store:
         for run in gone:
             self._client.set_terminated(run.run_id, "KILLED")
         return len(gone)
+
+
+def _sizes(folder: str, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Path and size of every file below a folder; none where there is no such folder."""
+    try:
+        found = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _sizes(entry.path, f"{prefix}{entry.name}/")
+        elif entry.is_file():
+            yield f"{prefix}{entry.name}", entry.stat().st_size
 
 
 def _kind(tags: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from qwerties.ledger import (
     Networks,
     make_ledger,
     parse_scores,
+    parse_tables,
     read_curves,
     read_networks,
 )
@@ -206,6 +208,37 @@ def test_a_run_without_scores_is_named_and_the_other_read():
 def test_a_table_that_is_none_is_told(content, said):
     with pytest.raises(ValueError, match=said):
         parse_scores(content)
+
+
+WORSE = [
+    b"",
+    csv(table([0, 1])).replace(b"\n1,learned", b"\n1,<b>"),
+    csv(table([0, 1])).replace(b"\n1,", b"\nx,"),
+    csv(table([0, 1])).replace(b"\n1,", b'\n1,"') + b"\n\n",  # a quote that nobody closes
+    csv(table([])),
+    csv(table([0, 1])).replace(b"0.5\n1", b"0.5,7\n1"),
+]
+
+
+@pytest.mark.parametrize("worse", WORSE)
+def test_tables_read_together_are_those_read_one_by_one(worse):
+    others = table([5, 6], 0.25).assign(settled=[True, False]), table([0], 0.1).assign(settled="maybe")
+    contents = [
+        csv(table([0, 1, 2], 0.5)),
+        worse,
+        csv(table([2, 3], 0.1 + 0.2))[:-1],
+        *map(csv, others),
+        csv(table([7, 8])).replace(b"\n", b"\r\n"),
+    ]
+    for content, found in zip(contents, parse_tables(contents), strict=True):
+        if isinstance(found, ValueError):
+            assert content == worse
+            with pytest.raises(ValueError, match=re.escape(str(found))):
+                parse_scores(content)
+        else:
+            pd.testing.assert_frame_equal(
+                found.reset_index(drop=True), parse_scores(content), check_exact=True
+            )
 
 
 def test_curves_that_cannot_be_read_are_told(tmp_path):

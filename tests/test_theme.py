@@ -142,6 +142,29 @@ def numbers_of(element):
     return [float(number) for number in re.findall(r"(?<![\w#])-?\d+\.?\d*", f"{text} {place}")]
 
 
+@theme.look
+def saved(fig):
+    """The same figure by matplotlib's own way, which lays it out by drawing it once more."""
+    out = io.BytesIO()
+    fig.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return theme._shortened(out.getvalue())
+
+
+@pytest.mark.parametrize("rasterized", [False, True])
+def test_a_figure_drawn_once_is_as_matplotlib_saves_it(rasterized):
+    def made():
+        fig, (left, right) = theme.figure(panels=2, sharey=True)
+        left.plot([1, 1000], [0.1, 3e6], rasterized=rasterized)
+        left.set(yscale="log", ylabel="a long name of an axis")
+        right.annotate("beside it", (1, 2), (20, 0), textcoords="offset points")
+        right.set_title("right", loc="left")
+        return fig
+
+    fig = made()
+    assert theme.svg(fig) == saved(made())
+    assert (fig.dpi, fig.get_layout_engine() is not None) == (100, True)
+
+
 def test_a_short_svg_says_the_same(monkeypatch):
     def draw():
         fig, (ax,) = theme.figure()
