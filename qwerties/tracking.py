@@ -325,6 +325,11 @@ class Store:
             if not e.tags.keys() & APART.keys()
         }
 
+    def experiment_tags(self) -> dict[str, dict[str, str]]:
+        """Tags of every active experiment of ours by its id, of the reports' and the maps' too."""
+        found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
+        return {e.experiment_id: dict(e.tags) for e in found}
+
     def maps(self) -> list[Tracked]:
         """Every active run of a map, oldest first."""
         found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
@@ -463,6 +468,11 @@ class Store:
     def tag_experiment(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an experiment."""
         self._client.set_experiment_tag(experiment_id, key, value)
+
+    def untag_experiment(self, experiment_id: str, key: str) -> None:
+        """Remove a tag of an experiment; of a server, it is asked for once."""
+        with _without_retries():
+            self._client.delete_experiment_tag(experiment_id, key)
 
     def end_abandoned(self, runs: Iterable[Tracked]) -> int:
         """Mark as KILLED the RUNNING runs whose process is gone; returns how many.
