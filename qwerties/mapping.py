@@ -237,7 +237,12 @@ def make_map(
     ids = [] if store.file is not None else [store.experiment(STEM, about)]
     with (
         _alone(folder / f"{key}.lock", tell),
-        turn(store, ids, lambda holder: tell(f"waiting for another that makes the same map, {holder}"), f"map-{key}"),
+        turn(
+            store,
+            ids,
+            lambda holder: tell(f"waiting for another that makes the same map, {holder}"),
+            f"map-{key}",
+        ),
     ):
         store.end_abandoned(store.maps())
         runs = [run for run in store.maps() if run.status == "FINISHED" and SUPERSEDED not in run.tags]

@@ -132,6 +132,25 @@ def test_every_command_works_through_the_server(swept, server, study):
     call(study, server.uri, "report", "--check")
 
 
+def test_what_was_altered_on_the_server_is_found(swept, server, study):
+    store = Store(server.uri)
+    runs = [run for run in store.runs(store.experiments()["losses"][0]) if run.parent is None]
+    altered, lost = (Path(*server.folder.glob(f"artifacts/*/{run.run_id}/artifacts")) for run in runs)
+    before = {path: path.read_bytes() for path in (altered / "curves.npz", lost / "plots" / "loss_curve.png")}
+    try:
+        (altered / "curves.npz").write_bytes(before[altered / "curves.npz"] + b"!")
+        (lost / "plots" / "loss_curve.png").unlink()
+        out, _ = call(study, server.uri, "verify", "--networks", "1", status=1)
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+    told = sorted(line for line in out.splitlines() if line.startswith("differs: "))
+    names = [f"differs: {run.name} ({run.run_id}): artifact " for run in runs]
+    assert len(told) == 2
+    assert any(line.startswith(f"{names[0]}curves.npz was altered or cut short: ") for line in told)
+    assert f"{names[1]}plots/loss_curve.png is lost: it cannot be read" in told
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
@@ -160,7 +179,9 @@ def test_two_people_sweep_into_one_server(server, tmp_path):
 
 MAP_OF = ("map", "--size", "3x2", "--epochs", "20", "--jobs", "1")
 SPEC = MapSpec(
-    Axis("learning_rate", 1e-3, 10.0, "log", 3), Axis("distance", 0.0, 6.0, "linear", 2), base=Config(epochs=20)
+    Axis("learning_rate", 1e-3, 10.0, "log", 3),
+    Axis("distance", 0.0, 6.0, "linear", 2),
+    base=Config(epochs=20),
 )
 
 
