@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from servers import Postgres, Server, free_port
 from stores import make_folder
 
 from qwerties import address
+from qwerties.bench.servers import Postgres, Server, free_port
 from qwerties.config import Config
 from qwerties.experiment import code_digest
 from qwerties.mapping import STEM, make_record, train_map
