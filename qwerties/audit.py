@@ -10,7 +10,6 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,10 @@ from qwerties.bulk import LARGEST
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.errors import reason_of
 from qwerties.experiment import code_digest
+from qwerties.fetch import Read, is_inside
 from qwerties.ledger import UNREADABLE, parse_scores
 from qwerties.markup import clean, plural
-from qwerties.tracking import ARTIFACTS, Store, StoreError, Tracked, digest
+from qwerties.tracking import ARTIFACTS, StoreError, Tracked, digest
 from qwerties.training import Trained
 
 SAME = 1e-12
@@ -82,7 +82,7 @@ class Block:
 # Every run: artifacts against digests
 
 
-def check_artifacts(store: Store, run: Tracked) -> tuple[int, list[Difference]]:
+def check_artifacts(run: Tracked, read: Read) -> tuple[int, list[Difference]]:
     """Compare every artifact of a run with its digest; returns how many, and those that differ."""
     try:
         digests = dict(json.loads(run.tags[ARTIFACTS]))
@@ -91,11 +91,11 @@ def check_artifacts(store: Store, run: Tracked) -> tuple[int, list[Difference]]:
     found = []
     for path, expected in digests.items():
         what = f"artifact {path}"
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        if not is_inside(path):
             found.append(Difference(run, what, "lies outside the run"))
             continue
         try:
-            content = store.read(run, path)
+            content = read(path)
         except (StoreError, ValueError):
             found.append(Difference(run, what, "is lost: it cannot be read"))
             continue
@@ -108,7 +108,7 @@ def check_artifacts(store: Store, run: Tracked) -> tuple[int, list[Difference]]:
 # Every run: tables against weights, metrics and exemplars against tables
 
 
-def read_block(store: Store, run: Tracked) -> Block:
+def read_block(run: Tracked, read: Read) -> Block:
     """Read a run's config, seeds, scores, curves and weights.
 
     Raises
@@ -119,12 +119,12 @@ def read_block(store: Store, run: Tracked) -> Block:
     config, seeds = Config.from_params(run.params), Seeds.parse(run.params["seeds"])
     name = "seeds.csv"
     try:
-        table = _read_table(store.read(run, name), seeds)
+        table = _read_table(read(name), seeds)
         name = "curves.npz"
-        curves = _read_arrays(store.read(run, name))
+        curves = _read_arrays(read(name))
         _check_curves(curves, config, seeds)
         name = "weights.npz"
-        weights = _read_arrays(store.read(run, name))
+        weights = _read_arrays(read(name))
         _check_shapes(weights, {key: (len(seeds), *shape) for key, shape in _weight_shapes(config).items()})
     except StoreError:
         raise ValueError(f"{name} cannot be read") from None

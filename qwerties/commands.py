@@ -36,6 +36,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     workers = Workers(arguments.jobs or cores(), arguments.backend, arguments.scheduler)
     device = _device(workers, arguments.device)
     declared, broken = load_experiments(root, names)
+    if not declared:  # nothing to do: no store is made, and the report stays as it is
+        return _complain_of(broken)
     with open_store(root) as store:
         experiments, winners = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
@@ -51,6 +53,11 @@ def sweep(arguments: argparse.Namespace) -> int:
     if not arguments.no_report:
         _write_report(root, None, anew=False)
     print("browse the runs: make ui")
+    return _complain_of(broken)
+
+
+def _complain_of(broken: Mapping[str, str]) -> int:
+    """Name every experiment file that does not work, and why; returns the exit status."""
     for name, error in broken.items():
         complain(f"experiments/{name}.py was left out: {error}", 1)
     return 1 if broken else 0

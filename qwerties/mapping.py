@@ -36,6 +36,7 @@ from qwerties.record import Record
 from qwerties.signals import finishing_first, stop_if_asked
 from qwerties.tracking import MAP, NOTE, SUPERSEDED, Store, StoreError, Tracked
 from qwerties.training import pays_to_compile, train
+from qwerties.turns import turn
 from qwerties.workers import Workers, run_tasks
 
 STEM = "map"
@@ -229,12 +230,25 @@ def make_map(
         As in `train_map`.
     tell : callable
         Called with what there is to say besides, a line each.
+
+    Two that make the same map, in this folder or in others with the same store, take turns: the second finds it made.
     """
     code = code_digest()
     key = spec.fingerprint(code)
     folder = root / ".cache" / "maps"
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / f"{key}.lock", tell):
+    about = {MAP: "1", "qwerties.title": "Maps", NOTE: ABOUT}
+    # only a lease hangs on the experiment before there is a run: elsewhere it is made with the first
+    ids = [] if store.file is not None else [store.experiment(STEM, about)]
+    with (
+        _alone(folder / f"{key}.lock", tell),
+        turn(
+            store,
+            ids,
+            lambda holder: tell(f"waiting for another that makes the same map, {holder}"),
+            f"map-{key}",
+        ),
+    ):
         store.end_abandoned(store.maps())
         runs = [run for run in store.maps() if run.status == "FINISHED" and SUPERSEDED not in run.tags]
         for run in runs:
@@ -242,7 +256,7 @@ def make_map(
                 return Made(run.run_id, arrays, 0)
         arrays = train_map(spec, folder / key, workers=workers, progress=progress)
         record = make_record(spec, arrays, pictures(spec, arrays), code)
-        experiment_id = store.experiment(STEM, {MAP: "1", "qwerties.title": "Maps", NOTE: ABOUT})
+        experiment_id = store.experiment(STEM, about)
         stop_if_asked()
         with finishing_first():
             run_id = store.write(experiment_id, record)
@@ -253,7 +267,7 @@ def make_map(
 
 
 class _alone:  # noqa: N801 - reads as a statement
-    """Hold the lock of a map; it ends with its process, however that ends."""
+    """Hold the lock of a map's blocks; it ends with its process, however that ends."""
 
     def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
         self._lock, self._tell = FileLock(path, poll_interval=WAITED), tell

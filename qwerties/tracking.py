@@ -31,12 +31,12 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # likewis
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.db import upgrade
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties import bulk
@@ -325,6 +325,11 @@ class Store:
             if not e.tags.keys() & APART.keys()
         }
 
+    def experiment_tags(self) -> dict[str, dict[str, str]]:
+        """Tags of every active experiment of ours by its id, of the reports' and the maps' too."""
+        found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
+        return {e.experiment_id: dict(e.tags) for e in found}
+
     def maps(self) -> list[Tracked]:
         """Every active run of a map, oldest first."""
         found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
@@ -415,11 +420,14 @@ class Store:
         try:
             if is_on_disk(run.artifact_uri):
                 return Path(run.artifact_uri.removeprefix("file://"), path).read_bytes()
+            # what a plugin for artifacts must define: `download_artifacts` asks three times more for each file,
+            # what the run is, whether it has models, and whether the file is a folder
             with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
-                local = download_artifacts(
-                    run_id=run.run_id, artifact_path=path, dst_path=folder, tracking_uri=self.uri
+                local = Path(folder, "artifact")
+                get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)._download_file(
+                    path, str(local)
                 )
-                return Path(local).read_bytes()
+                return local.read_bytes()
         except (OSError, MlflowException) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
@@ -461,6 +469,11 @@ class Store:
     def tag_experiment(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an experiment."""
         self._client.set_experiment_tag(experiment_id, key, value)
+
+    def untag_experiment(self, experiment_id: str, key: str) -> None:
+        """Remove a tag of an experiment; of a server, it is asked for once."""
+        with _without_retries():
+            self._client.delete_experiment_tag(experiment_id, key)
 
     def end_abandoned(self, runs: Iterable[Tracked]) -> int:
         """Mark as KILLED the RUNNING runs whose process is gone; returns how many.

@@ -1,9 +1,9 @@
-"""One sweep at a time in one store: others wait for their turn, and find done what was done meanwhile.
+"""One sweep, or one making of a map, at a time in one store: others wait for their turn, and find done what was done.
 
 In a SQLite store the turn is a lock of the operating system beside the database, which ends with its process however
-that ends. In a store that several machines share it is a lease, a tag of each experiment that is swept: written, read
-back after a while to see whether somebody else wrote at the same moment, and renewed while it is held; one that was
-not renewed for `EXPIRES` seconds, or whose process on this machine is gone, is free.
+that ends. In a store that several machines share it is a lease, a tag of each experiment that is swept, or of the
+maps' one: written, read back after a while to see whether somebody else wrote at the same moment, and renewed while it
+is held; one that was not renewed for `EXPIRES` seconds, or whose process on this machine is gone, is free.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ EXPIRES, RENEWED, SETTLES, POLLED = 120.0, 30.0, 1.0, 0.5
 
 
 @contextmanager
-def turn(store: Store, experiment_ids: Sequence[str], waiting: Callable[[str], None]) -> Iterator[None]:
+def turn(
+    store: Store, experiment_ids: Sequence[str], waiting: Callable[[str], None], part: str = ""
+) -> Iterator[None]:
     """Hold the store's turn for the block.
 
     Parameters
@@ -37,20 +39,24 @@ def turn(store: Store, experiment_ids: Sequence[str], waiting: Callable[[str], N
         Those to be swept; of a store that is a file, all of it is held.
     waiting : callable
         Called once, with who holds the turn, if it has to be waited for.
+    part : str
+        What of these experiments is made, by a name; other parts, and sweeps, do not wait for it.
     """
+    suffix = f".{part}" if part else ""
     if store.file is not None:
-        with _locked(store.file, waiting):
+        with _locked(store.file, suffix, waiting):
             yield
     else:
-        with _leased(store, sorted(experiment_ids), waiting):
+        with _leased(store, sorted(experiment_ids), LEASE + suffix, waiting):
             yield
 
 
 @contextmanager
-def _locked(database: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+def _locked(database: Path, suffix: str, waiting: Callable[[str], None]) -> Iterator[None]:
     folder = database.parent / ".cache"
     folder.mkdir(exist_ok=True)
-    lock, holder = FileLock(folder / f"{database.name}.lock"), folder / f"{database.name}.holder"
+    name = f"{database.name}{suffix}"
+    lock, holder = FileLock(folder / f"{name}.lock"), folder / f"{name}.holder"
     said = False
     while True:
         try:
@@ -73,9 +79,9 @@ def _locked(database: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _leased(store: Store, ids: Sequence[str], waiting: Callable[[str], None]) -> Iterator[None]:
+def _leased(store: Store, ids: Sequence[str], tag: str, waiting: Callable[[str], None]) -> Iterator[None]:
     said = False
-    while (holder := _try_lease(store, ids)) is not None:
+    while (holder := _try_lease(store, ids, tag)) is not None:
         if not said:
             said = True
             waiting(holder)
@@ -84,8 +90,8 @@ def _leased(store: Store, ids: Sequence[str], waiting: Callable[[str], None]) ->
 
     def renew() -> None:
         while not over.wait(RENEWED):
-            with suppress(*STORE_FAILURES):  # the server is away: the sweep itself will notice
-                _write(store, ids)
+            with suppress(*STORE_FAILURES):  # the server is away: who holds the turn will notice
+                _write(store, ids, tag)
 
     thread = threading.Thread(target=renew, daemon=True)
     thread.start()
@@ -93,33 +99,41 @@ def _leased(store: Store, ids: Sequence[str], waiting: Callable[[str], None]) ->
         yield
     finally:
         over.set()
-        with suppress(*STORE_FAILURES):
-            for experiment_id in ids:
-                store.tag_experiment(experiment_id, LEASE, "")
+        _end(store, ids, tag)
 
 
-def _try_lease(store: Store, ids: Sequence[str]) -> str | None:
+def _try_lease(store: Store, ids: Sequence[str], tag: str) -> str | None:
     """Take the leases; returns who holds one of them, None where they are ours."""
-    holder = _foreign_holder(store, ids)
+    holder = _foreign_holder(store, ids, tag)
     if holder is None:
-        _write(store, ids)
-        time.sleep(SETTLES)
-        holder = _foreign_holder(store, ids)
+        try:
+            _write(store, ids, tag)
+            time.sleep(SETTLES)
+            holder = _foreign_holder(store, ids, tag)
+        except KeyboardInterrupt:  # stopped: others need not wait until it expires
+            _end(store, ids, tag)
+            raise
     return holder
 
 
-def _write(store: Store, ids: Sequence[str]) -> None:
+def _write(store: Store, ids: Sequence[str], tag: str) -> None:
     lease = json.dumps({"process": this_process(), "until": time.time() + EXPIRES})
     for experiment_id in ids:
-        store.tag_experiment(experiment_id, LEASE, lease)
+        store.tag_experiment(experiment_id, tag, lease)
 
 
-def _foreign_holder(store: Store, ids: Sequence[str]) -> str | None:
-    for experiment_id, tags in store.experiments().values():
+def _end(store: Store, ids: Sequence[str], tag: str) -> None:
+    for experiment_id in ids:
+        with suppress(*STORE_FAILURES):  # it expires
+            store.untag_experiment(experiment_id, tag)
+
+
+def _foreign_holder(store: Store, ids: Sequence[str], tag: str) -> str | None:
+    for experiment_id, tags in store.experiment_tags().items():
         if experiment_id not in ids:
             continue
         try:
-            lease = json.loads(tags.get(LEASE) or "{}")
+            lease = json.loads(tags.get(tag) or "{}")
             process, until = str(lease.get("process", "")), float(lease.get("until", 0))
         except (ValueError, TypeError, AttributeError):
             continue  # no lease of ours

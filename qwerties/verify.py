@@ -44,6 +44,7 @@ from qwerties.audit import (
 )
 from qwerties.config import Config, Seeds
 from qwerties.experiment import code_digest
+from qwerties.fetch import reader, readers
 from qwerties.markup import clean, plural
 from qwerties.reference import train_reference
 from qwerties.scoring import LEARNED_GAIN, SETTLED_FALL
@@ -168,7 +169,7 @@ def verify(
         f"retraining {plural(len(drawn), 'network')} of {plural(experiments, 'experiment')} with the notebook's loop, "
         f"drawn with --seed {seed}"
     )
-    tasks = ((one, read_block(store, one.holding.run) if one.holding.has_block else None) for one in drawn)
+    tasks = ((one, _block_of(store, one.holding)) for one in drawn)
     outcomes = []
     done = run_tasks(verify_network, tasks, Workers(max(1, min(workers, len(drawn)))))
     for _, outcome in _shown(done, len(drawn), "networks"):
@@ -188,13 +189,17 @@ def verify(
 def _check_maps(store: Store, say: Callable[[str], object]) -> tuple[int, int]:
     """Check the artifacts of maps: how many there were, and how many differ."""
     count, differ = 0, 0
-    for run in store.maps():
-        if run.status == "FINISHED":
-            checked, found = check_artifacts(store, run)
-            for difference in found:
-                say(f"differs: {difference}")
-            count, differ = count + checked, differ + len(found)
+    runs = [run for run in store.maps() if run.status == "FINISHED"]
+    for run, read in zip(runs, readers(store, runs), strict=True):
+        checked, found = check_artifacts(run, read)
+        for difference in found:
+            say(f"differs: {difference}")
+        count, differ = count + checked, differ + len(found)
     return count, differ
+
+
+def _block_of(store: Store, holding: Holding) -> Block | None:
+    return read_block(holding.run, reader(store, holding.run)) if holding.has_block else None
 
 
 def _audit(
@@ -211,17 +216,18 @@ def _audit(
     for _, run in everything:
         if run.parent is not None:
             children.setdefault(run.parent, []).append(run)
-    for stem, run in _shown(everything, len(everything), "runs"):
+    reads = readers(store, (run for _, run in everything))
+    for (stem, run), read in _shown(zip(everything, reads, strict=True), len(everything), "runs"):
         found: list[Difference] = []
         if ARTIFACTS in run.tags:
-            count, found = check_artifacts(store, run)
+            count, found = check_artifacts(run, read)
             artifacts += count
         else:
             unchecked += 1
         if run.parent is None and {"seed", "seeds"} & set(run.params):
             try:
                 if "seeds" in run.params:
-                    block = read_block(store, run)
+                    block = read_block(run, read)
                     holdings[stem].append(Holding(run, block.config, block.seeds, True))
                     found += check_block(block, children.get(run.run_id, ()), rng)
                 else:

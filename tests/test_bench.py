@@ -4,8 +4,10 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -15,10 +17,11 @@ import mlflow
 import numpy as np
 import pytest
 
-from qwerties.bench import command, floor, growth, jaxed, paper, peak, rivals
+from qwerties.bench import command, floor, growth, jaxed, mapped, paper, peak, rivals, servers
 from qwerties.bench.measure import Found, Row, Target, interleave, ratio, team
 from qwerties.bench.rivals import WAYS, Work, run
 from qwerties.config import Config
+from qwerties.errors import FailedError
 from qwerties.reference import train_reference
 
 pytestmark = [
@@ -259,7 +262,7 @@ def test_the_commit_says_whether_files_differ(tmp_path):
     [
         (
             ["speed"],
-            "a part must be one of training, tracking, network, growth, tuning, sweep, got 'speed'",
+            "a part must be one of training, tracking, network, server, growth, map, tuning, sweep, got 'speed'",
         ),
         (["--repeats", "0"], "argument --repeats: repeats must be a whole number from 1 to 99, got '0'"),
         (
@@ -328,6 +331,77 @@ def test_growth_small(bench):
     )
 
 
+def test_a_server_small(bench):
+    status, _, found = bench("server", repeats=1)
+    assert status == 0
+    assert names_of(found) == [
+        "SQLite, a file",
+        "PostgreSQL, without a server",
+        "`mlflow server` with PostgreSQL",
+    ]
+    for row in found["rows"]:
+        assert row["difference"] == 0
+        assert row["work"].startswith("1 run of 8 networks, 110 epochs, ")
+    assert [target["met"] for target in found["targets"]] == [None, None]
+    assert all(target["value"] > 0 for target in found["targets"])
+
+
+@pytest.mark.parametrize("reason", ["no PostgreSQL", "no psycopg"])
+def test_without_a_server_the_file_is_measured_alone(bench, monkeypatch, reason):
+    if reason == "no psycopg":
+        monkeypatch.setattr(servers, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr(servers, "_initdb", lambda: None)
+    status, out, found = bench("server", repeats=1)
+    assert status == 0
+    assert names_of(found) == ["SQLite, a file"]
+    assert [row["skipped"] for row in found["rows"]] == ["", reason, reason]
+    assert f"| `mlflow server` with PostgreSQL | – | | | | | | skipped: {reason} |" in out
+    assert [target["value"] for target in found["targets"]] == [None, None]
+
+
+def test_a_server_that_does_not_start_is_told(tmp_path):
+    server = servers.Server(tmp_path, "nosuch://database")
+    try:
+        with pytest.raises(FailedError, match="mlflow server ended with status "):
+            server.start()
+    finally:
+        server.kill()
+
+
+def test_a_map_small(bench):
+    status, _, found = bench("map", repeats=1)
+    assert status == 0
+    assert names_of(found) == ["the notebook's loop", "ours"]
+    assert [row["unit"] for row in found["rows"]] == ["ms/pixel"] * 2
+    assert "64 pixels, 2 networks a pixel, 110 epochs" in found["rows"][1]["work"]
+    against, estimate = found["targets"]
+    assert against["value"] > 0
+    assert estimate["claim"].startswith("a map of 100×100 pixels, 4 panels, 80,000 networks")
+    assert estimate["value"] == pytest.approx(found["rows"][1]["value"] * 40)
+    assert estimate["unit"] == "s"
+
+
+def test_the_map_is_that_of_the_command():
+    spec = mapped.default_map(3, 7)
+    assert (spec.x.field, spec.y.field, spec.x.size, spec.base.epochs) == ("learning_rate", "distance", 3, 7)
+    assert spec.seeds == 2
+    assert spec.shape == (2, 2, 3, 3)
+
+
+@pytest.mark.skipif(peak.spent(os.getpid()) is None, reason="the system does not tell")
+def test_time_of_children_counts_also_when_they_have_ended():
+    before = peak.spent(os.getpid())
+    work = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
+    subprocess.run([sys.executable, "-c", work], check=True)
+    assert peak.spent(os.getpid()) - before >= 0.4
+
+
+def test_time_of_a_process_that_is_gone_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(peak, "PROC", tmp_path)
+    assert peak.spent(os.getpid()) is None
+
+
 def test_memory_is_measured_or_bounded_and_says_which():
     told = {"own": 100.0, "largest_child": 300.0, "together": 450.0}
     value, note = growth._peak(told, 2)
@@ -368,6 +442,24 @@ def test_tuning_small(bench):
     assert status == 0
     assert names_of(found) == ["proposing, storing and tracking", "training"]
     assert all(len(row["wall"]) == 2 for row in found["rows"])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_a_part_has_started_ends_with_it(tmp_path, monkeypatch, capsys, number, status):
+    ended = []
+
+    def measure(name, settings):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            ended.append(name)
+
+    monkeypatch.setattr(command, "_measure", measure)
+    assert command.main(["tracking", "--output", str(tmp_path / "bench.json")]) == status
+    assert ended == ["tracking"]
+    assert capsys.readouterr().err.endswith("\nbench: stopped; nothing is written\n")
+    assert not (tmp_path / "bench.json").exists()
 
 
 def test_what_differs_is_named(bench, monkeypatch, capsys):

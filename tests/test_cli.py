@@ -282,6 +282,33 @@ def test_experiments_that_do_not_work_are_named_and_the_others_go_on(repository,
     assert {run.info.status for run in found} == {"FINISHED"}
 
 
+@pytest.mark.parametrize("report", [(), ("--no-report",)], ids=["with a report", "without"])
+def test_where_no_experiment_works_nothing_is_made(repository, capsys, report):
+    for name, (source, _) in BROKEN.items():
+        (repository / "experiments" / f"{name}.py").write_text(source)
+    (repository / "experiments" / "tiny.py").unlink()
+    page = repository / "reports" / "summary.html"
+    page.parent.mkdir()
+    page.write_text("of last time")
+    assert cli.main(["sweep", "--seeds", "2", "--jobs", "1", *report]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        f"qwerties: error: experiments/{name}.py was left out: {message}"
+        for name, (_, message) in sorted(BROKEN.items())
+    ]
+    assert page.read_text() == "of last time"
+    made = {path.name for path in repository.rglob("*") if "__pycache__" not in path.parts}
+    assert made == {
+        "pyproject.toml",
+        "experiments",
+        "_shared.py",
+        *(f"{name}.py" for name in BROKEN),
+        "reports",
+        "summary.html",
+    }
+
+
 # Help
 
 

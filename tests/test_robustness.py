@@ -22,8 +22,8 @@ import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from servers import Server
 
+from qwerties.bench.servers import Server
 from qwerties.tracking import Store, default_uri
 
 pytestmark = [

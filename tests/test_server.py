@@ -2,17 +2,24 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from servers import Postgres, Server, free_port
 from stores import make_folder
 
 from qwerties import address
-from qwerties.tracking import Store, StoreError
+from qwerties.bench.servers import Postgres, Server, free_port
+from qwerties.config import Config
+from qwerties.experiment import code_digest
+from qwerties.mapping import STEM, make_record, train_map
+from qwerties.maps import Axis, MapSpec
+from qwerties.tracking import MAP, Store, StoreError
+from qwerties.turns import turn
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -125,6 +132,25 @@ def test_every_command_works_through_the_server(swept, server, study):
     call(study, server.uri, "report", "--check")
 
 
+def test_what_was_altered_on_the_server_is_found(swept, server, study):
+    store = Store(server.uri)
+    runs = [run for run in store.runs(store.experiments()["losses"][0]) if run.parent is None]
+    altered, lost = (Path(*server.folder.glob(f"artifacts/*/{run.run_id}/artifacts")) for run in runs)
+    before = {path: path.read_bytes() for path in (altered / "curves.npz", lost / "plots" / "loss_curve.png")}
+    try:
+        (altered / "curves.npz").write_bytes(before[altered / "curves.npz"] + b"!")
+        (lost / "plots" / "loss_curve.png").unlink()
+        out, _ = call(study, server.uri, "verify", "--networks", "1", status=1)
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+    told = sorted(line for line in out.splitlines() if line.startswith("differs: "))
+    names = [f"differs: {run.name} ({run.run_id}): artifact " for run in runs]
+    assert len(told) == 2
+    assert any(line.startswith(f"{names[0]}curves.npz was altered or cut short: ") for line in told)
+    assert f"{names[1]}plots/loss_curve.png is lost: it cannot be read" in told
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
@@ -149,6 +175,50 @@ def test_two_people_sweep_into_one_server(server, tmp_path):
     trained = ["2 runs of 2 planned configs tracked" in out for out, _ in said]
     assert sorted(trained) == [False, True]
     assert "nothing to do: all 2 planned configs are tracked" in said[trained.index(False)][0]
+
+
+MAP_OF = ("map", "--size", "3x2", "--epochs", "20", "--jobs", "1")
+SPEC = MapSpec(
+    Axis("learning_rate", 1e-3, 10.0, "log", 3),
+    Axis("distance", 0.0, 6.0, "linear", 2),
+    base=Config(epochs=20),
+)
+
+
+def waiting(folder, uri):
+    """Start a map; returns once it says that it waits for its turn."""
+    started = start(folder, uri, *MAP_OF)
+    line = started.stdout.readline()
+    assert line.startswith("waiting for another that makes the same map, "), line + started.communicate()[1]
+    return started
+
+
+@pytest.mark.parametrize("kind", ["a server", "a file"])
+def test_a_map_is_made_once_in_a_store_that_folders_share(kind, server, tmp_path):
+    uri = server.uri if kind == "a server" else address.default_uri(tmp_path)
+    folders = [make_folder(tmp_path / name) for name in ("one", "two", "three")]
+    store, key = Store(uri), SPEC.fingerprint(code_digest())
+    with chdir(tmp_path):
+        experiment_id = store.experiment(STEM, {MAP: "1"})
+    with turn(store, [experiment_id], pytest.fail, f"map-{key}"):
+        stopped = waiting(folders[0], uri)
+        stopped.send_signal(signal.SIGINT)
+        out, err = stopped.communicate(timeout=60)
+        assert (stopped.returncode, out) == (130, "")
+        assert err.endswith("stopped; what is tracked stays, the same command goes on from there\n")
+        assert "Traceback" not in err
+        second = waiting(folders[1], uri)
+        other = start(folders[2], uri, *MAP_OF, "--seeds", "1")  # another map: nobody waits for it
+        assert other.communicate(timeout=400)[0].startswith("24 networks in ")
+        arrays = train_map(SPEC, tmp_path / "blocks", workers=1)
+        pictures = {"plots/gain.png": b"picture"}
+        run_id = store.write(experiment_id, make_record(SPEC, arrays, pictures, code_digest()))
+        assert second.poll() is None
+    out, err = second.communicate(timeout=400)
+    assert second.returncode == 0, err
+    assert out.startswith(f"nothing to do: the map is tracked as run {run_id}\n")
+    assert len(store.maps()) == 2
+    assert not [tag for tag in store.experiment_tags()[experiment_id] if "lease" in tag]
 
 
 def test_a_database_server_without_mlflow_s(postgres, tmp_path):

@@ -18,6 +18,7 @@ from qwerties import audit, cli, commands, scoring, training, verify
 from qwerties.audit import check_scores, is_among, read_block
 from qwerties.config import Config, Seeds
 from qwerties.experiment import Experiment
+from qwerties.fetch import reader
 from qwerties.results import network_record
 from qwerties.sweep import sweep
 from qwerties.tracking import ARTIFACTS, Store, default_uri, digest
@@ -111,6 +112,11 @@ def run_of(folder, stem, child=False):
     return next(run for run in runs if (run.parent is not None) == child)
 
 
+def read_stored(folder):
+    run = run_of(folder, "fast")
+    return read_block(run, reader(Store(default_uri(folder)), run))
+
+
 def rewrite(folder, stem, path, alter, *, covered=True):
     """Alter an artifact; ``covered`` writes the digest that it has then, as one would who covers the tracks."""
     run = run_of(folder, stem)
@@ -202,7 +208,7 @@ def test_one_altered_cell_is_found_without_retraining_it(copy, column, of):
 
 @pytest.mark.parametrize("column", ["phi", "population_accuracy", "train_loss", "gain", "bce"])
 def test_so_it_is_from_its_weights_where_the_metrics_were_altered_too(copy, column):
-    block = read_block(Store(default_uri(copy)), run_of(copy, "fast"))
+    block = read_stored(copy)
     row = int(block.table[column].first_valid_index())
     rewrite(copy, "fast", "seeds.csv", cell(column, row, lambda text: repr(float(text) + 1e-4)))
     assert any(
@@ -554,7 +560,7 @@ def test_a_network_that_amplifies_rounding_is_told_as_such_unless_it_is_further_
 
 def test_a_network_that_stands_on_a_threshold(sound, monkeypatch):
     """Rounding alone turns its scores: then neither is wrong."""
-    block = read_block(Store(default_uri(sound)), run_of(sound, "fast"))
+    block = read_stored(sound)
     row = int(block.table["phi"].first_valid_index())
     block.table.loc[row, "train_accuracy"] += 0.005
     assert len(check_scores(block, range(SEEDS))) == 1

@@ -1,7 +1,7 @@
 """The command: which parts, how often, and where the figures go.
 
 Exit status: 0 done, whatever the figures say; 1 some way gave other losses than the notebook's loop, or a command
-that was measured failed; 2 the request was wrong, 130 stopped.
+that was measured failed; 2 the request was wrong, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from qwerties.bench.measure import Found
 from qwerties.bench.settings import Settings
 from qwerties.errors import FailedError, UsageError
 from qwerties.folder import enter_root
+from qwerties.signals import asked, heeding_signals
 
 PARTS = {
     "training": ("training", "measure"),
     "tracking": ("tracking", "measure"),
     "network": ("tracking", "measure_network"),
+    "server": ("shared", "measure"),
     "growth": ("growth", "measure"),
+    "map": ("mapped", "measure"),
     "tuning": ("tuning", "measure"),
     "sweep": ("sweep", "measure"),
 }
 """Name -> module and function; imported when asked for."""
 
-DEFAULT = ("training", "tracking", "network", "growth", "tuning")
+DEFAULT = ("training", "tracking", "network", "server", "growth", "map", "tuning")
 """All but the whole sweep, which takes a quarter of an hour by itself."""
 
 REPEATS, MOST_REPEATS, PROCESSES = 3, 99, 2
@@ -75,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if output and (output.is_dir() or not output.parent.is_dir()):
             raise UsageError(f"--output must be a file in a folder that exists, got {output}")
         parts = tuple(dict.fromkeys(arguments.parts)) or DEFAULT
-        return _run(enter_root(), parts, arguments.repeats, arguments.quick, output)
+        with heeding_signals():  # servers that a part has started must end with it
+            return _run(enter_root(), parts, arguments.repeats, arguments.quick, output)
     except UsageError as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return 2
@@ -84,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nbench: stopped; nothing is written", file=sys.stderr)
-        return 130
+        return asked() or 130
 
 
 def _run(root: Path, parts: Sequence[str], repeats: int, quick: bool, output: Path | None) -> int:

@@ -21,7 +21,9 @@ TITLES = {
     "training": "Training",
     "tracking": "Writing a run's losses",
     "network": "A tracked network",
+    "server": "A run in a shared store",
     "growth": "Growth",
+    "map": "Maps",
     "tuning": "Tuning",
     "sweep": "The whole sweep",
 }

@@ -49,6 +49,20 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def spent(pid: int) -> float | None:
+    """CPU seconds of a process, of all below it, and of those that ended; None where the system does not tell."""
+    ticks = 0
+    for one in family(pid):
+        try:
+            fields = (PROC / str(one) / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended, and counts for its parent
+            if one == pid:
+                return None
+            continue
+        ticks += sum(map(int, fields[11:15]))  # user and system, its own and those of children that ended
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Sampler:
     """Within the block, looks every `EVERY` seconds at what this process and all below it take.
 
