@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 CHANCE = {"population_accuracy": 0.5, "train_accuracy": 0.5, "gain": 0.0}
+"""The scores of which more is better, and what a guess gets."""
 
 
 def scores(frame: pd.DataFrame, column: str) -> pd.Series:

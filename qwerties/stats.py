@@ -42,7 +42,6 @@ FEWEST = 50
 
 LEARNED = (0.8, 0.5, 0.9)  # gains from which a network has learned: the rule first, then its sensitivity
 
-# The scores of which more is better, and what an answer by guessing gets: what a diverged network counts for.
 Kind = Literal[
     "better", "equivalent", "better_unsettled", "inconclusive", "identical", "too_few", "incomplete"
 ]

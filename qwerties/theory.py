@@ -256,7 +256,6 @@ def sample_optimum(x: ArrayLike, y: ArrayLike) -> float:
 
     if is_separable(x, y):
         return math.nan
-
     points = np.asarray(x, float).T  # (points, 2), as scikit-learn has them; float32 would not reach 1e-8
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(points, y)
     sign = np.where(np.asarray(y) == 1, 1.0, -1.0)
