@@ -31,7 +31,7 @@ SOBOL_POINTS_ON_THE_WAY = 2**10
 
 
 SOBOL_CHUNK = 2**11
-WORTH_COMPILING = 2**27
+WORTH_COMPILING = 2**25
 """Networks times points times weights from which scoring by compiled code saves more than compiling costs."""
 
 CACHED_VALUES = 2**18

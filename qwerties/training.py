@@ -31,8 +31,9 @@ BLOCK = 512
 SIZES = 64
 """Blocks of torch's own compiled steps hold a multiple of so many networks: each size is compiled by itself."""
 
-EAGER_COST, CALL_COST = 5e-8, 2e-4
-"""Seconds per point, hidden unit and epoch without the compiler, and per epoch and layer; roughly."""
+EAGER_COST, CALL_COST, TRACE_COST = 1e-8, 3e-4, 0.3
+"""Seconds without the compiler, roughly: per point, hidden unit and epoch; per epoch and layer; and per layer to trace
+the step for a long training."""
 
 EPOCHS_WORTH_TRACING = 100
 """Without the compiler, a longer training runs the step as a graph of plain operations: half the calls' cost."""
@@ -181,9 +182,11 @@ def has_compiler() -> bool:
 
 def pays_to_compile(config: Config, network_epochs: int) -> bool:
     """Whether compiling saves more than it costs for this many network-epochs of a config's structure."""
-    units = sum(config.hidden) + sum(a * b for a, b in itertools.pairwise(config.hidden)) / 8
-    eager = EAGER_COST * network_epochs * 2 * config.samples * units
-    eager += CALL_COST * min(config.epochs, network_epochs) * (1 + len(config.hidden))
+    epochs, layers = min(config.epochs, network_epochs), 1 + len(config.hidden)
+    eager = (
+        EAGER_COST * network_epochs * 2 * config.samples * sum(config.hidden) + CALL_COST * epochs * layers
+    )
+    eager += TRACE_COST * layers * (epochs > EPOCHS_WORTH_TRACING)
     weights = config.weights
     cost = 0.1 + 4e-3 * weights + 1.5e-5 * weights**2 if weights <= native.MOST_WEIGHTS else COMPILE_COST
     return eager > cost and has_compiler()

@@ -220,22 +220,21 @@ def test_a_folder_is_no_artifact(store, runs):
 
 
 def test_an_artifact_that_is_not_local_is_fetched_through_mlflow(store, runs, monkeypatch):
-    def download(*, run_id, artifact_path, dst_path, tracking_uri):
-        assert (run_id, artifact_path, tracking_uri) == ("r", "seeds.csv", store.uri)
-        target = Path(dst_path, "seeds.csv")
-        target.write_bytes(b"fetched")
-        return str(target)
+    class Repository:
+        def _download_file(self, path, local):
+            if path != "seeds.csv":
+                raise MlflowException("no such thing")
+            Path(local).write_bytes(b"fetched")
 
-    monkeypatch.setattr(tracking, "download_artifacts", download)
+    def repository(uri, *, tracking_uri):
+        assert (uri, tracking_uri) == (run.artifact_uri, store.uri)
+        return Repository()
+
+    monkeypatch.setattr(tracking, "get_artifact_repository", repository)
     run = Tracked("r", "1", "n", "FINISHED", None, {}, {}, {}, "mlflow-artifacts:/1/r/artifacts")
     assert store.read(run, "seeds.csv") == b"fetched"
-
-    def fail(**_):
-        raise MlflowException("no such thing")
-
-    monkeypatch.setattr(tracking, "download_artifacts", fail)
-    with pytest.raises(StoreError, match=re.escape("run r (n): artifact seeds.csv cannot be read")):
-        store.read(run, "seeds.csv")
+    with pytest.raises(StoreError, match=re.escape("run r (n): artifact weights.npz cannot be read")):
+        store.read(run, "weights.npz")
 
 
 # Experiments

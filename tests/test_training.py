@@ -463,9 +463,9 @@ def test_checkpoints_by_hand():
 def test_compiling_pays_for_much_work_and_not_for_little():
     assert not training.pays_to_compile(DEFAULT, 100)
     assert training.pays_to_compile(DEFAULT, 2000) == training.has_compiler()
-    deep = Config(hidden=(8,) * 8)
-    assert not training.pays_to_compile(deep, 2000)
-    assert training.pays_to_compile(deep, 2000 * 25) == training.has_compiler()
+    deep = Config(hidden=(8,) * 8, epochs=200)
+    assert not training.pays_to_compile(deep, 200)
+    assert training.pays_to_compile(deep, 200 * 500) == training.has_compiler()
 
 
 def test_without_a_compiler_training_is_eager_and_says_so_once(monkeypatch, caplog):
