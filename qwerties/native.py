@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from qwerties.networks import Knobs, Weights
-from qwerties.symbols import Code, Element, Name, UnsupportedError, flatten, literal, names, trace
+from qwerties.symbols import Code, Element, Name, UnsupportedError, flatten, literal, names, trace, vector
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +142,14 @@ def _knobs(known: Mapping[str, float]) -> np.ndarray:
     return np.array(elements, dtype=object)
 
 
-def _symbols(prefix: str, weights: Weights) -> list[np.ndarray]:
-    return [names(f"{prefix}{i}_", value.shape) for i, value in enumerate(weights.values())]
+def _places(array: str, weights: Weights, first: int = 0) -> list[np.ndarray]:
+    """Symbols of weights that lie one after the other in a C++ array, from its place ``first`` on."""
+    found = []
+    for value in weights.values():
+        places = [Name(f"{array}[{i}]") for i in range(first, first + value.numel())]
+        found.append(np.array(places, dtype=object).reshape(value.shape))
+        first += value.numel()
+    return found
 
 
 def _read(variables: Sequence[Element], array: str) -> list[str]:
@@ -157,7 +163,7 @@ def _read(variables: Sequence[Element], array: str) -> list[str]:
 
 def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared: bool) -> tuple[str, int]:
     """The function ``means_of`` in C++, and how many means there are."""
-    w = _symbols("w", weights)
+    w = _places("w", weights)
 
     def of_point(*values: Tensor) -> Sequence[Tensor]:
         *ws, k, x, y = values
@@ -173,11 +179,11 @@ def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared:
             f"for (int64_t i = {first}; i < {stop}; i++) {{",
             f"const V x0 = {point};",
             *(["const V y0 = all(i < points / 2 ? 0.0f : 1.0f);"] if isinstance(label[0], Name) else []),
-            *code.lines,
-            *(add for _, add, _ in sums),
+            # the last first, as gradients are propagated
+            *itertools.chain(*([*code.take(summand), add] for _, summand, add, _ in reversed(sums))),
             "}",
         ]
-        return [[declare for declare, _, _ in sums], lines], [read for *_, read in sums]
+        return [[declare for declare, *_ in sums], lines], [read for *_, read in sums]
 
     if _size(weights) > MOST_BY_CLASS:
         loops = [loop(names("y", (1,)), "begin", "end")]
@@ -190,7 +196,6 @@ def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared:
             f"static __attribute__((noinline)) void means_of(const {'float' if shared else 'V'} *x, const V *k, "
             "const V *w, V *out, int64_t points)",
             _read(list(knobs), "k"),
-            _read(flatten(w), "w"),
             [f"V total{i} = {{}};" for i in range(len(read))],
             [f"for (int64_t begin = 0; begin < points; begin += {STRETCH}) {{"],
             [f"const int64_t end = least(begin + {STRETCH}, points);"],
@@ -204,8 +209,8 @@ def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared:
     )
 
 
-def _sum(code: Code, i: int, value: Element) -> tuple[str, str, str]:
-    """How the sum of a value over points is declared, added to, and read.
+def _sum(code: Code, i: int, value: Element) -> tuple[str, Element, str, str]:
+    """How the sum of a value over points is declared, what it needs of a point, how that is added, and the sum read.
 
     Logarithms are summed as that of a product: of ``-max(log(x), least)``, x is multiplied, where x is not negative and
     its least is in the range of `Logs`.
@@ -215,8 +220,9 @@ def _sum(code: Code, i: int, value: Element) -> tuple[str, str, str]:
     logged = code.made.get(clamped[1][0], ("", ())) if clamped[0] == "at_least({}, {})" else ("", ())
     if logged[0] == "logarithm({})" and -100 <= float(clamped[1][1]) <= 0:
         least = math.exp(float(clamped[1][1])) * 2**24
-        return f"Logs s{i};", f"s{i}.add({logged[1][0]}, {literal(least)});", f"-s{i}.sum(end - begin)"
-    return f"V s{i} = {{}};", f"s{i} += {literal(value)};", f"s{i}"
+        x = logged[1][0]
+        return f"Logs s{i};", x, f"s{i}.add({x}, {literal(least)});", f"-s{i}.sum(end - begin)"
+    return f"V s{i} = {{}};", value, f"s{i} += {literal(value)};", f"s{i}"
 
 
 def _each_group(shared: bool, values: int, count: int) -> str:
@@ -235,7 +241,6 @@ def _each_group(shared: bool, values: int, count: int) -> str:
 
 def _epochs(update: Update, weights: Weights, knobs: np.ndarray, count: int) -> str:
     """The function ``advance``: epochs from ``begin`` to ``end``, their losses (groups, epochs, LANES)."""
-    w, g, first, second = (_symbols(prefix, weights) for prefix in "wgab")
 
     def of_epoch(*values: Tensor) -> Sequence[Tensor]:
         *parts, k, correction = values
@@ -245,27 +250,28 @@ def _epochs(update: Update, weights: Weights, knobs: np.ndarray, count: int) -> 
         new, state = update(old, gradients, (moments[0], moments[1]), Knobs(*k), correction)
         return [value for part in (new, *state) for value in part.values()]
 
-    code = Code()
+    code, size = Code(), _size(weights)
     tensors = [*weights.values()] * 4 + [torch.zeros(len(knobs)), torch.zeros(2)]
-    before = flatten([*w, *first, *second])
-    after = flatten(trace(of_epoch, tensors, [*w, *g, *first, *second, knobs, names("c", (2,))], code))
+    symbols = [
+        symbol
+        for array, first in (("moved", 0), ("mean", 0), ("moved", size), ("moved", 2 * size))
+        for symbol in _places(array, weights, first)
+    ]
+    after = flatten(trace(of_epoch, tensors, [*symbols, knobs, names("c", (2,))], code))
     width = len(Knobs._fields)
     group = _block(
         "static void advance_group(const V *x, const V *k, V *moved, const float *corrections, V *losses, "
         "int64_t points, int64_t begin, int64_t end)",
         _read(list(knobs), "k"),
-        ["for (int64_t epoch = begin; epoch < end; epoch++) {", f"V mean[{count}];"],
+        ["for (int64_t epoch = begin; epoch < end; epoch++) {", f"V mean[{count}], next[{len(after)}];"],
         ["means_of(x, k, moved, mean, points);", f"losses[epoch] = mean[{count - 1}];"],
         ["const V c0 = all(corrections[2 * epoch]), c1 = all(corrections[2 * epoch + 1]);"],
-        _read(before, "moved"),
-        _read(flatten(g), "mean"),
-        code.lines,
-        [
-            f"moved[{i}] = {literal(new)};"
-            for i, (old, new) in enumerate(zip(before, after, strict=True))
-            if new is not old
-        ],
-        ["}"],
+        *(
+            [*code.take(after[i]), f"next[{i}] = {vector(after[i])};"]
+            for place in range(size)  # weight by weight, with its moments
+            for i in range(place, len(after), size)
+        ),
+        ["memcpy(moved, next, sizeof next);", "}"],
     )
     return group + _block(
         'extern "C" void advance(const float *x, const float *k, float *moved, const float *corrections, '
@@ -273,7 +279,7 @@ def _epochs(update: Update, weights: Weights, knobs: np.ndarray, count: int) -> 
         [
             "for (int64_t g = 0; g < groups; g++)",
             f"advance_group((const V *)x + g * 2 * points, (const V *)k + g * {width}, "
-            f"(V *)moved + g * {len(before)}, corrections, (V *)losses + g * epochs, points, begin, end);",
+            f"(V *)moved + g * {len(after)}, corrections, (V *)losses + g * epochs, points, begin, end);",
         ],
     )
 

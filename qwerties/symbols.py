@@ -48,6 +48,7 @@ class Code:
         self.lines: list[str] = []
         self.made: dict[Element, tuple[str, tuple[Element, ...]]] = {}
         self._names: dict[tuple[str, tuple[Element, ...]], Name] = {}
+        self._line: dict[Element, str] = {}
 
     def define(self, form: str, *arguments: Element, kind: str = "V") -> Name:
         """Name the value of a form such as ``{} + {}``; the name there is, if that was named before."""
@@ -55,8 +56,28 @@ class Code:
         if key not in self._names:
             name = Name(f"t{len(self._names)}")
             self.lines.append(f"const {kind} {name} = {form.format(*map(literal, arguments))};")
-            self._names[key], self.made[name] = name, key
+            self._names[key], self.made[name], self._line[name] = name, key, self.lines[-1]
         return self._names[key]
+
+    def take(self, element: Element) -> list[str]:
+        """Lines that an element needs and that were not taken before, each after what it needs itself.
+
+        Taken value by value, lines stand near their use: compilers take far less time to allot registers.
+        """
+        taken: list[str] = []
+        todo = [element]
+        while todo:
+            name = todo[-1]
+            missing = (
+                [part for part in self.made[name][1] if part in self._line] if name in self._line else []
+            )
+            if missing:
+                todo += reversed(missing)
+                continue
+            todo.pop()
+            if name in self._line:
+                taken.append(self._line.pop(name))
+        return taken
 
 
 def literal(element: Element) -> str:
