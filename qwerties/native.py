@@ -41,6 +41,13 @@ FLAGS = (
 )
 """No -ffast-math: NaN and infinity stay what they are."""
 
+SPARING = (
+    *("-fira-region=one", "-fira-algorithm=priority", "-fno-tree-dse", "-fno-tree-pre", "-fno-gcse"),
+    "--param=sccvn-max-alias-queries-per-access=8",
+    "--param=dse-max-alias-queries-per-store=8",
+)
+"""What spares g++ half of its time or more where there are hundreds of weights, and the loops nothing."""
+
 SLOWER = "training goes on without, about ten times slower"
 
 MOST_WEIGHTS = 600
@@ -319,6 +326,16 @@ def _run(*arguments: str, folder: Path | None = None) -> str:
 
 
 @functools.cache
+def _flags() -> tuple[str, ...]:
+    """Flags that this compiler takes."""
+    try:
+        _run(*FLAGS, *SPARING, "-x", "c++", "-fsyntax-only", os.devnull)
+    except CompilerError:  # clang++, an old g++, or none that works
+        return FLAGS
+    return FLAGS + SPARING
+
+
+@functools.cache
 def _target() -> str:
     """The compiler's version and what it knows of this processor: all that it defines by itself."""
     return _run(*FLAGS, "-x", "c++", "-dM", "-E", os.devnull)
@@ -354,14 +371,14 @@ def _load(text: str) -> ctypes.CDLL:
     A library's name ends in its digest: to load one that was cut short would end the process.
     """
     whole = files("qwerties").joinpath("vectors.h").read_text(encoding="utf-8") + text
-    key = hashlib.sha256("\n".join((*FLAGS, _target(), whole)).encode()).hexdigest()[:20]
+    key = hashlib.sha256("\n".join((*_flags(), _target(), whole)).encode()).hexdigest()[:20]
     kept = (path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path)}")
     library = next(kept, None)
     if library is None:
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
             Path(scratch, "kernel.cpp").write_text(whole, encoding="utf-8")
             built = Path(scratch, "kernel.so")
-            _run(*FLAGS, "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
+            _run(*_flags(), "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
             if not built.exists():
                 raise CompilerError(f"{compiler()} wrote nothing")
             library = built.replace(_folder() / f"{key}-{_digest(built)}.so")

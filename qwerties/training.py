@@ -188,7 +188,7 @@ def pays_to_compile(config: Config, network_epochs: int) -> bool:
     )
     eager += TRACE_COST * layers * (epochs > EPOCHS_WORTH_TRACING)
     weights = config.weights
-    cost = 0.15 + 8e-3 * weights + 4e-5 * weights**2 if weights <= native.MOST_WEIGHTS else COMPILE_COST
+    cost = 0.15 + 6e-3 * weights + 1.5e-5 * weights**2 if weights <= native.MOST_WEIGHTS else COMPILE_COST
     return eager > cost and has_compiler()
 
 
