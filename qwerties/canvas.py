@@ -11,9 +11,9 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from qwerties.lettering import Canvas
 from qwerties.theme import CARD, encode
 
 P = ParamSpec("P")
@@ -54,7 +54,7 @@ class Renderer:
 
     def __init__(self, keep: int = 20) -> None:
         self.keep = keep
-        self._frames: OrderedDict[Hashable, tuple[Axes, FigureCanvasAgg, Any]] = OrderedDict()
+        self._frames: OrderedDict[Hashable, tuple[Axes, Canvas, Any]] = OrderedDict()
 
     def __call__(self, plot: Callable[Concatenate[Any, P], Axes], *args: P.args, **kwargs: P.kwargs) -> bytes:
         """Draw a plot of `plots`, called with these arguments after its `ax`.
@@ -77,7 +77,7 @@ class Renderer:
         if key not in self._frames:
             fig, ax = blank(page)
             build(ax, *settings)
-            canvas = FigureCanvasAgg(fig)
+            canvas = Canvas(fig)
             canvas.draw()
             self._frames[key] = ax, canvas, canvas.copy_from_bbox(fig.bbox)
             if len(self._frames) > self.keep:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
+
+from qwerties.lettering import Canvas
 
 CARD = "#fcfcfc"  # the light card that a figure brings along, on a light page and on a dark one
 INK = "#23262e"
@@ -118,7 +119,7 @@ def png(fig: Figure, dpi: float = 100) -> bytes:
     before = fig.dpi
     fig.set_dpi(dpi)
     try:
-        canvas = FigureCanvasAgg(fig)
+        canvas = Canvas(fig)
         canvas.draw()
         return encode(canvas, dpi)
     finally:
@@ -164,7 +165,7 @@ def _shortened(svg: bytes) -> bytes:
     return re.sub(rb'\b([1-9]\d*\.\d\d)\d+(?=[ \n"])', rb"\1", svg)
 
 
-def encode(canvas: FigureCanvasAgg, dpi: float = 100) -> bytes:
+def encode(canvas: Canvas, dpi: float = 100) -> bytes:
     """Turn what is drawn on a canvas into a PNG in the theme's colours.
 
     A palette fixed beforehand costs a tenth of one found for the picture, and does not band the shading;

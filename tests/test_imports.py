@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "sequential": ("intervals", "scores", "stats"),
     "variance": ("intervals", "scores", "stats"),
     # pictures
-    "theme": (),
-    "canvas": ("theme",),
+    "lettering": (),
+    "theme": ("lettering",),
+    "canvas": ("lettering", "theme"),
     "labels": ("theme",),
     "plots": ("canvas", "labels", "theme"),
     "figures": ("labels", "theme"),
@@ -67,7 +68,7 @@ MAY_IMPORT = {
             "theory",
         ),
         "training",
-        *("canvas", "labels", "plots", "theme"),
+        *("canvas", "labels", "lettering", "plots", "theme"),
     ),
 }
 """What each module imports at most; modules that are not here may import anything but what is forbidden below."""
