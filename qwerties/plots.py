@@ -168,7 +168,7 @@ def decision_boundary(
     )
     if distance is not None:
         cut = [1 + distance / 2] * 2
-        ax.add_line(Line2D(cut, [bottom, top], zorder=INK_ORDER + 1, label="_best", **REFERENCE))
+        ax.add_artist(Line2D(cut, [bottom, top], zorder=INK_ORDER + 1, label="_best", **REFERENCE))
     _points(ax, x, y, np.asarray(predicted))
     missing = "no boundary in view" if known.any() else "weights not finite"
     _words(ax, title, ([] if crosses else [missing]) + _outside(x, extent))
@@ -216,11 +216,11 @@ def _plane(ax: Axes, extent: Extent, crosses: bool, shaded: bool, best: bool) ->
 
 def _points(ax: Axes, x: NDArray[Any], y: NDArray[Any], predicted: NDArray[Any] | None) -> None:
     for label, look_of in ((0, A), (1, B)):
-        ax.add_line(
+        ax.add_artist(
             Line2D(*x[:, y == label], zorder=INK_ORDER + 3 + label, label=f"_{'AB'[label]}", **look_of)
         )
     if predicted is not None:
-        ax.add_line(Line2D(*x[:, predicted != y], zorder=INK_ORDER + 5, label="_misclassified", **CROSS))
+        ax.add_artist(Line2D(*x[:, predicted != y], zorder=INK_ORDER + 5, label="_misclassified", **CROSS))
 
 
 def _outside(x: NDArray[Any], extent: Extent) -> list[str]:
@@ -241,7 +241,8 @@ class _Shading(AxesImage):
         levels = Image.fromarray(np.rint(grid * 255).astype(np.uint8))
         nodes = (0.5, 0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)  # the outer grid points lie on the edges
         smooth = levels.resize(size, Image.Resampling.BILINEAR, box=nodes)
-        return SHADES[np.asarray(smooth)], round(box.x0), round(box.y0), None
+        rgba = SHADES.take(np.asarray(smooth), axis=0)  # a tenth of what an index takes
+        return rgba, round(box.x0), round(box.y0), None
 
 
 # ------------------------------------------------------------------------------------------------ the loss
@@ -286,8 +287,9 @@ def loss_curve(
     band, median = "p10" in values and "p90" in values, "p50" in values
     ax = frame(ax, CURVE, _loss_axes, float(max(epoch, default=1)), limits, band, median)
 
-    for _, level in levels:  # they differ from network to network
-        ax.axhline(level, zorder=INK_ORDER, **REFERENCE)
+    across = ax.get_xlim()
+    lines = [[(x, level) for x in across] for _, level in levels]  # they differ from network to network
+    ax.add_artist(LineCollection(lines, zorder=INK_ORDER, **REFERENCE))
     broken = [name + (" " if len(name) < 14 else "\n") for name, _ in levels]
     names = [(at, f"{name}{at:.3g}", MUTED) for name, (_, at) in zip(broken, levels, strict=True)]
     end_labels(ax, names, size=8.5, zorder=INK_ORDER)
@@ -330,7 +332,7 @@ def _curve(ax: Axes, epoch: NDArray[Any], loss: NDArray[Any], **kwargs: Any) -> 
     line = Line2D(epoch, np.where(np.isfinite(loss), loss, np.nan), solid_joinstyle="round", **kwargs)
     if len(finite) and (len(finite) == 1 or len(finite) < len(loss)):
         line.set(marker="o", markersize=5, markevery=[int(finite[-1])])
-    ax.add_line(line)
+    ax.add_artist(line)
 
 
 # ----------------------------------------------------------------------------------------------- the seeds

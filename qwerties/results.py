@@ -122,14 +122,11 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
     A diverged network makes the mean undefined from there on; for the quantiles it counts as the largest.
     """
     epochs = np.arange(1, trained.config.epochs + 1)
-    kept = curve_epochs(trained.config.epochs)
-    ranked = np.sort(
-        np.where(np.isfinite(trained.losses[:, kept - 1]), trained.losses[:, kept - 1], np.inf), axis=0
-    )
+    kept, ranked = curve_epochs(trained.config.epochs), _ranked(trained)
     with np.errstate(over="ignore", invalid="ignore"):
         series = {"train_loss": Series(epochs, trained.losses.mean(0, dtype=np.float64))}
-    for name, quantile in QUANTILES.items():
-        series[name] = Series(kept, ranked[round(quantile * (len(ranked) - 1))].astype(np.float64))
+    for name, q in QUANTILES.items():
+        series[name] = Series(kept, _quantile(ranked, q).astype(np.float64))
     gain = (scores.population_accuracy - 0.5) / max(
         theory.bayes_accuracy(trained.config.distance) - 0.5, 1e-12
     )
@@ -140,6 +137,16 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
         "dead_fraction": scores.dead,
     }
     return series | {name: Series(scores.checkpoints, values.mean(0)) for name, values in progress.items()}
+
+
+def _ranked(trained: Trained) -> np.ndarray:
+    """Losses at `curve_epochs`, each epoch's sorted, (networks, epochs); those not finite come last, as infinite."""
+    losses = trained.losses[:, curve_epochs(trained.config.epochs) - 1]
+    return np.sort(np.where(np.isfinite(losses), losses, np.inf), axis=0)
+
+
+def _quantile(ranked: np.ndarray, q: float) -> np.ndarray:
+    return ranked[round(q * (len(ranked) - 1))]
 
 
 def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
@@ -250,14 +257,11 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
     config = trained.config
     state = table["state"].mode().iloc[0]
     typical = int((table["state"] == state).argmax())
-    kept = curve_epochs(config.epochs)
-    losses = np.where(np.isfinite(trained.losses[:, kept - 1]), trained.losses[:, kept - 1], np.inf)
+    ranked = _ranked(trained)
+    columns = {name.removeprefix("train_loss_"): _quantile(ranked, q) for name, q in QUANTILES.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        curve = pd.DataFrame(
-            {"train_loss": losses.mean(0, dtype=np.float64)}
-            | {f"p{q}": np.quantile(losses, q / 100, axis=0, method="nearest") for q in (10, 50, 90)},
-            index=kept,
-        )
+        columns["train_loss"] = ranked.mean(0, dtype=np.float64)
+    curve = pd.DataFrame(columns, index=curve_epochs(config.epochs))
     best = theory.bayes_accuracy(config.distance)
     count = int((table["state"] == state).sum())
     return {
