@@ -23,7 +23,9 @@ from qwerties.experiment import code_digest
 from qwerties.fetch import Read, is_inside
 from qwerties.ledger import UNREADABLE, parse_scores
 from qwerties.markup import clean, plural
-from qwerties.tracking import ARTIFACTS, StoreError, Tracked, digest
+from qwerties.record import Tracked
+from qwerties.tags import ARTIFACTS
+from qwerties.tracking import StoreError, digest
 from qwerties.training import Trained
 
 SAME = 1e-12

@@ -23,7 +23,8 @@ from qwerties.experiment import Contrast, Experiment, code_digest
 from qwerties.ledger import Ledger, Networks, make_ledger, read_networks
 from qwerties.record import Model, Record
 from qwerties.stats import scores
-from qwerties.tracking import NOTE, Store
+from qwerties.tags import NOTE
+from qwerties.tracking import Store
 from qwerties.tuning import CONFIRMATION
 
 STEM = "_champion"

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from tqdm import tqdm
 from qwerties.config import FIELDS, Config, parse_field
 from qwerties.display import Bytes, Display, Pixels, Steps, Trials
 from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain, reason_of
-from qwerties.folder import choose, enter_root, experiment_files, load_experiments, open_store
-from qwerties.workers import LostError, WorkerLostError, Workers, cores
+from qwerties.folder import choose, enter_root, experiment_files, is_empty, load_experiments, open_store
+from qwerties.workers import LostError, WorkerLostError, Workers, cores, warming_up
 
 if TYPE_CHECKING:
     from qwerties.experiment import Experiment
@@ -38,7 +38,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     declared, broken = load_experiments(root, names)
     if not declared:  # nothing to do: no store is made, and the report stays as it is
         return _complain_of(broken)
-    with open_store(root) as store:
+    early = device == "cpu" and is_empty(root) and _has_much(declared)
+    with warming_up(workers) if early else nullcontext(), open_store(root) as store:
         experiments, winners = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
         done = _work(experiments, store, arguments.seeds, workers, device, {})
@@ -54,6 +55,12 @@ def sweep(arguments: argparse.Namespace) -> int:
         _write_report(root, None, anew=False)
     print("browse the runs: make ui")
     return _complain_of(broken)
+
+
+def _has_much(declared: Mapping[str, Experiment | Tuning]) -> bool:
+    """Whether there is work for several processes, where nothing of it is done: one batch has configs of one shape."""
+    shapes = {config.structure for one in declared.values() for config in getattr(one, "configs", ())}
+    return len(shapes) > 1 or any(not hasattr(one, "configs") for one in declared.values())
 
 
 def _complain_of(broken: Mapping[str, str]) -> int:

@@ -23,9 +23,10 @@ from qwerties.ledger import (
     read_ledgers,
 )
 from qwerties.markup import clean, plural
+from qwerties.record import Tracked
 from qwerties.sequential import Look, latest_look, study_looks
 from qwerties.stats import Comparison, Verdict, compare, holm
-from qwerties.tracking import Store, Tracked
+from qwerties.tracking import Store
 
 PRIMARY = 6
 """Primary contrasts that the study planned, whatever of them is tracked yet; a store may hold more."""

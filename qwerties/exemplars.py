@@ -29,7 +29,8 @@ from qwerties.illustrations import as_picture
 from qwerties.ledger import STATES, UNREADABLE, Networks, config_names
 from qwerties.markup import clean, percent
 from qwerties.page import Numbers, Shown, shown
-from qwerties.tracking import Store, StoreError, Tracked
+from qwerties.record import Tracked
+from qwerties.tracking import Store, StoreError
 
 MOST = 4
 """Configs in one figure."""

@@ -17,7 +17,8 @@ from typing import Any
 
 from qwerties.config import DEFAULT, FIELDS, Config, Seeds, fingerprint
 from qwerties.parts import PARTS, contrasts_tags, in_parts
-from qwerties.tracking import NOTE, SUPERSEDED, Tracked
+from qwerties.record import Tracked
+from qwerties.tags import NOTE, SUPERSEDED
 
 NUMERIC_MODULES = (
     *("config", "data", "native", "networks", "optimizers", "scoring", "symbols", "theory", "training"),

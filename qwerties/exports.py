@@ -33,7 +33,8 @@ from qwerties.intervals import Interval
 from qwerties.ledger import STATES, Networks
 from qwerties.markup import clean, slug
 from qwerties.page import ContrastTable, Shown, Studies, Table
-from qwerties.tracking import Store, Tracked
+from qwerties.record import Tracked
+from qwerties.tracking import Store
 
 MANIFEST = "MANIFEST"
 FOLDERS = ("tables", "figures")

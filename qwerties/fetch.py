@@ -10,7 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from qwerties.address import is_on_disk
-from qwerties.tracking import ARTIFACTS, Store, Tracked
+from qwerties.record import Tracked
+from qwerties.tags import ARTIFACTS
+from qwerties.tracking import Store
 
 THREADS = 4
 """Requests to a server at once."""

@@ -17,7 +17,8 @@ from scipy.special import expit
 from qwerties import theory
 from qwerties.config import Config
 from qwerties.ledger import UNREADABLE, Networks
-from qwerties.tracking import Store, StoreError, Tracked
+from qwerties.record import Tracked
+from qwerties.tracking import Store, StoreError
 
 LEARNED_GAIN = 0.8
 """As in ``scoring``, which needs torch; a test holds them together."""

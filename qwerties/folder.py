@@ -77,6 +77,14 @@ def load_experiments(
     return loaded, broken
 
 
+def is_empty(root: Path) -> bool:
+    """Whether the store is still to be made."""
+    from qwerties.relocate import database_of, is_new
+
+    database = database_of(root)
+    return database is not None and is_new(database)
+
+
 @contextmanager
 def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
     """Open the store; what is wrong with it, now or later, is told in one line. One that only ``reads`` makes none."""

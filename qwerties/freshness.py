@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from qwerties.tracking import Store, Tracked
+from qwerties.record import Tracked
+from qwerties.tracking import Store
 
 LIBRARIES = ("jinja2", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "seaborn", "statsmodels")
 """Those that a report's bytes may depend on."""

@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Mapping
 
 from qwerties.record import Record
-from qwerties.tracking import NOTE, REPORT, STORE_FAILURES, Store, StoreError
+from qwerties.tags import NOTE, REPORT
+from qwerties.tracking import STORE_FAILURES, Store, StoreError
 
 STEM = "report"
 PAGE = "summary.html"

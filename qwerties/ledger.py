@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.parts import CONTRASTS, PartError, contrasts_of, read_parts, tag_of
-from qwerties.tracking import STUDY, SUPERSEDED, Store, StoreError, Tracked
+from qwerties.record import Tracked
+from qwerties.tags import STUDY, SUPERSEDED
+from qwerties.tracking import Store, StoreError
 
 STATES = ("learned", "slow", "constant", "dead", "diverged")
 SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")

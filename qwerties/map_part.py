@@ -19,7 +19,9 @@ from qwerties.map_marks import Mark, Placed, marks_of, place
 from qwerties.maps import STATES, UNREADABLE, Arrays, MapSpec, from_bytes
 from qwerties.markup import clean, number, percent, plural
 from qwerties.page import Cell, Link, Numbers, Row, Shown, Table, run_url, shown
-from qwerties.tracking import SUPERSEDED, Store, StoreError, Tracked
+from qwerties.record import Tracked
+from qwerties.tags import SUPERSEDED
+from qwerties.tracking import Store, StoreError
 
 ANCHOR = "map"
 SHARES = ("learned", "dead", "diverged")

@@ -32,9 +32,10 @@ from qwerties.maps import (
     from_bytes,
     to_bytes,
 )
-from qwerties.record import Record
+from qwerties.record import Record, Tracked
 from qwerties.signals import finishing_first, stop_if_asked
-from qwerties.tracking import MAP, NOTE, SUPERSEDED, Store, StoreError, Tracked
+from qwerties.tags import MAP, NOTE, SUPERSEDED
+from qwerties.tracking import Store, StoreError
 from qwerties.training import pays_to_compile, train
 from qwerties.turns import turn
 from qwerties.workers import Workers, run_tasks

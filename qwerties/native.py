@@ -59,8 +59,11 @@ AT_ONCE = 2**29
 STRETCH = 256
 """Points that are summed one after the other; such sums are then summed, so that rounding stays that of few."""
 
-MOST_BY_CLASS = 64
-"""Weights of a network up to which each class has a loop of its own, in which the label is known."""
+FEW_WEIGHTS = 80
+"""Of a network: two points are worked on at once, and the compiler, spared nothing, is quick all the same."""
+
+FEWEST_WEIGHTS = 16
+"""Of a network: each class has a loop of its own, in which the label is known."""
 
 PointFunction = Callable[[Weights, Knobs, Tensor, Tensor], Sequence[Tensor]]
 """Of one network and one point: (weights, knobs, x (2, 1), y (1,)) -> values, each of one element or of more."""
@@ -105,7 +108,7 @@ def means(
 
     def build() -> Kernel:
         body, count = _means(function, weights, _knobs(known), shared)
-        library = _load(body + _each_group(shared, _size(weights), count))
+        library = _load(body + _each_group(shared, _size(weights), count), _manner(weights))
         return Kernel(library, weights, count, shared, moments=0)
 
     return _attempted(build)
@@ -124,7 +127,7 @@ def training(
         knobs = _knobs(known)
         body, count = _means(function, weights, knobs, shared=False)
         text = body + _each_group(False, 3 * _size(weights), count) + _epochs(update, weights, knobs, count)
-        return Kernel(_load(text), weights, count, shared=False, moments=2)
+        return Kernel(_load(text, _manner(weights)), weights, count, shared=False, moments=2)
 
     return _attempted(build)
 
@@ -180,19 +183,35 @@ def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared:
         code = Code()
         tensors = [*weights.values(), torch.zeros(len(knobs)), torch.zeros(2, 1), torch.zeros(1)]
         values = flatten(trace(of_point, tensors, [*w, knobs, names("x", (2, 1)), label], code))
-        point = "all(x[2 * i]), x1 = all(x[2 * i + 1])" if shared else "x[2 * i], x1 = x[2 * i + 1]"
         sums = [_sum(code, i, value) for i, value in enumerate(values)]
+        has_label, is_paired = isinstance(label[0], Name), _size(weights) <= FEW_WEIGHTS
+        label_of = "all({} < points / 2 ? 0.0f : 1.0f)" if has_label else "all(0.0f)"
         lines = [
-            f"for (int64_t i = {first}; i < {stop}; i++) {{",
-            f"const V x0 = {point};",
-            *(["const V y0 = all(i < points / 2 ? 0.0f : 1.0f);"] if isinstance(label[0], Name) else []),
+            "{",
+            "const auto point = [&](auto x0, auto x1, auto y0) __attribute__((always_inline)) {",
+            "using X = decltype(x0);",
             # the last first, as gradients are propagated
             *itertools.chain(*([*code.take(summand), add] for _, summand, add, _ in reversed(sums))),
+            "};",
+            f"int64_t i = {first};",
+            f"const int64_t stop = {stop};",
+            *(
+                [
+                    "for (; i + 1 < stop; i += 2)",
+                    f"point(Pair({at(0)}, {at(2)}), Pair({at(1)}, {at(3)}), "
+                    f"Pair({label_of.format('i')}, {label_of.format('i + 1')}));",
+                ]
+                * is_paired
+            ),
+            f"for (; i < stop; i++) point({at(0)}, {at(1)}, {label_of.format('i')});",
             "}",
         ]
         return [[declare for declare, *_ in sums], lines], [read for *_, read in sums]
 
-    if _size(weights) > MOST_BY_CLASS:
+    def at(place: int) -> str:
+        return f"all(x[2 * i + {place}])" if shared else f"x[2 * i + {place}]"
+
+    if _size(weights) > FEWEST_WEIGHTS:
         loops = [loop(names("y", (1,)), "begin", "end")]
     else:
         zero, one = (np.array([label], dtype=object) for label in (0.0, 1.0))
@@ -228,8 +247,8 @@ def _sum(code: Code, i: int, value: Element) -> tuple[str, Element, str, str]:
     if logged[0] == "logarithm({})" and -100 <= float(clamped[1][1]) <= 0:
         least = math.exp(float(clamped[1][1])) * 2**24
         x = logged[1][0]
-        return f"Logs s{i};", x, f"s{i}.add({x}, {literal(least)});", f"-s{i}.sum(end - begin)"
-    return f"V s{i} = {{}};", value, f"s{i} += {literal(value)};", f"s{i}"
+        return f"Logs s{i};", x, f"s{i}.add(X({vector(x)}), {literal(least)});", f"-s{i}.sum(end - begin)"
+    return f"V s{i} = {{}};", value, f"s{i} += X({vector(value)});", f"s{i}"
 
 
 def _each_group(shared: bool, values: int, count: int) -> str:
@@ -325,14 +344,19 @@ def _run(*arguments: str, folder: Path | None = None) -> str:
     return done.stdout
 
 
+def _manner(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Flags for loops of networks with these weights."""
+    return () if _size(weights) <= FEW_WEIGHTS else SPARING
+
+
 @functools.cache
-def _flags() -> tuple[str, ...]:
+def _flags(manner: tuple[str, ...]) -> tuple[str, ...]:
     """Flags that this compiler takes."""
     try:
-        _run(*FLAGS, *SPARING, "-x", "c++", "-fsyntax-only", os.devnull)
+        _run(*FLAGS, *manner, "-x", "c++", "-fsyntax-only", os.devnull)
     except CompilerError:  # clang++, an old g++, or none that works
         return FLAGS
-    return FLAGS + SPARING
+    return FLAGS + manner
 
 
 @functools.cache
@@ -365,20 +389,20 @@ def _digest(path: Path) -> str:
 
 
 @functools.cache
-def _load(text: str) -> ctypes.CDLL:
+def _load(text: str, manner: tuple[str, ...]) -> ctypes.CDLL:
     """Compile a text, unless that was done before, and load it.
 
     A library's name ends in its digest: to load one that was cut short would end the process.
     """
     whole = files("qwerties").joinpath("vectors.h").read_text(encoding="utf-8") + text
-    key = hashlib.sha256("\n".join((*_flags(), _target(), whole)).encode()).hexdigest()[:20]
+    key = hashlib.sha256("\n".join((*_flags(manner), _target(), whole)).encode()).hexdigest()[:20]
     kept = (path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path)}")
     library = next(kept, None)
     if library is None:
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
             Path(scratch, "kernel.cpp").write_text(whole, encoding="utf-8")
             built = Path(scratch, "kernel.so")
-            _run(*_flags(), "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
+            _run(*_flags(manner), "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
             if not built.exists():
                 raise CompilerError(f"{compiler()} wrote nothing")
             library = built.replace(_folder() / f"{key}-{_digest(built)}.so")

@@ -14,7 +14,8 @@ from qwerties.config import Config, Seeds
 from qwerties.record import Model
 from qwerties.reference import build_model
 from qwerties.results import network_record, notebook_pictures
-from qwerties.tracking import NOTE, Store
+from qwerties.tags import NOTE
+from qwerties.tracking import Store
 from qwerties.training import train
 
 STEM = "train"

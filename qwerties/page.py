@@ -14,7 +14,7 @@ from qwerties.drawing import Drawing
 from qwerties.illustrations import Picture
 from qwerties.intervals import Interval
 from qwerties.markup import bounds
-from qwerties.tracking import Tracked
+from qwerties.record import Tracked
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from qwerties.evidence import Evidence
 from qwerties.ledger import Networks
 from qwerties.markup import clean
 from qwerties.page import Cell, Link, Numbers, Row, Table, run_url
+from qwerties.record import Tracked
 from qwerties.status import checked_ledgers, experiment_json
-from qwerties.tracking import Store, Tracked
+from qwerties.tracking import Store
 
 ANCHOR = "provenance"
 

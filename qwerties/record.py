@@ -1,4 +1,4 @@
-"""What one tracked run consists of: plain data, made by workers and written by the one process that tracks."""
+"""What one tracked run consists of: plain data, made by workers, written by the one process that tracks, and read."""
 
 from __future__ import annotations
 
@@ -85,3 +85,20 @@ class Record:
     model: Model | None = None
     children: list[Record] = field(default_factory=list)
     status: str = "FINISHED"
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One run as the store holds it."""
+
+    run_id: str
+    experiment_id: str
+    name: str
+    status: str
+    parent: str | None
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    artifact_uri: str
+    start_time: float = 0.0
+    """Seconds since 1970."""

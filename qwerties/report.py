@@ -33,8 +33,9 @@ from qwerties.page import Cell, Link, Numbers, Row, Section, Table, run_url, sai
 from qwerties.player import IDS, make_player
 from qwerties.provenance import ANCHOR, make_provenance
 from qwerties.questions import make_questions
+from qwerties.record import Tracked
 from qwerties.study_part import make_studies
-from qwerties.tracking import Store, StoreError, Tracked
+from qwerties.tracking import Store, StoreError
 from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
 
 UI = "http://127.0.0.1:5000"

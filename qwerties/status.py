@@ -11,8 +11,10 @@ from typing import Any
 from qwerties.address import public_uri
 from qwerties.ledger import Entry, Ledger, read_ledgers
 from qwerties.markup import clean, plural
+from qwerties.record import Tracked
 from qwerties.relocate import NOTHING
-from qwerties.tracking import FAILURE, PROCESS, Store, Tracked
+from qwerties.tags import FAILURE, PROCESS
+from qwerties.tracking import Store
 
 FORMAT = 1
 """Of the JSON; raised when a field changes its meaning, not when one is added."""

@@ -12,8 +12,9 @@ import pandas as pd
 
 from qwerties.config import Config, Seeds
 from qwerties.objectives import OBJECTIVES
+from qwerties.record import Tracked
 from qwerties.space import Search, SearchError
-from qwerties.tracking import FAILURE, STUDY, SUPERSEDED, TRIAL, TUNING, Tracked
+from qwerties.tags import FAILURE, STUDY, SUPERSEDED, TRIAL, TUNING
 
 WINNER = "qwerties.winner"
 """Tag of a study's run: params of the config it chose, as JSON."""

@@ -8,9 +8,8 @@ import json
 import platform
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,6 @@ from qwerties.experiment import (
     EMPTY,
     Experiment,
     Job,
-    Shard,
     code_digest,
     is_complete,
     make_shards,
@@ -29,13 +27,13 @@ from qwerties.experiment import (
     replaced,
 )
 from qwerties.parts import contrasts_text
-from qwerties.record import Record
+from qwerties.record import Record, Tracked
 from qwerties.signals import finishing_first, stop_if_asked
-from qwerties.tracking import NOTE, SUPERSEDED, Store, Tracked
+from qwerties.tags import NOTE, SUPERSEDED
+from qwerties.tasks import SECONDS_BETWEEN_REPORTS, Task, train_shard
+from qwerties.tracking import Store
 from qwerties.turns import turn
-from qwerties.workers import Workers, run_tasks
-
-SECONDS_BETWEEN_REPORTS = 0.5
+from qwerties.workers import Workers, run_tasks, warming_up
 
 SHARD = {"cpu": None, "cuda": 2**15}
 """Networks of a shard by device; None is one batch. More than one makes a GPU busy, and hundreds of MB in memory."""
@@ -154,7 +152,8 @@ def _work(
     tell: Callable[[str], None],
 ) -> Progress:
     """Train what is to be trained and track it as it comes."""
-    shards = make_shards(jobs, SHARD[device])
+    with warming_up(workers) if jobs else nullcontext():
+        shards = make_shards(jobs, SHARD[device])
     takers: dict[tuple[Config, Seeds], list[str]] = {}
     for job in jobs:
         takers.setdefault((job.config, job.seeds), []).append(job.stem)
@@ -169,7 +168,7 @@ def _work(
         meters = [None if workers.is_cluster else Path(folder, str(i)) for i in range(len(shards))]
         tasks = [Task(shard, device, meter) for shard, meter in zip(shards, meters, strict=True)]
         with _reporting(lambda: progress(_with_work_in_hand(state, tasks))):
-            done = run_tasks(_train, [(task,) for task in tasks], workers, tell=tell, name=_in_words)
+            done = run_tasks(train_shard, [(task,) for task in tasks], workers, tell=tell, name=_in_words)
             for place, records in done:
                 task = tasks[place]
                 seeds = task.shard.seeds
@@ -233,15 +232,6 @@ def _reporting(report: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-@dataclass(frozen=True)
-class Task:
-    """A shard on its way, and the file in which a worker of this machine says how many network-epochs are done."""
-
-    shard: Shard
-    device: str
-    meter: Path | None
-
-
 def _with_work_in_hand(state: Progress, tasks: Sequence[Task]) -> Progress:
     """Add what workers have done of shards that are not through."""
     part = 0.0
@@ -253,25 +243,6 @@ def _with_work_in_hand(state: Progress, tasks: Sequence[Task]) -> Progress:
         except OSError:
             continue  # not begun, or through
     return dataclasses.replace(state, cost=min(state.cost + part, state.cost_planned))
-
-
-def _train(task: Task) -> list[Record]:
-    """Train a shard: what a worker does."""
-    done, said = 0, 0.0
-
-    def progress(network_epochs: int) -> None:
-        nonlocal done, said
-        done += network_epochs
-        if task.meter and time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
-            said = time.monotonic()
-            task.meter.write_text(str(done))
-
-    from qwerties import results  # and torch, which a sweep with nothing to do needs not
-
-    shard = task.shard
-    return results.train_records(
-        shard.configs, shard.seeds, compiled=shard.compiled, device=task.device, progress=progress
-    )
 
 
 def _in_words(arguments: tuple[Task]) -> str:

@@ -50,12 +50,12 @@ class Code:
         self._names: dict[tuple[str, tuple[Element, ...]], Name] = {}
         self._line: dict[Element, str] = {}
 
-    def define(self, form: str, *arguments: Element, kind: str = "V") -> Name:
+    def define(self, form: str, *arguments: Element) -> Name:
         """Name the value of a form such as ``{} + {}``; the name there is, if that was named before."""
         key = form, arguments
         if key not in self._names:
             name = Name(f"t{len(self._names)}")
-            self.lines.append(f"const {kind} {name} = {form.format(*map(literal, arguments))};")
+            self.lines.append(f"const auto {name} = {form.format(*map(literal, arguments))};")
             self._names[key], self.made[name], self._line[name] = name, key, self.lines[-1]
         return self._names[key]
 
@@ -145,6 +145,10 @@ def trace(
 class _Symbolic(TorchDispatchMode):
     """Does every operation to the symbols, too."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its own compiler, to tell it to keep out: 1.5 seconds and 80 MB
+
     def __init__(self, tensors: Sequence[Tensor], symbols: Sequence[np.ndarray], code: Code) -> None:
         super().__init__()
         self._operations = _operations(code)
@@ -196,7 +200,6 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
         form: str,
         known: Callable[..., Any],
         *,
-        kind: str = "V",
         neutral: tuple[float | None, ...] = (None, None),
     ) -> Callable[..., np.ndarray]:
         """An operation element by element; ``neutral`` are numbers that leave the other side as it is."""
@@ -207,14 +210,14 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
             for i, (element, nothing) in enumerate(zip(elements, neutral, strict=False)):
                 if nothing is not None and not isinstance(element, Name) and element == nothing:
                     return elements[1 - i]
-            return code.define(form, *elements, kind=kind)
+            return code.define(form, *elements)
 
         return lifted(of, form.count("{}"))
 
     def choose(condition: Element, one: Element, other: Element) -> Element:
         if not isinstance(condition, Name):
             return one if condition else other
-        return code.define(f"{{}} ? {_hole(one)} : {_hole(other)}", condition, one, other)
+        return code.define("choose({}, {}, {})", condition, one, other)
 
     add = elementwise("{} + {}", operator.add, neutral=(0.0, 0.0))
     subtract = elementwise("{} - {}", operator.sub, neutral=(None, 0.0))
@@ -222,8 +225,8 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
     divide = elementwise("{} / {}", operator.truediv, neutral=(None, 1.0))
     sigmoid = elementwise("sigmoid({})", lambda a: 1 / (1 + math.exp(-a)))
     at_least = elementwise("at_least({}, {})", max)
-    greater = elementwise("{} > {}", operator.gt, kind="I")
-    up_to = elementwise("{} <= {}", operator.le, kind="I")
+    greater = elementwise("{} > {}", operator.gt)
+    up_to = elementwise("{} <= {}", operator.le)
     where = lifted(choose, 3)
 
     def total(a: np.ndarray, axes: Sequence[int] | None = None, keepdim: bool = False) -> np.ndarray:
@@ -287,8 +290,3 @@ def _operations(code: Code) -> dict[Any, Callable[..., Any]]:
         aten.ones_like.default: lambda a: np.full(a.shape, 1.0, dtype=object),
         aten.scalar_tensor.default: float,
     }
-
-
-def _hole(element: Element) -> str:
-    """Where an element goes that must be a vector."""
-    return "{}" if isinstance(element, Name) else "all({})"

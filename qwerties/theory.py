@@ -11,8 +11,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import quad
-from scipy.optimize import linprog
 from scipy.special import expit, logit, ndtr
 
 FloatArray = NDArray[np.float64]
@@ -68,6 +66,8 @@ def brier_floor(distance: float) -> float:
 
 def _expected_loss(loss: Callable[[float], float], distance: float) -> float:
     """E[loss(s)], integrated over r = s/d: for every distance the bulk of the integral lies at r = 0."""
+    from scipy.integrate import quad  # half a second
+
     return quad(lambda r: _density(r - distance / 2) * loss(distance * r), -FAR, FAR, points=[0], epsabs=0)[0]
 
 
@@ -234,6 +234,8 @@ def is_separable(x: ArrayLike, y: ArrayLike) -> bool:
     """
     sign = np.where(np.asarray(y) == 1, 1.0, -1.0)  # (points,)
     rows = sign * np.vstack([x, np.ones_like(sign)])  # (3, points): (x, 1), flipped for class 0
+    from scipy.optimize import linprog  # likewise
+
     line = linprog(np.zeros(3), A_ub=-rows.T, b_ub=-np.ones_like(sign), bounds=(None, None), method="highs")
     return line.status == 0  # 2: infeasible
 

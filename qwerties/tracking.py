@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,46 +42,8 @@ from qwerties import bulk
 from qwerties.address import StoreError, check_reachable, default_uri, is_on_disk, public_uri
 from qwerties.errors import reason_of
 from qwerties.processes import is_gone, is_local, this_process
-from qwerties.record import Dataset, Model, Record, Series
-
-PARENT = "mlflow.parentRunId"
-RUN_NAME = "mlflow.runName"
-NOTE = "mlflow.note.content"
-PROCESS = "qwerties.process"
-"""Tag: host and process that write a run, to tell one that died from a neighbour's."""
-
-FAILURE = "qwerties.failure"
-"""Tag: why a run failed, in one line."""
-
-SUPERSEDED = "qwerties.superseded"
-"""Tag: the run that was made anew in this one's place; it counts no more."""
-
-STUDY = "qwerties.study"
-"""Tag: the study that a run is, or that a trial's run belongs to; neither is a run of the plan's configs."""
-
-TRIAL = "qwerties.trial"
-"""Tag: number of a trial in its study."""
-
-SPEC = "qwerties.search"
-"""Tag of a study's run: all that decides its trials, as JSON."""
-
-TUNING = "qwerties.tuning"
-"""Tag of an experiment: what is tuned, and how, as JSON."""
-
-ARTIFACTS = "qwerties.artifacts"
-"""Tag: digest of every artifact by its path, as JSON, to tell one that was lost, cut short or altered."""
-
-REPORT = "qwerties.report"
-"""Tag of the experiment that keeps the reports, which asks no question."""
-
-MAP = "qwerties.map"
-"""Tag of the experiment that keeps the maps, which asks no question either."""
-
-APART = {REPORT: "the reports", MAP: "the maps"}
-"""Tags of experiments that no ledger counts, and what they hold."""
-
-PREFIX = "qwerties/"
-"""Of the MLflow experiments' names."""
+from qwerties.record import Dataset, Model, Record, Series, Tracked
+from qwerties.tags import APART, ARTIFACTS, FAILURE, MAP, PARENT, PREFIX, PROCESS, RUN_NAME
 
 ABANDONED = 15 * 60.0
 """Seconds after which a RUNNING run of another host has lost whoever wrote it."""
@@ -95,23 +56,6 @@ ENTRIES_PER_BATCH = 1000
 
 STORE_FAILURES = (MlflowException, sa.exc.SQLAlchemyError, OSError)
 """What a store that was sound may raise later: disk full, database locked, server gone."""
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """One run as the store holds it."""
-
-    run_id: str
-    experiment_id: str
-    name: str
-    status: str
-    parent: str | None
-    params: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
-    artifact_uri: str
-    start_time: float = 0.0
-    """Seconds since 1970."""
 
 
 class Store:

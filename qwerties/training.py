@@ -151,9 +151,21 @@ def train(
     return [done[config.trajectory].until(config.epochs) for config in configs]
 
 
-def kind_of(config: Config) -> tuple[bool, bool]:
-    """What compiled networks have in common beside their structure: whether the loss is MSE, and how they bend."""
-    return config.loss == "mse", config.activation in SQUASHING
+class Kind(NamedTuple):
+    """What compiled networks have in common beside their structure: loss, how they bend, and their activation.
+
+    None for networks that are not small: those of one family share a loop, as it takes seconds to compile.
+    """
+
+    loss: str
+    squashing: bool
+    activation: str | None
+
+
+def kind_of(config: Config) -> Kind:
+    """Kind of a config, if it is compiled."""
+    is_small = config.weights <= native.FEW_WEIGHTS
+    return Kind(config.loss, config.activation in SQUASHING, config.activation if is_small else None)
 
 
 def _groups(configs: list[Config], most: int, *, by_kind: bool) -> Iterator[list[Config]]:
@@ -163,7 +175,7 @@ def _groups(configs: list[Config], most: int, *, by_kind: bool) -> Iterator[list
     cost more than the arithmetic.
     """
 
-    def kind(config: Config) -> tuple[bool, ...]:
+    def kind(config: Config) -> tuple[Any, ...]:
         return kind_of(config) if by_kind else ()
 
     for _, alike in itertools.groupby(sorted(configs, key=kind), key=kind):
@@ -187,8 +199,9 @@ def pays_to_compile(config: Config, network_epochs: int) -> bool:
         EAGER_COST * network_epochs * 2 * config.samples * sum(config.hidden) + CALL_COST * epochs * layers
     )
     eager += TRACE_COST * layers * (epochs > EPOCHS_WORTH_TRACING)
-    weights = config.weights
-    cost = 0.15 + 6e-3 * weights + 1.5e-5 * weights**2 if weights <= native.MOST_WEIGHTS else COMPILE_COST
+    weights, twice = config.weights, 1 + (config.weights <= native.FEW_WEIGHTS)
+    cost = twice * (0.15 + 6e-3 * weights + 1.5e-5 * weights**2)
+    cost = cost if weights <= native.MOST_WEIGHTS else COMPILE_COST
     return eager > cost and has_compiler()
 
 
@@ -344,20 +357,25 @@ class _Lifted:
 
 
 @functools.cache
-def _kernel(hidden: tuple[int, ...], optimizer: str, is_mse: bool, squashing: bool) -> native.Kernel | None:
+def _kernel(hidden: tuple[int, ...], optimizer: str, kind: Kind) -> native.Kernel | None:
     """The compiled training loop of a structure and kind; None where it cannot be compiled."""
     weights = networks.initial_weights(Config(hidden=hidden), 0)
 
     def of_point(w: Weights, k: Knobs, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        # gradients_and_loss by plain autograd: torch.func would bring torch's own compiler, which takes two seconds
+        # gradients_and_loss by plain autograd, of a product that stands for slope as grad_outputs: torch.func, and
+        # grad_outputs, would bring parts of torch's own compiler, which take one to two seconds
         w = {name: value.requires_grad_() for name, value in w.items()}
-        z = networks.logit(w, x, activation_of(k, squashing))
+        activate = (
+            networks.ACTIVATIONS[kind.activation] if kind.activation else activation_of(k, kind.squashing)
+        )
+        z = networks.logit(w, x, activate)
         value, slope = networks.at_logit(z.detach(), y, k.is_mse > 0.5)
-        return *torch.autograd.grad(z, list(w.values()), slope), value
+        return *torch.autograd.grad(z * slope, list(w.values())), value
 
-    known = {"is_mse": float(is_mse), "is_squashing": float(squashing)}
     with torch.enable_grad():
-        return native.training(of_point, OPTIMIZERS[optimizer], weights, known)
+        return native.training(
+            of_point, OPTIMIZERS[optimizer], weights, {"is_mse": float(kind.loss == "mse")}
+        )
 
 
 def _train_block(
@@ -392,7 +410,7 @@ def _train_block(
     }  # (networks, ...)
     corrections = bias_corrections(epochs).to(device)  # (epochs, 2)
     is_native = device == "cpu" and first.weights <= native.MOST_WEIGHTS
-    kernel = _kernel(first.hidden, first.optimizer, *kind_of(first)) if compiled and is_native else None
+    kernel = _kernel(first.hidden, first.optimizer, kind_of(first)) if compiled and is_native else None
     kept: list[Weights] = []
     with torch.no_grad():
         training: _Training = (

@@ -21,12 +21,13 @@ from qwerties.config import Config
 from qwerties.experiment import Experiment, code_digest, plan_changes
 from qwerties.locks import public_target
 from qwerties.parts import CONTRASTS, contrasts_tags, contrasts_text
-from qwerties.record import Record, Series, curve_epochs
+from qwerties.record import Record, Series, Tracked, curve_epochs
 from qwerties.signals import finishing_first
 from qwerties.space import Found, SearchError, Trial
 from qwerties.studies import WINNER, best_of, is_whole, progress_of, row_of, trial_frame
 from qwerties.sweep import history
-from qwerties.tracking import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING, Store, Tracked
+from qwerties.tags import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
+from qwerties.tracking import Store
 from qwerties.tuning import Study, Tuning, spec_changes
 from qwerties.turns import turn
 from qwerties.workers import Workers, run_tasks

@@ -46,9 +46,11 @@ from qwerties.config import Config, Seeds
 from qwerties.experiment import code_digest
 from qwerties.fetch import reader, readers
 from qwerties.markup import clean, plural
+from qwerties.record import Tracked
 from qwerties.reference import train_reference
 from qwerties.scoring import LEARNED_GAIN, SETTLED_FALL
-from qwerties.tracking import ARTIFACTS, Store, Tracked
+from qwerties.tags import ARTIFACTS
+from qwerties.tracking import Store
 from qwerties.training import checkpoints
 from qwerties.workers import Workers, run_tasks
 

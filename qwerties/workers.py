@@ -6,6 +6,7 @@ in hand: the next one goes out when a result was taken, so that results never pi
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import re
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,9 @@ ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
 SUSPECT, MOST_DEATHS = 2, 3
 """Losses of a worker after which the tasks that were in hand are done one at a time, and after which one is given up:
 by then it has killed a worker that had nothing else."""
+
+TRAINS = "qwerties.results"
+"""The module that brings what a worker needs: torch, above all."""
 
 LOST = "a worker process was lost, perhaps for want of memory: its work is done again"
 
@@ -150,6 +155,25 @@ def run_tasks(
     else:
         with _Machine(workers.count) as machine:
             yield from _unordered(machine, function, numbered, tell, name)
+
+
+@contextmanager
+def warming_up(workers: Workers) -> Iterator[None]:
+    """Have this machine's workers start and import what training takes, while this process does something else.
+
+    They end with an exception that leaves the block; otherwise they stay, for the tasks to come.
+    """
+    if workers.is_cluster or workers.count == 1:
+        yield
+        return
+    with _Machine(workers.count) as machine:
+        for _ in range(workers.count):
+            machine.submit(_import, (TRAINS,))
+        yield
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
 
 
 @dataclass(eq=False)

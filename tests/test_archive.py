@@ -14,7 +14,8 @@ from stores import CONFIGS, call, fill, make_folder, plan, record, refusal
 from qwerties import archive
 from qwerties.archive import ArchiveError, export_study, import_study
 from qwerties.relocate import copy_database, moved_from
-from qwerties.tracking import FAILURE, Store, default_uri
+from qwerties.tags import FAILURE
+from qwerties.tracking import Store, default_uri
 
 
 @pytest.fixture(scope="module")

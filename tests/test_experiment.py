@@ -22,7 +22,7 @@ from qwerties.experiment import (
     make_shards,
     missing_jobs,
 )
-from qwerties.tracking import Tracked
+from qwerties.record import Tracked
 
 MSE, LINEAR = Config(loss="mse"), Config(activation="linear")
 LOSS = Experiment("A title", "A question?", (DEFAULT, MSE))

@@ -7,7 +7,9 @@ import pytest
 
 from qwerties import fetch
 from qwerties.fetch import is_inside, readers
-from qwerties.tracking import ARTIFACTS, StoreError, Tracked
+from qwerties.record import Tracked
+from qwerties.tags import ARTIFACTS
+from qwerties.tracking import StoreError
 
 FILES = ("seeds.csv", "plots/a.png")
 

@@ -12,9 +12,11 @@ from stores import CODE, CONFIGS, plan, scores
 from qwerties.config import FIELDS, Config, Seeds
 from qwerties.evidence import gather
 from qwerties.ledger import make_ledger
+from qwerties.record import Tracked
 from qwerties.report import render
 from qwerties.status import read_status, table, to_json
-from qwerties.tracking import ARTIFACTS, FAILURE, PROCESS, SUPERSEDED, StoreError, Tracked
+from qwerties.tags import ARTIFACTS, FAILURE, PROCESS, SUPERSEDED
+from qwerties.tracking import StoreError
 from qwerties.verdicts import changes, make_verdicts, to_text
 from qwerties.verdicts import table as verdict_table
 

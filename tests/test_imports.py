@@ -2,6 +2,9 @@
 
 import ast
 import functools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ MAY_IMPORT = {
     # numbers
     "config": (),
     "record": (),
+    "tags": (),
     "space": (),
     "objectives": ("config",),
     "theory": (),
@@ -46,7 +50,7 @@ MAY_IMPORT = {
     "signals": (),
     "devices": ("config", "errors", "training"),
     "address": ("errors",),
-    "tracking": ("address", "bulk", "config", "errors", "processes", "record"),
+    "tracking": ("address", "bulk", "config", "errors", "processes", "record", "tags"),
     # the folder it is in
     "relocate": (),
     "archive": ("relocate",),
@@ -187,6 +191,23 @@ def test_each_big_library_has_one_door(module, package, doors):
 
 def test_results_knows_nothing_of_the_store():
     assert not reach("results") & {"tracking", "bulk", "experiment", "cli"}
+
+
+def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
+    """Each takes seconds, of every worker."""
+    work = (
+        "import sys\nfrom qwerties.config import Config, Seeds\nfrom qwerties.experiment import Shard\n"
+        "from qwerties.outcomes import train_trials\nfrom qwerties.tasks import Task, train_shard\n"
+        "configs = (Config(epochs=9), Config(epochs=9, activation='tanh'))\n"
+        "train_trials([Config()], Seeds(0, 64))\n"
+        "train_shard(Task(Shard(configs, Seeds(0, 2), compiled=True), 'cpu', None))\n"
+        "print({'mlflow', 'optuna', 'torch._dynamo', 'torch._inductor', 'sympy', 'jax'} & sys.modules.keys())\n"
+    )
+    environment = {**os.environ, "QWERTIES_KERNELS": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", work], capture_output=True, text=True, check=True, env=environment
+    )
+    assert told.stdout == "set()\n"
 
 
 @pytest.mark.parametrize("module", [module for module in WITHOUT_TORCH if module in trees()])

@@ -91,7 +91,7 @@ def test_a_kernel_is_compiled_anew_for_other_flags_and_another_header(
 ):
     losses()
     forget()
-    monkeypatch.setattr(native, "_flags", lambda: ("-O1", *native.FLAGS[1:]))
+    monkeypatch.setattr(native, "_flags", lambda manner: ("-O1", *native.FLAGS[1:]))
     losses()
     assert len(compiled) == 2
     forget()

@@ -20,7 +20,8 @@ from qwerties.ledger import (
     read_curves,
     read_networks,
 )
-from qwerties.tracking import StoreError, Tracked
+from qwerties.record import Tracked
+from qwerties.tracking import StoreError
 
 CODE = "code"
 SEEDS = Seeds(0, 10)

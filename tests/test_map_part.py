@@ -23,7 +23,8 @@ from qwerties.maps import STATES, Axis, MapSpec
 from qwerties.record import Record
 from qwerties.report import render
 from qwerties.space import Float, Search
-from qwerties.tracking import MAP, SUPERSEDED, TUNING, Store, default_uri
+from qwerties.tags import MAP, SUPERSEDED, TUNING
+from qwerties.tracking import Store, default_uri
 
 SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
 MARKS = [

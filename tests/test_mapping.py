@@ -20,7 +20,8 @@ from qwerties.freshness import store_digest
 from qwerties.map_scores import measure
 from qwerties.mapping import is_compiled, make_blocks, make_map, train_block, train_map
 from qwerties.maps import MEASURES, STATES, Axis, MapSpec, block_from_bytes, from_bytes
-from qwerties.tracking import SUPERSEDED, Store, StoreError, default_uri
+from qwerties.tags import SUPERSEDED
+from qwerties.tracking import Store, StoreError, default_uri
 from qwerties.training import train
 from qwerties.verify import _check_maps
 

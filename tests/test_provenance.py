@@ -19,7 +19,8 @@ from qwerties.provenance import _place, make_provenance
 from qwerties.record import Record
 from qwerties.report import is_current, render, write_report
 from qwerties.status import read_status, to_json
-from qwerties.tracking import REPORT, Store, StoreError
+from qwerties.tags import REPORT
+from qwerties.tracking import Store, StoreError
 from qwerties.training import train
 
 pytestmark = [

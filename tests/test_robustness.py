@@ -459,7 +459,7 @@ def test_work_that_kills_every_worker_is_told_in_one_line(undisturbed, tmp_path,
     (folder / "killing.py").write_text(killing)
     begin = (
         "import qwerties.sweep, killing, sys\nfrom qwerties import cli\n"
-        "qwerties.sweep._train = killing.train_records\nsys.exit(cli.main(sys.argv[1:]))\n"
+        "qwerties.sweep.train_shard = killing.train_records\nsys.exit(cli.main(sys.argv[1:]))\n"
     )
     (folder / "experiments" / "small.py").write_text(
         EXPERIMENT.replace("activation=", "hidden=((1,), (2,)), activation=")

@@ -18,7 +18,8 @@ from qwerties.config import Config
 from qwerties.experiment import code_digest
 from qwerties.mapping import STEM, make_record, train_map
 from qwerties.maps import Axis, MapSpec
-from qwerties.tracking import MAP, Store, StoreError
+from qwerties.tags import MAP
+from qwerties.tracking import Store, StoreError
 from qwerties.turns import turn
 
 pytestmark = [

@@ -13,8 +13,10 @@ from stores import CONFIGS, SEEDS, call, fill, make_folder, plan, record
 
 from qwerties.config import Config
 from qwerties.ledger import make_ledger
+from qwerties.record import Tracked
 from qwerties.status import read_status, table, to_json
-from qwerties.tracking import FAILURE, PROCESS, SUPERSEDED, Store, Tracked, default_uri
+from qwerties.tags import FAILURE, PROCESS, SUPERSEDED
+from qwerties.tracking import Store, default_uri
 
 NOTHING = "nothing tracked yet: make sweep"
 A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))

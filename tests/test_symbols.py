@@ -150,9 +150,8 @@ def evaluate(code, values):
     """Work out lines of C++ in numpy, given their variables' values."""
     found = dict(values)
     for line in code.lines:
-        name, text = re.fullmatch(r"const [VI] (\w+) = (.+);", line).groups()
+        name, text = re.fullmatch(r"const auto (\w+) = (.+);", line).groups()
         text = re.sub(r"\b(\d+\.\d+(e[+-]\d+)?|\d+e[+-]\d+)f", r"number(\1)", text)
-        text = re.sub(r"(.+) \? (.+) : (.+)", r"choose(\1, \2, \3)", text)
         found[name] = eval(text, {**KNOWN, "number": np.float32}, found)
     return found
 
@@ -227,7 +226,7 @@ def test_what_is_known_is_worked_out():
         return [p * torch.where(k > 0.5, 1.0, k[0] * 2 + 0.25) / (1 - k)]
 
     assert lines(function, (1,), known=[[0.5]]) == (
-        ["const V t0 = p0 * 1.25f;", "const V t1 = t0 / 0.5f;"],
+        ["const auto t0 = p0 * 1.25f;", "const auto t1 = t0 / 0.5f;"],
         ["t1"],
     )
 
@@ -241,7 +240,7 @@ def test_zeros_and_ones_that_change_nothing_are_left_out():
 
 
 def test_zero_times_what_may_be_nan_is_not_zero():
-    assert lines(lambda p: [p * 0.0], (1,))[0] == ["const V t0 = p0 * 0.0f;"]
+    assert lines(lambda p: [p * 0.0], (1,))[0] == ["const auto t0 = p0 * 0.0f;"]
 
 
 def test_a_choice_that_is_known_is_made():
@@ -251,19 +250,19 @@ def test_a_choice_that_is_known_is_made():
     assert lines(function, (1,), (1,), known=[[1.0]]) == ([], ["p0", "q0"])
 
 
-def test_a_choice_of_numbers_is_of_vectors():
+def test_a_choice_may_be_of_numbers():
     assert lines(lambda p: [torch.where(p > 0, 1.0, p)], (1,))[0] == [
-        "const I t0 = p0 > 0.0f;",
-        "const V t1 = t0 ? all(1.0f) : p0;",
+        "const auto t0 = p0 > 0.0f;",
+        "const auto t1 = choose(t0, 1.0f, p0);",
     ]
 
 
 def test_what_is_worked_out_twice_is_defined_once():
     found, made = lines(lambda p, q: [p * q + 1, torch.exp(p * q), p * q + 1], (1,), (1,))
     assert found == [
-        "const V t0 = p0 * q0;",
-        "const V t1 = t0 + 1.0f;",
-        "const V t2 = exponential(t0);",
+        "const auto t0 = p0 * q0;",
+        "const auto t1 = t0 + 1.0f;",
+        "const auto t2 = exponential(t0);",
     ]
     assert made == ["t1", "t2", "t1"]
 
@@ -272,7 +271,7 @@ def test_a_tensor_given_twice_is_two_things():
     """Weights and both moments of a training are traced on the same tensors."""
     code, one = Code(), torch.zeros(2)
     made = trace(lambda a, b: [a - b], [one, one], [names("p", (2,)), names("q", (2,))], code)
-    assert code.lines == ["const V t0 = p0 - q0;", "const V t1 = p1 - q1;"]
+    assert code.lines == ["const auto t0 = p0 - q0;", "const auto t1 = p1 - q1;"]
     assert flatten(made) == ["t0", "t1"]
 
 
@@ -283,12 +282,12 @@ def test_a_tensor_that_the_function_makes_or_brings_is_a_constant():
         return [p * brought + torch.ones(2) + torch.tensor([1.0, 2.0])]
 
     assert lines(function, (2,))[0] == [
-        "const V t0 = p0 * 0.5f;",
-        "const V t1 = p1 * -2.0f;",
-        "const V t2 = t0 + 1.0f;",
-        "const V t3 = t1 + 1.0f;",
-        "const V t4 = t2 + 1.0f;",
-        "const V t5 = t3 + 2.0f;",
+        "const auto t0 = p0 * 0.5f;",
+        "const auto t1 = p1 * -2.0f;",
+        "const auto t2 = t0 + 1.0f;",
+        "const auto t3 = t1 + 1.0f;",
+        "const auto t4 = t2 + 1.0f;",
+        "const auto t5 = t3 + 2.0f;",
     ]
 
 
@@ -324,7 +323,7 @@ def test_what_is_not_written_out_is_refused_and_named(function, named):
     code = Code()
     if named is None:  # by zero, as C++ divides
         trace(lambda p: [function(p)], [torch.ones(2)], [names("p", (2,))], code)
-        assert code.lines == ["const V t0 = p0 / 0.0f;", "const V t1 = p1 / 0.0f;"]
+        assert code.lines == ["const auto t0 = p0 / 0.0f;", "const auto t1 = p1 / 0.0f;"]
         return
     with pytest.raises(UnsupportedError, match=re.escape(named)):
         trace(lambda p: [function(p)], [torch.ones(2)], [names("p", (2,))], code)

@@ -24,8 +24,9 @@ from mlflow.exceptions import MlflowException
 
 from qwerties import address, bulk, tracking
 from qwerties.processes import this_process
-from qwerties.record import Dataset, Model, Record, Series
-from qwerties.tracking import NOTE, PARENT, PROCESS, Store, StoreError, Tracked, default_uri, public_uri
+from qwerties.record import Dataset, Model, Record, Series, Tracked
+from qwerties.tags import NOTE, PARENT, PROCESS
+from qwerties.tracking import Store, StoreError, default_uri, public_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -26,7 +26,8 @@ from qwerties.report import render
 from qwerties.space import Categorical, Float, Int, SearchError
 from qwerties.studies import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
 from qwerties.sweep import PLAN_CHANGES, sweep
-from qwerties.tracking import STUDY, SUPERSEDED, TRIAL, Store, default_uri
+from qwerties.tags import STUDY, SUPERSEDED, TRIAL
+from qwerties.tracking import Store, default_uri
 from qwerties.tuner import tune
 from qwerties.tuning import FEWEST_SEEDS, FIRST_SEED, Pair, Tuned, Tuning, make_config, spec_changes
 from qwerties.workers import Workers

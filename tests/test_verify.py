@@ -21,7 +21,8 @@ from qwerties.experiment import Experiment
 from qwerties.fetch import reader
 from qwerties.results import network_record
 from qwerties.sweep import sweep
-from qwerties.tracking import ARTIFACTS, Store, default_uri, digest
+from qwerties.tags import ARTIFACTS
+from qwerties.tracking import Store, default_uri, digest
 from qwerties.workers import Workers
 
 pytestmark = pytest.mark.filterwarnings(

@@ -1,0 +1,42 @@
+"""Names that the store knows things by: tags of runs and of experiments."""
+
+from __future__ import annotations
+
+PARENT = "mlflow.parentRunId"
+RUN_NAME = "mlflow.runName"
+NOTE = "mlflow.note.content"
+PROCESS = "qwerties.process"
+"""Tag: host and process that write a run, to tell one that died from a neighbour's."""
+
+FAILURE = "qwerties.failure"
+"""Tag: why a run failed, in one line."""
+
+SUPERSEDED = "qwerties.superseded"
+"""Tag: the run that was made anew in this one's place; it counts no more."""
+
+STUDY = "qwerties.study"
+"""Tag: the study that a run is, or that a trial's run belongs to; neither is a run of the plan's configs."""
+
+TRIAL = "qwerties.trial"
+"""Tag: number of a trial in its study."""
+
+SPEC = "qwerties.search"
+"""Tag of a study's run: all that decides its trials, as JSON."""
+
+TUNING = "qwerties.tuning"
+"""Tag of an experiment: what is tuned, and how, as JSON."""
+
+ARTIFACTS = "qwerties.artifacts"
+"""Tag: digest of every artifact by its path, as JSON, to tell one that was lost, cut short or altered."""
+
+REPORT = "qwerties.report"
+"""Tag of the experiment that keeps the reports, which asks no question."""
+
+MAP = "qwerties.map"
+"""Tag of the experiment that keeps the maps, which asks no question either."""
+
+APART = {REPORT: "the reports", MAP: "the maps"}
+"""Tags of experiments that no ledger counts, and what they hold."""
+
+PREFIX = "qwerties/"
+"""Of the MLflow experiments' names."""

@@ -1,0 +1,40 @@
+"""What a worker does of a sweep: the records of a shard. Kept apart, as workers need not know the store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwerties.experiment import Shard
+from qwerties.record import Record
+
+SECONDS_BETWEEN_REPORTS = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard on its way, and the file in which a worker of this machine says how many network-epochs are done."""
+
+    shard: Shard
+    device: str
+    meter: Path | None
+
+
+def train_shard(task: Task) -> list[Record]:
+    """Train a shard, and say now and then how far it is."""
+    done, said = 0, 0.0
+
+    def progress(network_epochs: int) -> None:
+        nonlocal done, said
+        done += network_epochs
+        if task.meter and time.monotonic() - said > SECONDS_BETWEEN_REPORTS:
+            said = time.monotonic()
+            task.meter.write_text(str(done))
+
+    from qwerties import results  # and torch, which a sweep with nothing to do needs not
+
+    shard = task.shard
+    return results.train_records(
+        shard.configs, shard.seeds, compiled=shard.compiled, device=task.device, progress=progress
+    )
