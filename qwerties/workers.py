@@ -6,6 +6,8 @@ in hand: the next one goes out when a result was taken, so that results never pi
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib
 import itertools
 import os
@@ -15,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +176,7 @@ def warming_up(workers: Workers) -> Iterator[None]:
 
 def _import(module: str) -> None:
     importlib.import_module(module)
+    gc.freeze()  # what is imported stays, and needs no looking through again and again
 
 
 @dataclass(eq=False)
@@ -241,7 +244,16 @@ def _given_up(task: _Task, name: Callable[[tuple], str]) -> WorkerLostError:
 def call(function: Callable[..., Any], arguments: tuple) -> Any:
     """Call a function with one thread, as everywhere: sums of several threads may round otherwise."""
     with threadpool_limits(1):  # torch's too
-        return function(*arguments)
+        try:
+            return function(*arguments)
+        finally:
+            _trim()
+
+
+def _trim() -> None:
+    """Give freed memory back to the system: loky replaces a process that has grown, and the next one begins anew."""
+    with suppress(OSError, AttributeError, TypeError):  # other systems than Linux with glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 # This machine
