@@ -7,11 +7,15 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from matplotlib.markers import TICKDOWN, TICKLEFT
 from matplotlib.text import Annotation
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
-from qwerties.theme import MUTED, readable
+from qwerties.theme import GRID, MUTED, SPINE, readable
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -169,6 +173,62 @@ def fixed_ticks(axis: Axis, at: ArrayLike, labels: Iterable[str] | None = None) 
     values = [float(v) for v in np.asarray(at, float)]
     axis.set_major_locator(FixedLocator(values))
     axis.set_major_formatter(FixedFormatter([short(v) for v in values] if labels is None else list(labels)))
+
+
+def rule(
+    ax: Axes,
+    name: str,
+    at: ArrayLike,
+    labels: Iterable[str] | None = None,
+    *,
+    grid: bool = True,
+    marks: bool = True,
+    color: str = MUTED,
+    size: float = 9,
+) -> None:
+    """Put fixed ticks on an axis as `fixed_ticks` after `theme.dress` does, at a third of the cost.
+
+    Ticks of matplotlib's are three lines and two texts each, whatever is shown of them, and are measured for the
+    axis's label. Here all lines are one artist, and the label keeps off the longest text, so wide as texts usually are.
+
+    Parameters
+    ----------
+    ax : Axes
+        Dressed without a grid, its scales set.
+    name : {"x", "y"}
+    at, labels
+        As in `fixed_ticks`.
+    grid, marks : bool
+        Whether lines go through the axes, and short ones out of it.
+    color, size
+        Of the labels.
+    """
+    values = np.asarray(at, float)
+    texts = [short(value) for value in values] if labels is None else list(labels)
+    fig, pad = ax.get_figure(root=True), 7 if marks else 4
+    assert fig is not None
+    axis: Axis
+    if name == "x":
+        axis, mark = ax.xaxis, TICKDOWN
+        along, (place, va, ha) = ax.get_xaxis_transform(), ax.get_xaxis_text1_transform(pad)
+        feet, tips = ([(value, end) for value in values] for end in (0, 1))
+        middle, off = (0.5, 0.0), (0.0, -(pad + 6 + size) / 72)
+    else:
+        axis, mark = ax.yaxis, TICKLEFT
+        along, (place, va, ha) = ax.get_yaxis_transform(), ax.get_yaxis_text1_transform(pad)
+        feet, tips = ([(end, value) for value in values] for end in (0, 1))
+        middle, off = (0.0, 0.5), (-(pad + 6 + 0.6 * size * max(map(len, texts), default=0)) / 72, 0.0)
+    axis.set_major_locator(NullLocator())
+    axis.set_label_coords(*middle, transform=ax.transAxes + ScaledTranslation(*off, fig.dpi_scale_trans))
+    if grid:
+        lines = list(zip(feet, tips, strict=True))
+        faint: dict[str, Any] = {"colors": GRID, "lw": 0.8, "capstyle": "projecting", "zorder": 0.5}
+        ax.add_artist(LineCollection(lines, transform=along, **faint))
+    if marks:
+        look: dict[str, Any] = {"marker": mark, "ms": 3, "mew": 0.8, "ls": "", "color": SPINE}
+        ax.add_artist(Line2D(*np.reshape(feet, (-1, 2)).T, transform=along, clip_on=False, zorder=2, **look))
+    for (left, bottom), text in zip(feet, texts, strict=True):
+        ax.text(left, bottom, text, transform=place, va=va, ha=ha, color=color, size=size)
 
 
 def nice_limits(low: float, high: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from qwerties.canvas import INK_ORDER, Page, Renderer, frame
-from qwerties.labels import end_labels, epoch_ticks, fixed_ticks, log_ticks, nice_limits, short, top_labels
+from qwerties.labels import end_labels, epoch_ticks, log_ticks, nice_limits, rule, short, top_labels
 from qwerties.theme import (
     BAND,
     CARD,
@@ -201,9 +201,9 @@ def _plane(ax: Axes, extent: Extent, crosses: bool, shaded: bool, best: bool) ->
     dress(ax, grid=None, xlabel="x₀", ylabel="x₁")
     ax.spines[:].set(visible=True, color=SPINE)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
-    for axis, low, high in ((ax.xaxis, *extent[:2]), (ax.yaxis, *extent[2:])):
+    for name, low, high in (("x", *extent[:2]), ("y", *extent[2:])):
         step = max(2, 2 * round((high - low) / 16))
-        fixed_ticks(axis, np.arange(np.ceil(low / step) * step, high + 1e-9, step))
+        rule(ax, name, np.arange(np.ceil(low / step) * step, high + 1e-9, step), grid=False)
     handles = [Line2D([], [], label="qwerties A", **A), Line2D([], [], label="qwerties B", **B)]
     if crosses:
         handles.append(Line2D([], [], label="misclassified", **CROSS))
@@ -312,11 +312,11 @@ def _levels(references: Mapping[str, float] | None, above: float = -np.inf) -> L
 
 
 def _loss_axes(ax: Axes, epochs: float, limits: tuple[float, float], band: bool, median: bool) -> None:
-    dress(ax, grid="both", xlabel="epoch (log scale)", ylabel="loss (log scale)")
+    dress(ax, grid=None, xlabel="epoch (log scale)", ylabel="loss (log scale)")
     ax.set(xscale="log", yscale="log", xlim=(1, epochs) if epochs > 1 else (0.5, 2), ylim=limits)
-    fixed_ticks(ax.xaxis, epoch_ticks(epochs))
-    fixed_ticks(ax.yaxis, log_ticks(*limits))
     ax.minorticks_off()
+    rule(ax, "x", epoch_ticks(epochs))
+    rule(ax, "y", log_ticks(*limits))
     handles: list[Any] = [Line2D([], [], label="mean over seeds", **MEAN)]
     if median:
         handles.append(Line2D([], [], label="median", **MEDIAN))
@@ -405,12 +405,12 @@ def accuracy_distribution(
 
 
 def _state_rows(ax: Axes, low: float, levels: Levels) -> None:
-    dress(ax, grid="x", xlabel="population accuracy (a bar's height is the log of its seeds)")
+    dress(ax, grid=None, xlabel="population accuracy (a bar's height is the log of its seeds)")
     ax.set(xlim=(low, 1.0), ylim=(len(STATES) - 0.86, -0.86))
     tenths = np.arange(round(low * 10), 11) / 10
-    fixed_ticks(ax.xaxis, tenths, [f"{tenth:.1f}" for tenth in tenths])
-    fixed_ticks(ax.yaxis, [row - 0.22 for row in range(len(STATES))], STATES)
-    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=9.5)
+    rule(ax, "x", tenths, [f"{tenth:.1f}" for tenth in tenths])
+    rows = [row - 0.22 for row in range(len(STATES))]
+    rule(ax, "y", rows, STATES, grid=False, marks=False, color=INK, size=9.5)
     ax.spines["left"].set_visible(False)
     ax.hlines(range(len(STATES)), low, 1, color=SPINE, lw=0.8, zorder=2)
     for _, level in levels:

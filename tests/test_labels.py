@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from qwerties import labels, theme
@@ -114,3 +115,40 @@ def test_top_labels_do_not_overlap():
     labels.top_labels(ax, [(0.50, "sample optimum"), (0.51, "Bayes"), (0.1, "one class")])
     sample, bayes, one = boxes(fig, ax.texts)
     assert one.x1 < sample.x0 < sample.x1 < bayes.x0
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("grid", [False, True])
+def test_a_ruled_axis_looks_as_matplotlibs_own(scale, grid):
+    pictures = []
+    for ruled in (False, True):
+        fig = Figure((5, 3), dpi=100, facecolor=theme.CARD)
+        ax = fig.add_axes((0.2, 0.2, 0.7, 0.7))
+        theme.dress(ax, grid="both" if grid and not ruled else None)
+        ax.set(xscale=scale, yscale=scale, xlim=(1, 2000), ylim=(0.1, 50))
+        ax.minorticks_off()
+        for name, at in (("x", [1, 10, 1000]), ("y", [0.1, 0.5, 20])):
+            if ruled:
+                labels.rule(ax, name, at, grid=grid)
+            else:
+                labels.fixed_ticks(getattr(ax, f"{name}axis"), at)
+        pictures.append(theme.png(fig))
+    assert pictures[0] == pictures[1]
+
+
+def test_the_label_of_a_ruled_axis_keeps_off_the_ticks_texts():
+    fig = Figure((5, 3), dpi=100)
+    ax = fig.add_axes((0.3, 0.3, 0.6, 0.6))
+    theme.dress(ax, grid=None, xlabel="across", ylabel="up")
+    labels.rule(ax, "x", [0, 0.5, 1])
+    labels.rule(ax, "y", [0, 0.00055, 1], ["0", "0.00055", "1,000,000"])
+    texts = boxes(fig, ax.texts)
+    across, up = (axis.label.get_window_extent() for axis in (ax.xaxis, ax.yaxis))
+    assert all(across.y1 < box.y0 for box in texts[:3])
+    assert all(0 < up.x0 < up.x1 < box.x0 for box in texts)
+
+
+def test_an_axis_without_ticks_can_be_ruled():
+    fig = Figure((5, 3), dpi=100)
+    labels.rule(fig.add_axes((0.2, 0.2, 0.7, 0.7)), "y", [])
+    assert theme.png(fig)
