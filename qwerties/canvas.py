@@ -49,10 +49,10 @@ class Renderer:
     Parameters
     ----------
     keep : int
-        Frames to remember, about 4 MB each; the one used longest ago goes first.
+        Frames to remember, about 2 MB each; the one used longest ago goes first.
     """
 
-    def __init__(self, keep: int = 20) -> None:
+    def __init__(self, keep: int = 40) -> None:
         self.keep = keep
         self._frames: OrderedDict[Hashable, tuple[Axes, Canvas, Any]] = OrderedDict()
 
