@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,9 +40,9 @@ def sweep(arguments: argparse.Namespace) -> int:
         return _complain_of(broken)
     early = device == "cpu" and is_empty(root) and _has_much(declared)
     with warming_up(workers) if early else nullcontext(), open_store(root) as store:
-        experiments, winners = _tune(declared, store, root, arguments.seeds, workers.count)
+        experiments, winners, finish = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
-        done = _work(experiments, store, arguments.seeds, workers, device, {})
+        done = _work(experiments, store, arguments.seeds, workers, device, {}, meanwhile=finish)
         if done.runs:
             _say_done(done, started)
         elif experiments:
@@ -77,6 +77,7 @@ def _work(
     workers: Workers,
     device: str,
     more: Mapping[str, Mapping[Config, int]],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Progress:
     from qwerties import sweep as sweeping
 
@@ -91,6 +92,7 @@ def _work(
             progress=display.update,
             more=more,
             tell=tqdm.write,
+            meanwhile=meanwhile,
         )
 
 
@@ -123,12 +125,28 @@ def _device(workers: Workers, wanted: str) -> str:
 
 def _tune(
     declared: Mapping[str, Experiment | Tuning], store: Store, root: Path, wanted: int, processes: int
-) -> tuple[dict[str, Experiment], dict[str, Config]]:
-    """Search what is to be tuned; returns all experiments with their configs, and the winners to be registered."""
+) -> tuple[dict[str, Experiment], dict[str, Config], Callable[[], None]]:
+    """Search what is to be tuned.
+
+    Returns
+    -------
+    dict
+        All experiments with their configs.
+    dict
+        The winners to be registered.
+    callable
+        What is left to do to the studies, for a while in which others work.
+    """
     from qwerties.tuning import Tuning
 
+    left: list[Callable[[], None]] = []
+
+    def finish() -> None:
+        for step in left:
+            step()
+
     if not any(isinstance(one, Tuning) for one in declared.values()):
-        return dict(declared), {}  # type: ignore[arg-type]
+        return dict(declared), {}, finish  # type: ignore[arg-type]
     from qwerties import search
     from qwerties.tuner import tune
 
@@ -149,6 +167,7 @@ def _tune(
                     workers=processes,  # of this machine, also where a cluster trains: trials are small
                     step=shown.step,
                     tell=tqdm.write,
+                    later=left.append,
                 )
         except search.SearchError as error:
             raise UsageError(f"experiments/{stem}.py: {error}") from None
@@ -160,7 +179,7 @@ def _tune(
         experiments[stem] = found.experiment
         if one.champion is not None:
             winners[stem] = found.winners[one.champion]
-    return experiments, winners
+    return experiments, winners, finish
 
 
 def _contend(stem: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str) -> None:

@@ -68,6 +68,7 @@ def sweep(
     device: str = "cpu",
     more: Mapping[str, Mapping[Config, int]] = EMPTY,
     tell: Callable[[str], None] = lambda line: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Progress:
     """Train and track every planned run that is not in the store yet.
 
@@ -87,6 +88,8 @@ def sweep(
         Configs that need at least so many seeds, whatever the others have.
     tell : callable
         Called with what there is to say besides, a line each.
+    meanwhile : callable
+        Called once, while workers train.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def sweep(
             sound = _sound(stem, tracked[stem], store, tell)
             jobs += missing_jobs(stem, experiment, wanted, sound, more.get(stem, EMPTY))
         planned = sum(len(experiment.configs) for experiment in experiments.values())
-        return _work(jobs, planned, ids, tracked, store, workers, device, progress, tell)
+        return _work(jobs, planned, ids, tracked, store, workers, device, progress, tell, meanwhile)
 
 
 def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> dict[str, str]:
@@ -150,6 +153,7 @@ def _work(
     device: str,
     progress: Callable[[Progress], None],
     tell: Callable[[str], None],
+    meanwhile: Callable[[], None],
 ) -> Progress:
     """Train what is to be trained and track it as it comes."""
     with warming_up(workers) if jobs else nullcontext():
@@ -168,7 +172,14 @@ def _work(
         meters = [None if workers.is_cluster else Path(folder, str(i)) for i in range(len(shards))]
         tasks = [Task(shard, device, meter) for shard, meter in zip(shards, meters, strict=True)]
         with _reporting(lambda: progress(_with_work_in_hand(state, tasks))):
-            done = run_tasks(train_shard, [(task,) for task in tasks], workers, tell=tell, name=_in_words)
+            done = run_tasks(
+                train_shard,
+                [(task,) for task in tasks],
+                workers,
+                tell=tell,
+                name=_in_words,
+                meanwhile=meanwhile,
+            )
             for place, records in done:
                 task = tasks[place]
                 seeds = task.shard.seeds

@@ -1,13 +1,16 @@
 """Run a tuning's studies, and track them: a run per study, a run below it per trial.
 
-A trial is told to the storage first and tracked then. What a process that died in between left untracked is trained
-once more, which gives the same numbers, so that every trial has its run once, whatever happened on the way.
+A trial is told to the storage first and tracked while the next ones train. What a process that died in between left
+untracked is trained once more, which gives the same numbers, so that every trial has its run once, whatever happened on
+the way.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -33,6 +36,8 @@ from qwerties.turns import turn
 from qwerties.workers import Workers, run_tasks
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from qwerties.outcomes import Outcome
 
 SMALL = 2_000_000
@@ -41,6 +46,12 @@ SMALL = 2_000_000
 DELETED = "its study is not in the storage any more"
 
 Step = Callable[[str, int, int], None]
+
+Later = Callable[[Callable[[], None]], None]
+
+
+def _now(work: Callable[[], None]) -> None:
+    work()
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ def tune(
     workers: int,
     step: Step = lambda label, done, of: None,
     tell: Callable[[str], None] = lambda line: None,
+    later: Later = _now,
 ) -> Chosen:
     """Search for what is not found yet, and return the comparison on fresh seeds of all sides.
 
@@ -80,6 +92,9 @@ def tune(
         Called with a study's name in words, its trials done, and its budget.
     tell : callable
         Called with what there is to say besides, a line each.
+    later : callable
+        Given what is left to do when a study's winner is known: its pictures and figures, and its run's end. It does
+        that at once, unless it is given another; what nobody does is done by the next sweep.
 
     Raises
     ------
@@ -107,7 +122,7 @@ def tune(
         winners = _winners(planned, runs)
         for study in planned:
             if study.side not in winners:
-                searcher = _Searcher(stem, study, store, storage, experiment_id, workers, step)
+                searcher = _Searcher(stem, study, store, storage, experiment_id, workers, step, later)
                 winners[study.side] = searcher.work()
     return Chosen(tuning.experiment(winners), winners)
 
@@ -178,33 +193,34 @@ class _Searcher:
         experiment_id: str,
         workers: int,
         step: Step,
+        later: Later,
     ) -> None:
         self.stem, self.study, self.store, self.storage = stem, study, store, storage
-        self.experiment_id, self.step = experiment_id, step
+        self.experiment_id, self.step, self.later = experiment_id, step, later
         network_epochs = study.search.trials * len(study.seeds) * study.tuned.base.epochs
         self.workers = workers if network_epochs > SMALL else 1
         self.outcomes: dict[str, Outcome] = {}
+        self.tracked: set[int] = set()
+        self.untracked: deque[tuple[Trial, Outcome]] = deque()
         self.run_id = ""
 
     def work(self) -> Config:
         """Search until the budget is spent and every trial is tracked; returns the winner."""
-        study = self.study
-        tracked = self._adopt()
-        self.step(study.label, len(tracked), study.search.trials)
-
-        def told(trials: list[Trial]) -> None:
-            for trial in trials:
-                self._track(trial)
-                tracked.add(trial.number)
-            self.step(study.label, len(tracked), study.search.trials)
-
-        found = search.run(study.search, study.name, self.storage, self._evaluate, told)
-        missed = [trial for trial in found.trials if trial.number not in tracked]
+        self.tracked = self._adopt()
+        self.step(self.study.label, len(self.tracked), self.study.search.trials)
+        found = search.run(self.study.search, self.study.name, self.storage, self._evaluate, self._told)
+        self._track()
+        missed = [trial for trial in found.trials if trial.number not in self.tracked]
         for _, group in itertools.groupby(missed, key=lambda trial: trial.batch):
             batch = list(group)
             self._evaluate([trial.params for trial in batch])
-            told(batch)
-        return self._finish(found)
+            self._told(batch)
+        self._track()
+        return self._choose(found)
+
+    def _told(self, trials: list[Trial]) -> None:
+        """Have trials tracked while the next ones train."""
+        self.untracked += [(trial, self.outcomes[_key(trial.params)]) for trial in trials]
 
     def _adopt(self) -> set[int]:
         """Find or begin the study's run; returns the numbers of the trials that are tracked below it."""
@@ -277,51 +293,65 @@ class _Searcher:
         ]
         done = {
             outcome.config: outcome
-            for outcomes in _train(tasks, self.study, self.workers)
+            for outcomes in _train(tasks, self.study, self.workers, self._track)
             for outcome in outcomes
         }
         self.outcomes = {_key(params): done[config] for params, config in zip(batch, configs, strict=True)}
         return [done[config].values(self.study.tuned.objectives) for config in configs]
 
-    def _track(self, trial: Trial) -> None:
-        outcome = self.outcomes[_key(trial.params)]
-        config = outcome.config
-        kept = curve_epochs(config.epochs)
-        with finishing_first():
-            self.store.write(
-                self.experiment_id,
-                Record(
-                    name=f"trial {trial.number}: {config.label([self.study.tuned.base]) or 'the base'}",
-                    params=config.to_params(),
-                    metrics=outcome.metrics,
-                    tags={**self._common(), STUDY: self.study.name, TRIAL: str(trial.number)},
-                    series={"train_loss": Series(kept, outcome.losses[kept - 1])},
-                    status="FAILED" if outcome.diverged else "FINISHED",
-                ),
-                parent=self.run_id,
-            )
+    def _track(self) -> None:
+        """Track what is told."""
+        if not self.untracked:
+            return
+        while self.untracked:
+            trial, outcome = self.untracked[0]
+            config = outcome.config
+            kept = curve_epochs(config.epochs)
+            with finishing_first():
+                self.store.write(
+                    self.experiment_id,
+                    Record(
+                        name=f"trial {trial.number}: {config.label([self.study.tuned.base]) or 'the base'}",
+                        params=config.to_params(),
+                        metrics=outcome.metrics,
+                        tags={**self._common(), STUDY: self.study.name, TRIAL: str(trial.number)},
+                        series={"train_loss": Series(kept, outcome.losses[kept - 1])},
+                        status="FAILED" if outcome.diverged else "FINISHED",
+                    ),
+                    parent=self.run_id,
+                )
+                self.tracked.add(self.untracked.popleft()[0].number)
+        self.step(self.study.label, len(self.tracked), self.study.search.trials)
 
-    def _finish(self, found: Found) -> Config:
-        from qwerties import study_figures
-
+    def _choose(self, found: Found) -> Config:
+        """Find the winner; the rest of the study's run may be written later."""
         children = [run for run in self.store.runs(self.experiment_id) if run.parent == self.run_id]
         frame = trial_frame(children)
         best = best_of(frame, self.study.tuned.objectives)
-        metrics: dict[str, float | None] = {
-            "trials": float(len(found.trials)),
-            "trials_failed": float(len(found.failed)),
-            "budget": float(found.search.trials),
-        }
         if best is None:
-            self.store.end(self.run_id, Record("", {}, metrics, status="FAILED"))
+            self.store.end(self.run_id, Record("", {}, self._budget(found), status="FAILED"))
             raise SearchError(
                 f"every trial of {self.study.label} diverged: its space must hold some that do not"
             )
         winner = self.study.tuned.config(found.trials[best].params)
+        self.later(functools.partial(self._finish, found, frame, best, winner))
+        return winner
+
+    def _budget(self, found: Found) -> dict[str, float | None]:
+        return {
+            "trials": float(len(found.trials)),
+            "trials_failed": float(len(found.failed)),
+            "budget": float(found.search.trials),
+        }
+
+    def _finish(self, found: Found, frame: pd.DataFrame, best: int, winner: Config) -> None:
+        from qwerties import study_figures
+
         row = row_of(frame, best)
+        shares = search.importances(found)
+        metrics = self._budget(found)
         metrics["best_trial"] = float(best)
         metrics |= {f"best_{name}": float(row[name]) for name in ("population_accuracy", "regret", "cost")}
-        shares = search.importances(found)
         metrics |= {f"importance_{name}": share for name, share in shares.items()}
         params = [{"number": trial.number, **trial.params} for trial in found.trials]
         record = Record(
@@ -340,7 +370,6 @@ class _Searcher:
         )
         with finishing_first():
             self.store.end(self.run_id, record)
-        return winner
 
 
 def _same_config(child: Tracked, config: Config) -> bool:
@@ -354,9 +383,11 @@ def _key(params: Mapping[str, Any]) -> str:
     return json.dumps(params, sort_keys=True)
 
 
-def _train(tasks: Sequence[Sequence[Config]], study: Study, workers: int) -> list[list[Outcome]]:
+def _train(
+    tasks: Sequence[Sequence[Config]], study: Study, workers: int, meanwhile: Callable[[], None]
+) -> list[list[Outcome]]:
     """Train the parts of a batch in worker processes of one thread each."""
     from qwerties.outcomes import train_trials
 
     parts = [(task, study.seeds) for task in tasks]
-    return [outcomes for _, outcomes in run_tasks(train_trials, parts, Workers(workers))]
+    return [outcomes for _, outcomes in run_tasks(train_trials, parts, Workers(workers), meanwhile=meanwhile)]

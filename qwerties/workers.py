@@ -111,6 +111,7 @@ def run_tasks(
     *,
     tell: Callable[[str], None] = lambda line: None,
     name: Callable[[tuple], str] = str,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Any]]:
     """Call a function with every task's arguments; what a lost worker had in hand is done again.
 
@@ -126,6 +127,8 @@ def run_tasks(
         Called with what there is to say besides, a line each.
     name : callable
         A task in words, for the message if it is given up.
+    meanwhile : callable
+        Called once, by this process, when others have the first tasks in hand; before the first where there are none.
 
     Yields
     ------
@@ -144,8 +147,10 @@ def run_tasks(
     first = list(itertools.islice(numbered, 2))
     numbered = itertools.chain(first, numbered)
     if not first:
+        meanwhile()
         return
     if not workers.is_cluster and (workers.count == 1 or len(first) == 1):
+        meanwhile()
         for place, arguments in numbered:
             yield place, call(function, arguments)
         return
@@ -153,10 +158,10 @@ def run_tasks(
         from qwerties.cluster import Cluster
 
         with Cluster(workers.scheduler, tell) as cluster:
-            yield from _unordered(cluster, function, numbered, tell, name)
+            yield from _unordered(cluster, function, numbered, tell, name, meanwhile)
     else:
         with _Machine(workers.count) as machine:
-            yield from _unordered(machine, function, numbered, tell, name)
+            yield from _unordered(machine, function, numbered, tell, name, meanwhile)
 
 
 @contextmanager
@@ -192,16 +197,21 @@ def _unordered(
     numbered: Iterable[tuple[int, tuple]],
     tell: Callable[[str], None],
     name: Callable[[tuple], str],
+    meanwhile: Callable[[], None],
 ) -> Iterator[tuple[int, Any]]:
     todo = (_Task(place, arguments) for place, arguments in numbered)
     again: deque[_Task] = deque()  # tasks of lost workers; suspects first
     in_hand: dict[Future, _Task] = {}
+    is_first = True
     while True:
         while len(in_hand) < (1 if _is_suspect(again, in_hand) else crew.room):
             task = again.popleft() if again else next(todo, None)
             if task is None:
                 break
             in_hand[crew.submit(function, task.arguments)] = task
+        if is_first:
+            is_first = False
+            meanwhile()
         if not in_hand:
             return
         future = crew.wait(in_hand)
