@@ -30,12 +30,11 @@ class Line(NamedTuple):
 class Canvas(FigureCanvasAgg):
     """A canvas whose text Pillow writes."""
 
-    _size: tuple[float, float, float] | None = None
+    _size: tuple[int, int, float] | None = None
 
     def get_renderer(self) -> RendererAgg:
         """Give this canvas's renderer, made anew where the figure's size has changed."""
-        width, height = self.figure.bbox.size
-        size = width, height, self.figure.dpi
+        size = (*self.get_width_height(physical=True), self.figure.dpi)
         if size != self._size:
             self.renderer, self._size = _Renderer(*size), size
         return self.renderer
@@ -69,7 +68,7 @@ class _Renderer(RendererAgg):
         rgba[..., :3] = np.rint(255 * np.array(color))
         rgba[..., 3] = opacity * line.ink[::-1]
         bottom = round(y) + line.top + len(line.ink)  # from above, where images are placed from below
-        self.draw_image(gc, round(x) + line.left, round(self.height) - bottom, rgba)
+        self.draw_image(gc, round(x) + line.left, int(self.height) - bottom, rgba)
 
     def _line(self, s: str, prop: FontProperties) -> Line:
         return _write(s, findfont(prop), prop.get_size_in_points() * self.dpi / 72)

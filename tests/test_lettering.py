@@ -79,3 +79,9 @@ def test_a_figure_that_changes_its_size_is_drawn_anew():
         fig.set_dpi(dpi)
         canvas.draw()
         assert np.asarray(canvas.buffer_rgba()).shape == (dpi, 2 * dpi, 4)
+
+
+def test_dots_are_as_many_as_the_canvas_says():
+    canvas = Canvas(Figure((1, 4.56), dpi=100))  # of 455.99999999999994 dots
+    canvas.draw()
+    assert np.asarray(canvas.buffer_rgba()).shape == (*canvas.get_width_height()[::-1], 4)
