@@ -10,17 +10,22 @@ from torch import Tensor
 CENTRE = (1.0, 1.0)
 
 
-def draw_noise(seed: int, samples: int) -> Tensor:
-    """Draw the two clusters of one seed around the origin, in the notebook's order (A0, A1, B0, B1).
+def draw_noise(seeds: Iterable[int], samples: int) -> Tensor:
+    """Draw the two clusters of each seed around the origin, in the notebook's order (A0, A1, B0, B1).
 
     Returns
     -------
-    Tensor, (2, points)
+    Tensor, (seeds, 2, points)
         points = 2 * samples: first class 0, then class 1.
     """
-    generator = torch.Generator().manual_seed(2 * seed)
-    a0, a1, b0, b1 = (torch.randn(samples, generator=generator) for _ in range(4))
-    return torch.stack((torch.cat((a0, b0)), torch.cat((a1, b1))))  # (2, points)
+    numbers, generator = [int(seed) for seed in seeds], torch.Generator()
+    noise = torch.empty(len(numbers), 4, samples)
+    clusters = noise.flatten(0, 1).unbind()
+    for i, seed in enumerate(numbers):
+        generator.manual_seed(2 * seed)
+        for cluster in clusters[4 * i : 4 * i + 4]:
+            cluster.normal_(generator=generator)
+    return noise[:, [0, 2, 1, 3]].reshape(-1, 2, 2 * samples)  # (seeds, 2, points)
 
 
 def labels(samples: int) -> Tensor:
@@ -51,5 +56,5 @@ def place(noise: Tensor, distance: Tensor) -> Tensor:
 
 def draw(seeds: Iterable[int], distance: float, samples: int) -> Tensor:
     """Training points of several seeds at one distance, (seeds, 2, points)."""
-    noise = torch.stack([draw_noise(int(seed), samples) for seed in seeds])
+    noise = draw_noise(seeds, samples)
     return place(noise, torch.full((len(noise),), distance, dtype=torch.float64))

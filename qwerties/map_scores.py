@@ -64,7 +64,7 @@ def _measure(trained: Sequence[Trained]) -> tuple[NDArray[np.float64], NDArray[n
     """Score configs of one activation and shape."""
     configs, seeds = [one.config for one in trained], trained[0].seeds
     first, shape = configs[0], (len(configs), len(seeds))
-    noise = torch.stack([data.draw_noise(int(seed), first.samples) for seed in seeds.data])
+    noise = data.draw_noise(seeds.data, first.samples)
     distance = np.repeat([config.distance for config in configs], len(seeds))  # (networks,)
     points = data.place(noise.repeat(len(configs), 1, 1), torch.from_numpy(distance))  # (networks, 2, points)
     y = data.labels(first.samples)  # (points,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -73,19 +73,40 @@ def initial_weights(config: Config, seed: int) -> Weights:
     He's initialisation draws normal weights of variance 2 / fan_in, for every activation, and sets biases to zero
     (He et al. 2015, arXiv 1502.01852).
     """
-    generator = torch.Generator().manual_seed(2 * seed + 1)
-    widths = (2, *config.hidden, 1)
+    return {name: value[0] for name, value in stacked_weights(config, [seed]).items()}
+
+
+def stacked_weights(config: Config, seeds: Sequence[int]) -> Weights:
+    """Initial weights of a network for each seed, (networks, ...), as in `initial_weights`."""
     weights: Weights = {}
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        weight, bias = torch.empty(fan_out, fan_in), torch.zeros(fan_out)
-        if config.init == "he":
-            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
-        else:  # the two draws of nn.Linear.reset_parameters
-            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
-            nn.init.uniform_(bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+    draws: list[Callable[[int, torch.Generator], object]] = []
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise((2, *config.hidden, 1))):
+        weight, bias = torch.empty(len(seeds), fan_out, fan_in), torch.zeros(len(seeds), fan_out)
         weights[f"{2 * layer}.weight"], weights[f"{2 * layer}.bias"] = weight, bias
+        if config.init == "he":
+            draws.append(_normal(weight, math.sqrt(2) / math.sqrt(fan_in)))
+        else:  # the two draws of nn.Linear.reset_parameters
+            gain = nn.init.calculate_gain("leaky_relu", math.sqrt(5))
+            draws.append(_uniform(weight, math.sqrt(3) * (gain / math.sqrt(fan_in))))
+            draws.append(_uniform(bias, 1 / math.sqrt(fan_in)))
+    generator = torch.Generator()
+    for i, seed in enumerate(seeds):
+        generator.manual_seed(2 * int(seed) + 1)
+        for draw in draws:
+            draw(i, generator)
     weights[f"{2 * len(config.hidden)}.weight"] *= config.output_scale
     return weights
+
+
+def _uniform(tensor: Tensor, bound: float) -> Callable[[int, torch.Generator], object]:
+    """What draws the tensor's i-th part anew, when it is called with i."""
+    parts = tensor.unbind()
+    return lambda i, generator: parts[i].uniform_(-bound, bound, generator=generator)
+
+
+def _normal(tensor: Tensor, deviation: float) -> Callable[[int, torch.Generator], object]:
+    parts = tensor.unbind()
+    return lambda i, generator: parts[i].normal_(0, deviation, generator=generator)
 
 
 def layers(weights: Mapping[str, Any]) -> list[tuple[Any, Any]]:

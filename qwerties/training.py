@@ -390,24 +390,19 @@ def _train_block(
     """Train configs of one structure on a chunk of the seeds, to the last stop."""
     data_seeds, weight_seeds = seeds.data[chunk], seeds.weights[chunk]
     first, epochs, block = configs[0], int(stops[-1]), len(configs) * len(chunk)
-    noise = {seed: data.draw_noise(seed, first.samples) for seed in map(int, np.unique(data_seeds))}
-    drawn = functools.cache(networks.initial_weights)
+    own, place = np.unique(data_seeds, return_inverse=True)
+    noise = data.draw_noise(own, first.samples)[place]  # (seeds, 2, points)
 
     distance = torch.tensor([config.distance for config in configs], dtype=torch.float64)
     x = data.place(
-        torch.stack([noise[seed] for seed in map(int, data_seeds)]).repeat(len(configs), 1, 1),
+        noise.repeat(len(configs), 1, 1),
         distance.repeat_interleave(len(chunk)),
     ).to(device)  # (networks, 2, points)
     y = data.labels(first.samples).to(device)  # (points,)
     k = networks.knobs(configs).repeat_interleave(len(chunk), dim=0).to(device)  # (networks, knobs)
-    starts = [
-        drawn(start, seed)
-        for start in [config.start for config in configs]
-        for seed in map(int, weight_seeds)
-    ]
-    weights = {
-        name: torch.stack([w[name] for w in starts]).to(device) for name in starts[0]
-    }  # (networks, ...)
+    drawn = functools.cache(networks.stacked_weights)
+    starts = [drawn(config.start, tuple(map(int, weight_seeds))) for config in configs]
+    weights = {name: torch.cat([w[name] for w in starts]).to(device) for name in starts[0]}  # (networks, ...)
     corrections = bias_corrections(epochs).to(device)  # (epochs, 2)
     is_native = device == "cpu" and first.weights <= native.MOST_WEIGHTS
     kernel = _kernel(first.hidden, first.optimizer, kind_of(first)) if compiled and is_native else None

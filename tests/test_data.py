@@ -28,7 +28,7 @@ def test_points_are_the_notebooks_bit_for_bit(seed, distance, samples):
 
 
 def test_seeds_and_distances_are_drawn_together_as_they_are_alone():
-    noise = torch.stack([data.draw_noise(seed, 5) for seed in (3, 3, 8)])
+    noise = data.draw_noise((3, 3, 8), 5)
     placed = data.place(noise, torch.tensor([4.0, 0.3, 1.1], dtype=torch.float64))
     assert placed.shape == (3, 2, 10)
     assert placed.dtype == torch.float32

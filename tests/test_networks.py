@@ -44,6 +44,25 @@ def test_initial_weights_are_the_notebooks_bit_for_bit(hidden, seed):
         assert torch.equal(found[name], expected[name]), name
 
 
+@pytest.mark.parametrize("hidden", SHAPES)
+def test_hes_weights_are_torchs_bit_for_bit(hidden):
+    generator = torch.Generator().manual_seed(7)
+    for name, value in networks.initial_weights(Config(hidden=hidden, init="he"), 3).items():
+        expected = torch.zeros_like(value)
+        if name.endswith("weight"):
+            nn.init.kaiming_normal_(expected, nonlinearity="relu", generator=generator)
+        assert torch.equal(value, expected), name
+
+
+@pytest.mark.parametrize("init", ["pytorch", "he"])
+@pytest.mark.parametrize("hidden", SHAPES)
+def test_weights_drawn_together_are_those_drawn_alone(hidden, init):
+    config, seeds = Config(hidden=hidden, init=init, output_scale=3.0), (5, 0, 5, 499)
+    for name, value in networks.stacked_weights(config, seeds).items():
+        alone = [networks.initial_weights(config, seed)[name] for seed in seeds]
+        assert torch.equal(value, torch.stack(alone)), name
+
+
 def test_drawing_weights_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     networks.initial_weights(Config(), 0)

@@ -432,8 +432,9 @@ def test_a_change_of_the_code_that_moves_numbers(tmp_path, monkeypatch, what):
             place = training.data.place
             patch.setattr(training.data, "place", lambda noise, distance: place(noise, distance + 0.001))
         else:
-            start = training.networks.initial_weights
-            patch.setattr(training.networks, "initial_weights", lambda config, seed: start(config, seed + 1))
+            start = training.networks.stacked_weights
+            later = lambda config, seeds: start(config, [seed + 1 for seed in seeds])  # noqa: E731
+            patch.setattr(training.networks, "stacked_weights", later)
         build(tmp_path / "other", fast)
     found = differing(tmp_path / "other", 3)
     seeds = {line.partition(": seed ")[2].partition(":")[0] for line in found if "loop" in line}

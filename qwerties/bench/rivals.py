@@ -81,11 +81,10 @@ def _ours(compiled: bool) -> Callable[[Work, Path | None], Callable[[], np.ndarr
 def _drawn(work: Work) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Points (networks, 2, points), labels (points,) and initial weights (networks, ...)."""
     config = work.config
-    starts = [networks.initial_weights(config, int(seed)) for seed in work.seeds.weights]
     return (
         data.draw(map(int, work.seeds.data), config.distance, config.samples),
         data.labels(config.samples),
-        {name: torch.stack([start[name] for start in starts]) for name in starts[0]},
+        networks.stacked_weights(config, work.seeds.weights.tolist()),
     )
 
 
