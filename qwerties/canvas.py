@@ -82,7 +82,8 @@ class Renderer:
             self._frames[key] = ax, canvas, canvas.copy_from_bbox(fig.bbox)
             if len(self._frames) > self.keep:
                 _, (_, oldest, _) = self._frames.popitem(last=False)
-                del oldest.renderer  # a figure is full of cycles, and waits long to be collected: its pixels need not
+                # a figure is full of cycles, and waits long to be collected: its pixels need not
+                del oldest.renderer
         self._frames.move_to_end(key)
         ax = self._frames[key][0]
         title = ax.set_title("", loc="left", zorder=1)
