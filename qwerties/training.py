@@ -31,9 +31,9 @@ BLOCK = 512
 SIZES = 64
 """Blocks of torch's own compiled steps hold a multiple of so many networks: each size is compiled by itself."""
 
-EAGER_COST, CALL_COST, TRACE_COST = 1e-8, 3e-4, 0.3
-"""Seconds without the compiler, roughly: per point, hidden unit and epoch; per epoch and layer; and per layer to trace
-the step for a long training."""
+IMPORT_COST, EAGER_COST, CALL_COST, TRACE_COST = 1.5, 1e-8, 3e-4, 0.3
+"""Seconds without the compiler, roughly: for what ``torch.func`` imports of torch's own; per point, hidden unit and
+epoch; per epoch and layer; and per layer to trace the step for a long training."""
 
 EPOCHS_WORTH_TRACING = 100
 """Without the compiler, a longer training runs the step as a graph of plain operations: half the calls' cost."""
@@ -195,9 +195,8 @@ def has_compiler() -> bool:
 def pays_to_compile(config: Config, network_epochs: int) -> bool:
     """Whether compiling saves more than it costs for this many network-epochs of a config's structure."""
     epochs, layers = min(config.epochs, network_epochs), 1 + len(config.hidden)
-    eager = (
-        EAGER_COST * network_epochs * 2 * config.samples * sum(config.hidden) + CALL_COST * epochs * layers
-    )
+    eager = EAGER_COST * network_epochs * 2 * config.samples * sum(config.hidden)
+    eager += IMPORT_COST + CALL_COST * epochs * layers
     eager += TRACE_COST * layers * (epochs > EPOCHS_WORTH_TRACING)
     weights, twice = config.weights, 1 + (config.weights <= native.FEW_WEIGHTS)
     cost = twice * (0.15 + 6e-3 * weights + 1.5e-5 * weights**2)

@@ -461,7 +461,8 @@ def test_checkpoints_by_hand():
 
 
 def test_compiling_pays_for_much_work_and_not_for_little():
-    assert not training.pays_to_compile(DEFAULT, 100)
+    assert not training.pays_to_compile(Config(hidden=(16, 16), epochs=9), 9)
+    assert training.pays_to_compile(DEFAULT, 100) == training.has_compiler()
     assert training.pays_to_compile(DEFAULT, 2000) == training.has_compiler()
     deep = Config(hidden=(8,) * 8, epochs=200)
     assert not training.pays_to_compile(deep, 200)
