@@ -21,7 +21,8 @@ from qwerties.record import Tracked
 from qwerties.tags import NOTE, SUPERSEDED
 
 NUMERIC_MODULES = (
-    *("config", "data", "native", "networks", "optimizers", "scoring", "symbols", "theory", "training"),
+    *("compiling", "config", "data", "kernels", "native", "networks"),
+    *("optimizers", "scoring", "symbols", "theory", "training"),
 )
 """The code that decides a run's numbers,"""
 

@@ -1,45 +1,26 @@
-"""Loops over points in C++: plain torch of one network and one point, traced, with a network in each vector lane.
+"""Loops over points, written in C++: plain torch of one network and one point, traced, a network in each vector lane.
 
 Weights, moments and sums stay in registers or the first-level cache, and nothing of a lane depends on its neighbours.
-Kernels are compiled when first needed, in tenths of a second, and kept in a folder, under names that tell what they
-were made from and what they hold.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import hashlib
 import itertools
 import logging
 import math
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from qwerties.compiling import CompilerError, load
+from qwerties.kernels import Kernel
 from qwerties.networks import Knobs, Weights
 from qwerties.symbols import Code, Element, Name, UnsupportedError, flatten, literal, names, trace, vector
 
 log = logging.getLogger(__name__)
-
-CACHE = "QWERTIES_KERNELS"
-"""Environment variable: the folder in which compiled kernels are kept; without it, one that ends with the process."""
-
-FLAGS = (
-    *("-O2", "-shared", "-fPIC"),
-    "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native",
-    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
-)
-"""No -ffast-math: NaN and infinity stay what they are."""
 
 SPARING = (
     *("-fira-region=one", "-fira-algorithm=priority", "-fno-tree-dse", "-fno-tree-pre", "-fno-gcse"),
@@ -52,9 +33,6 @@ SLOWER = "training goes on without, about ten times slower"
 
 MOST_WEIGHTS = 600
 """Of a network: every scalar is a variable, and the compiler takes a quarter of a minute for so many."""
-
-AT_ONCE = 2**29
-"""Points times networks times epochs of one call, about a second of it: then Ctrl-C is seen."""
 
 STRETCH = 256
 """Points that are summed one after the other; such sums are then summed, so that rounding stays that of few."""
@@ -73,13 +51,14 @@ Update = Callable[
 ]
 
 
-class CompilerError(Exception):
-    """There is no C++ compiler, or it does not do."""
-
-
 def _size(weights: Mapping[str, Tensor]) -> int:
     """Weights of one network, counted."""
     return sum(value.numel() for value in weights.values())
+
+
+def _manner(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Flags for loops of networks with these weights."""
+    return () if _size(weights) <= FEW_WEIGHTS else SPARING
 
 
 # The kernels
@@ -108,7 +87,7 @@ def means(
 
     def build() -> Kernel:
         body, count = _means(function, weights, _knobs(known), shared)
-        library = _load(body + _each_group(shared, _size(weights), count), _manner(weights))
+        library = load(body + _each_group(shared, _size(weights), count), _manner(weights))
         return Kernel(library, weights, count, shared, moments=0)
 
     return _attempted(build)
@@ -127,7 +106,7 @@ def training(
         knobs = _knobs(known)
         body, count = _means(function, weights, knobs, shared=False)
         text = body + _each_group(False, 3 * _size(weights), count) + _epochs(update, weights, knobs, count)
-        return Kernel(_load(text, _manner(weights)), weights, count, shared=False, moments=2)
+        return Kernel(load(text, _manner(weights)), weights, count, shared=False, moments=2)
 
     return _attempted(build)
 
@@ -312,212 +291,3 @@ def _epochs(update: Update, weights: Weights, knobs: np.ndarray, count: int) -> 
 
 def _block(head: str, *parts: Sequence[str]) -> str:
     return "\n".join((f"{head} {{", *itertools.chain(*parts), "}", ""))
-
-
-# Compiling
-
-
-@functools.cache
-def compiler() -> str | None:
-    """The C++ compiler: ``CXX``, g++ or clang++; None where there is none."""
-    found = map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))
-    return next((str(Path(name).absolute()) for name in found if name), None)
-
-
-def _run(*arguments: str, folder: Path | None = None) -> str:
-    """Run the compiler, in a folder; returns what it prints."""
-    name = compiler()
-    if name is None:
-        raise CompilerError("no C++ compiler found")
-    done = subprocess.run(
-        [name, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise CompilerError(f"{name}: {next((line for line in told if 'error' in line), told[0])}")
-    return done.stdout
-
-
-def _manner(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Flags for loops of networks with these weights."""
-    return () if _size(weights) <= FEW_WEIGHTS else SPARING
-
-
-@functools.cache
-def _flags(manner: tuple[str, ...]) -> tuple[str, ...]:
-    """Flags that this compiler takes."""
-    try:
-        _run(*FLAGS, *manner, "-x", "c++", "-fsyntax-only", os.devnull)
-    except CompilerError:  # clang++, an old g++, or none that works
-        return FLAGS
-    return FLAGS + manner
-
-
-@functools.cache
-def _target() -> str:
-    """The compiler's version and what it knows of this processor: all that it defines by itself."""
-    return _run(*FLAGS, "-x", "c++", "-dM", "-E", os.devnull)
-
-
-@functools.cache
-def _folder() -> Path:
-    """Where kernels are kept."""
-    if os.environ.get(CACHE):
-        folder = Path(os.environ[CACHE]).absolute()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            pass  # a folder that can be read only
-    _folder.temporary = tempfile.TemporaryDirectory(prefix="qwerties-kernels-")  # type: ignore[attr-defined]
-    return Path(_folder.temporary.name)  # type: ignore[attr-defined]
-
-
-def _digest(path: Path) -> str:
-    """Of what a file holds; empty where it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
-    except OSError:
-        return ""
-
-
-@functools.cache
-def _load(text: str, manner: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile a text, unless that was done before, and load it.
-
-    A library's name ends in its digest: to load one that was cut short would end the process.
-    """
-    whole = files("qwerties").joinpath("vectors.h").read_text(encoding="utf-8") + text
-    key = hashlib.sha256("\n".join((*_flags(manner), _target(), whole)).encode()).hexdigest()[:20]
-    kept = (path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path)}")
-    library = next(kept, None)
-    if library is None:
-        with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
-            Path(scratch, "kernel.cpp").write_text(whole, encoding="utf-8")
-            built = Path(scratch, "kernel.so")
-            _run(*_flags(manner), "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
-            if not built.exists():
-                raise CompilerError(f"{compiler()} wrote nothing")
-            library = built.replace(_folder() / f"{key}-{_digest(built)}.so")
-    try:
-        return ctypes.CDLL(str(library))
-    except OSError as error:
-        raise CompilerError(str(error).replace(library.name, "kernel")) from None  # one cause for all
-
-
-# Calling
-
-
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-class Kernel:
-    """A compiled loop, and how networks are laid out for it: (groups, values, lanes)."""
-
-    def __init__(
-        self, library: ctypes.CDLL, weights: Weights, count: int, shared: bool, *, moments: int
-    ) -> None:
-        self._library, self._count, self._shared, self._moments = library, count, shared, moments
-        self._shapes = {name: value.shape for name, value in weights.items()}
-        self.lanes: int = library.lanes()
-
-    def _pack(self, values: Tensor) -> Tensor:
-        """(networks, values) -> (groups, values, lanes); the last group is filled up with the last network."""
-        groups = -(-len(values) // self.lanes)
-        taken = torch.arange(groups * self.lanes).clamp(max=len(values) - 1)
-        return values[taken].reshape(groups, self.lanes, -1).transpose(1, 2).contiguous().float()
-
-    def _points(self, x: Tensor) -> Tensor:
-        """Points as the loop reads them: of each network (networks, 2, points), or of all (2, points)."""
-        return x.T.contiguous().float() if self._shared else self._pack(x.transpose(1, 2).flatten(1))
-
-    def _weights(self, weights: Weights) -> Tensor:
-        flat = torch.cat([value.reshape(len(value), -1) for value in weights.values()], dim=1)
-        return self._pack(torch.nn.functional.pad(flat, (0, self._moments * flat.shape[1])))
-
-    def means(self, weights: Weights, k: Tensor, x: Tensor) -> Tensor:
-        """Mean of every value over the points, (networks, values).
-
-        Parameters
-        ----------
-        weights : dict of Tensor, (networks, ...)
-        k : Tensor, (networks, knobs)
-        x : Tensor, (networks, 2, points) or, where they are shared, (2, points)
-            The first half is of class 0, the second of class 1.
-        """
-        out = self._call_means(self._points(x), self._pack(k), self._weights(weights), x.shape[-1])
-        return out.transpose(1, 2).flatten(0, 1)[: len(k)]
-
-    def _call_means(self, x: Tensor, k: Tensor, moved: Tensor, points: int) -> Tensor:
-        """Means of what is laid out already, (groups, values, lanes)."""
-        out = torch.empty(len(moved), self._count, self.lanes)
-        self._library.means(*map(_address, (x, k, moved, out)), *map(ctypes.c_int64, (len(moved), points)))
-        return out
-
-    def start(self, weights: Weights, k: Tensor, x: Tensor, corrections: Tensor) -> Running:
-        """Begin a training; weights, k and x as in `means`, corrections of Adam (epochs, 2)."""
-        return Running(self, weights, k, x, corrections)
-
-
-class Running:
-    """A training under way.
-
-    Attributes
-    ----------
-    done : int
-        Epochs.
-    """
-
-    def __init__(self, kernel: Kernel, weights: Weights, k: Tensor, x: Tensor, corrections: Tensor) -> None:
-        self._kernel, self._networks, self._points = kernel, len(k), x.shape[-1]
-        self._x, self._k, self._moved = kernel._points(x), kernel._pack(k), kernel._weights(weights)
-        self._corrections = corrections.contiguous().float()
-        self._losses = torch.empty(len(self._moved), len(corrections), kernel.lanes)
-        self.done = 0
-
-    def advance(self, epochs: int) -> None:
-        """Train for so many more epochs; for no more than there are corrections."""
-        if self.done + epochs > len(self._corrections):
-            raise ValueError(f"{self.done + epochs} epochs of {len(self._corrections)}")
-        stop, at_once = self.done + epochs, max(1, AT_ONCE // (self._networks * self._points))
-        while self.done < stop:
-            end = min(self.done + at_once, stop)
-            counts = (len(self._moved), self._points, len(self._corrections), self.done, end)
-            self._kernel._library.advance(
-                *map(_address, (self._x, self._k, self._moved, self._corrections, self._losses)),
-                *map(ctypes.c_int64, counts),
-            )
-            self.done = end
-
-    @property
-    def weights(self) -> Weights:
-        """A copy of the weights as they are, (networks, ...)."""
-        return self._named(self._moved)
-
-    @property
-    def gradients(self) -> Weights:
-        """Means of the gradients by the weights as they are, (networks, ...)."""
-        return self._named(self._kernel._call_means(self._x, self._k, self._moved, self._points))
-
-    def _named(self, values: Tensor) -> Weights:
-        """(groups, values, lanes), of which the first are one for each weight -> a copy of these, (networks, ...)."""
-        flat = values.transpose(1, 2).flatten(0, 1)[: self._networks]
-        sizes = [math.prod(shape) for shape in self._kernel._shapes.values()]
-        parts = flat[:, : sum(sizes)].clone().split(sizes, dim=1)
-        return {
-            name: part.reshape(-1, *shape)
-            for (name, shape), part in zip(self._kernel._shapes.items(), parts, strict=True)
-        }
-
-    @property
-    def losses(self) -> Tensor:
-        """Loss before each epoch's update, (networks, epochs)."""
-        return self._losses.transpose(1, 2).flatten(0, 1)[: self._networks]

@@ -13,6 +13,7 @@ from torch.func import vmap
 
 from qwerties import data, native, networks, theory
 from qwerties.config import Config, Seeds
+from qwerties.kernels import Kernel
 from qwerties.networks import Knobs, Weights
 
 LEARNED_GAIN = 0.8
@@ -93,7 +94,9 @@ def score(
     last = {name: value[:, -1] for name, value in kept.items()}
     train_loss = vmap(lambda w, x: networks.loss(w, k, x, y, activate))(last, points).numpy().astype(float)
     finite = _is_finite(kept)  # (networks, checkpoints)
-    right = np.count_nonzero(predicted.numpy() == y.bool().numpy(), axis=-1)  # by numpy in a tenth of torch's time
+    right = np.count_nonzero(
+        predicted.numpy() == y.bool().numpy(), axis=-1
+    )  # by numpy in a tenth of torch's time
     train_accuracy = np.where(finite, right / len(y), np.nan)
     dead = ~active.numpy() & (config.activation == "relu") & finite
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
@@ -216,7 +219,7 @@ def _of_points(
 
 
 @functools.cache
-def _kernel(hidden: tuple[int, ...], activation: str) -> native.Kernel | None:
+def _kernel(hidden: tuple[int, ...], activation: str) -> Kernel | None:
     """Means of `_of_points`, compiled; None where it cannot be."""
     activate = networks.ACTIVATIONS[activation]
     weights = networks.initial_weights(Config(hidden=hidden), 0)

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from qwerties import data, native, networks
+from qwerties import compiling, data, native, networks
 from qwerties.config import Config, Seeds
+from qwerties.kernels import Kernel
 from qwerties.networks import SQUASHING, Knobs, Weights, activation_of
 from qwerties.optimizers import OPTIMIZERS, State, bias_corrections, initial_state
 
@@ -186,7 +187,7 @@ def _groups(configs: list[Config], most: int, *, by_kind: bool) -> Iterator[list
 @functools.cache
 def has_compiler() -> bool:
     """Whether there is a C++ compiler; says once if not."""
-    found = native.compiler() is not None
+    found = compiling.compiler() is not None
     if not found:
         log.warning("no C++ compiler found: %s (install g++ or clang)", native.SLOWER)
     return found
@@ -356,7 +357,7 @@ class _Lifted:
 
 
 @functools.cache
-def _kernel(hidden: tuple[int, ...], optimizer: str, kind: Kind) -> native.Kernel | None:
+def _kernel(hidden: tuple[int, ...], optimizer: str, kind: Kind) -> Kernel | None:
     """The compiled training loop of a structure and kind; None where it cannot be compiled."""
     weights = networks.initial_weights(Config(hidden=hidden), 0)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from qwerties import experiment, native, scoring, training
+from qwerties import compiling, experiment, native, scoring, training
 from qwerties.config import Config, Seeds
 from qwerties.training import train
 
@@ -31,7 +31,7 @@ KINDS = [
 
 def forget():
     """Do as a new process would."""
-    modules = native.compiler, native._target, native._folder, native._load, native._warn
+    modules = compiling.compiler, compiling._target, compiling._folder, compiling.load, native._warn
     for cached in (*modules, training._kernel, training.has_compiler, scoring._kernel):
         cached.cache_clear()
 
@@ -47,7 +47,7 @@ def _nothing_fails_unsaid(caplog):
 def folder(tmp_path, monkeypatch):
     """An empty folder for kernels, and nothing remembered."""
     folder = tmp_path / "kernels"
-    monkeypatch.setenv(native.CACHE, str(folder))
+    monkeypatch.setenv(compiling.CACHE, str(folder))
     forget()
     yield folder
     forget()
@@ -56,14 +56,14 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def compiled(monkeypatch):
     """What was compiled, as it is."""
-    calls, run = [], native._run
+    calls, run = [], compiling._run
 
     def spy(*arguments, **more):
         if "-o" in arguments:
             calls.append(arguments)
         return run(*arguments, **more)
 
-    monkeypatch.setattr(native, "_run", spy)
+    monkeypatch.setattr(compiling, "_run", spy)
     return calls
 
 
@@ -91,13 +91,13 @@ def test_a_kernel_is_compiled_anew_for_other_flags_and_another_header(
 ):
     losses()
     forget()
-    monkeypatch.setattr(native, "_flags", lambda manner: ("-O1", *native.FLAGS[1:]))
+    monkeypatch.setattr(compiling, "_flags", lambda manner: ("-O1", *compiling.FLAGS[1:]))
     losses()
     assert len(compiled) == 2
     forget()
     header = files("qwerties").joinpath("vectors.h").read_text() + "// changed\n"
     (tmp_path / "vectors.h").write_text(header)
-    monkeypatch.setattr(native, "files", lambda package: tmp_path)
+    monkeypatch.setattr(compiling, "files", lambda package: tmp_path)
     losses()
     assert len(compiled) == 3
 
@@ -131,19 +131,19 @@ def test_without_a_folder_to_write_to_kernels_end_with_the_process(
     forget()
     (tmp_path / "a file").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(native.CACHE, where)
+    monkeypatch.setenv(compiling.CACHE, where)
     before = sorted(tmp_path.rglob("*"))
     assert losses() == expected
     assert len(compiled) == 2
-    (library,) = native._folder().iterdir()
+    (library,) = compiling._folder().iterdir()
     assert tmp_path not in library.parents
     assert sorted(tmp_path.rglob("*")) == before
-    native._folder.temporary.cleanup()
+    compiling._folder.temporary.cleanup()
 
 
 def test_a_folder_may_be_relative(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(native.CACHE, ".")
+    monkeypatch.setenv(compiling.CACHE, ".")
     assert losses()
     assert len(list(tmp_path.glob("*.so"))) == 1
 
@@ -180,7 +180,7 @@ def test_a_compiler_that_fails_is_named_once_and_training_goes_on(
 
 def test_a_compiler_that_is_not_there_is_passed_over(folder, monkeypatch, caplog):
     monkeypatch.setenv("CXX", "/no/such/compiler")
-    assert native.compiler() == (shutil.which("g++") or shutil.which("clang++"))
+    assert compiling.compiler() == (shutil.which("g++") or shutil.which("clang++"))
     forget()
     monkeypatch.setenv("PATH", str(folder))
     with caplog.at_level(logging.WARNING):
@@ -212,9 +212,9 @@ case "$*" in *" -o "*)
     echo >> '{tmp_path}/calls'
     for i in $(seq 300); do [ $(wc -l < '{tmp_path}/calls') -ge 2 ] && break; sleep 0.1; done
 esac
-exec '{native.compiler()}' "$@"
+exec '{compiling.compiler()}' "$@"
 """
-    there = {**os.environ, native.CACHE: str(place), "CXX": script(tmp_path / "c++", wait)}
+    there = {**os.environ, compiling.CACHE: str(place), "CXX": script(tmp_path / "c++", wait)}
 
     def begin():
         return subprocess.Popen(
@@ -250,7 +250,7 @@ exec '{native.compiler()}' "$@"
 def test_the_codes_digest_changes_with_the_header(monkeypatch, tmp_path):
     for name in (*(f"{module}.py" for module in experiment.NUMERIC_MODULES), "vectors.h"):
         shutil.copy(ROOT / "qwerties" / name, tmp_path)
-    assert {"native", "symbols"} <= set(experiment.NUMERIC_MODULES)
+    assert {"compiling", "kernels", "native", "symbols"} <= set(experiment.NUMERIC_MODULES)
     monkeypatch.setattr(experiment, "__file__", str(tmp_path / "experiment.py"))
     digest = experiment.code_digest.__wrapped__
     before = digest()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from qwerties import native, training
+from qwerties import compiling, native, training
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.reference import build_model, train_reference
 from qwerties.training import checkpoints, train
@@ -470,8 +470,8 @@ def test_compiling_pays_for_much_work_and_not_for_little():
 
 
 def test_without_a_compiler_training_is_eager_and_says_so_once(monkeypatch, caplog):
-    monkeypatch.setattr(native.shutil, "which", lambda name: None)
-    for cached in (training.has_compiler, native.compiler):
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    for cached in (training.has_compiler, compiling.compiler):
         cached.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
@@ -481,17 +481,17 @@ def test_without_a_compiler_training_is_eager_and_says_so_once(monkeypatch, capl
             "no C++ compiler found: training goes on without, about ten times slower (install g++ or clang)"
         ]
     finally:
-        for cached in (training.has_compiler, native.compiler):
+        for cached in (training.has_compiler, compiling.compiler):
             cached.cache_clear()
 
 
 def _refuse(*arguments):
-    raise native.CompilerError("g++: no")
+    raise compiling.CompilerError("g++: no")
 
 
 def test_where_compiling_fails_training_is_eager_and_says_so_once(monkeypatch, caplog):
     expected = train([MIXED[0]], SEEDS, compiled=False)[0]
-    monkeypatch.setattr(native, "_load", _refuse)
+    monkeypatch.setattr(native, "load", _refuse)
     training._kernel.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
