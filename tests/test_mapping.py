@@ -288,7 +288,7 @@ def test_measuring_does_not_depend_on_company():
 
 def test_a_block_is_what_its_pixels_are(tmp_path):
     block = make_blocks(SMALL)[0]
-    arrays = train_block(SMALL, block, compiled=False)
+    arrays = train_block(SMALL, block, compiled=is_compiled(SMALL))
     whole = train_map(SMALL, tmp_path, workers=1)
     for name in MEASURES:
         np.testing.assert_array_equal(

@@ -448,6 +448,8 @@ def test_the_device_reaches_the_trainer_and_the_run(empty, tmp_path, monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8 * 2**30, 8 * 2**30))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"A {device} device")
+    # compiled networks are sharded by their activations
+    monkeypatch.setattr("qwerties.training.pays_to_compile", lambda config, network_epochs: False)
     source = SMALL.format(epochs=2, hidden="((1,),)")
     for device, tag in (("auto", "A cuda device"), ("cpu", "CPU")):
         folder = tmp_path / device
