@@ -16,18 +16,19 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from mlflow import MlflowClient
 from stores import call, make_folder
 from tasks import die_always, die_once, double, fail, nap, threads
 from test_robustness import loaded
 
-from qwerties import cluster, devices, results, training
+from qwerties import cluster, devices, results, training, workers
 from qwerties import sweep as sweeping
 from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, UsageError
 from qwerties.experiment import MOST_LOSSES, Experiment, Job, grid, make_shards, missing_jobs
 from qwerties.tracking import Store, default_uri
-from qwerties.workers import LOST, LostError, WorkerLostError, Workers, run_tasks
+from qwerties.workers import LOST, TRAINS, LostError, WorkerLostError, Workers, run_tasks, warming_up
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -115,6 +116,54 @@ def test_every_task_is_done_once(count):
     assert sorted(found) == [(i, 2 * i) for i in range(10)]
     assert list(run_tasks(double, [(4,)], Workers(count))) == [(0, 8)]
     assert list(run_tasks(double, [], Workers(count))) == []
+
+
+@pytest.mark.parametrize(("count", "tasks"), [(1, 3), (2, 3), (2, 1), (2, 0)])
+def test_something_else_is_done_once_and_before_the_first_result(count, tasks):
+    order = []
+    todo = [(i,) for i in range(tasks)]
+    for place, _ in run_tasks(double, todo, Workers(count), meanwhile=lambda: order.append("else")):
+        order.append(place)
+    assert order[0] == "else"
+    assert sorted(order[1:]) == list(range(tasks))
+
+
+def test_workers_work_meanwhile(tmp_path):
+    def wait():
+        end = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.02)
+        found.extend(tmp_path.iterdir())
+
+    found = []
+    assert len(list(run_tasks(double, [(i, tmp_path) for i in range(4)], Workers(2), meanwhile=wait))) == 4
+    assert len(found) >= 2
+
+
+def test_workers_that_are_warmed_up_have_imported_what_training_takes():
+    get_reusable_executor().shutdown(kill_workers=True)
+    with warming_up(Workers(2)):
+        pass
+    has_it = f"{TRAINS!r} in __import__('sys').modules"
+    assert dict(run_tasks(eval, [(has_it,)] * 4, Workers(2))) == dict.fromkeys(range(4), True)
+
+
+def test_workers_end_with_an_error_of_what_they_are_warmed_up_for():
+    script = (
+        "import psutil\nfrom qwerties.workers import Workers, warming_up\n"
+        "def there(): return sum('popen_loky' in ' '.join(p.cmdline()) for p in psutil.Process().children())\n"
+        "try:\n    with warming_up(Workers(2)):\n        print(there())\n        raise ArithmeticError\n"
+        "except ArithmeticError:\n    print(there())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n0\n", "")
+
+
+def test_one_process_and_a_cluster_have_nobody_to_warm_up(monkeypatch):
+    monkeypatch.setattr(workers, "_Machine", None)
+    for alone in (Workers(1), Workers(2, "dask", "tcp://127.0.0.1:1")):
+        with warming_up(alone):
+            pass
 
 
 def test_results_that_wait_to_be_written_are_few(tmp_path):
