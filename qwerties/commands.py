@@ -58,9 +58,11 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def _has_much(declared: Mapping[str, Experiment | Tuning]) -> bool:
-    """Whether there is work for several processes, where nothing of it is done: one batch has configs of one shape."""
-    shapes = {config.structure for one in declared.values() for config in getattr(one, "configs", ())}
-    return len(shapes) > 1 or any(not hasattr(one, "configs") for one in declared.values())
+    """Whether there is work for several processes, where nothing of it is done."""
+    from qwerties.experiment import Experiment, are_several
+
+    plain = [one for one in declared.values() if isinstance(one, Experiment)]
+    return len(plain) < len(declared) or are_several(config for one in plain for config in one.configs)
 
 
 def _complain_of(broken: Mapping[str, str]) -> int:

@@ -406,6 +406,11 @@ def missing_jobs(
     return jobs
 
 
+def are_several(configs: Iterable[Config]) -> bool:
+    """Whether configs make more than one shard, as far as can be told without torch: then there is work for several."""
+    return len({(config.structure, config.loss, config.activation, config.epochs) for config in configs}) > 1
+
+
 def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
     """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once.
 

@@ -19,6 +19,7 @@ from qwerties.experiment import (
     EMPTY,
     Experiment,
     Job,
+    are_several,
     code_digest,
     is_complete,
     make_shards,
@@ -156,7 +157,7 @@ def _work(
     meanwhile: Callable[[], None],
 ) -> Progress:
     """Train what is to be trained and track it as it comes."""
-    with warming_up(workers) if jobs else nullcontext():
+    with warming_up(workers) if are_several(job.config for job in jobs) else nullcontext():
         shards = make_shards(jobs, SHARD[device])
     takers: dict[tuple[Config, Seeds], list[str]] = {}
     for job in jobs:
