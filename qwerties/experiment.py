@@ -414,9 +414,9 @@ def are_several(configs: Iterable[Config]) -> bool:
 def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
     """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once.
 
-    A shard consists of whole batches, as `training.train` makes them again: one, or as many as have ``most`` networks
-    and no more than `MOST_LOSSES` losses. So a network's company, and with it every bit of its numbers, does not
-    depend on the size of shards.
+    A shard consists of whole batches, as `training.train` makes them again: one, or as many as have ``most`` networks,
+    of all kinds, and no more than `MOST_LOSSES` losses. So a network's company, and with it every bit of its numbers,
+    does not depend on the size of shards.
     """
     groups: dict[tuple, dict[Config, list[Config]]] = {}
     for job in jobs:
@@ -437,7 +437,7 @@ def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
         compiled = pays_to_compile(next(iter(by_trajectory)), network_epochs)
 
         def kind(configs: list[Config], compiled: bool = compiled) -> tuple[Any, int]:
-            return compiled and kind_of(configs[0]), max(c.epochs for c in configs)
+            return compiled and most is None and kind_of(configs[0]), max(c.epochs for c in configs)
 
         together = max(1, BLOCK // len(seeds))
         for _, alike in itertools.groupby(sorted(by_trajectory.values(), key=kind), key=kind):

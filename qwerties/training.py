@@ -137,7 +137,7 @@ def train(
         if decided is None:
             decided = pays_to_compile(batch[0], len(batch) * len(seeds) * int(stops[-1]))
         together = max(1, BLOCK // len(seeds))
-        for group in _groups(batch, together, by_kind=decided):
+        for group in _groups(batch, together, by_kind=decided and device == "cpu"):
             chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
             blocks = [_train_block(group, seeds, chunk, stops, decided, device, progress) for chunk in chunks]
             for i, config in enumerate(group):
@@ -173,7 +173,7 @@ def _groups(configs: list[Config], most: int, *, by_kind: bool) -> Iterator[list
     """Split a batch into groups of at most ``most`` configs, of one kind each or of all.
 
     A compiled group of one kind spares the others' work; where steps are not compiled, groups are small, and the calls
-    cost more than the arithmetic.
+    cost more than the arithmetic; and a GPU wants many networks at once.
     """
 
     def kind(config: Config) -> tuple[Any, ...]:
