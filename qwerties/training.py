@@ -233,23 +233,39 @@ def _step(names: Sequence[str], optimizer: str, squashing: bool | None) -> Step:
     return step
 
 
+_traced: dict[tuple[Any, ...], torch.fx.GraphModule] = {}
+"""Steps as graphs of plain operations, by all that they depend on."""
+
 _compiled: dict[tuple[Any, ...], Step] = {}
-"""Compiled steps by all that they depend on; an eager one where the compiler failed."""
+"""Compiled steps likewise; an eager one where the compiler failed."""
+
+
+def _key(arguments: Sequence[Tensor], kind: tuple[Any, ...]) -> tuple[Any, ...]:
+    """All that a step depends on: its ``kind``, and its arguments' shapes and types."""
+    return (*kind, *((value.shape, value.dtype, value.device) for value in arguments))
+
+
+def _traced_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...]) -> torch.fx.GraphModule:
+    """Trace a step for arguments of these shapes, once for each kind of step."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # and torch's compiler, which takes two seconds
+
+    key = _key(arguments, kind)
+    if key not in _traced:
+        _traced[key] = make_fx(step)(*arguments)
+    return _traced[key]
 
 
 def _compiled_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...]) -> Step:
-    """Compile a step by torch for arguments of these shapes, once for each ``kind`` of step.
+    """Compile a step by torch for arguments of these shapes, once for each kind of step.
 
     For a GPU, and for networks that are too large for `native`. The step is traced without the guards of
     ``torch.compile``, which take longer than the arithmetic of 200 networks, epoch by epoch: shapes and types are
     checked here, once for a block.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx  # and torch's compiler, which takes two seconds
-
-    key = (*kind, *((value.shape, value.dtype, value.device) for value in arguments))
+    key = _key(arguments, kind)
     if key not in _compiled:
         try:
-            _compiled[key] = torch._inductor.compile(make_fx(step)(*arguments), list(arguments))
+            _compiled[key] = torch._inductor.compile(_traced_step(step, arguments, kind), list(arguments))
             _compiled[key](*arguments)
         except (
             RuntimeError,
@@ -325,9 +341,7 @@ class _Lifted:
         if compiled:
             self._step = _compiled_step(self._step, example, kind)
         elif len(corrections) > EPOCHS_WORTH_TRACING:
-            from torch.fx.experimental.proxy_tensor import make_fx  # and torch's compiler: two seconds
-
-            self._step = make_fx(self._step)(*example)
+            self._step = _traced_step(self._step, example, kind)
 
     def advance(self, epochs: int) -> None:
         """Train for so many more epochs."""
