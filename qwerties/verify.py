@@ -49,7 +49,7 @@ from qwerties.markup import clean, plural
 from qwerties.record import Tracked
 from qwerties.reference import train_reference
 from qwerties.scoring import LEARNED_GAIN, SETTLED_FALL
-from qwerties.tags import ARTIFACTS
+from qwerties.tags import ARTIFACTS, TRIAL
 from qwerties.tracking import Store
 from qwerties.training import checkpoints
 from qwerties.workers import Workers, run_tasks
@@ -224,7 +224,7 @@ def _audit(
         if ARTIFACTS in run.tags:
             count, found = check_artifacts(run, read)
             artifacts += count
-        else:
+        elif TRIAL not in run.tags:  # trials have no artifacts
             unchecked += 1
         if run.parent is None and {"seed", "seeds"} & set(run.params):
             try:

@@ -21,7 +21,7 @@ from qwerties.experiment import Experiment
 from qwerties.fetch import reader
 from qwerties.results import network_record
 from qwerties.sweep import sweep
-from qwerties.tags import ARTIFACTS
+from qwerties.tags import ARTIFACTS, TRIAL
 from qwerties.tracking import Store, default_uri, digest
 from qwerties.workers import Workers
 
@@ -358,6 +358,10 @@ def test_runs_without_digests_are_counted(copy):
     agrees, lines = told(copy)
     assert agrees
     assert lines[0] == "1 run without digests, as older ones are: their artifacts were not checked"
+    change(copy, "INSERT INTO tags (run_uuid, key, value) VALUES (?, ?, '0')", run.run_id, TRIAL)
+    agrees, lines = told(copy)
+    assert agrees
+    assert "without digests" not in lines[0]
 
 
 @pytest.fixture
