@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with heeding_signals():
             arguments = _parser().parse_args(argv)
             return arguments.run(arguments)
-    except UsageError as error:
-        return complain(error, 2)
-    except FailedError as error:
-        return _say_stopped(status) if (status := asked()) else complain(error, 1)
+    except (UsageError, FailedError) as error:
+        if status := asked():  # it may be of a store that was being opened
+            return _say_stopped(status)
+        return complain(error, 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         return _say_stopped(asked() or 130)
     except BrokenPipeError:  # the reader of our output left

@@ -23,7 +23,9 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from qwerties import cli, commands
 from qwerties.bench.servers import Server
+from qwerties.errors import UsageError
 from qwerties.tracking import Store, default_uri
 
 pytestmark = [
@@ -246,10 +248,22 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(forks, undisturbed, tmp_path, 
         check(folder, expected)
 
 
+def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys):
+    def opening(_):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise UsageError("the store cannot be opened: interrupted")
+
+    monkeypatch.setattr(commands, "status", opening)
+    assert cli.main(["status"]) == 143
+    assert "cannot be opened" not in capsys.readouterr().err
+
+
 def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(forks, undisturbed, tmp_path):
     """No run is left half written by Ctrl-C: whatever was begun is FINISHED."""
-    _, seconds, _ = undisturbed
+    _, seconds, empty = undisturbed
     folder = make_study(tmp_path / "study")
+    shutil.copy(empty, folder / "mlflow.db")
     statuses, _, said = forks(folder, signal=signal.SIGINT, delay=0.6 * seconds)
     if statuses == [130]:  # else it was through already
         assert said.endswith(
