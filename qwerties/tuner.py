@@ -48,6 +48,7 @@ DELETED = "its study is not in the storage any more"
 Step = Callable[[str, int, int], None]
 
 Later = Callable[[Callable[[], None]], None]
+"""Takes a piece of work, and does it, now or some time."""
 
 
 def _now(work: Callable[[], None]) -> None:

@@ -429,6 +429,15 @@ def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, em
     assert next(ledger for ledger in read_ledgers(store) if ledger.stem == "rates").complete
 
 
+def test_what_nobody_did_to_a_study_is_done_by_the_next_sweep(unkilled, store):
+    left = []
+    found = chosen(small(), store, later=left.append)
+    assert len(left) == len([run for run in runs_of(store) if run.status == "RUNNING"]) > 0
+    assert found == unkilled[0]  # the winner is known all the same
+    assert (chosen(small(), store), told(store)) == unkilled
+    assert not [run for run in runs_of(store) if run.status == "RUNNING"]
+
+
 def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store, monkeypatch):
     calls = []
 
