@@ -297,9 +297,10 @@ def _page(root: Path, output: Path | None) -> Path:
 
 
 def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
-    from qwerties import verdicts
+    from qwerties.drawing import drawing_elsewhere
 
-    with open_store(root, reads=True) as store:
+    with drawing_elsewhere(at_once=anew), open_store(root, reads=True) as store:
+        from qwerties import verdicts
         from qwerties.kept import keep
         from qwerties.report import is_current, write_report
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
 
-from qwerties import theme
 from qwerties.signals import ignore_interrupts
 
 SVG, PNG = "image/svg+xml", "image/png"
@@ -76,20 +75,23 @@ _waiting: ContextVar[_Waiting | None] = ContextVar("waiting", default=None)
 class _Waiting:
     """Drawings that nobody has begun with; the process takes the first, and whoever `finish`es the last."""
 
-    def __init__(self, worth: int) -> None:
-        self._few = worth
+    def __init__(self) -> None:
         self._queue: deque[Drawing] = deque()
         self._process: ProcessPoolExecutor | None = None
         self._in_hand = 0
         self._lock = threading.RLock()
-        if not worth:
-            self._start()
 
     def add(self, drawing: Drawing) -> None:
         self._queue.append(drawing)
-        if self._process is None and len(self._queue) == self._few:
-            self._start()
+        if len(self._queue) == WORTH_A_PROCESS:
+            self.start()
         self._feed()
+
+    def start(self) -> None:
+        """Start the process, if there is none."""
+        if self._process is None:
+            self._process = ProcessPoolExecutor(max_workers=1, initializer=ignore_interrupts)
+            self._process.submit(_prepare)
 
     def take_back(self) -> Drawing | None:
         """Take the last one that nobody has begun with."""
@@ -102,10 +104,6 @@ class _Waiting:
         self._queue.clear()
         if self._process is not None:
             self._process.shutdown(wait=False)
-
-    def _start(self) -> None:
-        self._process = ProcessPoolExecutor(max_workers=1, initializer=ignore_interrupts)
-        self._process.submit(theme.palette)  # what it imports takes longer than to draw
 
     def _feed(self) -> None:
         """Keep the process busy; what is in its own queue cannot be taken back."""
@@ -123,13 +121,26 @@ class _Waiting:
         self._feed()
 
 
+def _prepare() -> None:
+    """Import what figures need: it takes longer than to draw some."""
+    from qwerties import exemplar_figures, figures, theme  # noqa: F401
+
+    theme.palette()
+
+
 @contextmanager
 def drawing_elsewhere(*, at_once: bool = False) -> Iterator[None]:
-    """Let a second process draw within the block, where there is much to draw.
+    """Let a second process draw within the block, where there is much to draw; a block inside another shares its.
 
     It takes a second to start; ``at_once`` says that there will be much, before there is.
     """
-    waiting = _Waiting(0 if at_once else WORTH_A_PROCESS)
+    outer = _waiting.get()
+    waiting = outer or _Waiting()
+    if at_once:
+        waiting.start()
+    if outer is not None:
+        yield
+        return
     before = _waiting.set(waiting)
     try:
         yield

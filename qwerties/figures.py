@@ -13,12 +13,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from qwerties import theme
-from qwerties.labels import end_labels, epoch_ticks, fixed_ticks, log_y, short, top_labels, width_in_points
+from qwerties.labels import (
+    end_labels,
+    epoch_ticks,
+    fixed_ticks,
+    log_y,
+    rule,
+    short,
+    top_labels,
+    widest_only,
+    width_in_points,
+)
 from qwerties.theme import CARD, GRID, INK, MUTED, SPINE, STATES, STYLES, Style, dress, look, plain
 
 DASHED = theme.REFERENCE | {"zorder": 1.5}
@@ -290,8 +302,8 @@ def score_points(
     -------
     Axes
     """
-    dress(ax, grid="both", title=title, xlabel=xlabel or y, pad=24 if references else 12)
-    _rows(ax, frame[label])
+    dress(ax, grid="x", title=title, xlabel=xlabel or y, pad=24 if references else 12)
+    _rows(ax, frame[label], grid=True)
     score, low, high = (frame[column].to_numpy(float) for column in (y, lo, hi))
     row = np.arange(len(frame))
     if band is not None:
@@ -305,11 +317,30 @@ def score_points(
     top_labels(ax, levels)
     _score_ticks(ax.xaxis)
     sign = "+" if np.nanmin(np.append(low, np.append(score, 0))) < 0 else ""
-    for i, values in enumerate(zip(score, low, high, strict=True)):
+    texts = []
+    for values in zip(score, low, high, strict=True):
         middle, left, right = (f"{value:{sign}.{digits}f}".replace("-", "−") for value in values)
         interval = f"  [{left}, {right}]" if np.isfinite(values[1:]).all() else ""
-        _beside(ax, i, middle + interval if np.isfinite(values[0]) else "–")
+        texts.append(middle + interval if np.isfinite(values[0]) else "–")
+    _beside(ax, texts)
     return ax
+
+
+def points_figure(
+    frame: pd.DataFrame,
+    references: Mapping[str, float],
+    xlabel: str,
+    band: tuple[float, float] | None = None,
+) -> Figure:
+    """Make the figure of `score_points` alone; columns ``label``, ``y``, ``lo``, ``hi``."""
+    fig, (ax,) = theme.figure(*size_of_rows(len(frame)))
+    score_points(ax, frame, "label", "y", "lo", "hi", references, xlabel=xlabel, band=band)
+    return fig
+
+
+def size_of_rows(rows: int) -> tuple[float, float]:
+    """Width and height in inches of a figure of so many rows."""
+    return theme.WIDTH, theme.rows_height(rows)
 
 
 @look
@@ -393,10 +424,12 @@ def variance_bars(
     ax.hlines(row, low, high, color=INK, lw=1.6, zorder=3)
     ax.set_xlim(min(0, float(np.nanmin(low, initial=0))), max(1, float(np.nanmax(high, initial=1))))
     fixed_ticks(ax.xaxis, np.arange(5) / 4, ["0", "25%", "50%", "75%", "100%"])
-    for at, values in enumerate(zip(share, low, high, strict=True)):
+    texts = []
+    for values in zip(share, low, high, strict=True):
         middle, left, right = (f"{100 * value:.0f}" for value in values)
         interval = f"  [{left}, {right}]" if np.isfinite(values[1:]).all() else ""
-        _beside(ax, at, f"{middle}%{interval}" if np.isfinite(values[0]) else "–")
+        texts.append(f"{middle}%{interval}" if np.isfinite(values[0]) else "–")
+    _beside(ax, texts)
     return ax
 
 
@@ -437,12 +470,11 @@ def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = 
     return ax
 
 
-def _rows(ax: Axes, names: Iterable[Hashable]) -> None:
+def _rows(ax: Axes, names: Iterable[Hashable], *, grid: bool = False) -> None:
     """Make a named row each, downwards."""
     labels = [_wrapped(plain(name, 96)) for name in names]
     ax.set_ylim(max(len(labels), 1) - 0.4, -0.6)
-    fixed_ticks(ax.yaxis, range(len(labels)), labels)
-    ax.tick_params(axis="y", length=0, labelcolor=INK, pad=6)
+    widest_only(rule(ax, "y", range(len(labels)), labels, grid=grid, marks=False, color=INK))
     ax.spines["left"].set_visible(False)
 
 
@@ -454,15 +486,10 @@ def _wrapped(name: str) -> str:
     return "\n".join(line.strip(" ·").replace("\u00a0", " ") for line in lines)
 
 
-def _beside(ax: Axes, row: int, text: str) -> None:
-    ax.annotate(
-        text,
-        xy=(1, row),
-        xytext=(8, 0),
-        xycoords=ax.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        size=8.5,
-        color=MUTED,
-        annotation_clip=False,
-    )
+def _beside(ax: Axes, texts: Iterable[str]) -> None:
+    """Write a text for each row, on the right of the axes."""
+    fig = ax.get_figure(root=True)
+    assert fig is not None
+    place = ax.get_yaxis_transform() + ScaledTranslation(8 / 72, 0, fig.dpi_scale_trans)
+    style: dict[str, Any] = {"transform": place, "va": "center", "size": 8.5, "color": MUTED}
+    widest_only([ax.text(1, row, text, **style) for row, text in enumerate(texts)])

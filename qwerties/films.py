@@ -6,15 +6,15 @@ Everything is worked out again from those weights, without torch: what a network
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from qwerties import theory
+from qwerties.answers import ACTIVATIONS
 from qwerties.config import Config
 from qwerties.ledger import UNREADABLE, Networks
 from qwerties.record import Tracked
@@ -22,13 +22,6 @@ from qwerties.tracking import Store, StoreError
 
 LEARNED_GAIN = 0.8
 """As in ``scoring``, which needs torch; a test holds them together."""
-
-ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "relu": lambda u: np.maximum(u, 0),
-    "linear": lambda u: u,
-    "sigmoid": expit,
-    "tanh": np.tanh,
-}
 
 NAMES = ("0.weight", "0.bias", "2.weight", "2.bias")
 MOST = 1000
@@ -179,12 +172,6 @@ def logits(activation: str, weights: NDArray[Any], x: NDArray[Any]) -> NDArray[A
     w, b, v, c = np.split(weights.astype(float), [2, 3, 4], axis=1)  # (checkpoints, 2), (checkpoints, 1) each
     with np.errstate(over="ignore", invalid="ignore"):
         return v * ACTIVATIONS[activation](w @ x.astype(float) + b) + c
-
-
-def accuracy(logit: NDArray[Any]) -> NDArray[Any]:
-    """Share of the training points that are on their side of one half, (checkpoints,)."""
-    half = logit.shape[1] // 2
-    return ((logit[:, :half] <= 0).mean(1) + (logit[:, half:] > 0).mean(1)) / 2
 
 
 def states(config: Config, film: Film) -> list[str]:

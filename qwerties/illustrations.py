@@ -7,7 +7,7 @@ cannot see it, is decided here. Reads nothing: curves come through a callable.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -149,14 +149,13 @@ def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
         }
     )
     words = _words(spec.score)
-    fig, (ax,) = theme.figure(height=theme.rows_height(len(frame)))
-    figures.score_points(ax, frame, "label", "y", "lo", "hi", references, xlabel=words)
     listed = "; ".join(f"{label} {number(y)}" for label, y in zip(frame["label"], frame["y"], strict=True))
-    return as_picture(
-        fig,
-        f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}."
+    return planned_picture(
+        *(figures.points_figure, frame, references, words),
+        size=figures.size_of_rows(len(frame)),
+        caption=f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}."
         f"{_left_out(len(drawn))}",
-        f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
+        alt=f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
     )
 
 
@@ -419,40 +418,62 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     )
     deltas = {found.delta for _, found in compared}
     delta = deltas.pop() if len(deltas) == 1 else None
-    fig, (ax,) = theme.figure(height=theme.rows_height(len(frame)))
-    figures.score_points(
-        ax,
-        frame,
-        "label",
-        "y",
-        "lo",
-        "hi",
-        {"no difference": 0.0},
-        xlabel="difference in accuracy on the true distribution, A − B",
-        band=None if delta is None else (-delta, delta),
-    )
     told = "; ".join(
         f"{label} {number(y, sign=True)} [{number(lo, sign=True)}, {number(hi, sign=True)}]"
         for label, y, lo, hi in frame.itertuples(index=False)
     )
     band = "" if delta is None else f" The band is ±δ = {delta:g}, differences too small to matter."
-    return as_picture(
-        fig,
-        f"Mean paired difference of each contrast, A − B, with the interval that its verdict comes from.{band}"
+    return planned_picture(
+        *(figures.points_figure, frame, {"no difference": 0.0}),
+        "difference in accuracy on the true distribution, A − B",
+        None if delta is None else (-delta, delta),
+        size=figures.size_of_rows(len(frame)),
+        caption="Mean paired difference of each contrast, A − B, with the interval that its verdict comes from."
+        f"{band}"
         + (
             f" The {MOST_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
             if every > MOST_ROWS
             else ""
         ),
-        f"Dots with intervals, one row per contrast: {told}.",
+        alt=f"Dots with intervals, one row per contrast: {told}.",
     )
 
 
 def as_picture(fig: Figure, caption: str, alt: str, *, dots: float | None = None) -> Picture:
     """Make a picture of a figure: an SVG, or a PNG of so many `dots` per inch."""
     drawing = Drawing(PNG, theme.png, fig, dots) if dots else Drawing(SVG, theme.svg, fig)
-    width, height = (round(float(inches) * 100) for inches in fig.get_size_inches())
-    return Picture(drawing, width, height, caption, alt)
+    return Picture(drawing, *_pixels(fig.get_size_inches()), caption, alt)
+
+
+def planned_picture(
+    build: Callable[..., Figure],
+    *arguments: Any,
+    size: Sequence[float],
+    caption: str,
+    alt: str,
+    dots: float | None = None,
+) -> Picture:
+    """Make a picture of the figure that ``build(*arguments)`` is, built where it is drawn.
+
+    Parameters
+    ----------
+    build : callable
+        Of a module that loads neither the store nor torch.
+    *arguments
+        Must be picklable.
+    size : (width, height)
+        Of the figure, in inches.
+    caption, alt, dots
+        As in `as_picture`.
+    """
+    drawing = Drawing(PNG if dots else SVG, theme.built, build, arguments, dots)
+    return Picture(drawing, *_pixels(size), caption, alt)
+
+
+def _pixels(inches: Iterable[float]) -> tuple[int, int]:
+    """Width and height in CSS pixels."""
+    width, height = (round(float(value) * 100) for value in inches)
+    return width, height
 
 
 def _words(score: str) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
-from scipy.stats import DegenerateDataWarning, bootstrap
 
 SAME = 1e-12  # scores no further apart are equal: rounding
 
@@ -76,6 +75,11 @@ def bca_interval(values: ArrayLike, level: float = 0.95, *, resamples: int = 999
     The bounds are NaN where there is nothing to resample: fewer than two values, all equal, or a NaN among
     them.
     """
+    from scipy.stats import (  # a second, which a process that draws does without
+        DegenerateDataWarning,
+        bootstrap,
+    )
+
     values = np.asarray(values, float)
     found = replace(mean_interval(values, level), lo=math.nan, hi=math.nan)
     if len(values) < 2 or math.isnan(found.estimate) or np.ptp(values) <= SAME:

@@ -1,6 +1,6 @@
 """Ticks and labels for axes: round numbers, written as people write them, and names that keep apart."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.markers import TICKDOWN, TICKLEFT
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
+from qwerties.lettering import width
 from qwerties.theme import GRID, MUTED, SPINE, readable
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -185,7 +186,7 @@ def rule(
     marks: bool = True,
     color: str = MUTED,
     size: float = 9,
-) -> None:
+) -> list[Text]:
     """Put fixed ticks on an axis as `fixed_ticks` after `theme.dress` does, at a third of the cost.
 
     Ticks of matplotlib's are three lines and two texts each, whatever is shown of them, and are measured for the
@@ -202,6 +203,11 @@ def rule(
         Whether lines go through the axes, and short ones out of it.
     color, size
         Of the labels.
+
+    Returns
+    -------
+    list of Text
+        The labels.
     """
     values = np.asarray(at, float)
     texts = [short(value) for value in values] if labels is None else list(labels)
@@ -225,10 +231,17 @@ def rule(
         faint: dict[str, Any] = {"colors": GRID, "lw": 0.8, "capstyle": "projecting", "zorder": 0.5}
         ax.add_artist(LineCollection(lines, transform=along, **faint))
     if marks:
-        look: dict[str, Any] = {"marker": mark, "ms": 3, "mew": 0.8, "ls": "", "color": SPINE}
-        ax.add_artist(Line2D(*np.reshape(feet, (-1, 2)).T, transform=along, clip_on=False, zorder=2, **look))
-    for (left, bottom), text in zip(feet, texts, strict=True):
-        ax.text(left, bottom, text, transform=place, va=va, ha=ha, color=color, size=size)
+        short_ones: dict[str, Any] = {"marker": mark, "ms": 3, "mew": 0.8, "ls": "", "color": SPINE}
+        ends = np.reshape(feet, (-1, 2)).T
+        ax.add_artist(Line2D(*ends, transform=along, clip_on=False, zorder=2, **short_ones))
+    look: dict[str, Any] = {"transform": place, "va": va, "ha": ha, "color": color, "size": size}
+    return [ax.text(*foot, text, **look) for foot, text in zip(feet, texts, strict=True)]
+
+
+def widest_only(texts: Sequence[Text]) -> None:
+    """Let a layout make room for the widest of texts that begin, or end, on one line: the others fit with it."""
+    for text in sorted(texts, key=lambda text: width(text.get_text(), text.get_fontproperties()))[:-1]:
+        text.set_in_layout(False)
 
 
 def nice_limits(low: float, high: float) -> tuple[float, float]:

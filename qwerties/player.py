@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from qwerties import films, labels, plots, theme, theory
+from qwerties.answers import accuracy
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.evidence import Evidence
 from qwerties.films import Reel, read_reel
@@ -280,7 +281,7 @@ def draw_still(cast: Cast) -> tuple[Figure, str]:
     words = []
     for i, reel in enumerate(first):
         film, name = reel.films[seed], f"{reel.config.loss} · {reel.config.activation}"
-        share = films.accuracy(films.logits(reel.config.activation, film.weights, film.points))
+        share = accuracy(films.logits(reel.config.activation, film.weights, film.points))
         for j, place in enumerate(places):
             _plane(axes[i, j], reel, seed, place)
             axes[i, j].set_xlabel(f"{percent(share[place])} correct", size=8, color=theme.MUTED, labelpad=3)

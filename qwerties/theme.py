@@ -7,20 +7,19 @@ Nothing here touches pyplot: figures are made by hand, and matplotlib's settings
 import functools
 import io
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
-from qwerties.lettering import Canvas
+from qwerties.lettering import Canvas, SvgCanvas
 
 CARD = "#fcfcfc"  # the light card that a figure brings along, on a light page and on a dark one
 INK = "#23262e"
@@ -43,6 +42,7 @@ STATES = {
     "diverged": "#c93a2b",
 }
 REFERENCE: dict[str, Any] = {"color": MUTED, "lw": 1.1, "ls": (0, (4, 2.5))}
+WIDTH = 7.2  # of a figure, in inches
 BAND = 0.22  # opacity of a band around a line
 
 
@@ -87,7 +87,7 @@ def styles(labels: Iterable[Hashable]) -> dict[Any, Style]:
 
 @look
 def figure(
-    width: float = 7.2, height: float = 4.4, panels: int = 1, **kwargs: Any
+    width: float = WIDTH, height: float = 4.4, panels: int = 1, **kwargs: Any
 ) -> tuple[Figure, list[Axes]]:
     """Make a card, with panels side by side, that lays itself out.
 
@@ -133,11 +133,16 @@ def svg(fig: Figure) -> bytes:
     `Figure.savefig` would draw it twice, the first time for the layout alone.
     """
     out = io.BytesIO()
-    unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    canvas = FigureCanvasSVG(fig)
+    canvas = SvgCanvas(fig)
     with _laid_out(fig):
-        canvas.print_svg(out, metadata=unsaid)
+        canvas.print_svg(out)
     return _shortened(out.getvalue())
+
+
+def built(build: Callable[..., Figure], arguments: Sequence[Any], dots: float | None = None) -> bytes:
+    """Draw the figure that ``build(*arguments)`` is, as SVG, or as PNG of so many `dots` per inch."""
+    fig = build(*arguments)
+    return png(fig, dots) if dots else svg(fig)
 
 
 @contextmanager
@@ -158,11 +163,8 @@ def _laid_out(fig: Figure) -> Iterator[None]:
 
 
 def _shortened(svg: bytes) -> bytes:
-    """Say the same in a quarter less: a letter is a short reference, and a coordinate has two decimals."""
-    svg = re.sub(rb"\n\s+", b"\n", svg)
-    svg = svg.replace(b'xlink:href="#DejaVuSans-', b'href="#g').replace(b'id="DejaVuSans-', b'id="g')
-    svg = re.sub(rb' transform="translate\((-?[\d.]+) 0\)"/>', lambda at: b' x="%.1f"/>' % float(at[1]), svg)
-    return re.sub(rb'\b([1-9]\d*\.\d\d)\d+(?=[ \n"])', rb"\1", svg)
+    """Say the same in less: a coordinate has two decimals, and no line is indented."""
+    return re.sub(rb'\b([1-9]\d*\.\d\d)\d+(?=[ \n"])', rb"\1", re.sub(rb"\n\s+", b"\n", svg))
 
 
 def encode(canvas: Canvas, dpi: float = 100) -> bytes:

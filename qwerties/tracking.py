@@ -88,6 +88,7 @@ class Store:
         self._engine = bulk.open_store(uri)
         self._context: dict[str, str] | None = None
         self._listed: dict[str, list[Tracked]] | None = None
+        self._named: dict[str, tuple[str, dict[str, str]]] | None = None
 
     @classmethod
     def open(cls, root: Path, *, reads: bool = False) -> Store:
@@ -262,6 +263,11 @@ class Store:
 
     def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
         """Id and tags of every active experiment that asks a question, by its stem, sorted."""
+        if self._listed is None or self._named is None:
+            self._named = self._find_experiments()
+        return dict(self._named)  # tags are read, not changed
+
+    def _find_experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
         found = self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'")
         return {
             e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
@@ -297,7 +303,7 @@ class Store:
 
     @contextmanager
     def as_of_now(self) -> Iterator[None]:
-        """Within the block an experiment's runs are listed once, as they were when they were first asked for."""
+        """Within the block experiments and their runs are listed once, as they were when they were first asked for."""
         if self._listed is not None:
             yield
             return
@@ -305,7 +311,7 @@ class Store:
         try:
             yield
         finally:
-            self._listed = None
+            self._listed = self._named = None
 
     def _list_runs(self, experiment_id: str) -> list[Tracked]:
         if self._engine is not None:

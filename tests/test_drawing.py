@@ -7,7 +7,7 @@ import time
 import pytest
 from matplotlib.ticker import FuncFormatter
 
-from qwerties import theme
+from qwerties import illustrations, theme
 from qwerties.drawing import PNG, SVG, WORTH_A_PROCESS, Drawing, drawing_elsewhere
 
 
@@ -65,6 +65,40 @@ def test_a_killed_process_costs_no_picture():
     with drawing_elsewhere():
         drawings = [Drawing(SVG, content_or_killed, os.getpid()) for _ in range(WORTH_A_PROCESS + 1)]
         assert [one.content for one in drawings] == [b"drawn"] * len(drawings)
+
+
+def test_a_block_inside_another_shares_its_process():
+    own = str(os.getpid()).encode()
+    with drawing_elsewhere(at_once=True):
+        with drawing_elsewhere():
+            first = Drawing(SVG, process, None)
+            assert first.content != own
+        with drawing_elsewhere(at_once=True):
+            second = Drawing(SVG, process, None)
+        assert second.content == first.content
+
+
+def test_a_block_inside_can_be_the_one_that_knows_of_much():
+    own = str(os.getpid()).encode()
+    with drawing_elsewhere(), drawing_elsewhere(at_once=True):
+        assert Drawing(SVG, process, None).content != own
+
+
+def built(number):
+    """A figure built where it is drawn."""
+    return plot(number)
+
+
+def test_figures_may_be_built_where_they_are_drawn():
+    here = [theme.svg(plot(3)), theme.png(plot(4), 50)]
+    with drawing_elsewhere(at_once=True):
+        svg = illustrations.planned_picture(built, 3, size=(3, 2), caption="c", alt="a")
+        png = illustrations.planned_picture(built, 4, size=(3, 2), caption="c", alt="a", dots=50)
+        assert [svg.drawing.content, png.drawing.content] == here
+    assert [(one.drawing.mime, one.width, one.height) for one in (svg, png)] == [
+        (SVG, 300, 200),
+        (PNG, 300, 200),
+    ]
 
 
 def test_an_error_is_the_drawing_s_own():

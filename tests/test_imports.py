@@ -42,9 +42,12 @@ MAY_IMPORT = {
     "lettering": (),
     "theme": ("lettering",),
     "canvas": ("lettering", "theme"),
-    "labels": ("theme",),
+    "labels": ("lettering", "theme"),
     "plots": ("canvas", "labels", "theme"),
     "figures": ("labels", "theme"),
+    "answers": (),
+    "markup": ("intervals",),
+    "exemplar_figures": ("answers", "canvas", "config", "labels", "lettering", "markup", "plots", "theme"),
     # the store
     "bulk": ("record",),
     "errors": (),

@@ -1,12 +1,17 @@
-"""Text as Pillow writes it against matplotlib's own: the same place, size, colour and weight."""
+"""Text as we write it against matplotlib's own: the same place, size, colour and weight."""
+
+import io
+import re
 
 import numpy as np
 import pytest
+from looks import shapes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from qwerties import theme
-from qwerties.lettering import Canvas
+from qwerties.lettering import Canvas, SvgCanvas
 
 WORDS = "seed 17 · learned · bce · d=4 · 10⁻⁶ x₀ “Ångström” ÅÄg|"
 
@@ -85,3 +90,77 @@ def test_dots_are_as_many_as_the_canvas_says():
     canvas = Canvas(Figure((1, 4.56), dpi=100))  # of 455.99999999999994 dots
     canvas.draw()
     assert np.asarray(canvas.buffer_rgba()).shape == (*canvas.get_width_height()[::-1], 4)
+
+
+# Outlines
+
+
+@theme.look
+def outlined(canvas_of, text, **kwargs):
+    """The shapes of a text, of an SVG that holds nothing else; the extent that it says it has; the SVG."""
+    fig = Figure((7.2, 1.2), dpi=72, facecolor="none")
+    fig.patch.set_visible(False)
+    words = fig.text(s=text, **{"x": 0.5, "y": 0.5} | kwargs)
+    out = io.BytesIO()
+    canvas_of(fig).print_svg(out)
+    return shapes(out.getvalue()), words.get_window_extent(), out.getvalue().decode()
+
+
+@pytest.mark.parametrize("text", [WORDS, "AVATAR To Ty 1,000", "two · lines\nof Ty|", "−1"])
+@pytest.mark.parametrize(
+    "look",
+    [
+        {},
+        {"size": 8.5, "ha": "center", "va": "center"},
+        {"size": 12, "ha": "right", "va": "top", "weight": "bold"},
+        {"size": 9, "rotation": 90, "va": "bottom"},
+        {"rotation": 30, "style": "italic"},
+        {"clip_on": True},
+    ],
+    ids=str,
+)
+def test_outlines_are_those_of_matplotlib(text, look):
+    (ours, extent, _), (theirs, expected, _) = (
+        outlined(canvas, text, **look) for canvas in (SvgCanvas, FigureCanvasSVG)
+    )
+    assert len(ours) == len(theirs) > 0
+    for (_, one), (_, other) in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.06)  # of a point, 1/72 inch
+    np.testing.assert_allclose(extent.bounds, expected.bounds, atol=0.06)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "a b", "\u200b"])
+def test_outlines_of_little_ink(text):
+    (ours, _, _), (theirs, _, _) = (outlined(canvas, text) for canvas in (SvgCanvas, FigureCanvasSVG))
+    assert len(ours) == len(theirs) == len(text.replace("\u200b", "").split())
+
+
+def test_ligatures_are_letters():
+    assert len(outlined(SvgCanvas, "fi ffi")[0]) == 5
+
+
+def test_a_letter_is_told_once_for_each_font():
+    fig = Figure((7.2, 1.2))
+    for y, weight in ((0.2, "normal"), (0.5, "bold"), (0.8, "normal")):
+        fig.text(0.1, y, "aa-b a", weight=weight)
+    out = io.BytesIO()
+    SvgCanvas(fig).print_svg(out)
+    told = re.findall(r'<path id="(g\d+)"', out.getvalue().decode())
+    assert len(told) == len(set(told)) == 6
+    assert out.getvalue().count(b"<use") == 15
+
+
+def test_what_text_says_is_no_markup():
+    hostile = "</g><script>--> & \"'"
+    ours, _, svg = outlined(SvgCanvas, hostile)
+    assert "<script" not in svg
+    assert len(ours) == len(hostile.replace(" ", ""))
+
+
+@pytest.mark.parametrize("color", ["black", "#c2560c", (1, 0, 0, 0.5)], ids=str)
+@pytest.mark.parametrize("alpha", [None, 0.25])
+def test_outlines_have_the_colour_and_opacity(color, alpha):
+    _, _, svg = outlined(SvgCanvas, "words", color=color, alpha=alpha)
+    (fill, opacity) = re.search(r'<g fill="(#\w{6})"(?: opacity="([\d.]+)")?', svg).groups()
+    assert fill == {"black": "#000000", "#c2560c": "#c2560c"}.get(color, "#ff0000")
+    assert float(opacity or 1) == (alpha or (0.5 if isinstance(color, tuple) else 1))

@@ -12,6 +12,7 @@ import pytest
 from filmed import plan, record
 
 from qwerties import films, player, results, scoring, theme
+from qwerties.answers import accuracy
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.evidence import gather
 from qwerties.films import Film, Reel
@@ -128,7 +129,7 @@ def test_films_are_what_was_trained_and_stand_as_scoring_says():
         gain = (scores.population_accuracy - 0.5) / 0.47725
         for i, film in reel.films.items():
             z = films.logits(config.activation, film.weights, film.points)
-            assert films.accuracy(z) == pytest.approx(scores.train_accuracy[i], abs=1e-9)
+            assert accuracy(z) == pytest.approx(scores.train_accuracy[i], abs=1e-9)
             told = np.array(films.states(config, film))
             assert told[-1] == states[i]
             assert ((told == "dead") == scores.dead[i])[:-1].all()

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from test_report import HOSTILE, record, tags
 
+from qwerties.answers import answer
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.evidence import gather
-from qwerties.exemplars import answer, read_exemplars
+from qwerties.exemplars import read_exemplars
 from qwerties.page import Numbers
 from qwerties.questions import RESTS_ON, make_questions
 from qwerties.report import render
@@ -246,7 +247,7 @@ def test_exemplars_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
     for weight, bias in own.layers[:-1]:
         value = act(np.einsum("oi,ip->op", weight, value) + bias[:, None])
     weight, bias = own.layers[-1]
-    np.testing.assert_allclose(answer(activation, own, own.points), (weight @ value)[0] + bias[0])
+    np.testing.assert_allclose(answer(activation, own.layers, own.points), (weight @ value)[0] + bias[0])
     page = render(store)
     alt = re.search('alt="(Decision boundaries, one row per config[^"]*)"', page)[1]
     assert re.search(r"seed 2 learned, \d+% of its training points right; seed 7 slow.*; seed 9 dead", alt)
