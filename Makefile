@@ -36,7 +36,7 @@ verify: .venv/run.stamp  ## check the store, retrain some networks with the note
 calibrate: .venv/run.stamp  ## measure on trained networks whether the verdicts keep their promises (minutes)
 	$(BIN)/python -m qwerties.calibration $(if $(POOL),--pool $(POOL)) $(if $(FAMILIES),--families $(FAMILIES)) $(if $(JOBS),--jobs $(JOBS))
 
-bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking network server growth map tuning sweep", REPEATS=3, QUICK=1; twenty minutes)
+bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking network server growth map gpu tuning sweep", REPEATS=3, QUICK=1; twenty minutes)
 	$(BIN)/python -m qwerties.bench $(PARTS) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
 
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)

@@ -35,10 +35,12 @@ def sweep(arguments: argparse.Namespace) -> int:
     names = choose(arguments.names, [path.stem for path in experiment_files(root)])
     workers = Workers(arguments.jobs or cores(), arguments.backend, arguments.scheduler)
     device = _device(workers, arguments.device)
+    if device != "cpu" and not arguments.jobs and not workers.is_cluster:
+        workers = _sharing(workers)
     declared, broken = load_experiments(root, names)
     if not declared:  # nothing to do: no store is made, and the report stays as it is
         return _complain_of(broken)
-    early = device == "cpu" and is_empty(root) and _has_much(declared)
+    early = is_empty(root) and _has_much(declared)
     with warming_up(workers) if early else nullcontext(), open_store(root) as store:
         experiments, winners, finish = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
@@ -88,8 +90,7 @@ def _work(
             experiments,
             store,
             wanted,
-            # a GPU has one process, which is busy enough with it
-            workers=Workers(1) if device != "cpu" and not workers.is_cluster else workers,
+            workers=workers,
             device=device,
             progress=display.update,
             more=more,
@@ -109,6 +110,13 @@ def _worker_losses() -> Iterator[None]:
         ) from None
     except LostError as error:
         raise FailedError(f"{error}; what is tracked stays, the same command goes on from there") from None
+
+
+def _sharing(workers: Workers) -> Workers:
+    """Return no more workers than share a GPU."""
+    from qwerties.devices import SHARERS
+
+    return Workers(min(workers.count, SHARERS))
 
 
 def _device(workers: Workers, wanted: str) -> str:

@@ -1,6 +1,7 @@
 """What networks are trained on: the CPU, in blocks that fit a core's cache, or a GPU, a whole shard at a time.
 
-The code is the same, compiled for either. A GPU adds up in another order, so that its numbers agree with the CPU's
+The code is the same, compiled for either. Scores and pictures are the CPU's work in any case, and take longer than a
+GPU takes to train: several processes share it. A GPU adds up in another order, so that its numbers agree with the CPU's
 within float32's rounding and not bit for bit; every run's tag ``qwerties.device`` says what trained it.
 """
 
@@ -20,6 +21,10 @@ TAG = "qwerties.device"
 
 ROOM = 0.4
 """Share of a GPU's free memory for what a block holds by our count; the rest is for what the compiler adds."""
+
+
+SHARERS = 4
+"""Processes that share a GPU unless somebody says how many. Each takes some hundred MB of its memory by itself."""
 
 
 def choose(wanted: str, is_there: bool | None = None) -> str:
@@ -52,7 +57,7 @@ def name(device: str) -> str:
 
 
 @contextmanager
-def resident(device: str, config: Config) -> Iterator[None]:
+def resident(device: str, config: Config, sharers: int = 1) -> Iterator[None]:
     """Within the block, train as many networks at once as the device has room for.
 
     A GPU takes a whole shard where its memory allows. What a block leaves there (all its losses) is copied back when it
@@ -64,11 +69,13 @@ def resident(device: str, config: Config) -> Iterator[None]:
         On the CPU, nothing changes.
     config : Config
         The largest one to be trained.
+    sharers : int
+        Processes that train on the same GPU.
     """
     usual = training.BLOCK
     if device != "cpu":
         free, _ = torch.cuda.mem_get_info(device)
-        training.BLOCK = max(1, int(ROOM * free) // bytes_of(config))
+        training.BLOCK = max(1, int(ROOM * free / sharers) // bytes_of(config))
     try:
         yield
     finally:

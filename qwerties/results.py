@@ -35,14 +35,16 @@ def train_records(
     *,
     compiled: bool | None = None,
     device: str = "cpu",
+    sharers: int = 1,
     progress: Callable[[int], None] = lambda network_epochs: None,
 ) -> list[Record]:
     """Train configs on a block of seeds and make each one's record: the work of one worker.
 
-    Training may be done by another device (cpu, cuda); scores and pictures are made by the CPU.
+    Training may be done by another device (cpu, cuda), which ``sharers`` workers have together; scores and pictures are
+    made by the CPU.
     """
     largest = max(configs, key=devices.bytes_of)
-    with devices.resident(device, largest):
+    with devices.resident(device, largest, sharers):
         done = train(configs, seeds, compiled=compiled, device=device, progress=progress)
     tags = {devices.TAG: devices.name(device)}
     records = []

@@ -31,13 +31,10 @@ from qwerties.parts import contrasts_text
 from qwerties.record import Record, Tracked
 from qwerties.signals import finishing_first, stop_if_asked
 from qwerties.tags import NOTE, SUPERSEDED
-from qwerties.tasks import SECONDS_BETWEEN_REPORTS, Task, train_shard
+from qwerties.tasks import SECONDS_BETWEEN_REPORTS, SHARD, Task, train_shard
 from qwerties.tracking import Store
 from qwerties.turns import turn
 from qwerties.workers import Workers, run_tasks, warming_up
-
-SHARD = {"cpu": None, "cuda": 2**15}
-"""Networks of a shard by device; None is one batch. More than one makes a GPU busy, and hundreds of MB in memory."""
 
 PLAN_CHANGES = "qwerties.plan_changes"
 """Tag of an experiment: what was changed in its contrasts after there were data."""
@@ -171,7 +168,8 @@ def _work(
     with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
         # a cluster's workers may have other disks: there, progress goes by whole shards
         meters = [None if workers.is_cluster else Path(folder, str(i)) for i in range(len(shards))]
-        tasks = [Task(shard, device, meter) for shard, meter in zip(shards, meters, strict=True)]
+        sharers = 1 if workers.is_cluster else workers.count
+        tasks = [Task(shard, device, meter, sharers) for shard, meter in zip(shards, meters, strict=True)]
         with _reporting(lambda: progress(_with_work_in_hand(state, tasks))):
             done = run_tasks(
                 train_shard,

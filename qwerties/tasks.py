@@ -9,16 +9,31 @@ from pathlib import Path
 from qwerties.experiment import Shard
 from qwerties.record import Record
 
+SHARD: dict[str, int | None] = {"cpu": None, "cuda": 2**12}
+"""Networks of a shard by device; None is one batch. Fewer leave a GPU idle between two calls; with more, there are too
+few shards for what its workers do besides."""
+
 SECONDS_BETWEEN_REPORTS = 0.5
 
 
 @dataclass(frozen=True)
 class Task:
-    """A shard on its way, and the file in which a worker of this machine says how many network-epochs are done."""
+    """A shard on its way.
+
+    Attributes
+    ----------
+    shard : Shard
+    device : {"cpu", "cuda"}
+    meter : Path, optional
+        The file in which a worker of this machine says how many network-epochs are done.
+    sharers : int
+        Workers of one GPU.
+    """
 
     shard: Shard
     device: str
     meter: Path | None
+    sharers: int = 1
 
 
 def train_shard(task: Task) -> list[Record]:
@@ -36,5 +51,10 @@ def train_shard(task: Task) -> list[Record]:
 
     shard = task.shard
     return results.train_records(
-        shard.configs, shard.seeds, compiled=shard.compiled, device=task.device, progress=progress
+        shard.configs,
+        shard.seeds,
+        compiled=shard.compiled,
+        device=task.device,
+        sharers=task.sharers,
+        progress=progress,
     )

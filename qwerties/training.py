@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -30,7 +31,7 @@ BLOCK = 512
 """Networks trained together: their data of 1.6 KB each fit a core's second-level cache."""
 
 SIZES = 64
-"""Blocks of torch's own compiled steps hold a multiple of so many networks: each size is compiled by itself."""
+"""On the CPU, blocks of torch's own compiled steps hold a multiple of so many networks."""
 
 IMPORT_COST, EAGER_COST, CALL_COST, TRACE_COST = 1.5, 1e-8, 3e-4, 0.3
 """Seconds without the compiler, roughly: for what ``torch.func`` imports of torch's own; per point, hidden unit and
@@ -265,7 +266,10 @@ def _compiled_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...
     key = _key(arguments, kind)
     if key not in _compiled:
         try:
-            _compiled[key] = torch._inductor.compile(_traced_step(step, arguments, kind), list(arguments))
+            with warnings.catch_warnings():
+                # a GPU would be faster with 10 of 23 bits: its numbers are to agree with the CPU's
+                warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")
+                _compiled[key] = torch._inductor.compile(_traced_step(step, arguments, kind), list(arguments))
             _compiled[key](*arguments)
         except (
             RuntimeError,
@@ -274,6 +278,15 @@ def _compiled_step(step: Step, arguments: Sequence[Tensor], kind: tuple[Any, ...
             log.warning("the compiler failed (%s): %s", type(error).__name__, native.SLOWER)
             _compiled[key] = step
     return _compiled[key]
+
+
+def _size(networks: int, device: str) -> int:
+    """Size of the block that so many networks are trained in: sizes are few, as each is compiled by itself."""
+    if device == "cpu":
+        return -(-networks // SIZES) * SIZES
+    return max(
+        networks, min(1 << (networks - 1).bit_length(), BLOCK)
+    )  # a GPU has idle places, memory perhaps not
 
 
 def _padded(value: Tensor, size: int) -> Tensor:
@@ -331,7 +344,7 @@ class _Lifted:
         families = {config.activation in SQUASHING for config in configs}
         kind = (configs[0].optimizer, families.pop() if len(families) == 1 else None)
         self._step = _step(self._names, *kind)
-        size = -(-len(k) // SIZES) * SIZES if compiled else len(k)
+        size = _size(len(k), x.device.type) if compiled else len(k)
         padded = {name: _padded(value, size) for name, value in weights.items()}
         moments = [value for moment in initial_state(padded) for value in moment.values()]
         self._moved: list[Tensor] = [*padded.values(), *moments]

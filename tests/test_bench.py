@@ -16,6 +16,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import torch
 
 from qwerties.bench import command, floor, growth, jaxed, mapped, paper, peak, rivals, servers
 from qwerties.bench.measure import Found, Row, Target, interleave, ratio, team
@@ -23,6 +24,7 @@ from qwerties.bench.rivals import WAYS, Work, run
 from qwerties.config import Config
 from qwerties.errors import FailedError
 from qwerties.reference import train_reference
+from qwerties.training import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -82,7 +84,7 @@ def test_every_lane_of_the_floor_is_its_own_network(library):
 
 
 @pytest.mark.parametrize(
-    "way", [way for way in WAYS if way not in ("floor", "compiled", "drawing") and "jax" not in way]
+    "way", [way for way in WAYS if way not in ("floor", "compiled", "drawing", "gpu") and "jax" not in way]
 )
 def test_every_way_is_the_notebooks_loop(way):
     config = Config(hidden=(2,), epochs=120)
@@ -380,6 +382,38 @@ def test_a_map_small(bench):
     assert estimate["claim"].startswith("a map of 100×100 pixels, 4 panels, 80,000 networks")
     assert estimate["value"] == pytest.approx(found["rows"][1]["value"] * 40)
     assert estimate["unit"] == "s"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_without_a_gpu_its_part_says_so(bench):
+    status, out, found = bench("gpu")
+    assert status == 0
+    assert {row["skipped"] for row in found["rows"]} == {"no CUDA device that PyTorch can use"}
+    assert "skipped: no CUDA device" in out
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_beside_the_cpu_small(bench):
+    status, _, found = bench("gpu", repeats=1)
+    assert status == 0
+    cpu, gpu, whole = found["rows"]
+    assert cpu["name"].startswith("CPU, ")
+    assert gpu["name"] == whole["name"] != cpu["name"]
+    assert all(row["difference"] < 1e-5 for row in found["rows"])
+    assert [target["unit"] for target in found["targets"]] == ["×", "s"]
+
+
+def test_what_a_gpu_trains_shard_by_shard_is_what_is_asked_for(monkeypatch):
+    monkeypatch.setitem(rivals.SHARD, "cuda", 3)
+    trained = []
+    monkeypatch.setattr(
+        rivals, "train", lambda configs, seeds, **how: trained.append((seeds, how)) or train(configs, seeds)
+    )
+    work = Work(Config(epochs=5), 2, 8)
+    losses = rivals._ours_on("cpu")(work, None)()
+    assert [str(seeds) for seeds, _ in trained] == ["2-4", "5-7", "8-9"]
+    assert all(how == {"compiled": True, "device": "cpu"} for _, how in trained)
+    np.testing.assert_allclose(losses, train_reference(work.config, 2).losses, atol=1e-5)
 
 
 def test_the_map_is_that_of_the_command():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import mlflow
@@ -26,7 +26,8 @@ from qwerties import cluster, devices, results, training, workers
 from qwerties import sweep as sweeping
 from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, UsageError
-from qwerties.experiment import MOST_LOSSES, Experiment, Job, grid, make_shards, missing_jobs
+from qwerties.experiment import MOST_LOSSES, Experiment, Job, Shard, grid, make_shards, missing_jobs
+from qwerties.tasks import Task, train_shard
 from qwerties.tracking import Store, default_uri
 from qwerties.workers import LOST, TRAINS, LostError, WorkerLostError, Workers, run_tasks, warming_up
 
@@ -535,8 +536,49 @@ def test_a_gpu_takes_as_many_networks_as_it_has_room_for(monkeypatch):
             )  # its losses, which are all there
         assert usual == training.BLOCK
     assert blocks[0] > 5000 > blocks[2] > blocks[1] // 100
+    with devices.resident("cuda", Config(), sharers=4):
+        assert pytest.approx(blocks[0] / 4, abs=1) == training.BLOCK
     with devices.resident("cpu", Config()):
         assert usual == training.BLOCK
+
+
+@pytest.mark.parametrize(("jobs", "workers"), [([], 4), (["--jobs", "7"], 7), (["--jobs", "1"], 1)])
+def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(
+    empty, tmp_path, monkeypatch, jobs, workers
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("qwerties.commands.cores", lambda: 16)
+    asked = []
+
+    def sweep(*arguments, workers, device, **options):
+        asked.append((workers.count, device))
+        return sweeping.Progress(0, 0, 0, 0.0)
+
+    monkeypatch.setattr(sweeping, "sweep", sweep)
+    monkeypatch.setattr("qwerties.commands.warming_up", lambda workers: nullcontext())
+    make_folder(tmp_path / "study", small=STUDY)
+    shutil.copy(empty, tmp_path / "study" / "mlflow.db")
+    call(tmp_path / "study", "sweep", "--seeds", "5", "--no-report", "--device", "cuda", *jobs)
+    assert asked == [(workers, "cuda")]
+
+
+def test_every_worker_of_a_gpu_knows_how_many_share_it(monkeypatch):
+    seen = []
+
+    def resident(device, config, sharers):
+        seen.append(sharers)
+        return nullcontext()
+
+    monkeypatch.setattr(devices, "resident", resident)
+    shard = Shard((Config(epochs=2),), Seeds(0, 2), compiled=False)
+    train_shard(Task(shard, "cpu", None, sharers=3))
+    assert seen == [3]
+
+
+def test_a_gpu_has_blocks_of_few_sizes_within_its_memory(monkeypatch):
+    assert [training._size(n, "cpu") for n in (1, 64, 65)] == [64, 64, 128]
+    monkeypatch.setattr(training, "BLOCK", 3000)
+    assert [training._size(n, "cuda") for n in (1, 3, 512, 513, 2049, 3000)] == [1, 4, 512, 1024, 3000, 3000]
 
 
 @GPU

@@ -30,13 +30,14 @@ PARTS = {
     "server": ("shared", "measure"),
     "growth": ("growth", "measure"),
     "map": ("mapped", "measure"),
+    "gpu": ("gpu", "measure"),
     "tuning": ("tuning", "measure"),
     "sweep": ("sweep", "measure"),
 }
 """Name -> module and function; imported when asked for."""
 
 DEFAULT = ("training", "tracking", "network", "server", "growth", "map", "tuning")
-"""All but the whole sweep, which takes a quarter of an hour by itself."""
+"""All but what needs a GPU, and the whole sweep, which takes a quarter of an hour by itself."""
 
 REPEATS, MOST_REPEATS, PROCESSES = 3, 99, 2
 

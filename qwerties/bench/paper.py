@@ -24,6 +24,7 @@ TITLES = {
     "server": "A run in a shared store",
     "growth": "Growth",
     "map": "Maps",
+    "gpu": "A GPU",
     "tuning": "Tuning",
     "sweep": "The whole sweep",
 }

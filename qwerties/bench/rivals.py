@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from qwerties import data, networks
+from qwerties import data, devices, networks
 from qwerties.bench import jaxed
 from qwerties.bench.floor import Floor
 from qwerties.config import Config, Seeds
 from qwerties.reference import train_reference
+from qwerties.tasks import SHARD
 from qwerties.training import EPOCHS_WORTH_TRACING, train
 
 
@@ -74,6 +76,25 @@ def _notebook(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
 def _ours(compiled: bool) -> Callable[[Work, Path | None], Callable[[], np.ndarray]]:
     def prepare(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
         return lambda: train([work.config], work.seeds, compiled=compiled)[0].losses[0]
+
+    return prepare
+
+
+def _ours_on(device: str) -> Callable[[Work, Path | None], Callable[[], np.ndarray]]:
+    """Ours as a sweep has it on a device: shard by shard, of whose results nothing is kept."""
+
+    def prepare(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
+        def go() -> np.ndarray:
+            first = np.empty(0)
+            stops = [*range(0, work.networks, SHARD["cuda"] or work.networks), work.networks]
+            for start, stop in itertools.pairwise(stops):
+                seeds = Seeds(work.first + start, work.first + stop)
+                with devices.resident(device, work.config, devices.SHARERS):
+                    (trained,) = train([work.config], seeds, compiled=True, device=device)
+                first = first if start else trained.losses[0].copy()
+            return first
+
+        return go
 
     return prepare
 
@@ -146,6 +167,7 @@ WAYS: dict[str, Callable[[Work, Path | None], Callable[[], np.ndarray]]] = {
     "eager": _eager,
     "plain": _ours(compiled=False),
     "compiled": _ours(compiled=True),
+    "gpu": _ours_on("cuda"),
     **{f"jax {form}": _jax(form) for form in jaxed.FORMS},
     "floor": _floor,
     "drawing": _drawing,
