@@ -474,7 +474,7 @@ def _rows(ax: Axes, names: Iterable[Hashable], *, grid: bool = False) -> None:
     """Make a named row each, downwards."""
     labels = [_wrapped(plain(name, 96)) for name in names]
     ax.set_ylim(max(len(labels), 1) - 0.4, -0.6)
-    widest_only(rule(ax, "y", range(len(labels)), labels, grid=grid, marks=False, color=INK))
+    widest_only(rule(ax, "y", range(len(labels)), labels, grid=grid, marks=False, color=INK, gap=6))
     ax.spines["left"].set_visible(False)
 
 
