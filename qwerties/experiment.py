@@ -21,7 +21,7 @@ from qwerties.record import Tracked
 from qwerties.tags import NOTE, SUPERSEDED
 
 NUMERIC_MODULES = (
-    *("compiling", "config", "data", "kernels", "native", "networks"),
+    *("compiling", "config", "data", "kernels", "lifted", "native", "networks"),
     *("optimizers", "scoring", "symbols", "theory", "training"),
 )
 """The code that decides a run's numbers,"""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from qwerties import compiling, native, training
+from qwerties import compiling, lifted, native, training
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.reference import build_model, train_reference
 from qwerties.training import checkpoints, train
@@ -515,7 +515,7 @@ def test_what_is_too_large_is_compiled_by_torch_and_where_that_fails_training_is
         raise torch._inductor.exc.CppCompileError(["g++"], "no")
 
     monkeypatch.setattr(torch._inductor, "compile", refuse)
-    monkeypatch.setattr(training, "_compiled", {})
+    monkeypatch.setattr(lifted, "_compiled", {})
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert_identical(train([config], SEEDS, compiled=True)[0], expected)

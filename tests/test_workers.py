@@ -22,7 +22,7 @@ from stores import call, make_folder
 from tasks import die_always, die_once, double, fail, nap, threads
 from test_robustness import loaded
 
-from qwerties import cluster, devices, results, training, workers
+from qwerties import cluster, devices, lifted, results, training, workers
 from qwerties import sweep as sweeping
 from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, UsageError
@@ -575,10 +575,16 @@ def test_every_worker_of_a_gpu_knows_how_many_share_it(monkeypatch):
     assert seen == [3]
 
 
-def test_a_gpu_has_blocks_of_few_sizes_within_its_memory(monkeypatch):
-    assert [training._size(n, "cpu") for n in (1, 64, 65)] == [64, 64, 128]
-    monkeypatch.setattr(training, "BLOCK", 3000)
-    assert [training._size(n, "cuda") for n in (1, 3, 512, 513, 2049, 3000)] == [1, 4, 512, 1024, 3000, 3000]
+def test_a_gpu_has_blocks_of_few_sizes_within_its_memory():
+    assert [lifted._size(n, "cpu", 512) for n in (1, 64, 65)] == [64, 64, 128]
+    assert [lifted._size(n, "cuda", 3000) for n in (1, 3, 512, 513, 2049, 3000)] == [
+        1,
+        4,
+        512,
+        1024,
+        3000,
+        3000,
+    ]
 
 
 @GPU

@@ -19,9 +19,10 @@ from qwerties import data, devices, networks
 from qwerties.bench import jaxed
 from qwerties.bench.floor import Floor
 from qwerties.config import Config, Seeds
+from qwerties.lifted import EPOCHS_WORTH_TRACING
 from qwerties.reference import train_reference
 from qwerties.tasks import SHARD
-from qwerties.training import EPOCHS_WORTH_TRACING, train
+from qwerties.training import train
 
 
 class Work(NamedTuple):
