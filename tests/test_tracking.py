@@ -383,6 +383,18 @@ def test_a_report_sees_the_runs_as_they_were(store, experiment_id):
     assert [run.name for run in store.runs(experiment_id)] == ["first", "second"]
 
 
+def test_a_report_sees_the_experiments_as_they_were(store, experiment_id):
+    before = store.experiments()
+    with store.as_of_now():
+        assert store.experiments() == before
+        store.experiment("another", {})
+        store.experiments().clear()
+        assert store.experiments() == before
+    assert store.experiments().keys() == before.keys() | {"another"}
+    with store.as_of_now():
+        assert "another" in store.experiments()
+
+
 # Many
 
 
