@@ -13,7 +13,7 @@ from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
 
-from qwerties.signals import ignore_interrupts
+from qwerties.signals import ignore_interrupts, sparing_processes
 
 SVG, PNG = "image/svg+xml", "image/png"
 
@@ -91,7 +91,8 @@ class _Waiting:
         """Start the process, if there is none."""
         if self._process is None:
             self._process = ProcessPoolExecutor(max_workers=1, initializer=ignore_interrupts)
-            self._process.submit(_prepare)
+            with sparing_processes():
+                self._process.submit(_prepare)
 
     def take_back(self) -> Drawing | None:
         """Take the last one that nobody has begun with."""

@@ -34,6 +34,7 @@ from qwerties.player import IDS, make_player
 from qwerties.provenance import ANCHOR, make_provenance
 from qwerties.questions import make_questions
 from qwerties.record import Tracked
+from qwerties.signals import stop_if_asked
 from qwerties.study_part import make_studies
 from qwerties.tracking import Store, StoreError
 from qwerties.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
@@ -102,6 +103,7 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
         exports.FINDINGS: exports.findings_tex(document["contrasts"]),
         exports.RUNS: runs,
     }
+    stop_if_asked()
     path.parent.mkdir(parents=True, exist_ok=True)
     exports.write(places, files)
     verdicts = to_text(document).encode()
@@ -170,6 +172,7 @@ def compose(
     player = make_player(store, evidence, numbers)
     sections = []
     for one in evidence:
+        stop_if_asked()
         progress(one.ledger.stem)
         sections.append(_section(store, one, base, numbers, anchors, trained))
     progress("maps")

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.resource_tracker import ensure_running
 from types import FrameType
 from typing import Any
 
@@ -73,6 +74,23 @@ def heeding_signals() -> Iterator[None]:
 def _stop(number: int, frame: FrameType | None) -> None:
     _asked.append(number)
     raise Stopped
+
+
+@contextmanager
+def sparing_processes() -> Iterator[None]:
+    """Within the block, processes that are started are spared Ctrl-C from their first moment, as they import.
+
+    This one gets it when the block is through, if it comes meanwhile. `ignore_interrupts` comes later, and holds.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    ensure_running()  # a helper of theirs, whose start would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

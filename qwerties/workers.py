@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import threadpool_limits
 
 from qwerties.errors import FailedError, UsageError
-from qwerties.signals import ignore_interrupts
+from qwerties.signals import ignore_interrupts, sparing_processes
 
 if TYPE_CHECKING:
     from qwerties.cluster import Cluster
@@ -293,11 +293,12 @@ class _Machine:
 
         # loky replaces a process that has grown, and warns
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        self._executor = get_reusable_executor(
-            self._count, timeout=self.IDLE, initializer=ignore_interrupts, env=ONE_THREAD
-        )
         try:
-            return self._executor.submit(call, function, arguments)
+            with sparing_processes():
+                self._executor = get_reusable_executor(
+                    self._count, timeout=self.IDLE, initializer=ignore_interrupts, env=ONE_THREAD
+                )
+                return self._executor.submit(call, function, arguments)
         except BrokenProcessPool as error:  # a moment ago: what is in hand will tell
             failed: Future = Future()
             failed.set_exception(error)

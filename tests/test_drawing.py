@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from matplotlib.ticker import FuncFormatter
@@ -99,6 +102,32 @@ def test_figures_may_be_built_where_they_are_drawn():
         (SVG, 300, 200),
         (PNG, 300, 200),
     ]
+
+
+SPARED = """
+import os, signal, sys, time
+from pathlib import Path
+from qwerties.drawing import SVG, Drawing, _waiting, drawing_elsewhere
+
+def is_spared(pid):
+    told = dict(line.split(":\\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool((int(told["SigBlk"], 16) | int(told["SigIgn"], 16)) >> (signal.SIGINT - 1) & 1)
+
+with drawing_elsewhere(at_once=True):
+    (child,) = _waiting.get()._process._processes
+    looks = []
+    for _ in range(60):  # each at another moment of its start
+        looks.append(is_spared(child))
+        time.sleep(0.02)
+    print({*looks}, is_spared(os.getpid()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell of signals")
+def test_ctrl_c_is_not_for_the_process_that_draws_from_its_first_moment():
+    """In a process of its own, as loky's first child is another matter."""
+    done = subprocess.run([sys.executable, "-c", SPARED], capture_output=True, text=True, check=True)
+    assert done.stdout == "{True} False\n"
 
 
 def test_an_error_is_the_drawing_s_own():

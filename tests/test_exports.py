@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from test_report import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 
-from qwerties import exports
+from qwerties import exports, signals
 from qwerties.record import Record
 from qwerties.report import is_current, render, write_report
 from qwerties.tracking import Store
@@ -173,6 +174,13 @@ def test_beside_another_page_they_have_its_name(store, tmp_path):
         *(f"a b&c-{name}" for name in ("verdicts.json", "tables", "figures", "runs.csv")),
     }
     assert 'href="./a%20b%26c-tables/01-pair.csv"' in (tmp_path / "a b&c.html").read_text()
+
+
+def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(signals, "_asked", [signal.SIGINT])
+    with pytest.raises(signals.Stopped):
+        write_report(store, tmp_path / "reports" / "summary.html")
+    assert not (tmp_path / "reports").exists()
 
 
 def test_only_what_was_written_here_is_removed(store, tmp_path):
