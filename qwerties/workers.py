@@ -12,6 +12,7 @@ import importlib
 import itertools
 import os
 import re
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -269,15 +270,20 @@ def _trim() -> None:
 # This machine
 
 
+def _is_taken(task: Future) -> bool:
+    return task.running() or task.done()
+
+
 class _Machine:
     """Processes of this machine, by joblib's loky; they stay for the next tasks unless something went wrong."""
 
-    IDLE = 300
+    IDLE, PATIENCE = 300, 2
     given_up: tuple[type[Exception], ...] = ()
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._executor: Any = None
+        self._submitted: list[Future] = []
         self.room = count + 1
 
     def __enter__(self) -> _Machine:
@@ -285,6 +291,10 @@ class _Machine:
 
     def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         if kind is not None and self._executor is not None:
+            # loky's own thread fails if it is to end with a task that it has not taken yet
+            end = time.monotonic() + self.PATIENCE
+            while not all(map(_is_taken, self._submitted)) and time.monotonic() < end:
+                time.sleep(0.005)
             self._executor.shutdown(wait=True, kill_workers=True)
 
     def submit(self, function: Callable[..., Any], arguments: tuple) -> Future:
@@ -298,7 +308,9 @@ class _Machine:
                 self._executor = get_reusable_executor(
                     self._count, timeout=self.IDLE, initializer=ignore_interrupts, env=ONE_THREAD
                 )
-                return self._executor.submit(call, function, arguments)
+                submitted = self._executor.submit(call, function, arguments)
+            self._submitted = [one for one in self._submitted if not _is_taken(one)] + [submitted]
+            return submitted
         except BrokenProcessPool as error:  # a moment ago: what is in hand will tell
             failed: Future = Future()
             failed.set_exception(error)

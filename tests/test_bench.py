@@ -264,7 +264,7 @@ def test_the_commit_says_whether_files_differ(tmp_path):
     [
         (
             ["speed"],
-            "a part must be one of training, tracking, network, server, growth, map, tuning, sweep, got 'speed'",
+            "a part must be one of training, tracking, network, server, growth, map, gpu, tuning, sweep, got 'speed'",
         ),
         (["--repeats", "0"], "argument --repeats: repeats must be a whole number from 1 to 99, got '0'"),
         (

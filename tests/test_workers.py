@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -158,6 +159,29 @@ def test_workers_end_with_an_error_of_what_they_are_warmed_up_for():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "2\n0\n", "")
+
+
+def test_an_error_at_once_waits_until_the_pool_has_taken_what_it_was_given(monkeypatch):
+    """Otherwise the pool's own thread fails now and then, with a traceback."""
+    states = []
+
+    class Executor:
+        def submit(self, *arguments):
+            task = Future()
+            threading.Timer(0.2, task.set_running_or_notify_cancel).start()
+            states.append(task)
+            return task
+
+        def shutdown(self, *, wait, kill_workers):
+            assert wait
+            assert kill_workers
+            assert all(task.running() for task in states)
+            states.clear()
+
+    monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", lambda *a, **k: Executor())
+    with pytest.raises(TimeoutError), warming_up(Workers(3)):
+        states[0].result(timeout=0)
+    assert not states
 
 
 def test_one_process_and_a_cluster_have_nobody_to_warm_up(monkeypatch):
