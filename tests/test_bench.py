@@ -121,7 +121,7 @@ def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch):
 def test_repeats_are_interleaved():
     seen = []
     samples = interleave({name: lambda name=name: seen.append(name) for name in "ABC"}, 3)
-    assert seen == list("ABC") * 3
+    assert seen == list("ABCCBAABC")
     assert [len(samples[name].wall) for name in "ABC"] == [3, 3, 3]
 
 

@@ -33,8 +33,9 @@ REPORTED, QUICK_REPORTED = (50, 500, 2000), (4,)
 TOGETHER = 100
 """Configs of an experiment."""
 
-WRITES = 10
-"""Runs written in one repeat, to measure a write at a store's size."""
+WRITES, TURNS = 2, 5
+"""Runs written at a time, to measure a write at a store's size, and how often in a repeat: few runs, as they stay, and
+many turns, as a disk has its moods."""
 
 SWEPT: tuple[tuple[int, int], ...] = ((1_000, 400), (10_000, 400), (100_000, 400), (10_000, 2000))
 QUICK_SWEPT: tuple[tuple[int, int], ...] = ((8, 20),)
@@ -93,9 +94,7 @@ def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
             settings.tell(f"the report from {runs} runs")
             reports.append(_report(study, runs, 1 if runs == max(reported) else settings.repeats))
     settings.tell("writing runs")
-    return _writes(
-        copies, [next(runs_made)[1] for _ in range(2 if settings.quick else WRITES)], settings
-    ), reports
+    return _writes(copies, [next(runs_made)[1] for _ in range(WRITES)], settings), reports
 
 
 def _make_study(study: Path, sources: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -156,9 +155,9 @@ def _writes(copies: dict[int, Path], parts: Sequence[Record], settings: Settings
         store.write(ids[store], parts[0])  # connects
     samples = interleave(
         {f"at {runs} runs": lambda store=store: write(store) for runs, store in stores.items()},  # type: ignore[misc]
-        settings.repeats,
+        settings.repeats * TURNS,
     )
-    work = f"{len(parts)} runs of {len(SEEDS)} networks and {EPOCHS} epochs, without exemplars, into a copy"
+    work = f"{len(parts)} runs at a time, of {len(SEEDS)} networks and {EPOCHS} epochs, without exemplars, into a copy"
     return [
         Row(PART, "writing a run", name, work, "ms/run", *found.per(len(parts)))
         for name, found in samples.items()

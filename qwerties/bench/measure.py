@@ -112,7 +112,9 @@ class Samples:
 
 
 def interleave(ways: Mapping[str, Callable[[], float | None]], repeats: int) -> dict[str, Samples]:
-    """Time several ways to the same work in turns (A B C A B C ...), so that a busy minute meets all of them.
+    """Time several ways to the same work in turns, so that a busy minute meets all of them.
+
+    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one.
 
     Parameters
     ----------
@@ -126,8 +128,8 @@ def interleave(ways: Mapping[str, Callable[[], float | None]], repeats: int) -> 
     """
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
+    for turn in range(repeats):
+        for name, way in list(ways.items())[:: -1 if turn % 2 else 1]:
             began, began_cpu = time.perf_counter(), time.process_time()
             elsewhere = way() or 0.0
             wall[name].append(time.perf_counter() - began)
