@@ -163,19 +163,23 @@ def logit(weights: Weights, x: Tensor, activate: Activation) -> Tensor:
     return forward(weights, x, activate)[1]
 
 
-def at_logit(z: Tensor, y: Tensor, is_mse: Tensor) -> tuple[Tensor, Tensor]:
+def at_logit(z: Tensor, y: Tensor, is_mse: Tensor | bool) -> tuple[Tensor, Tensor]:
     """Loss of each point, and its derivative by the logit, both of z's shape.
 
     They are those of ``nn.Sigmoid`` followed by ``nn.BCELoss`` or ``nn.MSELoss``, float32 corners included: BCELoss
     clamps a point's log at -100, and divides its gradient by at least 1e-12, so that a saturated output stops
     learning. That is why the derivative, ``p - y`` for BCE and ``2 (p - y) p (1 - p)`` for MSE, is written out; it also
-    spares the compiler a second exp and log.
+    spares the compiler a second exp and log. With ``is_mse`` a bool only that loss is worked out, to the same bits.
     """
     p = torch.sigmoid(z)
     error, slope = p - y, p * (1 - p)
+    if is_mse is True:
+        return error * error, error * (2 * slope)
     likelihood = torch.where(y > 0.5, p, 1 - p)
-    value = torch.where(is_mse, error * error, -torch.log(likelihood).clamp_min(-100.0))
-    return value, error * torch.where(is_mse, 2 * slope, (slope * 1e12).clamp_max(1.0))
+    bce, flat = -torch.log(likelihood).clamp_min(-100.0), (slope * 1e12).clamp_max(1.0)
+    if is_mse is False:
+        return bce, error * flat
+    return torch.where(is_mse, error * error, bce), error * torch.where(is_mse, 2 * slope, flat)
 
 
 def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation) -> Tensor:
@@ -184,10 +188,13 @@ def loss(weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation)
 
 
 def gradients_and_loss(
-    weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation
+    weights: Weights, k: Knobs, x: Tensor, y: Tensor, activate: Activation, is_mse: bool | None = None
 ) -> tuple[Weights, Tensor]:
-    """Gradient of the mean training loss of one network by each of its weights, and the loss, ()."""
+    """Gradient of the mean training loss of one network by each of its weights, and the loss, ().
+
+    ``is_mse`` says that all (True) or none (False) of a batch have that loss, and spares the other's work.
+    """
     z, back = torch.func.vjp(lambda w: logit(w, x, activate), weights)[:2]
-    value, slope = at_logit(z, y, k.is_mse > 0.5)
+    value, slope = at_logit(z, y, k.is_mse > 0.5 if is_mse is None else is_mse)
     (gradients,) = back(slope / len(slope))
     return gradients, value.mean()

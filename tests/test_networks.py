@@ -200,6 +200,11 @@ def test_loss_and_gradient_are_those_of_torch_where_outputs_saturate_too(scale, 
     expected.backward()
 
     gradient, value = networks.gradients_and_loss(weights, k, x, y, networks.activation_of(k, None))
+    of_one_loss, same = networks.gradients_and_loss(
+        weights, k, x, y, networks.activation_of(k, None), loss == "mse"
+    )
+    assert same == value
+    assert all(torch.equal(of_one_loss[name], gradient[name]) for name in gradient)
     assert networks.loss(weights, k, x, y, networks.activation_of(k, None)) == value
     torch.testing.assert_close(value, expected.detach(), atol=1e-6, rtol=2e-6)
     size = max(parameter.grad.abs().max().item() for parameter in model.parameters())
@@ -237,6 +242,8 @@ def test_the_corners_of_float32_one_point_at_a_time(z, y, loss):
     expected = LOSSES[loss](torch.sigmoid(v.reshape(1)), target)
     expected.backward()
     value, gradient = networks.at_logit(torch.tensor([z]), target, torch.tensor(loss == "mse"))
+    of_one_loss = networks.at_logit(torch.tensor([z]), target, loss == "mse")
+    assert torch.equal(torch.stack(of_one_loss), torch.stack([value, gradient]))
     torch.testing.assert_close(value[0], expected.detach(), atol=6e-8, rtol=1e-6)  # 1 - p is rounded there
     torch.testing.assert_close(gradient[0], v.grad, atol=0, rtol=1e-5)
 
