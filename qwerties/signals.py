@@ -17,6 +17,7 @@ PATIENCE = 1.5
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 _asked: list[int] = []  # signals that came, the first one first
+_heeding = threading.Event()
 
 
 class Stopped(KeyboardInterrupt):
@@ -32,8 +33,8 @@ def asked() -> int | None:
 
 
 def stop_if_asked() -> None:
-    """Raise `Stopped` if a signal came whose exception was lost on the way, as in a destructor."""
-    if _asked:
+    """Raise `Stopped` if a signal came that is heeded, and its exception was lost on the way, as in a destructor."""
+    if _asked and _heeding.is_set():
         raise Stopped
 
 
@@ -53,6 +54,7 @@ def heeding_signals() -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     heeded = [number for number, handler in usual.items() if main and signal.getsignal(number) == handler]
     _asked.clear()
+    _heeding.set()
     for number in heeded:
         signal.signal(number, _stop)
     usually = sys.unraisablehook
@@ -67,6 +69,7 @@ def heeding_signals() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = usually
+        _heeding.clear()
         for number in heeded:
             signal.signal(number, usual[number])
 
