@@ -33,7 +33,7 @@ GRID = (101, 161)
 LEVELS = 16
 """Shades of the probability: bands take a third of the bytes of a smooth shading."""
 
-SHOWN = ("learned", "slow", "constant", "dead")
+SHOWN = tuple(state for state in theme.STATES if state != "diverged")
 """States in the order of the columns; what diverged has nothing to show."""
 
 PANEL, GAP, MARGIN = (1.74, 1.0875), (0.08, 0.3), (0.06, 0.06)

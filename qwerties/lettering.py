@@ -185,7 +185,7 @@ class Letter(NamedTuple):
 
 
 class _Outlines:
-    """Letters of a font, measured as they are asked for."""
+    """Letters of a font, measured as they are asked for; all lengths are in units of `EM` to the em."""
 
     def __init__(self, path: str) -> None:
         self._font = FT2Font(path)
