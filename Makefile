@@ -34,10 +34,10 @@ verify: .venv/run.stamp  ## check the store, retrain some networks with the note
 	$(BIN)/qwerties verify $(if $(NETWORKS),--networks $(NETWORKS))
 
 calibrate: .venv/run.stamp  ## measure on trained networks whether the verdicts keep their promises (minutes)
-	$(BIN)/python -m qwerties.calibration $(if $(POOL),--pool $(POOL)) $(if $(FAMILIES),--families $(FAMILIES)) $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m benchmarks.calibration $(if $(POOL),--pool $(POOL)) $(if $(FAMILIES),--families $(FAMILIES)) $(if $(JOBS),--jobs $(JOBS))
 
 bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking network server growth map gpu tuning sweep", REPEATS=3, QUICK=1; twenty minutes)
-	$(BIN)/python -m qwerties.bench $(PARTS) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks $(PARTS) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
 
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))
@@ -49,6 +49,7 @@ lint: .venv/lint.stamp  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: .venv/lint.stamp  ## lay the code out
 	$(BIN)/ruff format .

@@ -1,6 +1,6 @@
 """The vanishing gradient, by depth, activation and initialisation."""
 
-from qwerties.experiment import Experiment, Figure, grid
+from qwerties import Experiment, Figure, grid
 
 DEPTHS = (1, 2, 4, 8)
 WIDTH = 8

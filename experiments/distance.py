@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from qwerties.config import DEFAULT
-from qwerties.experiment import Contrast, Experiment, Figure, grid
+from qwerties import DEFAULT, Contrast, Experiment, Figure, grid
 
 DISTANCES = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
 

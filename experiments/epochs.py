@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from qwerties.config import DEFAULT
-from qwerties.experiment import Contrast, Experiment, Figure, grid
+from qwerties import DEFAULT, Contrast, Experiment, Figure, grid
 
 EPOCHS = (500, 1000, 1500, 2000, 4000, 8000)
 

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from qwerties.config import DEFAULT
-from qwerties.experiment import Contrast, Experiment, Figure, grid
+from qwerties import DEFAULT, Contrast, Experiment, Figure, grid
 
 LOSSES = ("bce", "mse")
 ACTIVATIONS = ("relu", "linear")

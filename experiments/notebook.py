@@ -1,7 +1,6 @@
 """The course notebook's one network, on hundreds of seeds."""
 
-from qwerties.config import DEFAULT
-from qwerties.experiment import Experiment, Figure
+from qwerties import DEFAULT, Experiment, Figure
 
 experiment = Experiment(
     title="The notebook's network, looked at closely",

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from qwerties.config import DEFAULT
-from qwerties.space import Float
-from qwerties.tuning import Pair, Tuned, Tuning
+from qwerties import DEFAULT
+from qwerties.tuning import Float, Pair, Tuned, Tuning
 
 RATES = Float(1e-3, 10, log=True)
 TRIALS = 30  # for either loss, by each sampler

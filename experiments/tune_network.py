@@ -1,8 +1,7 @@
 """The notebook's network against the best one that can be found."""
 
-from qwerties.config import DEFAULT
-from qwerties.space import Categorical, Float, Int
-from qwerties.tuning import Pair, Tuned, Tuning
+from qwerties import DEFAULT
+from qwerties.tuning import Categorical, Float, Int, Pair, Tuned, Tuning
 
 TRIALS = 64
 

@@ -1,7 +1,6 @@
 """How much of the spread is the data, how much the start."""
 
-from qwerties.config import DEFAULT
-from qwerties.experiment import Experiment, Figure
+from qwerties import DEFAULT, Experiment, Figure
 
 experiment = Experiment(
     title="The data or the start",

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from qwerties.config import DEFAULT
-from qwerties.experiment import Contrast, Experiment, Figure, grid
+from qwerties import DEFAULT, Contrast, Experiment, Figure, grid
 
 WIDTHS = (1, 2, 4, 8, 16)
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from qwerties.cli import main
+from qwerties.cli.main import main
 
 sys.exit(main())

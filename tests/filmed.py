@@ -2,11 +2,12 @@
 
 import json
 
-from qwerties import results, scoring
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.record import Record
-from qwerties.tracking import Store
-from qwerties.training import train
+from qwerties.scoring import score as scoring
+from qwerties.study import runs as results
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
+from qwerties.training.trainer import train
 
 CODE = "9bdcd5e26e69"
 SEEDS = Seeds(0, 16)  # of every state: seed 10 is dead, 15 constant, 1 slow under the default config

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib.text import Text
 
-from qwerties import theme
+from qwerties.plotting import style as theme
 
 
 def words(ax):

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qwerties import cli
+from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds, fingerprint
-from qwerties.record import Record, Series
-from qwerties.tracking import Store, default_uri
+from qwerties.tracking.records import Record, Series
+from qwerties.tracking.store import Store, default_uri
 
 CODE = "code"
 SEEDS = Seeds(0, 4)

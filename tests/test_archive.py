@@ -11,11 +11,11 @@ from contextlib import chdir, closing
 import pytest
 from stores import CONFIGS, call, fill, make_folder, plan, record, refusal
 
-from qwerties import archive
-from qwerties.archive import ArchiveError, export_study, import_study
-from qwerties.relocate import copy_database, moved_from
-from qwerties.tags import FAILURE
-from qwerties.tracking import Store, default_uri
+from qwerties.portability import archive
+from qwerties.portability.archive import ArchiveError, export_study, import_study
+from qwerties.portability.relocate import copy_database, moved_from
+from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.tags import FAILURE
 
 
 @pytest.fixture(scope="module")

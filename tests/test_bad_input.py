@@ -14,12 +14,12 @@ import pytest
 import torch
 from stores import call, fill, make_folder
 
-from qwerties.relocate import copy_database, relocate
-from qwerties.tracking import default_uri
+from qwerties.portability.relocate import copy_database, relocate
+from qwerties.tracking.store import default_uri
 
 HEAD = """
 from qwerties.config import Config
-from qwerties.experiment import Contrast, Experiment, Figure, grid
+from qwerties.study.experiment import Contrast, Experiment, Figure, grid
 
 A, B = grid(Config(epochs=2), loss=("bce", "mse"))
 """

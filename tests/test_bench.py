@@ -18,13 +18,16 @@ import numpy as np
 import pytest
 import torch
 
-from qwerties.bench import command, floor, growth, jaxed, mapped, paper, peak, rivals, servers
-from qwerties.bench.measure import Found, Row, Target, interleave, ratio, team
-from qwerties.bench.rivals import WAYS, Work, run
+from benchmarks import baselines as rivals
+from benchmarks import command, growth, jaxed, mapped, peak, servers
+from benchmarks import handwritten_cpp as floor
+from benchmarks import tables as paper
+from benchmarks.baselines import WAYS, Work, run
+from benchmarks.measure import Found, Row, Target, interleave, ratio, team
 from qwerties.config import Config
 from qwerties.errors import FailedError
-from qwerties.reference import train_reference
-from qwerties.training import train
+from qwerties.training.reference import train_reference
+from qwerties.training.trainer import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -11,10 +11,11 @@ import pytest
 from filmed import make_store
 from playwright.sync_api import sync_playwright
 
-from qwerties import player, theme
-from qwerties.evidence import gather
-from qwerties.plots import view
-from qwerties.report import write_report
+from qwerties.analysis.contrasts import gather
+from qwerties.plotting import style as theme
+from qwerties.plotting.network import view
+from qwerties.report.build import write_report
+from qwerties.report.sections import player
 
 CUT, LEFT, RIGHT = 3.0, '[data-side="left"]', '[data-side="right"]'
 PLACES = (0, 9, 30, 44, 52)  # of checkpoints, the last one last

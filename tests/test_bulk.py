@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from qwerties import bulk, tracking
-from qwerties.record import Record, Series
-from qwerties.tracking import Store
+from qwerties.tracking import fast_sqlite as bulk
+from qwerties.tracking import store as tracking
+from qwerties.tracking.records import Record, Series
+from qwerties.tracking.store import Store
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"

@@ -7,13 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qwerties import calibration, pool, simulation, trials
-from qwerties.calibration import Rate, calibrate, main, run_trial
-from qwerties.config import DEFAULT, Seeds
-from qwerties.intervals import mean_interval
-from qwerties.pool import CONFIGS, Pool, blocks, load_pool
-from qwerties.scoring import score
-from qwerties.simulation import (
+from benchmarks.calibration import command as calibration
+from benchmarks.calibration import pool, simulation, trials
+from benchmarks.calibration.command import Rate, calibrate, main, run_trial
+from benchmarks.calibration.pool import CONFIGS, Pool, blocks, load_pool
+from benchmarks.calibration.simulation import (
     DELTA,
     FAMILY,
     HEADROOM,
@@ -26,9 +24,12 @@ from qwerties.simulation import (
     swapped,
     two_blocks,
 )
-from qwerties.stats import compare, decide
-from qwerties.training import train
-from qwerties.trials import LEVEL, Ask, Trial, one_look
+from benchmarks.calibration.trials import LEVEL, Ask, Trial, one_look
+from qwerties.config import DEFAULT, Seeds
+from qwerties.scoring.score import score
+from qwerties.stats.compare import compare, decide
+from qwerties.stats.intervals import mean_interval
+from qwerties.training.trainer import train
 
 SEEDS = 10_000
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from qwerties import cli, folder, tracking
+from qwerties.cli import main as cli
+from qwerties.cli import project as folder
+from qwerties.tracking import store as tracking
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
@@ -21,7 +23,7 @@ COMMANDS = ("sweep", "train", "report", "status", "verify", "ui", "relocate")
 
 TINY = """
 from qwerties.config import Config
-from qwerties.experiment import Experiment, grid
+from qwerties.study.experiment import Experiment, grid
 
 experiment = Experiment(title="Tiny", question="Which?", configs=grid(Config(epochs=20), loss=("bce", "mse")))
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from qwerties import data
+from qwerties.training import data
 
 
 def as_in_the_notebook(seed, n, distance):

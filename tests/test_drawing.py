@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from matplotlib.ticker import FuncFormatter
 
-from qwerties import illustrations, theme
-from qwerties.drawing import PNG, SVG, WORTH_A_PROCESS, Drawing, drawing_elsewhere
+from qwerties.plotting import style as theme
+from qwerties.report import figures as illustrations
+from qwerties.report.drawing import PNG, SVG, WORTH_A_PROCESS, Drawing, drawing_elsewhere
 
 
 def plot(number):
@@ -107,7 +108,7 @@ def test_figures_may_be_built_where_they_are_drawn():
 SPARED = """
 import os, signal, sys, time
 from pathlib import Path
-from qwerties.drawing import SVG, Drawing, _waiting, drawing_elsewhere
+from qwerties.report.drawing import SVG, Drawing, _waiting, drawing_elsewhere
 
 def is_spared(pid):
     told = dict(line.split(":\\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())

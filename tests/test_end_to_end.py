@@ -25,12 +25,12 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from qwerties import cli
+from qwerties.cli import main as cli
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.experiment import code_digest
-from qwerties.reference import train_reference
-from qwerties.relocate import copy_database, relocate
-from qwerties.tracking import default_uri
+from qwerties.portability.relocate import copy_database, relocate
+from qwerties.scoring.digest import code_digest
+from qwerties.tracking.store import default_uri
+from qwerties.training.reference import train_reference
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -41,7 +41,7 @@ pytestmark = [
 
 HEAD = """
 from qwerties.config import Config
-from qwerties.experiment import Contrast, Experiment, grid
+from qwerties.study.experiment import Contrast, Experiment, grid
 
 CONFIGS = {configs}
 
@@ -60,8 +60,8 @@ WIDTHS = HEAD.format(
 
 TUNED = """
 from qwerties.config import Config
-from qwerties.space import Float
-from qwerties.tuning import Pair, Tuned, Tuning
+from qwerties.study.search_space import Float
+from qwerties.tuning.declaration import Pair, Tuned, Tuning
 
 experiment = Tuning(
     title="Tuned", question="Which?", seeds=20, champion="best",

@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from qwerties import experiment, training
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.experiment import (
+from qwerties.scoring.digest import code_digest
+from qwerties.study import experiment
+from qwerties.study.experiment import (
     NUMERIC_MODULES,
     Contrast,
     Experiment,
     Figure,
     Job,
-    code_digest,
     grid,
     is_complete,
     make_shards,
     missing_jobs,
 )
-from qwerties.record import Tracked
+from qwerties.tracking.records import Tracked
+from qwerties.training import trainer as training
 
 MSE, LINEAR = Config(loss="mse"), Config(activation="linear")
 LOSS = Experiment("A title", "A question?", (DEFAULT, MSE))

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from test_report import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 
-from qwerties import exports, signals
-from qwerties.record import Record
-from qwerties.report import is_current, render, write_report
-from qwerties.tracking import Store
+from qwerties.execution import signals
+from qwerties.report import export as exports
+from qwerties.report.build import is_current, render, write_report
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from qwerties import fetch
-from qwerties.fetch import is_inside, readers
-from qwerties.record import Tracked
-from qwerties.tags import ARTIFACTS
-from qwerties.tracking import StoreError
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import StoreError
+from qwerties.tracking.tags import ARTIFACTS
+from qwerties.verify import fetch
+from qwerties.verify.fetch import is_inside, readers
 
 FILES = ("seeds.csv", "plots/a.png")
 

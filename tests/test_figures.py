@@ -5,9 +5,11 @@ from looks import overlapping, words
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
-from qwerties import figures, illustrations, theme
 from qwerties.config import Config
-from qwerties.ledger import FigureSpec, Networks
+from qwerties.plotting import compare as figures
+from qwerties.plotting import style as theme
+from qwerties.report import figures as illustrations
+from qwerties.study.coverage import FigureSpec, Networks
 
 CONFIGS = [
     f"{loss} · {activation} · d=4 · 2000 epochs"

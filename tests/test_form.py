@@ -16,10 +16,10 @@ from filmed import CONFIGS, make_store, plan
 from playwright.sync_api import sync_playwright
 from test_report import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 
-from qwerties import theme
 from qwerties.config import Config
-from qwerties.report import render, write_report
-from qwerties.tracking import Store
+from qwerties.plotting import style as theme
+from qwerties.report.build import render, write_report
+from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

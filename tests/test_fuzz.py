@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from stores import CODE, CONFIGS, plan, scores
 
+from qwerties.analysis.contrasts import gather
+from qwerties.analysis.verdicts import changes, make_verdicts, to_text
+from qwerties.analysis.verdicts import table as verdict_table
+from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import FIELDS, Config, Seeds
-from qwerties.evidence import gather
-from qwerties.ledger import make_ledger
-from qwerties.record import Tracked
-from qwerties.report import render
-from qwerties.status import read_status, table, to_json
-from qwerties.tags import ARTIFACTS, FAILURE, PROCESS, SUPERSEDED
-from qwerties.tracking import StoreError
-from qwerties.verdicts import changes, make_verdicts, to_text
-from qwerties.verdicts import table as verdict_table
+from qwerties.report.build import render
+from qwerties.study.coverage import make_ledger
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import StoreError
+from qwerties.tracking.tags import ARTIFACTS, FAILURE, PROCESS, SUPERSEDED
 
 FEW = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 PAGES = settings(

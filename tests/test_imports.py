@@ -202,8 +202,8 @@ def test_results_knows_nothing_of_the_store():
 def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
     """Each takes seconds, of every worker."""
     work = (
-        "import sys\nfrom qwerties.config import Config, Seeds\nfrom qwerties.experiment import Shard\n"
-        "from qwerties.outcomes import train_trials\nfrom qwerties.tasks import Task, train_shard\n"
+        "import sys\nfrom qwerties.config import Config, Seeds\nfrom qwerties.study.experiment import Shard\n"
+        "from qwerties.tuning.trials import train_trials\nfrom qwerties.study.tasks import Task, train_shard\n"
         "configs = (Config(epochs=9), Config(epochs=9, activation='tanh'))\n"
         "train_trials([Config()], Seeds(0, 64))\n"
         "train_shard(Task(Shard(configs, Seeds(0, 2), compiled=True), 'cpu', None))\n"
@@ -255,8 +255,8 @@ def test_the_packages_themselves_import_nothing():
 def test_imports_are_read_from_every_form():
     tree = ast.parse(
         "import mlflow.pytorch as p\nfrom qwerties import bulk, data\nfrom qwerties.config import Config\n"
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from qwerties.cli import main\n"
-        "def f():\n    from qwerties.tracking import Store\n    from qwerties.bench.measure import Row\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from qwerties.cli.main import main\n"
+        "def f():\n    from qwerties.tracking.store import Store\n    from benchmarks.measure import Row\n"
     )
     assert siblings(tree) == {"bulk", "data", "config", "tracking", "bench.measure"}
     assert siblings(tree, lazily=False) == {"bulk", "data", "config"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qwerties.intervals import bca_interval, mean_interval, wilson
+from qwerties.stats.intervals import bca_interval, mean_interval, wilson
 
 
 def test_wilson_recomputed_from_its_formula():

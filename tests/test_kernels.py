@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from qwerties import compiling, experiment, native, scoring, training
 from qwerties.config import Config, Seeds
-from qwerties.training import train
+from qwerties.scoring import score as scoring
+from qwerties.study import experiment
+from qwerties.training import compiler as compiling
+from qwerties.training import native
+from qwerties.training import trainer as training
+from qwerties.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(  # continuous integration installs one, and must not pass without it
@@ -197,7 +201,7 @@ def test_what_cannot_be_written_out_is_named(caplog):
 PROCESS = """
 import sys
 from qwerties.config import Config, Seeds
-from qwerties.training import train
+from qwerties.training.trainer import train
 config = Config(hidden=(2,), epochs=20, learning_rate=0.1)
 print(train([config], Seeds(0, 3), compiled=True)[0].losses.tobytes().hex())
 """

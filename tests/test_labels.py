@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from qwerties import labels, theme
+from qwerties.plotting import axes as labels
+from qwerties.plotting import style as theme
 
 
 def test_labels_with_room_stay_where_they_are():

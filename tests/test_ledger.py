@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.ledger import (
+from qwerties.study.coverage import (
     Entry,
     FigureSpec,
     Networks,
@@ -20,8 +20,8 @@ from qwerties.ledger import (
     read_curves,
     read_networks,
 )
-from qwerties.record import Tracked
-from qwerties.tracking import StoreError
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import StoreError
 
 CODE = "code"
 SEEDS = Seeds(0, 10)

@@ -3,10 +3,10 @@
 import pytest
 from stores import make_folder, refusal
 
-from qwerties import cli
+from qwerties.cli import main as cli
 from qwerties.config import Config
-from qwerties.map_options import spec_of
-from qwerties.maps import RANGES, Axis, MapSpec
+from qwerties.maps.options import spec_of
+from qwerties.maps.spec import RANGES, Axis, MapSpec
 
 FIELDS = ", ".join(RANGES)
 SIZE = "--size must be a whole number from 1 to 1000, or two such as 120x80, got"

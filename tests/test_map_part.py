@@ -15,16 +15,16 @@ from stores import make_folder
 from test_maps import HOSTILE, made
 
 from qwerties.config import DEFAULT, Config
-from qwerties.map_figures import DOTS, GAIN, draw_map, encode, map_figure, pictures, scale, shares_figure
-from qwerties.map_marks import Mark, marks_of, place
-from qwerties.map_part import SHARES
-from qwerties.mapping import STEM, make_record
-from qwerties.maps import STATES, Axis, MapSpec
-from qwerties.record import Record
-from qwerties.report import render
-from qwerties.space import Float, Search
-from qwerties.tags import MAP, SUPERSEDED, TUNING
-from qwerties.tracking import Store, default_uri
+from qwerties.maps.make import STEM, make_record
+from qwerties.maps.marks import Mark, marks_of, place
+from qwerties.maps.spec import STATES, Axis, MapSpec
+from qwerties.plotting.heatmap import DOTS, GAIN, draw_map, encode, map_figure, pictures, scale, shares_figure
+from qwerties.report.build import render
+from qwerties.report.sections.maps import SHARES
+from qwerties.study.search_space import Float, Search
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
 
 SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
 MARKS = [

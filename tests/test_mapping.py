@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 from stores import call, fill, make_folder
 
-from qwerties import map_scores, mapping, reference, scoring, theory
 from qwerties.config import Config, Seeds
-from qwerties.experiment import code_digest
-from qwerties.freshness import store_digest
-from qwerties.map_scores import measure
-from qwerties.mapping import is_compiled, make_blocks, make_map, train_block, train_map
-from qwerties.maps import MEASURES, STATES, Axis, MapSpec, block_from_bytes, from_bytes
-from qwerties.tags import SUPERSEDED
-from qwerties.tracking import Store, StoreError, default_uri
-from qwerties.training import train
-from qwerties.verify import _check_maps
+from qwerties.maps import make as mapping
+from qwerties.maps import scores as map_scores
+from qwerties.maps.make import is_compiled, make_blocks, make_map, train_block, train_map
+from qwerties.maps.scores import measure
+from qwerties.maps.spec import MEASURES, STATES, Axis, MapSpec, block_from_bytes, from_bytes
+from qwerties.report.cache_key import store_digest
+from qwerties.scoring import score as scoring
+from qwerties.scoring import theory
+from qwerties.scoring.digest import code_digest
+from qwerties.tracking.store import Store, StoreError, default_uri
+from qwerties.tracking.tags import SUPERSEDED
+from qwerties.training import reference
+from qwerties.training.trainer import train
+from qwerties.verify.retrain import _check_maps
 
 RATE, DISTANCE = Axis("learning_rate", 1e-3, 10, "log", 3), Axis("distance", 0, 6, "linear", 2)
 SMALL = MapSpec(RATE, DISTANCE, base=Config(epochs=3))

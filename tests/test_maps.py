@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwerties.config import DEFAULT, FIELDS, Config
-from qwerties.maps import (
+from qwerties.maps.spec import (
     MEASURES,
     RANGES,
     STATES,

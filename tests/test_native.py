@@ -11,12 +11,14 @@ import torch
 from test_symbols import CASES, apply, inputs, told
 from torch import nn
 
-from qwerties import data, native, networks, scoring, training
 from qwerties.config import Config, Seeds
-from qwerties.networks import Knobs
-from qwerties.optimizers import bias_corrections
-from qwerties.reference import train_reference
-from qwerties.training import train
+from qwerties.scoring import score as scoring
+from qwerties.training import data, native, networks
+from qwerties.training import trainer as training
+from qwerties.training.networks import Knobs
+from qwerties.training.optimizers import bias_corrections
+from qwerties.training.reference import train_reference
+from qwerties.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
 LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from qwerties import data, networks
 from qwerties.config import Config
-from qwerties.networks import Knobs
+from qwerties.training import data, networks
+from qwerties.training.networks import Knobs
 
 MODULES = {"relu": nn.ReLU, "linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from qwerties import networks
 from qwerties.config import Config
-from qwerties.networks import Knobs
-from qwerties.optimizers import OPTIMIZERS, adam, bias_corrections, initial_state, sgd
+from qwerties.training import networks
+from qwerties.training.networks import Knobs
+from qwerties.training.optimizers import OPTIMIZERS, adam, bias_corrections, initial_state, sgd
 
 STEPS = 50
 

@@ -6,10 +6,10 @@ import pytest
 from stores import make_folder
 
 from qwerties.config import Config, Seeds
-from qwerties.experiment import Contrast, Experiment, grid
-from qwerties.ledger import make_ledger, read_ledgers
-from qwerties.parts import CONTRASTS, MOST, contrasts_text
-from qwerties.tracking import Store, default_uri
+from qwerties.study.chunks import CONTRASTS, MOST, contrasts_text
+from qwerties.study.coverage import make_ledger, read_ledgers
+from qwerties.study.experiment import Contrast, Experiment, grid
+from qwerties.tracking.store import Store, default_uri
 
 PLAN = "qwerties.plan"
 SEEDS = Seeds(0, 4)

@@ -11,16 +11,20 @@ import pandas as pd
 import pytest
 from filmed import plan, record
 
-from qwerties import films, player, results, scoring, theme
-from qwerties.answers import accuracy
+from qwerties.analysis import films
+from qwerties.analysis.contrasts import gather
+from qwerties.analysis.films import Film, Reel
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.evidence import gather
-from qwerties.films import Film, Reel
-from qwerties.ledger import Networks
-from qwerties.page import Numbers
-from qwerties.report import TEMPLATES, render
-from qwerties.tracking import Store, StoreError
-from qwerties.training import train
+from qwerties.plotting import style as theme
+from qwerties.report.build import TEMPLATES, render
+from qwerties.report.elements import Numbers
+from qwerties.report.sections import player
+from qwerties.scoring import score as scoring
+from qwerties.scoring.predict import accuracy
+from qwerties.study import runs as results
+from qwerties.study.coverage import Networks
+from qwerties.tracking.store import Store, StoreError
+from qwerties.training.trainer import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -9,8 +9,9 @@ from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.image import AxesImage
 from PIL import Image
 
-from qwerties import plots, theme
-from qwerties.canvas import Renderer, blank
+from qwerties.plotting import network as plots
+from qwerties.plotting import style as theme
+from qwerties.plotting.background import Renderer, blank
 
 REFERENCES = {"Bayes floor": 0.0604, "dead plateau": 0.6931}
 

@@ -10,18 +10,20 @@ import re
 import pytest
 from filmed import CODE, CONFIGS, SEEDS, make_store, plan, record
 
-from qwerties import kept, scoring, sweep
+from qwerties.analysis.contrasts import gather
+from qwerties.cli.status import read_status, to_json
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.evidence import gather
-from qwerties.freshness import store_digest
-from qwerties.page import Numbers
-from qwerties.provenance import _place, make_provenance
-from qwerties.record import Record
-from qwerties.report import is_current, render, write_report
-from qwerties.status import read_status, to_json
-from qwerties.tags import REPORT
-from qwerties.tracking import Store, StoreError
-from qwerties.training import train
+from qwerties.report import report_archive as kept
+from qwerties.report.build import is_current, render, write_report
+from qwerties.report.cache_key import store_digest
+from qwerties.report.elements import Numbers
+from qwerties.report.sections.provenance import _place, make_provenance
+from qwerties.scoring import score as scoring
+from qwerties.study import sweep
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store, StoreError
+from qwerties.tracking.tags import REPORT
+from qwerties.training.trainer import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

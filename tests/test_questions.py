@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from test_report import HOSTILE, record, tags
 
-from qwerties.answers import answer
+from qwerties.analysis.contrasts import gather
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.evidence import gather
-from qwerties.exemplars import read_exemplars
-from qwerties.page import Numbers
-from qwerties.questions import RESTS_ON, make_questions
-from qwerties.report import render
-from qwerties.tracking import Store
+from qwerties.report.build import render
+from qwerties.report.elements import Numbers
+from qwerties.report.sections.examples import read_exemplars
+from qwerties.report.sections.questions import RESTS_ON, make_questions
+from qwerties.scoring.predict import answer
+from qwerties.tracking.store import Store
 
 SEEDS = Seeds(0, 60)
 LINEAR, MSE, LONG = Config(activation="linear"), Config(loss="mse"), Config(epochs=4000)

@@ -11,13 +11,20 @@ import pytest
 from mlflow import MlflowClient
 from stores import call, fill, make_folder, refusal
 
-from qwerties import relocate as module
-from qwerties.relocate import RelocateError, check_sound, copy_database, moved_from, relocate, rewrite
-from qwerties.tracking import Store, default_uri
+from qwerties.portability import relocate as module
+from qwerties.portability.relocate import (
+    RelocateError,
+    check_sound,
+    copy_database,
+    moved_from,
+    relocate,
+    rewrite,
+)
+from qwerties.tracking.store import Store, default_uri
 
 TINY = """
 from qwerties.config import Config
-from qwerties.experiment import Experiment, grid
+from qwerties.study.experiment import Experiment, grid
 
 experiment = Experiment(title="Tiny", question="Which?", configs=grid(Config(epochs=20), loss=("bce", "mse")))
 """

@@ -20,9 +20,9 @@ from scipy import stats as reference
 from scipy.stats import binomtest
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.record import Record
-from qwerties.report import Composed, render, write_report
-from qwerties.tracking import Store
+from qwerties.report.build import Composed, render, write_report
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

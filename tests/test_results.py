@@ -1,5 +1,6 @@
-# ruff: noqa: PD011  (values are those of our own Series)
 """Records: every metric, series, file and child that a run leaves in the store."""
+
+# ruff: noqa: PD011  (values are those of our own Series)
 
 import dataclasses
 import functools
@@ -11,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qwerties import data
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.results import FILMED, curve_epochs, make_record, train_records
-from qwerties.training import Trained, checkpoints, train
+from qwerties.study.runs import FILMED, curve_epochs, make_record, train_records
+from qwerties.training import data
+from qwerties.training.trainer import Trained, checkpoints, train
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PICTURES = ("plots/decision_boundary.png", "plots/loss_curve.png", "plots/accuracy_distribution.png")
@@ -204,7 +205,7 @@ def test_the_files_of_a_run():
 
 
 def test_seeds_csv_round_trips():
-    from qwerties import scoring
+    from qwerties.scoring import score as scoring
 
     table = table_of(record())
     assert list(table.columns) == COLUMNS

@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from qwerties import cli, commands
-from qwerties.bench.servers import Server
+from benchmarks.servers import Server
+from qwerties.cli import commands
+from qwerties.cli import main as cli
 from qwerties.errors import UsageError
-from qwerties.tracking import Store, default_uri
+from qwerties.tracking.store import Store, default_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -37,7 +38,7 @@ pytestmark = [
 
 EXPERIMENT = """
 from qwerties.config import Config
-from qwerties.experiment import Experiment, grid
+from qwerties.study.experiment import Experiment, grid
 
 experiment = Experiment(
     title="Small", question="?", configs=grid(Config(epochs=30), loss=("bce", "mse"), activation=("relu", "linear"))

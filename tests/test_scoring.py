@@ -10,10 +10,12 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from qwerties import data, scoring, theory
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.reference import train_reference
-from qwerties.scoring import score
+from qwerties.scoring import score as scoring
+from qwerties.scoring import theory
+from qwerties.scoring.score import score
+from qwerties.training import data
+from qwerties.training.reference import train_reference
 
 COLUMNS = [
     *("seed", "state", "dead_at_init", "train_loss", "train_accuracy", "phi", "population_accuracy", "gain"),

@@ -21,10 +21,10 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from qwerties import search as searching
-from qwerties.locks import has_ended, public_target
-from qwerties.search import default_storage, importances, load, names, open_storage, propose, run
-from qwerties.space import SAMPLERS, Categorical, Float, Found, Int, Search, SearchError, Trial
+from qwerties.study.search_space import SAMPLERS, Categorical, Float, Found, Int, Search, SearchError, Trial
+from qwerties.tuning import search as searching
+from qwerties.tuning.locks import has_ended, public_target
+from qwerties.tuning.search import default_storage, importances, load, names, open_storage, propose, run
 
 SPACE = {
     "learning_rate": Float(1e-4, 10, log=True),

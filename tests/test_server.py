@@ -12,15 +12,15 @@ import pytest
 from mlflow import MlflowClient
 from stores import make_folder
 
-from qwerties import address
-from qwerties.bench.servers import Postgres, Server, free_port
+from benchmarks.servers import Postgres, Server, free_port
 from qwerties.config import Config
-from qwerties.experiment import code_digest
-from qwerties.mapping import STEM, make_record, train_map
-from qwerties.maps import Axis, MapSpec
-from qwerties.tags import MAP
-from qwerties.tracking import Store, StoreError
-from qwerties.turns import turn
+from qwerties.maps.make import STEM, make_record, train_map
+from qwerties.maps.spec import Axis, MapSpec
+from qwerties.scoring.digest import code_digest
+from qwerties.study.sweep_lock import turn
+from qwerties.tracking import uri as address
+from qwerties.tracking.store import Store, StoreError
+from qwerties.tracking.tags import MAP
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -29,7 +29,7 @@ pytestmark = [
 
 QUESTION = """
 from qwerties.config import Config
-from qwerties.experiment import Contrast, Experiment, grid
+from qwerties.study.experiment import Contrast, Experiment, grid
 
 configs = grid(Config(epochs={epochs}), loss=("bce", "mse"))
 experiment = Experiment(title="Losses", question="?", configs=configs, contrasts=(Contrast(*configs),))

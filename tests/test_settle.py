@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from qwerties import settle
+from qwerties.analysis import topup as settle
+from qwerties.analysis.contrasts import Evidence, find
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.evidence import Evidence, find
-from qwerties.ledger import Entry, Ledger, Networks, Plan, PlannedContrast
+from qwerties.study.coverage import Entry, Ledger, Networks, Plan, PlannedContrast
 
 OTHER = Config(loss="mse")
 

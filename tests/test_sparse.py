@@ -6,8 +6,8 @@ import pytest
 from test_report import BCE, MSE, Reader, record, section, table, tags
 
 from qwerties.config import Config, Seeds
-from qwerties.report import render, write_report
-from qwerties.tracking import Store
+from qwerties.report.build import render, write_report
+from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.power import TTestPower
 
-from qwerties.intervals import Interval, mean_interval, wilson
-from qwerties.stats import (
+from qwerties.stats.compare import (
     FAMILY_ERROR,
     FEWEST,
     Verdict,
@@ -26,6 +25,7 @@ from qwerties.stats import (
     scores,
     seeds_needed,
 )
+from qwerties.stats.intervals import Interval, mean_interval, wilson
 
 BAYES = float(scipy_stats.norm.cdf(2))  # A* at d=4
 HEADROOM = BAYES - 0.5

@@ -11,12 +11,12 @@ from sqlite3 import connect
 import pytest
 from stores import CONFIGS, SEEDS, call, fill, make_folder, plan, record
 
+from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import Config
-from qwerties.ledger import make_ledger
-from qwerties.record import Tracked
-from qwerties.status import read_status, table, to_json
-from qwerties.tags import FAILURE, PROCESS, SUPERSEDED
-from qwerties.tracking import Store, default_uri
+from qwerties.study.coverage import make_ledger
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
 
 NOTHING = "nothing tracked yet: make sweep"
 A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from qwerties import symbols
-from qwerties.symbols import Code, Name, UnsupportedError, flatten, names, trace
+from qwerties.training import symbols
+from qwerties.training.symbols import Code, Name, UnsupportedError, flatten, names, trace
 
 aten = torch.ops.aten
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from qwerties import theme
+from qwerties.plotting import style as theme
 
 # Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
 EYES = {

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import entr, expit
 from scipy.stats import norm
 
-from qwerties import theory
+from qwerties.scoring import theory
 
 ACTIVATE = {
     "relu": lambda u: u * (u > 0),

@@ -22,11 +22,13 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from qwerties import address, bulk, tracking
-from qwerties.processes import this_process
-from qwerties.record import Dataset, Model, Record, Series, Tracked
-from qwerties.tags import NOTE, PARENT, PROCESS
-from qwerties.tracking import Store, StoreError, default_uri, public_uri
+from qwerties.execution.processes import this_process
+from qwerties.tracking import fast_sqlite as bulk
+from qwerties.tracking import store as tracking
+from qwerties.tracking import uri as address
+from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
+from qwerties.tracking.store import Store, StoreError, default_uri, public_uri
+from qwerties.tracking.tags import NOTE, PARENT, PROCESS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -14,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from qwerties import compiling, lifted, native, training
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.reference import build_model, train_reference
-from qwerties.training import checkpoints, train
+from qwerties.training import compiler as compiling
+from qwerties.training import native
+from qwerties.training import trainer as training
+from qwerties.training import vmapped as lifted
+from qwerties.training.reference import build_model, train_reference
+from qwerties.training.trainer import checkpoints, train
 
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-5, 1e-4
 COMPANY_TOLERANCE = 1e-6

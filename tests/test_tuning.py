@@ -14,23 +14,35 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from qwerties import champion, outcomes, registry, scoring, search, tuner
+from qwerties.analysis.searches import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.experiment import MOST_SHARE, Contrast, Experiment, code_digest, plan_changes
-from qwerties.ledger import read_ledgers
-from qwerties.objectives import OBJECTIVES, cost, parameters
-from qwerties.outcomes import train_trials
-from qwerties.parts import CONTRASTS
-from qwerties.relocate import copy_database
-from qwerties.report import render
-from qwerties.space import Categorical, Float, Int, SearchError
-from qwerties.studies import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
-from qwerties.sweep import PLAN_CHANGES, sweep
-from qwerties.tags import STUDY, SUPERSEDED, TRIAL
-from qwerties.tracking import Store, default_uri
-from qwerties.tuner import tune
-from qwerties.tuning import FEWEST_SEEDS, FIRST_SEED, Pair, Tuned, Tuning, make_config, spec_changes
-from qwerties.workers import Workers
+from qwerties.execution.workers import Workers
+from qwerties.portability.relocate import copy_database
+from qwerties.report.build import render
+from qwerties.scoring import score as scoring
+from qwerties.scoring.digest import code_digest
+from qwerties.study.chunks import CONTRASTS
+from qwerties.study.coverage import read_ledgers
+from qwerties.study.experiment import MOST_SHARE, Contrast, Experiment, plan_changes
+from qwerties.study.objectives import OBJECTIVES, cost, parameters
+from qwerties.study.search_space import Categorical, Float, Int, SearchError
+from qwerties.study.sweep import PLAN_CHANGES, sweep
+from qwerties.tracking import models as registry
+from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
+from qwerties.tuning import champion, search, tuner
+from qwerties.tuning import trials as outcomes
+from qwerties.tuning.declaration import (
+    FEWEST_SEEDS,
+    FIRST_SEED,
+    Pair,
+    Tuned,
+    Tuning,
+    make_config,
+    spec_changes,
+)
+from qwerties.tuning.trials import train_trials
+from qwerties.tuning.tuner import tune
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal, norm
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from qwerties.variance import variance_components
+from qwerties.stats.variance import variance_components
 
 
 def layout(scores):

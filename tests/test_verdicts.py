@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qwerties import verdicts
+from qwerties.analysis import verdicts
+from qwerties.analysis.contrasts import PRIMARY, gather
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.evidence import PRIMARY, gather
-from qwerties.record import Record
-from qwerties.report import render, write_report
-from qwerties.sequential import LOOKS
-from qwerties.tracking import Store
+from qwerties.report.build import render, write_report
+from qwerties.stats.sequential import LOOKS
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

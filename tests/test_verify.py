@@ -14,16 +14,21 @@ import pandas as pd
 import pytest
 import torch
 
-from qwerties import audit, cli, commands, scoring, training, verify
-from qwerties.audit import check_scores, is_among, read_block
+from qwerties.cli import commands
+from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds
-from qwerties.experiment import Experiment
-from qwerties.fetch import reader
-from qwerties.results import network_record
-from qwerties.sweep import sweep
-from qwerties.tags import ARTIFACTS, TRIAL
-from qwerties.tracking import Store, default_uri, digest
-from qwerties.workers import Workers
+from qwerties.execution.workers import Workers
+from qwerties.scoring import score as scoring
+from qwerties.study.experiment import Experiment
+from qwerties.study.runs import network_record
+from qwerties.study.sweep import sweep
+from qwerties.tracking.store import Store, default_uri, digest
+from qwerties.tracking.tags import ARTIFACTS, TRIAL
+from qwerties.training import trainer as training
+from qwerties.verify import audit
+from qwerties.verify import retrain as verify
+from qwerties.verify.audit import check_scores, is_among, read_block
+from qwerties.verify.fetch import reader
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"

@@ -23,14 +23,25 @@ from stores import call, make_folder
 from tasks import die_always, die_once, double, fail, nap, threads
 from test_robustness import loaded
 
-from qwerties import cluster, devices, lifted, results, training, workers
-from qwerties import sweep as sweeping
 from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, UsageError
-from qwerties.experiment import MOST_LOSSES, Experiment, Job, Shard, grid, make_shards, missing_jobs
-from qwerties.tasks import Task, train_shard
-from qwerties.tracking import Store, default_uri
-from qwerties.workers import LOST, TRAINS, LostError, WorkerLostError, Workers, run_tasks, warming_up
+from qwerties.execution import cluster, devices, workers
+from qwerties.execution.workers import (
+    LOST,
+    TRAINS,
+    LostError,
+    WorkerLostError,
+    Workers,
+    run_tasks,
+    warming_up,
+)
+from qwerties.study import runs as results
+from qwerties.study import sweep as sweeping
+from qwerties.study.experiment import MOST_LOSSES, Experiment, Job, Shard, grid, make_shards, missing_jobs
+from qwerties.study.tasks import Task, train_shard
+from qwerties.tracking.store import Store, default_uri
+from qwerties.training import trainer as training
+from qwerties.training import vmapped as lifted
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -39,7 +50,7 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA dev
 
 SMALL = """
 from qwerties.config import Config
-from qwerties.experiment import Experiment, grid
+from qwerties.study.experiment import Experiment, grid
 
 experiment = Experiment(
     title="Small",
@@ -152,7 +163,7 @@ def test_workers_that_are_warmed_up_have_imported_what_training_takes():
 
 def test_workers_end_with_an_error_of_what_they_are_warmed_up_for():
     script = (
-        "import psutil\nfrom qwerties.workers import Workers, warming_up\n"
+        "import psutil\nfrom qwerties.execution.workers import Workers, warming_up\n"
         "def there(): return sum('popen_loky' in ' '.join(p.cmdline()) for p in psutil.Process().children())\n"
         "try:\n    with warming_up(Workers(2)):\n        print(there())\n        raise ArithmeticError\n"
         "except ArithmeticError:\n    print(there())\n"

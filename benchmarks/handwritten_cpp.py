@@ -1,0 +1,104 @@
+"""A floor for training: the same loop by hand in C++ (`floor.cpp`), built into a folder by g++."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import shutil
+import subprocess
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+
+from qwerties.errors import first_line
+
+FLAGS = (
+    *("-O3", "-march=native", "-shared", "-fPIC"),
+    # what -ffast-math allows here, without what it does to the process that loads it: no subnormal numbers any more
+    *(
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fno-signed-zeros",
+        "-fassociative-math",
+        "-freciprocal-math",
+    ),
+    *("-ffinite-math-only", "-ffp-contract=fast"),
+)
+
+ALIGNMENT = 64
+"""Bytes; vectors are loaded whole."""
+
+
+def build(folder: Path) -> tuple[Path | None, str]:
+    """Compile the loop; returns the library, or None and the reason why there is none."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return None, "no g++"
+    library = folder / "floor.so"
+    with as_file(files("benchmarks") / "handwritten_cpp.cpp") as source:
+        done = subprocess.run(
+            [compiler, *FLAGS, str(source), "-o", str(library)], capture_output=True, text=True, check=False
+        )
+    return (library, "") if done.returncode == 0 else (None, f"g++ failed: {first_line(done.stderr)}")
+
+
+@functools.cache
+def _load(library: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(library))
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros at an address that vectors can be loaded from, float32."""
+    size = int(np.prod(shape)) * 4
+    buffer = np.zeros(size + ALIGNMENT, np.uint8)
+    begin = -buffer.ctypes.data % ALIGNMENT
+    return buffer[begin : begin + size].view(np.float32).reshape(shape)
+
+
+class Floor:
+    """Networks laid out for the loop, ready to be trained again and again.
+
+    Parameters
+    ----------
+    library : Path
+        From :func:`build`.
+    x : ndarray, (networks, 2, points), float32
+        First class 0, then class 1.
+    weights : dict of ndarray, (networks, ...)
+        Of one hidden layer of 1 or 8 units, under the names of ``nn.Sequential``'s state dict.
+    """
+
+    def __init__(self, library: Path, x: np.ndarray, weights: dict[str, np.ndarray]) -> None:
+        self.library = _load(library)
+        lanes = self.library.lanes()
+        self.networks, _, self.points = x.shape
+        self.hidden = weights["0.weight"].shape[1]
+        groups = -(-self.networks // lanes)
+        taken = np.arange(groups * lanes) % self.networks  # the last group is filled up
+        self.x = _aligned((groups, self.points, 2, lanes))
+        self.x[:] = x[taken].reshape(groups, lanes, 2, self.points).transpose(0, 3, 2, 1)
+        packed = np.concatenate(
+            (weights["0.weight"], weights["0.bias"][..., None], weights["2.weight"].transpose(0, 2, 1)),
+            axis=2,
+        )  # (networks, hidden, 4)
+        start = np.concatenate((packed.reshape(self.networks, -1), weights["2.bias"]), axis=1)
+        self.start = start[taken].reshape(groups, lanes, -1).transpose(0, 2, 1)
+
+    def train(self, epochs: int, learning_rate: float) -> np.ndarray:
+        """Train all networks from their start; returns the losses, (networks, epochs)."""
+        groups, _, lanes = self.start.shape
+        weights, losses = _aligned(self.start.shape), _aligned((groups, epochs, lanes))
+        weights[:] = self.start
+        pointer = ctypes.POINTER(ctypes.c_float)
+        failed = self.library.train(
+            *(array.ctypes.data_as(pointer) for array in (self.x, weights, losses)),
+            groups,
+            self.hidden,
+            self.points // 2,
+            epochs,
+            ctypes.c_float(learning_rate),
+        )
+        if failed:
+            raise ValueError(f"hidden must be 1 or 8 units, got {self.hidden}")
+        return losses.transpose(0, 2, 1).reshape(-1, epochs)[: self.networks]

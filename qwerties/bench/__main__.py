@@ -1,7 +1,0 @@
-"""``python -m qwerties.bench``."""
-
-import sys
-from importlib import import_module
-
-if __name__ == "__main__":  # worker processes import this file too
-    sys.exit(import_module("qwerties.bench.command").main())

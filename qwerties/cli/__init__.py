@@ -1,0 +1,4 @@
+"""The ``qwerties`` command: arguments -> calls of the rooms below -> lines on the terminal and an exit status.
+
+Public: `main`. It starts without torch, MLflow or Optuna.
+"""

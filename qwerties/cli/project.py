@@ -1,0 +1,112 @@
+"""The folder of a study: where it is, its experiment files, its store."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwerties.errors import FailedError, NothingTrackedError, UsageError, first_line, reason_of
+
+if TYPE_CHECKING:
+    from qwerties.study.experiment import Experiment
+    from qwerties.tuning.declaration import Tuning
+
+
+def enter_root() -> Path:
+    """Find the repository, the nearest folder upwards with ``experiments/``, and work in it, as MLflow expects."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
+        if (folder / "experiments").is_dir() and (folder / "pyproject.toml").is_file():
+            os.chdir(folder)
+            os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / ".cache" / "inductor"))
+            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pools below our own workers
+            os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # as the processor says: trying costs 10 s
+            return folder
+    raise UsageError(f"no experiments/ with a pyproject.toml beside it in {Path.cwd()} or above")
+
+
+def experiment_files(root: Path) -> list[Path]:
+    """Files of ``experiments/`` that hold a question, sorted."""
+    return sorted(path for path in (root / "experiments").glob("*.py") if not path.stem.startswith("_"))
+
+
+def choose(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Check names given by the user; all where none is given."""
+    for name in wanted:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(f"experiment must be one of {', '.join(known)}, got {name!r}{hint}")
+    if not known:
+        raise UsageError("experiments/ must hold one experiment or more, got none")
+    return list(dict.fromkeys(wanted)) or list(known)
+
+
+def load_experiments(
+    root: Path, names: Sequence[str]
+) -> tuple[dict[str, Experiment | Tuning], dict[str, str]]:
+    """Import experiment files; returns what they declare, and what is wrong with those that do not work."""
+    from qwerties.study.experiment import Experiment
+    from qwerties.tuning.declaration import Tuning
+
+    loaded: dict[str, Experiment | Tuning] = {}
+    broken: dict[str, str] = {}
+    for name in names:
+        spec = importlib.util.spec_from_file_location(
+            f"experiments.{name}", root / "experiments" / f"{name}.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever somebody's file raises, the others go on
+            broken[name] = f"{type(error).__name__}: {first_line(error) or 'no message'}"
+            continue
+        if isinstance(getattr(module, "experiment", None), Experiment | Tuning):
+            loaded[name] = module.experiment
+        else:
+            broken[name] = "it must define `experiment`, an Experiment or a Tuning"
+    return loaded, broken
+
+
+def is_empty(root: Path) -> bool:
+    """Whether the store is still to be made."""
+    from qwerties.portability.relocate import database_of, is_new
+
+    database = database_of(root)
+    return database is not None and is_new(database)
+
+
+@contextmanager
+def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
+    """Open the store; what is wrong with it, now or later, is told in one line. One that only ``reads`` makes none."""
+    from qwerties.portability.relocate import NOTHING, RelocateError, check_place, database_of, is_new
+
+    database = database_of(root)
+    if database is not None:
+        if reads and is_new(database):
+            raise NothingTrackedError(NOTHING)
+        try:
+            check_place(database, root)
+        except RelocateError as error:
+            raise UsageError(error) from None
+    from qwerties.execution.processes import this_process
+    from qwerties.tracking.store import STORE_FAILURES, Store, StoreError
+
+    try:
+        yield Store.open(root, reads=reads, writer=this_process())
+    except StoreError as error:
+        raise UsageError(error) from None
+    except BrokenPipeError:  # of our output, not of the store
+        raise
+    except STORE_FAILURES as error:
+        reason = reason_of(error)
+        raise FailedError(f"the store failed, the same command goes on from there: {reason}") from None

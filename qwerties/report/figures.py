@@ -1,0 +1,499 @@
+"""Configs' networks -> the figures that an experiment asks for: the numbers, the picture, and its words.
+
+`figures` draws; what is drawn, against which of the theory's lines, and what the text beside it says to those who
+cannot see it, is decided here. Reads nothing: curves come through a callable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from qwerties.config import DEFAULT, FIELDS, Config
+from qwerties.errors import plural
+from qwerties.plotting import compare as figures
+from qwerties.plotting import style as theme
+from qwerties.report.drawing import PNG, SVG, Drawing
+from qwerties.scoring import theory
+from qwerties.stats.compare import Comparison
+from qwerties.stats.formats import number, percent
+from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.scores import CHANCE, score_values, scores
+from qwerties.stats.variance import variance_components
+from qwerties.study.coverage import STATES, FigureSpec, Networks, config_names
+
+MOST_LINES = 6
+"""Loss curves in one panel."""
+
+MOST_TOLD = 12
+"""Points of one line that a figure's text tells."""
+
+MOST_ROWS = 24
+"""Named rows of one figure; more are unreadable, and stand in the table."""
+
+SCORE_WORDS = {
+    "population_accuracy": "accuracy on the true distribution",
+    "train_accuracy": "accuracy on the training points",
+    "learned": "share of seeds that learned",
+    "regret": "regret: Bayes accuracy − accuracy",
+    "settled": "share of seeds whose loss has settled",
+    "gain": "gain: way from a coin toss to Bayes accuracy",
+}
+FIELD_WORDS = {"hidden": "hidden units", "distance": "distance between the cluster centres"}
+
+Curves = Callable[[Networks, str], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page with its size in CSS pixels, its caption, and its content in words."""
+
+    drawing: Drawing
+    width: int
+    height: int
+    caption: str
+    alt: str
+
+
+def draw(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    """Draw the figure that is asked for.
+
+    Parameters
+    ----------
+    spec : FigureSpec
+    drawn : sequence of Networks
+        At least one, in the plan's order.
+    curves : callable
+        ``curves(networks, name)`` gives the epochs kept and one array of ``curves.npz``.
+
+    Raises
+    ------
+    ValueError
+        If the figure cannot be drawn of these configs; the message says why.
+    """
+    if spec.kind not in KINDS:
+        raise ValueError(f"the kind must be one of {', '.join(KINDS)}, got {spec.kind!r}")
+    return KINDS[spec.kind](spec, drawn, curves)
+
+
+def names(drawn: Sequence[Networks]) -> list[str]:
+    """Name configs by what differs among them."""
+    return config_names([one.config for one in drawn])
+
+
+def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval:
+    """Estimate a score over seeds with its 95% interval: Wilson for a share, t for a mean.
+
+    Networks of a crossed layout share data and starts and are not independent: no interval.
+
+    Raises
+    ------
+    ValueError
+        If there is no such score.
+    """
+    if score == "learned":
+        values = frame["state"].to_numpy() == "learned"
+    elif score == "regret":
+        values = theory.bayes_accuracy(distance) - score_values(frame, "population_accuracy")
+    elif score in CHANCE:
+        values = score_values(frame, score)
+    elif score in frame and (
+        pd.api.types.is_bool_dtype(frame[score]) or pd.api.types.is_numeric_dtype(frame[score])
+    ):
+        values = frame[score].to_numpy()
+    else:
+        raise ValueError(
+            f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
+        )
+    if values.dtype == bool:
+        count, n = int(values.sum()), len(values)
+        found = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
+    else:
+        found = mean_interval(values)
+    return replace(found, lo=math.nan, hi=math.nan) if "weight_seed" in frame else found
+
+
+def limit(score: str, config: Config) -> tuple[str, float] | None:
+    """Name the theory's limit of a score, and its value for a config; None where there is none."""
+    limits: dict[str, tuple[str, Callable[[float], float]]] = {
+        "population_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
+        "train_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
+        "phi": ("Bayes phi", theory.bayes_phi),
+        "gain": ("Bayes", lambda _: 1.0),
+        "regret": ("Bayes", lambda _: 0.0),
+        "bce": ("floor", theory.bce_floor),
+        "brier": ("floor", theory.brier_floor),
+    }
+    if score not in limits:
+        return None
+    name, at = limits[score]
+    return name, float(at(config.distance))
+
+
+def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    found = [score_interval(one.frame, spec.score, one.config.distance) for one in drawn]
+    limits = {limit(spec.score, one.config) for one in drawn} - {None}
+    references = dict(limits) if len(limits) == 1 else {}  # type: ignore[arg-type]
+    every = names(drawn)
+    kept = _ends([one.estimate for one in found])
+    found = [found[i] for i in kept]
+    frame = pd.DataFrame(
+        {
+            "label": [every[i] for i in kept],
+            "y": [one.estimate for one in found],
+            "lo": [one.lo for one in found],
+            "hi": [one.hi for one in found],
+        }
+    )
+    words = _words(spec.score)
+    listed = "; ".join(f"{label} {number(y)}" for label, y in zip(frame["label"], frame["y"], strict=True))
+    return planned_picture(
+        *(figures.points_figure, frame, references, words),
+        size=figures.size_of_rows(len(frame)),
+        caption=f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}."
+        f"{_left_out(len(drawn))}",
+        alt=f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
+    )
+
+
+def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    field = spec.x
+    if field is None or field not in FIELDS or isinstance(FIELDS[field], str):
+        raise ValueError(f"x must be a numeric field of a config, got {field!r}")
+    shown = [one for one in drawn if field != "hidden" or len(one.config.hidden) == 1]
+    if not shown:
+        raise ValueError("x is the number of hidden units, and no config has one hidden layer")
+    others = [replace(one.config, **{field: getattr(DEFAULT, field)}) for one in shown]
+    lines = config_names(others) if len(set(others)) > 1 else None
+    rows = []
+    for i, one in enumerate(shown):
+        value = getattr(one.config, field)
+        interval = score_interval(one.frame, spec.score, one.config.distance)
+        rows.append(
+            {
+                "x": float(value[0] if field == "hidden" else value),
+                "y": interval.estimate,
+                "lo": interval.lo,
+                "hi": interval.hi,
+                "line": lines[i] if lines else "",
+            }
+        )
+    frame = pd.DataFrame(rows)
+    references = _limits_over(field, spec.score, [one.config for one in shown])
+    words, xlabel = _words(spec.score), FIELD_WORDS.get(field, field.replace("_", " "))
+    fig, (ax,) = theme.figure(height=4.0)
+    figures.score_lines(
+        ax, frame, "x", "y", "lo", "hi", "line" if lines else None, references, xlabel=xlabel, ylabel=words
+    )
+    told = "; ".join(
+        (f"{name!s}: " if name else "")
+        + ", ".join(
+            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MOST_TOLD)
+        )
+        for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
+    )
+    return as_picture(
+        fig,
+        f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
+        f"Lines of {words} against {xlabel}. {told}{_levels(references)}.",
+    )
+
+
+def _spaced(n: int, most: int) -> list[int]:
+    """Places of at most so many among n, evenly spaced, with both ends."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, most)).tolist()}) if n else []
+
+
+def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str, float | pd.Series]:
+    found = {config: limit(score, config) for config in configs}
+    named = {config: pair for config, pair in found.items() if pair is not None}
+    if field == "distance" and score != "regret" and named:
+        (name, _) = next(iter(named.values()))
+        return {name: pd.Series({config.distance: level for config, (_, level) in named.items()})}
+    return dict(set(named.values())) if len(set(named.values())) == 1 else {}
+
+
+def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    shares = pd.DataFrame(
+        [[float((one.frame["state"].to_numpy() == state).mean()) for state in STATES] for one in drawn],
+        index=names(drawn),
+        columns=list(STATES),
+    )
+    shares = shares.iloc[_ends(shares["learned"].tolist())]
+    occurring = shares.loc[:, shares.gt(0).any()]
+    fig, (ax,) = theme.figure(height=theme.rows_height(len(shares)))
+    figures.outcome_bars(ax, occurring)
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{percent(share)} {state}" for state, share in row.items() if share > 0)
+        for name, row in occurring.iterrows()
+    )
+    return as_picture(
+        fig,
+        f"How the networks of each config ended.{_left_out(len(drawn))}",
+        f"Stacked bars, one per config. {told}.",
+    )
+
+
+def _ends(values: Sequence[float]) -> list[int]:
+    """Places of what `MOST_ROWS` have room for, in order: the highest and the lowest; undefined ranks lowest."""
+    if len(values) <= MOST_ROWS:
+        return list(range(len(values)))
+    ranked = np.argsort(np.nan_to_num(np.asarray(values, float), nan=-np.inf), kind="stable").tolist()
+    return sorted(ranked[: MOST_ROWS // 2] + ranked[-MOST_ROWS // 2 :])
+
+
+def _left_out(configs: int) -> str:
+    if configs <= MOST_ROWS:
+        return ""
+    half = MOST_ROWS // 2
+    return (
+        f" Of {configs:,} configs the {half} highest and the {half} lowest, in the plan's order; "
+        f"{configs - MOST_ROWS:,} more in the table."
+    )
+
+
+def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    longest: dict[Config, Networks] = {}
+    for one in drawn:
+        kept = longest.get(one.config.trajectory)
+        if kept is None or kept.config.epochs < one.config.epochs:
+            longest[one.config.trajectory] = one
+    panels: dict[str, list[Networks]] = {}
+    for one in longest.values():
+        panels.setdefault(one.config.loss, []).append(one)
+    left_out = sum(max(0, len(members) - MOST_LINES) for members in panels.values())
+    panels = {loss: members[:MOST_LINES] for loss, members in panels.items()}
+    fig, axes = theme.figure(height=3.9, panels=len(panels), sharex=True)
+    told = []
+    for ax, (loss, members) in zip(axes, panels.items(), strict=True):
+        labels = names(members) if len(members) > 1 else ["mean"]
+        lines = {}
+        for label, one in zip(labels, members, strict=True):
+            epochs, losses = curves(one, "loss")
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = losses.mean(0, dtype=np.float64)
+            lines[label] = pd.DataFrame({"train_loss": mean}, index=epochs)
+            told.append(f"{loss}, {label}: from {number(mean[0])} to {number(mean[-1])} after {epochs[-1]:,}")
+        references = _loss_levels(loss, members)
+        figures.loss_lines(
+            ax,
+            lines,
+            references,
+            title=loss,
+            ylabel="training loss, mean over seeds" if ax is axes[0] else "",
+        )
+    caption = (
+        "Training loss, mean over seeds, on log axes; the floor is the least that any classifier can expect"
+    )
+    apart = ", a panel for each loss, as their values cannot be compared" if len(panels) > 1 else ""
+    rest = f" ({plural(left_out, 'more line')} not drawn)" if left_out else ""
+    return as_picture(fig, f"{caption}{apart}{rest}.", f"Falling curves. {'; '.join(told)}.")
+
+
+def _loss_levels(loss: str, members: Sequence[Networks]) -> dict[str, float]:
+    floor = theory.bce_floor if loss == "bce" else theory.brier_floor
+    floors = {float(floor(one.config.distance)) for one in members}
+    levels = {"Bayes floor": floors.pop()} if len(floors) == 1 else {}
+    return levels | {"dead plateau": theory.DEAD_PLATEAU[loss]}
+
+
+def gradient_ratios(drawn: Sequence[Networks], curves: Curves) -> pd.DataFrame:
+    """Measure how much of the gradient reaches the first layer before the first update.
+
+    Returns
+    -------
+    DataFrame
+        A row per config: `init`, `activation`, `depth`, and `ratio`, the RMS gradient of the first layer over that
+        of the last, median over seeds.
+
+    Raises
+    ------
+    ValueError
+        If two configs differ in something else.
+    """
+    rows = []
+    for one in drawn:
+        _, rms = curves(one, "gradient_rms")  # (networks, layers)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = rms[:, 0] / rms[:, -1]
+        middle = np.median(np.where(np.isfinite(ratio), ratio, 0))  # no gradient at all: the lowest rank
+        rows.append((one.config.init, one.config.activation, len(one.config.hidden), float(middle)))
+    frame = pd.DataFrame(rows, columns=["init", "activation", "depth", "ratio"])
+    if frame.duplicated(["init", "activation", "depth"]).any():
+        raise ValueError("its configs differ in more than activation, depth and initial weights")
+    return frame
+
+
+def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    frame = gradient_ratios(drawn, curves)
+    inits = list(dict.fromkeys(frame["init"]))
+    styles = theme.styles(frame["activation"])
+    fig, axes = theme.figure(height=3.9, panels=len(inits), sharey=True)
+    told = []
+    for ax, init in zip(axes, inits, strict=True):
+        part = frame[frame["init"] == init]
+        table = part.pivot_table(index="depth", columns="activation", values="ratio")
+        table = table[list(dict.fromkeys(part["activation"]))]
+        title = f"{replace(DEFAULT, init=init).label([replace(DEFAULT, init=i) for i in inits])}" or init
+        figures.gradient_lines(ax, table, title=title, styles=styles)
+        told += [
+            f"{title}, {name}: " + ", ".join(f"{ratio:.2g} at {depth}" for depth, ratio in column.items())
+            for name, column in table.items()
+        ]
+    return as_picture(
+        fig,
+        "Before the first update: RMS gradient of the first layer over that of the last, median over seeds; "
+        "on the dashed line both are equally large.",
+        f"Lines of the gradient ratio against the number of hidden layers. {'; '.join(told)}.",
+    )
+
+
+def _variance(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    if len(drawn) != 1 or "weight_seed" not in drawn[0].frame:
+        raise ValueError("it takes one config on a crossed block of seeds")
+    frame = drawn[0].frame
+    column = spec.score if spec.score in CHANCE else "population_accuracy"
+    found = variance_components(frame, column)
+    parts = {"data": found.data, "start": found.start, "the two together": found.interaction}
+    shares = pd.DataFrame(
+        {name: (part.share, part.share_lo, part.share_hi) for name, part in parts.items()},
+        index=["share", "lo", "hi"],
+    ).T
+    table = frame.assign(score=scores(frame, column)).pivot_table(
+        index="data_seed", columns="weight_seed", values="score"
+    )
+    table = table.loc[table.mean(axis=1).sort_values(kind="stable").index]
+    table = table[table.mean().sort_values(kind="stable").index]
+    fig, axes = theme.figure(width=8.6, height=3.9, panels=2, width_ratios=(1.15, 1))
+    figures.score_map(
+        axes[0],
+        table,
+        xlabel=f"{found.weight_seeds} starts, sorted by their means",
+        ylabel=f"{found.data_seeds} data sets, sorted",
+        title=_words(column),
+    )
+    figures.variance_bars(axes[1], shares, title="where the variance comes from")
+    told = ", ".join(
+        f"{name} {percent(part.share)} [{percent(part.share_lo)}, {percent(part.share_hi)}]"
+        for name, part in parts.items()
+    )
+    return as_picture(
+        fig,
+        f"Left: {_words(column)} of every data set trained from every start. Right: shares of its variance, with 95% "
+        "bounds from a bootstrap over both.",
+        f"A map of {found.data_seeds} data sets by {found.weight_seeds} starts, mean {number(found.mean)}; and bars of "
+        f"the shares of the variance: {told}.",
+    )
+
+
+KINDS: dict[str, Callable[[FigureSpec, Sequence[Networks], Curves], Picture]] = {
+    "scores": _score_points,
+    "lines": _score_lines,
+    "outcomes": _outcome_bars,
+    "losses": _loss_lines,
+    "gradients": _gradient_lines,
+    "variance": _variance,
+}
+
+
+def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
+    """Draw the mean paired difference of each contrast, with ±delta shaded where it is one for all.
+
+    Of more than `MOST_ROWS` those with the largest differences, to either side.
+    """
+    every = len(compared)
+    if every > MOST_ROWS:
+        sizes = [abs(found.difference.estimate) for _, found in compared]
+        compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MOST_ROWS:].tolist())]
+    frame = pd.DataFrame(
+        {
+            "label": [label for label, _ in compared],
+            "y": [found.difference.estimate for _, found in compared],
+            "lo": [found.difference.lo for _, found in compared],
+            "hi": [found.difference.hi for _, found in compared],
+        }
+    )
+    deltas = {found.delta for _, found in compared}
+    delta = deltas.pop() if len(deltas) == 1 else None
+    told = "; ".join(
+        f"{label} {number(y, sign=True)} [{number(lo, sign=True)}, {number(hi, sign=True)}]"
+        for label, y, lo, hi in frame.itertuples(index=False)
+    )
+    band = "" if delta is None else f" The band is ±δ = {delta:g}, differences too small to matter."
+    return planned_picture(
+        *(figures.points_figure, frame, {"no difference": 0.0}),
+        "difference in accuracy on the true distribution, A − B",
+        None if delta is None else (-delta, delta),
+        size=figures.size_of_rows(len(frame)),
+        caption="Mean paired difference of each contrast, A − B, with the interval that its verdict comes from."
+        f"{band}"
+        + (
+            f" The {MOST_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
+            if every > MOST_ROWS
+            else ""
+        ),
+        alt=f"Dots with intervals, one row per contrast: {told}.",
+    )
+
+
+def as_picture(fig: Figure, caption: str, alt: str, *, dots: float | None = None) -> Picture:
+    """Make a picture of a figure: an SVG, or a PNG of so many `dots` per inch."""
+    drawing = Drawing(PNG, theme.png, fig, dots) if dots else Drawing(SVG, theme.svg, fig)
+    return Picture(drawing, *_pixels(fig.get_size_inches()), caption, alt)
+
+
+def planned_picture(
+    build: Callable[..., Figure],
+    *arguments: Any,
+    size: Sequence[float],
+    caption: str,
+    alt: str,
+    dots: float | None = None,
+) -> Picture:
+    """Make a picture of the figure that ``build(*arguments)`` is, built where it is drawn.
+
+    Parameters
+    ----------
+    build : callable
+        Of a module that loads neither the store nor torch.
+    *arguments
+        Must be picklable.
+    size : (width, height)
+        Of the figure, in inches.
+    caption, alt, dots
+        As in `as_picture`.
+    """
+    drawing = Drawing(PNG if dots else SVG, theme.built, build, arguments, dots)
+    return Picture(drawing, *_pixels(size), caption, alt)
+
+
+def _pixels(inches: Iterable[float]) -> tuple[int, int]:
+    """Width and height in CSS pixels."""
+    width, height = (round(float(value) * 100) for value in inches)
+    return width, height
+
+
+def _words(score: str) -> str:
+    return SCORE_WORDS.get(score, score.replace("_", " "))
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _and_limits(references: Mapping[str, Any]) -> str:
+    return f"; dashed: {', '.join(map(str, references))}" if references else ""
+
+
+def _levels(references: Mapping[str, Any]) -> str:
+    told = [
+        f"{name} {number(level)}" if isinstance(level, float) else f"{name} as a dashed curve"
+        for name, level in references.items()
+    ]
+    return f". Dashed: {', '.join(told)}" if told else ""
