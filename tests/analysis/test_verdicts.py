@@ -1,0 +1,404 @@
+"""Verdicts come from the numbers alone, with receipts; what changed between two reports, and why, is told."""
+
+import ast
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qwerties.analysis import verdicts
+from qwerties.analysis.contrasts import PRIMARY, gather
+from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.report.build import render, write_report
+from qwerties.stats.sequential import LOOKS
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
+]
+
+PACKAGE = Path(__file__).parents[2] / "qwerties"
+CODE = "9bdcd5e26e69"
+GOOD, POOR = 0.97, 0.80
+QUESTIONS = {  # the study's own: which config is A, which is B
+    "loss": (DEFAULT, Config(loss="mse")),
+    "activation": (DEFAULT, Config(activation="linear")),
+    "epochs": (Config(epochs=4000), DEFAULT),
+}
+
+
+def table(seeds, accuracy, *, spread=0.002, seed=0):
+    """Made-up scores of networks that all learned, around an accuracy."""
+    rng = np.random.default_rng(seed)
+    scores = accuracy + spread * rng.standard_normal(len(seeds))
+    return pd.DataFrame(
+        {
+            "seed": seeds.numbers,
+            "state": "learned",
+            "train_accuracy": scores,
+            "phi": 2 * scores - 1,
+            "population_accuracy": scores,
+            "gain": (scores - 0.5) / 0.47725,
+            "settled": True,
+        }
+    )
+
+
+def contrast(a, b, *, delta=0.01, primary=True):
+    return {"a": a.to_params(), "b": b.to_params(), "delta": delta, "primary": primary}
+
+
+def track(store, stem, seeds, tables, contrasts, *, code=CODE, planned=None, **tags):
+    """Plan an experiment and write a run for each config of `tables`."""
+    planned = planned or seeds
+    keys = {fingerprint(config, planned, code): config.label() for config in tables}
+    experiment_id = store.experiment(
+        stem,
+        {
+            "qwerties.title": f"About {stem}",
+            "qwerties.plan": json.dumps({"seeds": str(planned), "code": code, "configs": keys}),
+            "qwerties.contrasts": json.dumps(contrasts),
+            **{f"qwerties.{name}": value for name, value in tags.items()},
+        },
+    )
+    for config, frame in tables.items():
+        if frame is not None:
+            params = {**config.to_params(), "seeds": str(seeds)}
+            files = {"seeds.csv": frame.to_csv(index=False).encode()}
+            store.write(
+                experiment_id, Record(config.label(), params, {}, {"qwerties.code": code}, files=files)
+            )
+    return experiment_id
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
+    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def document(store, before=None):
+    return verdicts.make_verdicts(gather(store), before)
+
+
+# The words follow the numbers
+
+
+def planted(folder, score_a, score_b):
+    """A study of the study's own questions in which side A has one accuracy and side B another."""
+    before = Path.cwd()
+    folder.mkdir()
+    os.chdir(folder)
+    try:
+        store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+        seeds = Seeds(0, 60)
+        for stem, (a, b) in QUESTIONS.items():
+            tables = {a: table(seeds, score_a, seed=1), b: table(seeds, score_b, seed=2)}
+            track(store, stem, seeds, tables, [contrast(a, b)], figures='[{"kind": "scores"}]')
+        return render(store), document(store)
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def both_ways(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted")
+    return planted(folder / "a", GOOD, POOR), planted(folder / "b", POOR, GOOD)
+
+
+def spoken(page):
+    """Every verdict of a page: in the findings' list, with the notebook's questions, and in the sections' tables."""
+    return re.findall(r'class="verdict[^"]*"><bdi>(.*?)</bdi>', page)
+
+
+def test_planted_data_flip_every_sentence(both_ways):
+    (page, found), (flipped_page, flipped) = both_ways
+    for forth, back in zip(found["contrasts"], flipped["contrasts"], strict=True):
+        a, b = QUESTIONS[forth["experiment"]]
+        a, b = a.label([a, b]), b.label([a, b])
+        assert forth["words"] == f"{a} is better by more than 0.01"
+        assert back["words"] == f"{b} is better by more than 0.01"
+        assert forth["estimate"] > 0.05
+        assert back["estimate"] < -0.05
+        assert (forth["direction"], back["direction"]) == (1, -1)
+        text, flipped_text = (verdicts.table(one) for one in (found, flipped))
+        assert forth["words"] in text
+        assert forth["words"] not in flipped_text
+        assert back["words"] in flipped_text
+    said, said_flipped = spoken(page), spoken(flipped_page)
+    assert len(said) == len(said_flipped) == 3 * len(QUESTIONS)
+    assert {one["words"] for one in found["contrasts"]} == set(said)
+    assert {one["words"] for one in flipped["contrasts"]} == set(said_flipped)
+    assert not set(said) & set(said_flipped)
+
+
+def test_nothing_else_on_the_page_says_which_side_is_better(both_ways):
+    """With the verdicts taken out, the sentences of both pages are the same: only numbers differ."""
+    (page, _), (flipped_page, _) = both_ways
+
+    def words(text):
+        text = re.sub(r'class="verdict[^"]*"><bdi>.*?</bdi>', "", text)
+        text = re.sub(r'src="data:[^"]*"|href="[^"]*"|alt="[^"]*"', "", text)
+        return re.findall(r"[a-z]{3,}", re.sub(r"<style>.*?</style>|<[^>]+>", " ", text, flags=re.DOTALL))
+
+    assert words(page) == words(flipped_page)
+
+
+SIDES = r"\b(bce\w*|mse|relu|sigmoid|tanh|linear|epochs?|width|depth|layers?|adam|sgd|momentum)\b"
+CLAIMS = (
+    r"\b(better|worse|beats?|wins?|outperforms?|superior|inferior|faster|slower|helps?|hurts?|equivalent)\b"
+)
+
+
+def sentences(text):
+    return [part for part in re.split(r"[.;\n]", text) if part.strip()]
+
+
+def literals(path):
+    """String constants of a module, docstrings left out; of a template, all of it."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+        return
+    tree = ast.parse(text)
+    documentation = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(
+                part.value if isinstance(part, ast.Constant) else "{}" for part in ast.iter_child_nodes(node)
+            )
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(PACKAGE.glob("*.py")), *sorted((PACKAGE / "templates").glob("*"))], ids=lambda p: p.name
+)
+def test_no_conclusion_stands_in_code_or_template(path):
+    for literal in literals(path):
+        for sentence in sentences(literal):
+            claim = re.search(SIDES, sentence, re.IGNORECASE) and re.search(CLAIMS, sentence, re.IGNORECASE)
+            assert not claim, sentence
+
+
+# Receipts
+
+
+def test_a_contrast_comes_with_its_receipts(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    tables = {a: table(seeds, 0.95, seed=1), b: table(seeds, 0.948, seed=2)}
+    experiment_id = track(store, "loss", seeds, tables, [contrast(a, b, delta=0.02)])
+    [found] = document(store)["contrasts"]
+    runs = {run.name: run.run_id for run in store.runs(experiment_id)}
+    first = slice(0, 50)
+    d = tables[a]["population_accuracy"][first] - tables[b]["population_accuracy"][first]
+    assert found["estimate"] == pytest.approx(d.mean(), abs=1e-12)
+    assert found["interval"][0] < d.mean() < found["interval"][1]
+    assert (found["n"], found["look"], found["pairs_waiting"]) == (50, 50, 10)
+    assert found["level"] == pytest.approx(1 - LOOKS[50] * 0.05 / PRIMARY)
+    assert found["delta"] == 0.02
+    assert found["runs_a"] == [runs[a.label()]]
+    assert found["runs_b"] == [runs[b.label()]]
+    assert Config.from_params(found["a"]) == a
+    assert found["code"] == CODE
+    text = verdicts.to_text(document(store))
+    assert json.loads(text)["format"] == verdicts.FORMAT
+    assert "NaN" not in text
+
+
+def test_too_few_pairs_for_the_first_look_give_no_verdict(store):
+    seeds = Seeds(0, 49)
+    a, b = QUESTIONS["loss"]
+    track(store, "loss", seeds, {a: table(seeds, GOOD), b: table(seeds, POOR)}, [contrast(a, b)])
+    [found] = document(store)["contrasts"]
+    assert found["verdict"] == "too_few"
+    assert found["words"] == "no verdict from 49 seeds; at least 50 needed"
+    assert found["look"] is None
+
+
+def test_more_primary_contrasts_than_the_study_planned_share_the_error_among_them(store):
+    seeds = Seeds(0, 50)
+    sides = [Config(learning_rate=0.01 * (i + 1)) for i in range(8)]
+    tables = {side: table(seeds, 0.9 + 0.001 * i, seed=i) for i, side in enumerate(sides)}
+    track(store, "rates", seeds, tables, [contrast(sides[i], sides[i + 1]) for i in range(7)])
+    for found in document(store)["contrasts"]:
+        assert found["family_size"] == 7
+        assert found["level"] == pytest.approx(1 - LOOKS[50] * 0.05 / 7)
+
+
+def test_an_incomplete_design_withholds(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    track(
+        store,
+        "loss",
+        seeds,
+        {a: table(seeds, GOOD), b: table(seeds, POOR), Config(epochs=7): None},
+        [contrast(a, b)],
+    )
+    [found] = document(store)["contrasts"]
+    assert found["verdict"] == found["words"] == "withheld"
+    assert found["direction"] == 0
+
+
+# What changed
+
+
+def changed(before, **fields):
+    """The document with its only contrast altered."""
+    [only] = before["contrasts"]
+    return {**before, "contrasts": [{**only, **fields}]}
+
+
+@pytest.fixture(scope="module")
+def plain_document(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+        seeds = Seeds(0, 60)
+        a, b = QUESTIONS["loss"]
+        track(store, "loss", seeds, {a: table(seeds, GOOD), b: table(seeds, POOR)}, [contrast(a, b)])
+        return document(store)
+    finally:
+        os.chdir(here)
+
+
+SAME = {"verdict": "better", "direction": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flipped"),
+    [
+        (SAME, {"verdict": "better", "direction": -1}, True),
+        (SAME, {"verdict": "equivalent", "direction": 0}, True),
+        (SAME, {"verdict": "better_unsettled", "direction": 1}, True),
+        (SAME, {"verdict": "inconclusive", "direction": 0}, True),
+        (SAME, {"verdict": "withheld", "direction": 0}, True),
+        ({"verdict": "better_unsettled", "direction": 1}, SAME, False),
+        ({"verdict": "better_unsettled", "direction": -1}, SAME, True),
+        ({"verdict": "better_unsettled", "direction": 1}, {"verdict": "equivalent", "direction": 1}, True),
+        ({"verdict": "equivalent", "direction": 0}, {"verdict": "equivalent", "direction": 1}, False),
+        ({"verdict": "inconclusive", "direction": 0}, SAME, False),
+        ({"verdict": "too_few", "direction": 0}, SAME, False),
+        ({"verdict": "withheld", "direction": 0}, SAME, False),
+    ],
+)
+def test_a_verdict_flips_when_what_was_told_no_longer_holds(plain_document, old, new, flipped):
+    [change] = verdicts.changes(changed(plain_document, **old), changed(plain_document, **new))
+    assert change["flipped"] is flipped
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"n": 20}, "more seeds: 50 pairs, 20 before"),
+        ({"n": 90}, "fewer seeds: 50 pairs, 90 before"),
+        ({"code": "older"}, "other code"),
+        ({"delta": 0.05}, "other margin: 0.01, 0.05 before"),
+        ({"runs_a": ["x"]}, "other runs of the same seeds"),
+        ({"verdict": "withheld"}, "the design is now complete"),
+        ({}, "other scores in the same runs, or another rule"),
+    ],
+)
+def test_the_reason_of_a_change_is_told(plain_document, fields, why):
+    before = changed(plain_document, **{"verdict": "inconclusive", "direction": 0, **fields})
+    [change] = verdicts.changes(before, plain_document)
+    assert change["why"] == [why]
+    assert why in verdicts.changes_text([change])
+
+
+def test_digits_that_moved_are_no_change(plain_document):
+    assert verdicts.changes(changed(plain_document, estimate=0.9, n=51), plain_document) == []
+
+
+def test_contrasts_that_come_and_go_are_told(plain_document):
+    nothing = {**plain_document, "contrasts": []}
+    [come] = verdicts.changes(nothing, plain_document)
+    [gone] = verdicts.changes(plain_document, nothing)
+    assert (come["before"], come["flipped"]) == ("not asked", False)
+    assert (gone["now"], gone["flipped"]) == ("no longer asked", True)
+
+
+def test_the_next_report_tells_what_changed_and_goes_on_telling(store, tmp_path):
+    """Until something changes again: the same store and the same verdicts before give the same bytes."""
+    a, b = QUESTIONS["loss"]
+    few, many = Seeds(0, 20), Seeds(20, 60)
+    path = tmp_path / "summary.html"
+    track(store, "loss", few, {a: table(few, GOOD), b: table(few, POOR)}, [contrast(a, b)])
+    assert write_report(store, path).document["changes"] == []
+    assert "Changed since" not in path.read_text()
+    track(
+        store,
+        "loss",
+        many,
+        {a: table(many, GOOD), b: table(many, POOR)},
+        [contrast(a, b)],
+        planned=Seeds(0, 60),
+    )
+    [change] = write_report(store, path).document["changes"]
+    assert change["why"] == ["more seeds: 50 pairs, 20 before"]
+    page = path.read_bytes()
+    assert b"Changed since the report before" in page
+    write_report(store, path)
+    assert path.read_bytes() == page
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}', '{"format": 1, "contrasts": [3]}'])
+def test_a_file_that_holds_no_verdicts_is_left_alone(store, tmp_path, text):
+    path = tmp_path / "verdicts.json"
+    path.write_text(text)
+    with pytest.raises(verdicts.VerdictsError, match="must hold the verdicts of a report"):
+        write_report(store, tmp_path / "summary.html")
+    assert path.read_text() == text
+    assert not (tmp_path / "summary.html").exists()
+
+
+def test_a_plan_that_was_changed_after_data_were_seen_is_told_everywhere(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    history = json.dumps([{"when": "2026-01-02", "runs": 2, "what": ["margin of <b> changed"]}])
+    track(
+        store,
+        "loss",
+        seeds,
+        {a: table(seeds, GOOD), b: table(seeds, POOR)},
+        [contrast(a, b)],
+        plan_changes=history,
+    )
+    found = document(store)
+    told = "on 2026-01-02, with 2 runs tracked: margin of <b> changed"
+    assert found["contrasts"][0]["plan_changes"] == [told]
+    assert "the plan was changed after data were seen" in verdicts.table(found)
+    page = render(store)
+    assert "The plan was changed after data were seen." in page
+    assert "margin of &lt;b&gt; changed" in page
+    assert "<b> changed" not in page
+
+
+def test_hostile_text_of_an_earlier_report_is_inert(store, plain_document, tmp_path):
+    evil = "<script>alert(1)</script>\u202e"
+    path = tmp_path / "verdicts.json"
+    change = dict.fromkeys(("experiment", "contrast", "before", "now"), evil) | {
+        "why": [evil],
+        "flipped": True,
+    }
+    path.write_text(verdicts.to_text({"format": 1, "contrasts": [], "changes": [change]}))
+    page = write_report(store, tmp_path / "summary.html").page.read_text()
+    assert "<script" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;" in page

@@ -1,0 +1,214 @@
+"""What `qwerties status` says of a plan: every config counted once, whose it is, why it failed, what it takes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import chdir, closing
+from pathlib import Path
+from sqlite3 import connect
+
+import pytest
+from factories import CONFIGS, SEEDS, call, fill, make_folder, plan, record
+
+from qwerties.cli.status import read_status, table, to_json
+from qwerties.config import Config
+from qwerties.study.coverage import make_ledger
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
+
+NOTHING = "nothing tracked yet: make sweep"
+A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))
+
+
+def set_status(folder, run_id, status):
+    with closing(connect(folder / "mlflow.db")) as database, database:
+        database.execute("UPDATE runs SET status = ? WHERE run_uuid = ?", (status, run_id))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An experiment of which one config stands in every way, one that is complete, and one without a plan."""
+    path = make_folder(tmp_path_factory.mktemp("status") / "study")
+    store = fill(path)
+    with chdir(path):
+        gaps = store.experiment(
+            "gaps", {"qwerties.title": "Gaps", "qwerties.plan": plan(*(A, B, C, D), *CONFIGS)}
+        )
+        done = store.write(gaps, record(A))
+        for status, tags in {
+            "RUNNING": {PROCESS: "somewhere:12:345"},
+            "FAILED": {FAILURE: "no space left on device"},
+        }.items():
+            set_status(path, store.write(gaps, record({"RUNNING": B, "FAILED": C}[status], **tags)), status)
+        lost = store.write(gaps, record(D))
+        next((path / "mlruns" / gaps / lost).rglob("seeds.csv")).unlink()
+        store.write(gaps, record(A, code="older"))
+        store.write(gaps, record(Config(epochs=99)))
+        store.write(gaps, record(A, **{SUPERSEDED: done}))
+        store.write(store.experiment("train", {}), record(A))
+    return path
+
+
+def test_every_state_is_counted_and_explained(folder):
+    out, err = call(folder, "status", status=1)
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[:6] == [
+        "experiment  planned  done  missing  running  failed  lost  stale  superseded  unplanned",
+        "gaps              6     1        2        1       1     1      1           1          1",
+        "pair              2     2        0        0       0     0      0           0          0",
+        "train       1 run, not part of a plan",
+        f"gaps: {B.label()}: running, process 12 on somewhere",
+        f"gaps: {C.label()}: failed, no space left on device",
+    ]
+    assert lines[6].startswith(f"gaps: {D.label()}: lost, seeds.csv of run ")
+    assert lines[7].startswith("disk used: database ")
+    assert len(lines) == 8
+    assert max(map(len, lines[:4])) <= 100
+
+
+def test_the_document(folder):
+    out, _ = call(folder, "status", "--json", status=1)
+    document = json.loads(out)
+    assert list(document) == ["format", "complete", "store", "experiments", "disk"]
+    assert (document["format"], document["complete"]) == (1, False)
+    gaps, pair, train = document["experiments"]
+    states = dict.fromkeys(("done", "running", "failed", "lost"), 1)
+    runs = {"stale": 1, "superseded": 1, "unplanned": 1, "loose": 0, "problems": []}
+    configs = gaps.pop("configs")
+    expected = {
+        "experiment": "gaps",
+        "title": "Gaps",
+        "complete": False,
+        "planned": 6,
+        "missing": 2,
+        **states,
+        **runs,
+    }
+    assert gaps == expected
+    assert [config["state"] for config in configs] == [
+        "done",
+        "running",
+        "failed",
+        "lost",
+        "missing",
+        "missing",
+    ]
+    assert [len(config["runs"]) for config in configs] == [1, 0, 0, 0, 0, 0]
+    assert [config["others"] for config in configs][4:] == [[], []]
+    running, failed = configs[1]["others"][0], configs[2]["others"][0]
+    assert (running["status"], running["process"], running["failure"]) == (
+        "RUNNING",
+        "somewhere:12:345",
+        None,
+    )
+    assert (failed["status"], failed["failure"]) == ("FAILED", "no space left on device")
+    assert pair["complete"]
+    assert (train["planned"], train["loose"], train["complete"]) == (None, 1, True)
+    store = Store(default_uri(folder))
+    ours = [Path(folder, "mlruns", experiment_id) for experiment_id, _ in store.experiments().values()]
+    size = sum(path.stat().st_size for place in ours for path in place.rglob("*") if path.is_file())
+    assert document["disk"]["artifacts"] == size
+    assert document["disk"]["database"] >= (folder / "mlflow.db").stat().st_size
+
+
+def test_a_complete_study(tmp_path):
+    folder = make_folder(tmp_path / "study")
+    fill(folder)
+    out, _ = call(folder, "status")
+    assert out.splitlines()[:2] == [
+        "experiment  planned  done  missing",
+        "pair              2     2        0",
+    ]
+    assert json.loads(call(folder, "status", "--json")[0])["complete"]
+    shutil.rmtree(folder / "mlruns")
+    out, _ = call(folder, "status", status=1)
+    assert out.splitlines()[1] == "pair              2     0        0     2"
+
+
+def test_failures_are_told_by_their_last_and_are_not_without_number(tmp_path):
+    folder = make_folder(tmp_path / "study")
+    configs = [Config(epochs=epochs) for epochs in range(1, 13)]
+    with chdir(folder):
+        store = Store(default_uri(folder))
+        many = store.experiment("many", {"qwerties.plan": plan(*configs)})
+        for config in configs:
+            for reason in ("first", "second\nline\x1b[31m"):
+                set_status(folder, store.write(many, record(config, files={}, **{FAILURE: reason})), "FAILED")
+        set_status(folder, store.write(many, record(configs[0], files={})), "KILLED")
+    lines = call(folder, "status", status=1)[0].splitlines()
+    assert lines[2] == f"many: {configs[0].label()}: killed, no reason is known"
+    assert lines[3] == f"many: {configs[1].label()}: failed, second line\ufffd[31m"
+    assert lines[10] == "many: 4 more failed"
+    assert len(lines) == 12
+
+
+READERS = ("status", "report", "verify", "ui", "relocate", "export study.tar.gz")
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_where_nothing_is_tracked_that_is_said_and_nothing_is_made(command, tmp_path):
+    folder = make_folder(tmp_path / "study")
+    before = sorted(folder.rglob("*"))
+    out, err = call(folder, *command.split(), status=2 if command.startswith("export") else 1)
+    assert (out + err).removeprefix("qwerties: error: ") == f"{NOTHING}\n"
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_document_where_nothing_is_tracked(tmp_path):
+    folder = make_folder(tmp_path / "study")
+    document = json.loads(call(folder, "status", "--json", status=1)[0])
+    disk = {"database": 0, "artifacts": 0}
+    assert document == {
+        "format": 1,
+        "complete": False,
+        "store": f"sqlite:///{folder}/mlflow.db",
+        "experiments": [],
+        "disk": disk,
+    }
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_a_store_without_experiments(tmp_path):
+    store = Store(default_uri(make_folder(tmp_path / "study")))
+    assert table(read_status(store)) == NOTHING
+    assert not read_status(store).complete
+    assert to_json(read_status(store))["disk"]["artifacts"] == 0
+
+
+def test_a_superseded_run_counts_nowhere():
+    def tracked(status="FINISHED", **tags):
+        params = {**A.to_params(), "seeds": str(SEEDS)}
+        return Tracked("r", "1", "a", status, None, params, {}, {"qwerties.code": "code", **tags}, "")
+
+    tags = {"qwerties.plan": plan(A)}
+    old = [tracked(**{SUPERSEDED: "x"}), tracked(**{SUPERSEDED: "x", "qwerties.code": "older"})]
+    ledger = make_ledger("x", "1", tags, old)
+    assert (ledger.superseded, ledger.stale, ledger.unplanned) == (2, 0, 0)
+    assert [(entry.state, entry.runs) for entry in ledger.entries] == [("missing", ())]
+    ledger = make_ledger("x", "1", tags, [*old, tracked()])
+    assert [(entry.state, len(entry.runs)) for entry in ledger.entries] == [("done", 1)]
+    assert make_ledger("x", "1", {}, [*old, tracked()]).loose == (tracked(),)
+
+
+def test_a_lost_run_is_made_good_by_another():
+    def tracked(run_id):
+        params = {**A.to_params(), "seeds": str(SEEDS)}
+        return Tracked(run_id, "1", "a", "FINISHED", None, params, {}, {"qwerties.code": "code"}, "")
+
+    def states(*runs):
+        ledger = make_ledger("x", "1", {"qwerties.plan": plan(A)}, runs, lambda run: run.run_id == "lost")
+        return [(entry.state, [run.run_id for run in entry.runs]) for entry in ledger.entries]
+
+    assert states(tracked("lost")) == [("lost", [])]
+    assert states(tracked("lost"), tracked("sound")) == [("done", ["sound"])]
+
+
+def test_status_needs_neither_torch_nor_what_draws():
+    program = "import sys, qwerties.status; print([n for n in ('torch', 'matplotlib', 'jinja2') if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert done.stdout == "[]\n"

@@ -1,0 +1,101 @@
+"""Small stores, written as a sweep writes them, without training anything."""
+
+import io
+import json
+import os
+from contextlib import chdir, redirect_stderr, redirect_stdout
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from qwerties.cli import main as cli
+from qwerties.config import Config, Seeds, fingerprint
+from qwerties.tracking.records import Record, Series
+from qwerties.tracking.store import Store, default_uri
+
+CODE = "code"
+SEEDS = Seeds(0, 4)
+CONFIGS = (Config(epochs=20), Config(epochs=20, loss="mse"))
+
+
+def make_folder(folder, **experiments):
+    """A repository with files of experiments, and nothing tracked."""
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "reports").mkdir()
+    (folder / "pyproject.toml").write_text("")
+    for name, source in experiments.items():
+        (folder / "experiments" / f"{name}.py").write_text(source)
+    return folder
+
+
+def plan(*configs, seeds=SEEDS, code=CODE):
+    keys = {fingerprint(config, seeds, code): config.label() for config in configs}
+    return json.dumps({"seeds": str(seeds), "code": code, "configs": keys})
+
+
+def scores(seeds=SEEDS):
+    n = len(seeds)
+    numbers = dict.fromkeys(
+        ("train_accuracy", "phi", "population_accuracy", "gain"), np.linspace(0.8, 0.9, n)
+    )
+    return pd.DataFrame({"seed": seeds.numbers, "state": "learned", **numbers}).to_csv(index=False).encode()
+
+
+def record(config, seeds=SEEDS, code=CODE, files=None, **tags):
+    return Record(
+        name=config.label(),
+        params={**config.to_params(), "seeds": str(seeds)},
+        metrics={"phi": 0.5},
+        series={"train_loss": Series(np.arange(1, 4), np.array([0.9, 0.8, 0.7]))},
+        tags={"qwerties.code": code, **tags},
+        files={"seeds.csv": scores(seeds), "plots/loss_curve.png": b"picture"} if files is None else files,
+    )
+
+
+def fill(folder):
+    """Track two finished runs of one experiment in a folder; returns the store."""
+    with chdir(folder):
+        store = Store(default_uri(folder))
+        pair = store.experiment("pair", {"qwerties.title": "A pair", "qwerties.plan": plan(*CONFIGS)})
+        for config in CONFIGS:
+            store.write(pair, record(config))
+    return store
+
+
+def call(folder, *argv, status=0):
+    """Run the command in this process, as if in a folder; returns what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
+            patch.setenv(name, os.environ.get(name, ""))  # so that what a command sets is undone
+            patch.delenv(name)
+        patch.setenv("MLFLOW_TRACKING_URI", os.environ.get("MLFLOW_TRACKING_URI", ""))
+        patch.chdir(folder)
+        try:
+            assert cli.main(argv) == status, out.getvalue() + err.getvalue()
+        finally:
+            mlflow.set_tracking_uri(None)
+    return out.getvalue(), err.getvalue()
+
+
+def refusal(folder, *argv, status=2):
+    """Run a command that is refused; returns its one line, after making sure that it is all that happened."""
+    before = {path: path.stat().st_size for path in folder.rglob("*")}
+    out, err = call(folder, *argv, status=status)
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert err.startswith("qwerties: error: ")
+    assert {path: path.stat().st_size for path in folder.rglob("*")} == before
+    return err.removeprefix("qwerties: error: ").rstrip("\n")
+
+
+def loaded(path):
+    """Content of an artifact: that of an archive's arrays, as archives hold the time of day."""
+    content = path.read_bytes()
+    if path.suffix != ".npz":
+        return content
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name].tobytes() for name in arrays}

@@ -1,0 +1,515 @@
+"""Whatever is wrong in a request, the environment, an experiment or the store: one line that says it, and no harm."""
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+import torch
+from factories import call, fill, make_folder
+
+from qwerties.portability.relocate import copy_database, relocate
+from qwerties.tracking.store import default_uri
+
+HEAD = """
+from qwerties.config import Config
+from qwerties.study.experiment import Contrast, Experiment, Figure, grid
+
+A, B = grid(Config(epochs=2), loss=("bce", "mse"))
+"""
+
+
+def source(**fields):
+    """An experiment with fields as they are given, in Python."""
+    given = {"title": "'T'", "question": "'Q'", "configs": "(A, B)", **fields}
+    return f"{HEAD}experiment = Experiment({', '.join(f'{name}={value}' for name, value in given.items())})\n"
+
+
+def files(folder):
+    """What must not change; MLflow may leave the log of the database."""
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if not path.name.endswith(("-wal", "-shm")) and not {".cache", "__pycache__"} & set(path.parts)
+    }
+
+
+@pytest.fixture(scope="module")
+def free_port():
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A repository whose one experiment is tracked."""
+    folder = make_folder(tmp_path_factory.mktemp("bad") / "home", tiny=source())
+    call(folder, "sweep", "--seeds", "1", "--jobs", "1", "--no-report")
+    (folder / "taken.tar.gz").write_bytes(b"taken")
+    (folder / "notes.tar.gz").write_text("notes\n")
+    return folder
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A repository without a store."""
+    folder = make_folder(tmp_path / "bare", tiny=source())
+    (folder / "notes.tar.gz").write_text("notes\n")
+    return folder
+
+
+def said(folder, *argv, status):
+    """The last line, after making sure that it is the only complaint, and that nothing was changed."""
+    before = files(folder)
+    out, err = call(folder, *argv, status=status)
+    assert "Traceback" not in out + err
+    complaints = [line for line in err.split("\n") if line]
+    assert len(complaints) == 1
+    assert files(folder) == before
+    assert complaints[0].startswith("qwerties: error: ")
+    assert complaints[0].isprintable()
+    return complaints[0].removeprefix("qwerties: error: ")
+
+
+SEEDS = "seeds must be a whole number from 1 to 1000000, got"
+JOBS = "jobs must be a whole number from 1 to 1024, got"
+SHAPE = "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got"
+SCHEDULER = "--scheduler must look like tcp://HOST:PORT or tls://HOST:PORT, got"
+NETWORKS = "argument --networks: networks must be a whole number from 1 to 1000000, got"
+ARCHIVE = "FILE must be a whole study from `qwerties export`, got"
+NO_FILE = "the following arguments are required: FILE"
+
+OPTIONS = {
+    "sweep tinny": "experiment must be one of tiny, got 'tinny' (did you mean tiny?)",
+    "sweep a\tb\x1b": "experiment must be one of tiny, got 'a\\tb\\x1b'",
+    "sweep --seeds 0": f"argument --seeds: {SEEDS} '0'",
+    "sweep --seeds 1e3": f"argument --seeds: {SEEDS} '1e3'",
+    "sweep --seeds 1000001": f"argument --seeds: {SEEDS} '1000001'",
+    "sweep --seeds ": "argument --seeds: expected one argument",
+    "sweep --seed 3": "unrecognized arguments: --seed",
+    "sweep --jobs 0": f"argument --jobs: {JOBS} '0'",
+    "sweep --jobs 1025": f"argument --jobs: {JOBS} '1025'",
+    "sweep --jobs 2.5": f"argument --jobs: {JOBS} '2.5'",
+    "sweep --max-seeds 100": "--max-seeds needs --settle",
+    "sweep --settle --max-seeds no": f"argument --max-seeds: max-{SEEDS} 'no'",
+    "sweep --device gpu": "argument --device: device must be one of cpu, cuda, auto, got 'gpu'",
+    "sweep --backend ray": "argument --backend: backend must be one of loky, dask, got 'ray'",
+    "sweep --backend dask": "--backend dask needs --scheduler tcp://HOST:PORT, got none",
+    "sweep --scheduler tcp://127.0.0.1:8786": "--scheduler needs --backend dask, got --backend loky",
+    "sweep --backend dask --scheduler 127.0.0.1:8786": f"{SCHEDULER} '127.0.0.1:8786'",
+    "sweep --backend dask --scheduler http://127.0.0.1:8786": f"{SCHEDULER} 'http://127.0.0.1:8786'",
+    "sweep --backend dask --scheduler tcp://127.0.0.1": f"{SCHEDULER} 'tcp://127.0.0.1'",
+    "sweep --backend dask --scheduler tcp://127.0.0.1:0": f"{SCHEDULER} 'tcp://127.0.0.1:0'",
+    "sweep --backend dask --scheduler tcp://127.0.0.1:65536": f"{SCHEDULER} 'tcp://127.0.0.1:65536'",
+    "sweep --backend dask --scheduler tcp://me@host:1": f"{SCHEDULER} 'tcp://me@host:1'",
+    "sweep tiny --frob\nnicate": "unrecognized arguments: --frob nicate",
+    "train --loss hinge": "loss must be one of bce, mse, got 'hinge'",
+    "train --activation gelu": "activation must be one of relu, linear, tanh, sigmoid, got 'gelu'",
+    "train --hidden 2000": f"{SHAPE} (2000,)",
+    "train --hidden two": "hidden must be widths such as 8 or 8x8, got 'two'",
+    "train --distance 101": "distance must be a finite number from 0 to 100, got 101.0",
+    "train --samples 1.5": "samples must be a whole number, got '1.5'",
+    "train --epochs 0": "epochs must be a whole number from 1 to 10000000, got 0",
+    "train --learning-rate inf": "learning_rate must be a finite number above 0, got inf",
+    "train --optimizer rmsprop": "optimizer must be one of sgd, adam, got 'rmsprop'",
+    "train --momentum 1": "momentum must be a number from 0 to below 1, got 1.0",
+    "train --output-scale nan": "output_scale must be a finite number, got nan",
+    "train --init zeros": "init must be one of pytorch, he, got 'zeros'",
+    "train --seed -1": "argument --seed: seed must be a whole number from 0 to 2147483647, got '-1'",
+    "report --output .": "--output must be a file, got the folder {folder}",
+    "report --output none/x.html": "--output must be in a folder that exists, got {folder}/none",
+    "report --check": (
+        "--check needs the verdicts of a report, got none in {folder}/reports/verdicts.json: make report"
+    ),
+    "report --check --output notes.html": (
+        "--check needs the verdicts of a report, got none in {folder}/notes-verdicts.json: make report"
+    ),
+    "status --xml": "unrecognized arguments: --xml",
+    "verify --networks 0": f"{NETWORKS} '0'",
+    "verify --networks all": f"{NETWORKS} 'all'",
+    "verify --seed x": "argument --seed: seed must be a whole number from 0 to 2147483647, got 'x'",
+    "relocate here": "unrecognized arguments: here",
+    "export": NO_FILE,
+    "export study.zip": "FILE must end with .tar.gz, got study.zip",
+    "export none/study.tar.gz": "FILE must be in a folder that exists, got {folder}/none",
+    "export taken.tar.gz": "FILE must not be there yet, got {folder}/taken.tar.gz",
+    "import": NO_FILE,
+    "import notes.tar.gz": "import overwrites nothing: the folder must hold no study, got {folder}/mlflow.db",
+    "ui --port 0": "argument --port: port must be a whole number from 1 to 65535, got '0'",
+    "ui --port 65536": "argument --port: port must be a whole number from 1 to 65535, got '65536'",
+    "ui --port http": "argument --port: port must be a whole number from 1 to 65535, got 'http'",
+}
+
+
+@pytest.mark.parametrize(("request_", "message"), OPTIONS.items(), ids=map(repr, OPTIONS))
+def test_a_bad_option(home, request_, message):
+    assert said(home, *request_.strip().split(" "), status=2) == message.format(folder=home)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_a_gpu_that_is_not_there(home):
+    assert said(home, "sweep", "--device", "cuda", status=2) == (
+        f"--device cuda needs a CUDA device that PyTorch can use, got none (PyTorch {torch.__version__})"
+    )
+
+
+def test_a_scheduler_that_does_not_answer(home, free_port):
+    address = f"tcp://127.0.0.1:{free_port}"
+    assert said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2) == (
+        f"--scheduler must be the address of a Dask scheduler that answers, got {address}: "
+        "[Errno 111] Connection refused"
+    )
+
+
+def test_a_scheduler_that_says_nothing(home, monkeypatch):
+    """Some other server, that takes the connection and is silent."""
+    monkeypatch.setattr("qwerties.cluster.ANSWERS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        line = said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2)
+        assert time.monotonic() - started < 5
+    assert line == (
+        f"--scheduler must be the address of a Dask scheduler that answers, got {address}: it said nothing for 0.5 s"
+    )
+
+
+def test_a_scheduler_that_is_some_other_server(home):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet():
+            with closing(other.accept()[0]) as connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        assert said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2) == (
+            f"--scheduler must be the address of a Dask scheduler that answers, got {address}: it is some other server"
+        )
+
+
+@pytest.mark.parametrize("missing", ["dask", "distributed"])
+def test_an_extra_that_is_not_installed(home, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert said(home, "sweep", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:8786", status=2) == (
+        "--backend dask needs the extra `cluster`, which is not installed: pip install -c constraints.txt -e "
+        "'.[cluster]' (make sweep BACKEND=dask does so)"
+    )
+
+
+FRESH = {
+    "import none.tar.gz": "FILE must be a study from `qwerties export`, got {folder}/none.tar.gz, which is no file",
+    "import experiments": "FILE must be a study from `qwerties export`, got {folder}/experiments, which is no file",
+    "import notes.tar.gz": f"{ARCHIVE} {{folder}}/notes.tar.gz: Not a gzipped file (b'no')",
+    "export study.tar.gz": "nothing tracked yet: make sweep",
+}
+
+
+@pytest.mark.parametrize(("request_", "message"), FRESH.items(), ids=FRESH)
+def test_a_bad_option_where_nothing_is_tracked(bare, request_, message):
+    assert said(bare, *request_.split(), status=2) == message.format(folder=bare)
+
+
+# The environment
+
+SCHEMES = "MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got"
+SILENT = "must answer, got: [Errno 111] Connection refused"
+OPENED = "cannot be opened:"
+
+ADDRESSES = {
+    "gopher://x": f"{SCHEMES} gopher://x",
+    "mlruns": f"{SCHEMES} mlruns",
+    "file:///tmp/mlruns": f"{SCHEMES} file:///tmp/mlruns",
+    "sqlite://mlflow.db": f"{SCHEMES} sqlite://mlflow.db",
+    "databricks": f"{SCHEMES} databricks",
+    " sqlite:///mlflow.db": f"{SCHEMES}  sqlite:///mlflow.db",
+    "sqlite:///": "the store must be a file, got the folder .",
+    "sqlite:///{folder}": "the store must be a file, got the folder {folder}",
+    "sqlite:///{folder}/none/mlflow.db": "the store's folder must exist, got {folder}/none",
+    "sqlite:///:memory:": "the store must be a file, without options, got sqlite:///:memory:",
+    "sqlite:///{folder}/mlflow.db?mode=ro": (
+        "the store must be a file, without options, got sqlite:///{folder}/mlflow.db?mode=ro"
+    ),
+    "sqlite:///{folder}/notes.tar.gz": (
+        f"the store sqlite:///{{folder}}/notes.tar.gz {OPENED} (sqlite3.DatabaseError) file is not a database"
+    ),
+    "http://": "the tracking server http:// must answer, got: no host given",
+    "http://[::1": "the tracking server http://[::1 must answer, got: Invalid IPv6 URL",
+    "http://127.0.0.1:x": "the tracking server http://127.0.0.1:x must answer, got: nonnumeric port: 'x'",
+    "http://127.0.0.1:{port}": f"the tracking server http://127.0.0.1:{{port}} {SILENT}",
+    "http://me:hush@127.0.0.1:{port}": f"the tracking server http://me:***@127.0.0.1:{{port}} {SILENT}",
+    "http://me:hush@hu/sh@127.0.0.1:{port}": (
+        "the tracking server http://me:***@127.0.0.1:{port} must answer, got: "
+    ),
+    "mysql+none://me:hush@127.0.0.1/db": (
+        f"the store mysql+none://me:***@127.0.0.1/db {OPENED} Can't load plugin: sqlalchemy.dialects:mysql.none"
+    ),
+    "mysql+none://127.0.0.1/db?password=hush&x=1": (
+        f"the store mysql+none://127.0.0.1/db?password=***&x=1 {OPENED} "
+        "Can't load plugin: sqlalchemy.dialects:mysql.none"
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["status", "sweep --no-report"])
+@pytest.mark.parametrize(("address", "message"), ADDRESSES.items(), ids=map(repr, ADDRESSES))
+def test_a_bad_address_of_the_store(home, free_port, monkeypatch, address, message, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(folder=home, port=free_port))
+    told = said(home, *command.split(), status=2)
+    assert "hush" not in told
+    if message.endswith("got: "):
+        assert told.startswith(message.format(folder=home, port=free_port))
+    else:
+        assert told == message.format(folder=home, port=free_port)
+
+
+@pytest.mark.parametrize("command", ["relocate", "export x.tar.gz", "import x.tar.gz"])
+def test_a_server_is_no_folder(home, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hush@127.0.0.1")
+    name, message = command.split()[0], "is for the store in this folder, MLFLOW_TRACKING_URI names"
+    told = "relocate mends a SQLite store, got" if name == "relocate" else f"{name} {message}"
+    assert said(home, *command.split(), status=2) == f"{told} http://me:***@127.0.0.1"
+
+
+# Experiments
+
+BROKEN = {
+    "syntax": ("x =\n", "SyntaxError: invalid syntax (odd.py, line 1)"),
+    "import": ("import qwertiez\n", "ModuleNotFoundError: No module named 'qwertiez'"),
+    "bytes": ("x = 1\0", "SyntaxError: source code string cannot contain null bytes"),
+    "quits": ("raise SystemExit(3)\n", "SystemExit: 3"),
+    "ends": ("raise GeneratorExit\n", "GeneratorExit: no message"),
+    "lines": ("raise RuntimeError('\\n\\x1b[31mred\\nmore')\n", "RuntimeError:  [31mred"),
+    "mute": (
+        "class MuteError(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise MuteError\n",
+        "MuteError: no message",
+    ),
+    "empty": ("", "it must define `experiment`, an Experiment or a Tuning"),
+    "type": ("experiment = 'odd'\n", "it must define `experiment`, an Experiment or a Tuning"),
+    "class": (f"{HEAD}experiment = Experiment\n", "it must define `experiment`, an Experiment or a Tuning"),
+    "title": (source(title="3"), "ValueError: title must be text, got 3"),
+    "question": (source(question="None"), "ValueError: question must be text, got None"),
+    "strings": (source(configs="('bce', 'mse')"), "ValueError: configs must be Configs, got ('bce', 'mse')"),
+    "no configs": (source(configs="()"), "ValueError: configs must hold one config or more, got none"),
+    "twice": (
+        source(configs="(A, B, A)"),
+        "ValueError: configs must differ, got bce · relu · d=4 · 2 epochs twice",
+    ),
+    "foreign": (
+        source(contrasts="(Contrast(A, Config()),)"),
+        "ValueError: a contrast compares configs of the experiment, got bce · relu · d=4 · 2000 epochs",
+    ),
+    "same": (
+        source(contrasts="(Contrast(A, A),)"),
+        "ValueError: a contrast needs two different configs, got bce · relu · d=4 · 2 epochs twice",
+    ),
+    "sides": (
+        source(contrasts="(Contrast('a', 'b'),)"),
+        "ValueError: a contrast needs two Configs, got 'a' and 'b'",
+    ),
+    "margin": (
+        source(contrasts="(Contrast(A, B, delta='0.1'),)"),
+        "ValueError: delta must be a finite number above 0, got '0.1'",
+    ),
+    "endless": (
+        source(contrasts="(Contrast(A, B, delta=float('inf')),)"),
+        "ValueError: delta must be a finite number above 0, got inf",
+    ),
+    "figure": (
+        source(figures="(Figure('pie'),)"),
+        "ValueError: figure kind must be one of scores, lines, outcomes, losses, gradients, variance, got 'pie'",
+    ),
+    "axis": (
+        source(figures="(Figure('lines', x='colour'),)"),
+        "ValueError: x must be one of loss, activation, hidden, distance, samples, epochs, learning_rate, optimizer, "
+        "momentum, output_scale, init, got 'colour'",
+    ),
+    "figures": (source(figures="('scores',)"), "ValueError: figures must be Figures, got ('scores',)"),
+    "share": (source(share="0"), "ValueError: share must be above 0 and at most 4, got 0"),
+    "half": (source(share="'half'"), "ValueError: share must be a number, got 'half'"),
+    "crossed": (
+        source(crossed="(0, 3)"),
+        "ValueError: crossed must be None or two whole numbers above 0, got (0, 3)",
+    ),
+    "layout": (source(crossed="3"), "ValueError: crossed must be None or two whole numbers above 0, got 3"),
+    "order": (source(order="'first'"), "ValueError: order must be a whole number, got 'first'"),
+    "config": (
+        source(configs="grid(Config(epochs=0))"),
+        "ValueError: epochs must be a whole number from 1 to 10000000, got 0",
+    ),
+    "knob": (
+        source(configs="grid(colour=('red',))"),
+        "TypeError: Config.__init__() got an unexpected keyword argument 'colour'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_bad_experiment(home, kind):
+    text, message = BROKEN[kind]
+    file = home / "experiments" / "odd.py"
+    file.write_text(text)
+    try:
+        told = said(home, *["sweep", "--seeds", "1", "--jobs", "1", "--no-report"], status=1)
+    finally:
+        file.unlink()
+    assert told == f"experiments/odd.py was left out: {message}"
+
+
+# What the store holds
+
+
+def change(folder, *statements):
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def newer(folder):
+    change(folder, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+
+
+def deleted(folder):
+    change(
+        folder,
+        "UPDATE experiments SET lifecycle_stage = 'deleted', name = 'qwerties/tiny' WHERE name LIKE 'q%'",
+    )
+
+
+def without_metrics(folder):
+    change(folder, "DROP TABLE latest_metrics")
+
+
+def moved(folder):
+    change(folder, "UPDATE experiments SET artifact_location = '/old/mlruns/' || experiment_id")
+
+
+def text(folder):
+    (folder / "mlflow.db").write_text("text\n" * 1000)
+
+
+def cut(folder):
+    content = (folder / "mlflow.db").read_bytes()
+    (folder / "mlflow.db").write_bytes(content[: len(content) // 2])
+
+
+def a_folder(folder):
+    (folder / "mlflow.db").unlink()
+    (folder / "mlflow.db").mkdir()
+
+
+def bad_verdicts(folder):
+    (folder / "reports" / "verdicts.json").write_text(json.dumps([]))
+
+
+def page_is_a_folder(folder):
+    (folder / "reports" / "summary.html").mkdir()
+
+
+def no_reports(folder):
+    (folder / "reports").rmdir()
+    (folder / "reports").write_text("")
+
+
+STORE = "the store sqlite:///{folder}/mlflow.db"
+SCHEMA = (
+    f"{STORE} {OPENED} its schema must be {{schema}}, that of MLflow {{mlflow}}, got ffffffffffff; an older one is "
+    "brought up to date by `mlflow db upgrade`, after a backup"
+)
+FAILED = "the store failed, the same command goes on from there:"
+MOVED = "this folder was moved or copied from /old: `qwerties relocate` mends its store"
+VERDICTS = (
+    "{folder}/reports/verdicts.json must hold the verdicts of a report, got TypeError: list indices must be integers "
+    "or slices, not str"
+)
+UNCHANGED = "the database {folder}/mlflow.db cannot be changed, it is as it was:"
+
+HELD = {
+    (newer, "sweep --no-report"): (2, SCHEMA),
+    (newer, "status"): (2, SCHEMA),
+    (newer, "verify"): (2, SCHEMA),
+    (deleted, "sweep --no-report"): (
+        2,
+        "experiment qwerties/tiny was deleted in MLflow; restore it with `mlflow experiments restore --experiment-id "
+        "1` or remove it with `mlflow gc`",
+    ),
+    (without_metrics, "status"): (1, f"{FAILED} (sqlite3.OperationalError) no such table: latest_metrics"),
+    (without_metrics, "report"): (1, f"{FAILED} (sqlite3.OperationalError) no such table: latest_metrics"),
+    (moved, "sweep"): (2, MOVED),
+    (moved, "train"): (2, MOVED),
+    (moved, "status"): (2, MOVED),
+    (moved, "export x.tar.gz"): (2, MOVED),
+    (text, "status"): (2, f"{STORE} {OPENED} (sqlite3.DatabaseError) file is not a database"),
+    (text, "relocate"): (1, f"{UNCHANGED} file is not a database"),
+    (text, "export x.tar.gz"): (2, "the database cannot be read: file is not a database"),
+    (cut, "status"): (2, f"{STORE} {OPENED} (sqlite3.DatabaseError) database disk image is malformed"),
+    (cut, "relocate"): (1, f"{UNCHANGED} database disk image is malformed"),
+    (cut, "export x.tar.gz"): (2, "the database cannot be read: database disk image is malformed"),
+    (a_folder, "status"): (2, "the store must be a file, got the folder {folder}/mlflow.db"),
+    (a_folder, "relocate"): (1, f"{UNCHANGED} unable to open database file"),
+    (a_folder, "export x.tar.gz"): (2, "the database cannot be read: unable to open database file"),
+    (bad_verdicts, "report"): (2, f"{VERDICTS}; move it out of the way"),
+    (bad_verdicts, "report --check"): (2, VERDICTS),
+    (page_is_a_folder, "report"): (
+        2,
+        "the report must be a file in a folder, got {folder}/reports/summary.html",
+    ),
+    (no_reports, "report"): (2, "the report must be a file in a folder, got {folder}/reports/summary.html"),
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = make_folder(tmp_path_factory.mktemp("sound") / "store", tiny=source())
+    fill(folder)
+    return folder
+
+
+@pytest.fixture
+def ours(sound, tmp_path):
+    """A store to be spoilt."""
+    folder = tmp_path / "ours"
+    shutil.copytree(sound, folder, ignore=shutil.ignore_patterns("mlflow.db*", ".cache"))
+    copy_database(sound / "mlflow.db", folder / "mlflow.db")
+    relocate(folder / "mlflow.db", folder).backup.unlink()
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        database.execute("PRAGMA journal_mode=WAL")  # as the first command that opens it would
+    return folder
+
+
+@pytest.mark.parametrize(("spoil", "command"), HELD, ids=lambda value: getattr(value, "__name__", value))
+def test_a_bad_store(ours, spoil, command):
+    import mlflow
+
+    status, message = HELD[spoil, command]
+    [schema] = call_sql(ours, "SELECT version_num FROM alembic_version")
+    spoil(ours)
+    told = said(ours, *command.split(), status=status)
+    assert told == message.format(folder=ours, schema=schema, mlflow=mlflow.__version__)
+
+
+def call_sql(folder, statement):
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        return database.execute(statement).fetchone()
+
+
+@pytest.mark.parametrize("command", ["sweep --no-report", "train", "status", "verify"])
+def test_a_store_that_may_not_be_written(ours, monkeypatch, command):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert said(ours, *command.split(), status=2) == f"the store must be writable, got {ours}/mlflow.db"
+
+
+def test_an_empty_file_is_no_store_yet(bare):
+    (bare / "mlflow.db").write_bytes(b"")
+    out, err = call(bare, "status", status=1)
+    assert (out, err) == ("nothing tracked yet: make sweep\n", "")
+    assert (bare / "mlflow.db").read_bytes() == b""
+    assert default_uri(bare).endswith("/bare/mlflow.db")

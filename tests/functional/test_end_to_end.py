@@ -1,0 +1,642 @@
+"""Whole studies in fresh repositories: real processes, MLflow's real store, MLflow's real UI."""
+
+import functools
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from qwerties.cli import main as cli
+from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.portability.relocate import copy_database, relocate
+from qwerties.scoring.digest import code_digest
+from qwerties.tracking.store import default_uri
+from qwerties.training.reference import train_reference
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
+]
+
+HEAD = """
+from qwerties.config import Config
+from qwerties.study.experiment import Contrast, Experiment, grid
+
+CONFIGS = {configs}
+
+experiment = Experiment(
+    title="{title}", question="Which **one**?", configs=CONFIGS, contrasts=(Contrast(CONFIGS[1], CONFIGS[0]),)
+)
+
+if __name__ == "__main__":
+    experiment.main()
+"""
+LOSSES = HEAD.format(title="Losses", configs='grid(loss=("bce", "mse"))')
+LENGTHS = HEAD.format(title="Lengths", configs="grid(epochs=(500, 1000))")
+WIDTHS = HEAD.format(
+    title="Widths", configs="grid(Config(epochs=200), hidden=[(1,), (2,), (3,), (4,), (5,), (6,)])"
+)
+
+TUNED = """
+from qwerties.config import Config
+from qwerties.study.search_space import Float
+from qwerties.tuning.declaration import Pair, Tuned, Tuning
+
+experiment = Tuning(
+    title="Tuned", question="Which?", seeds=20, champion="best",
+    searches={"best": Tuned(Config(epochs=30), {"learning_rate": Float(0.01, HIGH)}, 4)},
+    fixed={"plain": Config(epochs=30)}, contrasts=(Pair("best", "plain"),),
+)
+"""
+
+PLANNED = {
+    "losses": [DEFAULT, Config(loss="mse")],
+    "lengths": [Config(epochs=500), Config(epochs=1000)],
+}
+SEEDS = range(4)
+ARTIFACTS = {
+    "seeds.csv",
+    "curves.npz",
+    "weights.npz",
+    "plots/decision_boundary.png",
+    "plots/loss_curve.png",
+    "plots/accuracy_distribution.png",
+}
+COLUMNS = {
+    *("seed", "state", "dead_at_init", "train_loss", "train_accuracy", "phi", "population_accuracy", "gain"),
+    *("bce", "brier", "epochs_to_learn", "settled", "excess_loss"),
+}
+SWEEP = ("-m", "qwerties", "sweep", "--seeds", str(len(SEEDS)))
+
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def make_repository(folder, **experiments):
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "reports").mkdir()
+    (folder / "pyproject.toml").write_text("")
+    for name, source in experiments.items():
+        (folder / "experiments" / f"{name}.py").write_text(source)
+    return folder
+
+
+@contextmanager
+def process(folder, *argv, **environment):
+    """Start Python in a process group of its own, which is gone at the end whatever happens."""
+    pipe = subprocess.PIPE
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # children of a background job ignore Ctrl-C
+    with subprocess.Popen(
+        [sys.executable, *argv],
+        cwd=folder,
+        env={**ENVIRONMENT, **environment},
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+    ) as started:
+        signal.signal(signal.SIGINT, before)
+        try:
+            yield started
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+def finish(started, status=0):
+    """Wait for a process; returns what it said."""
+    out, err = started.communicate(timeout=200)
+    assert started.returncode == status, out + err
+    assert "Traceback" not in err
+    assert "Warning" not in err
+    return out, err
+
+
+def call(folder, *argv, status=0):
+    """Run the command in this process, which spares the imports; returns what it said."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
+            patch.setenv(name, os.environ.get(name, ""))  # so that what a command sets is undone
+            patch.delenv(name)
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        patch.chdir(folder)
+        try:
+            assert cli.main(argv) == status, err.getvalue()
+        finally:
+            mlflow.set_tracking_uri(None)
+    return out.getvalue(), err.getvalue()
+
+
+@functools.cache
+def reference(config, seed):
+    """The notebook's own loop."""
+    return train_reference(config, seed)
+
+
+def runs_of(folder, stem, children=False):
+    """Runs of one experiment as MLflow's own client reads them, oldest first."""
+    client = MlflowClient(default_uri(folder))
+    found = client.get_experiment_by_name(f"qwerties/{stem}")
+    runs = client.search_runs([found.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"])
+    return [run for run in runs if ("mlflow.parentRunId" in run.data.tags) == children]
+
+
+def artifacts(run):
+    root = Path(run.info.artifact_uri)
+    return {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def sweeps(tmp_path_factory):
+    """The same study in two fresh repositories: by two workers, and by one with its report."""
+    folders = [
+        make_repository(tmp_path_factory.mktemp("study") / name, losses=LOSSES, lengths=LENGTHS)
+        for name in ("two workers", "one worker")
+    ]
+    with (
+        process(folders[0], *SWEEP, "--jobs", "2", "--no-report") as two,
+        process(folders[1], *SWEEP, "--jobs", "1") as one,
+    ):
+        said = [finish(two), finish(one)]
+    return folders, said
+
+
+@pytest.fixture(scope="session")
+def study(sweeps):
+    """A repository after one sweep; nothing writes to it."""
+    return sweeps[0][0]
+
+
+@pytest.fixture
+def copy(study, tmp_path):
+    """The study's store, to be written to."""
+    folder = tmp_path / "copy"
+    make_repository(folder, losses=LOSSES, lengths=LENGTHS)
+    copy_database(study / "mlflow.db", folder / "mlflow.db")
+    shutil.copytree(study / "mlruns", folder / "mlruns")
+    relocate(folder / "mlflow.db", folder).backup.unlink()
+    return folder
+
+
+# A sweep
+
+
+def test_a_sweep_says_what_it_did_and_leaves_only_what_it_should(sweeps):
+    (folder, with_report), (said, _) = sweeps
+    out, _ = said
+    assert re.match(r"4 runs of 4 planned configs tracked, 8 networks trained in \d+ s\n", out)
+    left = {path.name for path in folder.iterdir()} - {"mlflow.db-shm", "mlflow.db-wal"}
+    assert left <= {"pyproject.toml", "experiments", "reports", "mlflow.db", "mlruns", ".cache"}
+    assert list((folder / "reports").iterdir()) == []
+    assert [path.name for path in sorted((with_report / "reports").iterdir())] == [
+        *("figures", "runs.csv", "summary.html", "tables", "verdicts.json"),
+    ]
+
+
+def test_the_report_is_written_and_names_what_was_asked(sweeps):
+    (_, folder), (_, (out, _)) = sweeps
+    path = folder / "reports" / "summary.html"
+    assert f"report: {path}\n" in out
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!")
+    assert {"Losses", "Lengths"} <= set(re.findall(r"\w+", text))
+
+
+@pytest.mark.parametrize("stem", PLANNED)
+def test_every_planned_config_has_one_finished_run(study, stem):
+    runs = runs_of(study, stem)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    expected = [{**config.to_params(), "seeds": "0-3"} for config in PLANNED[stem]]
+    assert sorted(map(str, (run.data.params for run in runs))) == sorted(
+        map(str, ({key: params[key] for key in runs[0].data.params} for params in expected))
+    )
+    assert sorted(run.info.run_name for run in runs) == sorted(config.label() for config in PLANNED[stem])
+
+
+@pytest.mark.parametrize("stem", PLANNED)
+def test_the_experiment_tells_its_plan(study, stem):
+    found = MlflowClient(default_uri(study)).get_experiment_by_name(f"qwerties/{stem}")
+    assert found.tags["mlflow.note.content"] == found.tags["qwerties.question"] == "Which **one**?"
+    plan = json.loads(found.tags["qwerties.plan"])
+    assert plan["seeds"] == "0-3"
+    assert set(plan["configs"].values()) == {config.label() for config in PLANNED[stem]}
+    assert set(plan["configs"]) == {run.data.tags["qwerties.fingerprint"] for run in runs_of(study, stem)}
+    (contrast,) = json.loads(found.tags["qwerties.contrasts"])
+    assert [Config.from_params(contrast[side]) for side in "ab"] == PLANNED[stem][::-1]
+
+
+@pytest.mark.parametrize("stem", PLANNED)
+def test_every_run_has_its_tags_and_its_dataset(study, stem):
+    for run in runs_of(study, stem):
+        tags, config = run.data.tags, Config.from_params(run.data.params)
+        assert tags["qwerties.fingerprint"] == fingerprint(config, Seeds(0, 4), code_digest())
+        assert tags["qwerties.code"] == code_digest()
+        assert tags["qwerties.version"] == version("qwerties")
+        assert tags["mlflow.source.name"] == f"experiments/{stem}.py"
+        assert {"mlflow.user", "mlflow.source.type", "mlflow.note.content"} <= set(tags)
+        (given,) = run.inputs.dataset_inputs
+        assert given.dataset.name == "qwerties d=4"
+
+
+@pytest.mark.parametrize("stem", PLANNED)
+def test_the_mean_loss_is_there_at_every_epoch(study, stem):
+    client = MlflowClient(default_uri(study))
+    for run in runs_of(study, stem):
+        config = Config.from_params(run.data.params)
+        history = client.get_metric_history(run.info.run_id, "train_loss")
+        assert [m.step for m in history] == list(range(1, config.epochs + 1))
+        expected = np.mean([reference(config, seed).losses.numpy() for seed in SEEDS], axis=0)
+        np.testing.assert_allclose([m.value for m in history], expected, atol=1e-5)
+        for name in ("train_loss_p10", "train_loss_p50", "train_loss_p90"):
+            assert client.get_metric_history(run.info.run_id, name)[-1].step == config.epochs
+        for name in ("train_accuracy", "population_accuracy", "learned_fraction", "dead_fraction"):
+            steps = [m.step for m in client.get_metric_history(run.info.run_id, name)]
+            assert 20 <= len(steps) <= 80
+            assert steps == sorted(set(steps))
+            assert steps[-1] == config.epochs
+
+
+@pytest.mark.parametrize("stem", PLANNED)
+def test_artifacts_are_those_of_the_design_and_final_metrics_agree_with_the_table(study, stem):
+    for run in runs_of(study, stem):
+        files = artifacts(run)
+        assert set(files) == ARTIFACTS
+        for name in ARTIFACTS:
+            if name.endswith(".png"):
+                assert files[name].read_bytes().startswith(b"\x89PNG\r\n")
+        table = pd.read_csv(files["seeds.csv"])
+        assert set(table.columns) >= COLUMNS
+        assert table["seed"].tolist() == list(SEEDS)
+        metrics = run.data.metrics
+        for name in ("train_accuracy", "population_accuracy", "gain", "bce", "brier"):
+            assert metrics[name] == pytest.approx(table[name].mean(), abs=1e-6)
+        for state in ("learned", "slow", "constant", "dead"):
+            assert metrics[f"{state}_fraction"] == (table["state"] == state).mean()
+        assert metrics["phi_undefined"] == table["phi"].isna().sum()
+        assert ("phi" in metrics) == (table["phi"].notna().all())
+        assert metrics["train_loss"] == pytest.approx(
+            np.mean([reference(Config.from_params(run.data.params), s).losses[-1] for s in SEEDS]),
+            abs=1e-5,
+        )
+        with np.load(files["curves.npz"], allow_pickle=False) as curves:
+            assert len(curves["epochs"]) <= 200
+            assert curves["loss"].shape == (len(SEEDS), len(curves["epochs"]))
+        with np.load(files["weights.npz"], allow_pickle=False) as weights:
+            assert {len(array) for array in weights.values()} == {len(SEEDS)}
+
+
+@pytest.mark.parametrize("stem", PLANNED)
+def test_exemplars_hang_below_their_run_one_of_each_state_that_occurs(study, stem):
+    client, children = MlflowClient(default_uri(study)), runs_of(study, stem, children=True)
+    for run in runs_of(study, stem):
+        own = [child for child in children if child.data.tags["mlflow.parentRunId"] == run.info.run_id]
+        table = pd.read_csv(artifacts(run)["seeds.csv"])
+        lowest = {state: str(group["seed"].min()) for state, group in table.groupby("state")}
+        assert {child.data.tags["qwerties.state"]: child.data.params["seed"] for child in own} == lowest
+        for child in own:
+            assert child.info.status == "FINISHED"
+            assert set(artifacts(child)) == {"plots/decision_boundary.png", "plots/loss_curve.png"}
+            config = Config.from_params(child.data.params)
+            history = client.get_metric_history(child.info.run_id, "train_loss")
+            expected = reference(config, int(child.data.params["seed"])).losses.numpy()
+            np.testing.assert_allclose([m.value for m in history], expected, atol=1e-5)
+
+
+def test_two_sweeps_leave_the_same_tables_byte_for_byte_with_one_worker_or_two(sweeps):
+    def tables(folder):
+        return {
+            (stem, run.info.run_name, name): artifacts(run)[name].read_bytes()
+            for stem in PLANNED
+            for run in runs_of(folder, stem)
+            for name in ("seeds.csv", "weights.npz")
+        }
+
+    first, second = map(tables, sweeps[0])
+    assert len(first) == 8
+    assert first == second
+    assert len({content for (_, _, name), content in first.items() if name == "seeds.csv"}) == 4
+
+
+# Once more
+
+
+def test_a_second_sweep_trains_nothing_and_adds_no_run(copy, monkeypatch):
+    def train(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("qwerties.study.runs.train_records", train)
+    before = {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)}
+    out, err = call(copy, *SWEEP[2:], "--jobs", "2", "--no-report")
+    assert out.splitlines()[0] == "nothing to do: all 4 planned configs are tracked"
+    assert err == ""
+    assert {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)} == before
+
+
+def test_more_seeds_train_only_those_that_are_new(copy):
+    out, _ = call(copy, "sweep", "losses", "--seeds", "6", "--jobs", "1", "--no-report")
+    assert out.startswith("2 runs of 2 planned configs tracked, 4 networks trained in ")
+    found = sorted((run.data.params["loss"], run.data.params["seeds"]) for run in runs_of(copy, "losses"))
+    assert found == [("bce", "0-3"), ("bce", "4-5"), ("mse", "0-3"), ("mse", "4-5")]
+    for run in runs_of(copy, "losses")[2:]:
+        assert pd.read_csv(artifacts(run)["seeds.csv"])["seed"].tolist() == [4, 5]
+    assert len(runs_of(copy, "lengths")) == 2
+
+
+# Stopped
+
+
+def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
+    """Ctrl-C in the middle of ``python experiments/widths.py``, which also shows that a file runs alone."""
+    folder = make_repository(tmp_path / "stopped", widths=WIDTHS)
+    options = ("--seeds", "3", "--jobs", "2", "--no-report")
+
+    def finished():
+        return sum(run.info.status == "FINISHED" for run in runs_of(folder, "widths"))
+
+    with process(folder, "experiments/widths.py", *options) as started:
+        deadline = time.monotonic() + 120
+        while started.poll() is None and time.monotonic() < deadline:
+            if len(list((folder / "mlruns").glob("*/*/artifacts/seeds.csv"))) > 1:
+                break  # one run is through, the next is being written
+            time.sleep(0.01)
+        os.killpg(started.pid, signal.SIGINT)
+        out, err = finish(started, status=130)
+    assert out == ""
+    assert (
+        err.splitlines()[-1]
+        == "qwerties: stopped; what is tracked stays, the same command goes on from there"
+    )
+    done = finished()
+    assert 1 <= done < 6, "stopped too early or too late to tell anything"
+    assert not [
+        run for run in runs_of(folder, "widths") if run.info.status not in ("FINISHED", "KILLED", "FAILED")
+    ]
+
+    out, _ = call(folder, "sweep", "widths", *options)  # what the file does
+    assert out.startswith(
+        f"{6 - done} runs of 6 planned configs tracked, {3 * (6 - done)} networks trained in "
+    )
+    complete = [
+        run.data.params["hidden"] for run in runs_of(folder, "widths") if run.info.status == "FINISHED"
+    ]
+    assert sorted(complete) == ["1", "2", "3", "4", "5", "6"]
+
+
+# A tuned study
+
+
+def test_a_tuned_study_is_swept_like_any_other(tmp_path):
+    folder = make_repository(tmp_path / "tuned", tuned=TUNED.replace("HIGH", "3.0"))
+    out, _ = call(folder, *SWEEP[2:], "--jobs", "1")
+    assert re.match(r"2 runs of 2 planned configs tracked, 16 networks trained in \d+ s\n", out)
+    assert "models:/qwerties@champion" in out
+    runs = runs_of(folder, "tuned")
+    (study,) = [run for run in runs if "qwerties.study" in run.data.tags]
+    assert sorted(run.data.params.get("seeds", "") for run in runs) == ["", "0-7", "0-7"]
+    trials = [run for run in runs_of(folder, "tuned", children=True) if "qwerties.trial" in run.data.tags]
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {study.info.run_id}
+    assert sorted(run.data.tags["qwerties.trial"] for run in trials) == ["0", "1", "2", "3"]
+    assert "winner’s curse" in (folder / "reports" / "summary.html").read_text(encoding="utf-8")
+    out, err = call(folder, *SWEEP[2:], "--jobs", "1")
+    assert out.startswith("nothing to do: all 2 planned configs are tracked\nreport unchanged: ")
+    assert err == ""
+    assert call(folder, "verify", "--networks", "2")[0]
+
+    (folder / "experiments" / "tuned.py").write_text(TUNED.replace("HIGH", "2.0"))
+    _, err = call(folder, *SWEEP[2:], "--jobs", "1", status=2)
+    assert err.startswith(
+        "qwerties: error: experiments/tuned.py: study 'tuned/best by tpe, seeds 10000000-10000019, "
+    )
+    assert "learning_rate is Float(low=0.01, high=3.0" in err
+    assert err.count("\n") == 1
+
+
+# One network
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """``qwerties train --seed 3``: the repository, what was said, and the run."""
+    folder = make_repository(tmp_path_factory.mktemp("train") / "repository", losses=LOSSES)
+    out, _ = call(folder, "train", "--seed", "3", "--epochs", "1500")
+    (run,) = runs_of(folder, "train")
+    return folder, out, run
+
+
+def test_train_tells_loss_accuracy_and_phi(trained):
+    _, out, run = trained
+    found = reference(Config(epochs=1500), 3)
+    with torch.no_grad():
+        y_hat = found.model(found.points)
+        loss = torch.nn.functional.binary_cross_entropy(y_hat, found.labels).item()
+    right = ((y_hat > 0.5) == (found.labels > 0.5)).float().mean().item()
+    told = re.search(r"loss (\S+)   accuracy (\S+) on the training points, .*   phi (\S+) %\n", out)
+    assert float(told[1]) == pytest.approx(loss, abs=2e-5)
+    assert float(told[2]) == pytest.approx(right, abs=5e-4)
+    phi = 100 * np.corrcoef((y_hat > 0.5).numpy().ravel(), found.labels.numpy().ravel())[0, 1]
+    assert float(told[3]) == pytest.approx(phi, abs=0.05)
+    assert f"runs:/{run.info.run_id}/model" in out
+
+
+def test_train_logs_the_notebooks_pictures(trained):
+    *_, run = trained
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {**Config(epochs=1500).to_params(), "seed": "3"}
+    pictures = ("data", "misclassified", "loss_curve", "decision_boundary")
+    assert set(artifacts(run)) == {f"plots/{name}.png" for name in pictures}
+    assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in artifacts(run).values())
+
+
+def test_the_model_loads_in_a_fresh_process_and_predicts_the_same(trained):
+    folder, *_, run = trained
+    found = reference(Config(epochs=1500), 3)
+    np.save(folder / "points.npy", found.points.numpy())
+    script = (
+        "import sys, mlflow, numpy as np; "
+        "model = mlflow.pyfunc.load_model(sys.argv[1]); "
+        "assert 'qwerties' not in sys.modules; "
+        "np.save('predicted.npy', model.predict(np.load('points.npy')))"
+    )
+    with process(folder, "-c", script, f"runs:/{run.info.run_id}/model") as started:
+        assert started.wait(100) == 0, started.stderr.read()
+    with torch.no_grad():
+        expected = found.model(found.points).numpy()
+    np.testing.assert_allclose(np.load(folder / "predicted.npy"), expected, atol=1e-4)
+
+
+def test_the_model_is_an_exported_graph(trained):
+    folder, *_ = trained
+    (model,) = (folder / "mlruns").glob("*/models/*/artifacts")
+    files = {path.name for path in model.rglob("*") if path.is_file()}
+    assert "model.pt2" in files
+    assert not {name for name in files if Path(name).suffix in (".pkl", ".pickle", ".pth", ".pt", ".joblib")}
+
+
+# MLflow's own UI
+
+
+@pytest.fixture(scope="module")
+def ui(study):
+    """A bare ``mlflow ui`` in the study's root; returns its address."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    quiet = {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = study.parent / "ui.log"
+    with log.open("w") as said:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "ui", "--port", str(port)],
+            cwd=study,
+            env={**ENVIRONMENT, **quiet},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 150
+            while True:
+                try:
+                    with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+                        assert answer.read() == b"OK"
+                    break
+                except (urllib.error.URLError, OSError):
+                    assert started.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.2)
+            yield address
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+
+
+def ask(address, path, **body):
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_a_bare_mlflow_ui_lists_experiments_and_runs_and_serves_artifacts(ui, study):
+    listed = ask(ui, "/api/2.0/mlflow/experiments/search", max_results=100)["experiments"]
+    ids = {found["name"]: found["experiment_id"] for found in listed}
+    assert set(ids) == {"Default", "qwerties/losses", "qwerties/lengths"}
+
+    runs = ask(ui, "/api/2.0/mlflow/runs/search", experiment_ids=[ids["qwerties/losses"]], max_results=100)[
+        "runs"
+    ]
+    names = {run["info"]["run_name"] for run in runs}
+    assert names >= {config.label() for config in PLANNED["losses"]}
+    expected = runs_of(study, "losses") + runs_of(study, "losses", children=True)
+    assert {run["info"]["run_id"] for run in runs} == {run.info.run_id for run in expected}
+
+    for run in runs_of(study, "losses"):
+        for name in ("seeds.csv", "plots/loss_curve.png"):
+            query = urllib.parse.urlencode({"path": name, "run_uuid": run.info.run_id})
+            with urllib.request.urlopen(f"{ui}/get-artifact?{query}", timeout=30) as answer:
+                assert answer.read() == artifacts(run)[name].read_bytes()
+        query = urllib.parse.urlencode(
+            {"run_id": run.info.run_id, "metric_key": "train_loss", "max_results": 5000}
+        )
+        with urllib.request.urlopen(f"{ui}/api/2.0/mlflow/metrics/get-history?{query}", timeout=30) as answer:
+            history = json.load(io.TextIOWrapper(answer))["metrics"]
+        assert [int(m.get("step", 0)) for m in history] == list(range(1, 2001))
+
+
+# Settling, and plans that change
+
+
+CLOSE = HEAD.format(title="Rates", configs="grid(Config(epochs=20), learning_rate=(0.01, 0.011))")
+
+
+def test_settle_trains_just_the_seeds_of_just_the_configs_concerned(tmp_path):
+    """Two rates that differ by next to nothing are open after 50 seeds; the losses beside them are left alone."""
+    wide = HEAD.format(title="Widths", configs="grid(Config(epochs=20), hidden=[(1,), (2,)])")
+    folder = make_repository(tmp_path / "study", rates=CLOSE, widths=wide)
+    out, _ = call(folder, "sweep", "rates", "--seeds", "50", "--jobs", "1", "--settle")
+    assert re.search(r"rates: .* is open after 50 seeds: training up to 500", out)
+    verdict = json.loads((folder / "reports" / "verdicts.json").read_text())["contrasts"][0]
+    assert verdict["n"] >= 500
+    assert verdict["seeds_needed"] is None or "stays open" in out
+    blocks = sorted(
+        (run.data.params["learning_rate"], run.data.params["seeds"]) for run in runs_of(folder, "rates")
+    )
+    assert blocks[:2] == [("0.01", "0-49"), ("0.01", "50-499")]
+    assert {rate for rate, _ in blocks} == {"0.01", "0.011"}
+    again, _ = call(folder, "sweep", "rates", "--seeds", "50", "--jobs", "1", "--settle")
+    assert "nothing to do" in again
+    assert "training up to" not in again
+    assert len(runs_of(folder, "rates")) == len(blocks)
+    out, _ = call(folder, "report", "--check")
+    assert out == "no verdict changed since the last report\n"
+
+
+def test_check_fails_when_a_verdict_no_longer_holds(copy, study):
+    path = copy / "reports" / "verdicts.json"
+    call(copy, "report")
+    found = json.loads(path.read_text())
+    assert [one["verdict"] for one in found["contrasts"]] == ["too_few", "too_few"]
+    found["contrasts"][0] |= {"verdict": "better", "words": "that one is better", "direction": 1}
+    path.write_text(json.dumps(found))
+    out, _ = call(copy, "report", "--check", status=1)
+    assert "FLIPPED" in out
+    assert "was: that one is better" in out
+    assert json.loads(path.read_text()) == found  # nothing is written
+
+
+def test_check_needs_an_earlier_report(copy):
+    _, err = call(copy, "report", "--check", status=2)
+    assert err.startswith("qwerties: error: --check needs the verdicts of a report, got none in ")
+
+
+def test_a_margin_that_changes_after_there_are_data_is_told(tmp_path):
+    def source(more):
+        return CLOSE.replace("Contrast(CONFIGS[1], CONFIGS[0])", f"Contrast(CONFIGS[1], CONFIGS[0]{more})")
+
+    folder = make_repository(tmp_path / "study", rates=source(""))
+    file = folder / "experiments" / "rates.py"
+
+    def changes(more, *argv):
+        file.write_text(source(more))
+        call(folder, "sweep", "--seeds", "2", "--jobs", "1", "--no-report", *argv)
+        found = MlflowClient(default_uri(folder)).get_experiment_by_name("qwerties/rates").tags
+        return [change["what"] for change in json.loads(found.get("qwerties.plan_changes", "[]"))]
+
+    assert changes("") == []
+    assert changes("") == []  # the same plan again
+    margin = ["margin of lr 0.011 − lr 0.01 changed from 0.01 to 0.2"]
+    assert changes(", delta=0.2") == [margin]
+    primary = ["primary contrast added: lr 0.011 − lr 0.01, margin 0.2"]
+    assert changes(", delta=0.2, primary=True") == [margin, primary]
+    assert changes(", delta=0.2, primary=True") == [margin, primary]
+    call(folder, "report")
+    page = (folder / "reports" / "summary.html").read_text()
+    assert "The plan was changed after data were seen." in page
+    assert margin[0] in page
+    assert "plan changed after data were seen" in page[: page.index("<main")]

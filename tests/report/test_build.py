@@ -1,0 +1,351 @@
+"""The page: its numbers are those of the store, foreign text is inert, and what is missing is said."""
+
+import base64
+import hashlib
+import itertools
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import BCE, HOSTILE, MSE, OURS, SEEDS, TABLES, Reader, record, section, table, tags
+from scipy import stats as reference
+from scipy.stats import binomtest
+
+from qwerties.config import Config, Seeds
+from qwerties.report.build import Composed, render, write_report
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    before = Path.cwd()
+    path = tmp_path_factory.mktemp("store")
+    os.chdir(path)  # where MLflow puts artifacts
+    yield path
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    return Store(f"sqlite:///{folder / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def empty_page(store):
+    """The page before anything is tracked; the others are made after it."""
+    return render(store)
+
+
+@pytest.fixture(scope="module")
+def runs(store, empty_page):
+    """Everything that a page may have to show; ids of runs by name."""
+    ids = {}
+    pair = store.experiment(
+        "pair",
+        tags(
+            [BCE, MSE],
+            SEEDS,
+            contrasts=[(BCE, MSE, True), (MSE, BCE, False)],
+            figures=(
+                "scores",
+                "outcomes",
+                "losses",
+                {"kind": "lines", "x": "distance", "score": "regret"},
+                "gradients",
+            ),
+        ),
+    )
+    first, second = Seeds(0, 40), Seeds(30, 60)  # ten seeds in both
+    ids["bce"] = store.write(pair, record(BCE, first, TABLES[BCE][:40]))
+    ids["bce again"] = store.write(pair, record(BCE, second, TABLES[BCE][30:]))
+    ids["mse"] = store.write(pair, record(MSE, SEEDS, TABLES[MSE]))
+
+    linear, tanh, wide = (Config(activation="linear"), Config(activation="tanh"), Config(hidden=(2,)))
+    gaps = store.experiment(
+        "gaps",
+        tags(
+            [BCE, MSE, linear, tanh], SEEDS, contrasts=[(BCE, MSE, False), (BCE, linear, False)], order="20"
+        ),
+    )
+    store.write(gaps, record(BCE, SEEDS, TABLES[BCE]))
+    ids["lost"] = store.write(gaps, record(MSE, SEEDS, TABLES[MSE], files={}))
+    ids["failed"] = store.write(gaps, record(tanh, SEEDS, TABLES[BCE]))
+    store._client.set_terminated(ids["failed"], "FAILED")
+    store.write(gaps, record(linear, SEEDS, TABLES[BCE], code="older"))
+    store.write(gaps, record(wide, SEEDS, TABLES[BCE]))
+
+    crossed = Seeds(0, 6, crossed=5)
+    variance = store.experiment("variance", tags([BCE], crossed, figures=("variance",), order="30"))
+    store.write(variance, record(BCE, crossed, table(crossed, BCE, seed=3)))
+
+    evil = store.experiment(
+        '<img src=x onerror="a">',
+        tags(
+            [BCE],
+            SEEDS,
+            order="40",
+            title=HOSTILE[:4000],
+            question=HOSTILE[:4000],
+            figures=("<script>", "lines"),
+        ),
+    )
+    store.write(evil, record(BCE, SEEDS, TABLES[BCE], name=HOSTILE[:200]))
+    broken = store.experiment(
+        "broken", {"qwerties.plan": "<{" + "x" * 4000, "qwerties.title": HOSTILE[:4000]}
+    )
+    params = {"seed": HOSTILE[:400], "loss": "<script>"}
+    ids["loose"] = store.write(broken, Record(HOSTILE[:200], params, {"phi": 0.25}))
+    single = store.experiment("train", {"qwerties.title": "Single networks"})
+    ids["single"] = store.write(
+        single,
+        Record(
+            "x", {**BCE.to_params(), "seed": "7"}, {"train_accuracy": 0.975}, {"qwerties.state": "learned"}
+        ),
+    )
+    return ids
+
+
+@pytest.fixture(scope="module")
+def page(store, runs):
+    return render(store)
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    read = Reader(page)
+    assert read.stack == []
+    return read
+
+
+# Nothing tracked yet
+
+
+def test_an_empty_store_says_what_to_do(empty_page):
+    assert "Nothing is tracked yet" in empty_page
+    assert "<code>make sweep</code>" in empty_page
+    assert Reader(empty_page).stack == []
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("config", [BCE, MSE])
+def test_a_row_holds_what_the_table_of_seeds_says(reader, config):
+    frame, name = TABLES[config], config.loss
+    learned = int((frame["state"] == "learned").sum())
+    low, high = binomtest(learned, 60).proportion_ci(0.95, method="wilson")
+    accuracy = frame["population_accuracy"].fillna(0.5)
+    half = reference.sem(accuracy) * reference.t.ppf(0.975, 59)
+    ranked = sorted(frame["phi"].fillna(-2))
+    row = next(row for row in reader.rows if row[0].startswith(name) and len(row) == 10)
+    assert row[1] == "60"
+    assert row[2] == f"{100 * learned / 60:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
+    counts = [int((frame["state"] == state).sum()) for state in ("slow", "constant", "dead", "diverged")]
+    assert row[3:7] == [str(count) for count in counts]
+    assert row[7] == f"{accuracy.mean():.3f} [{accuracy.mean() - half:.3f}, {accuracy.mean() + half:.3f}]"
+    assert row[8] == f"{frame['train_accuracy'].fillna(0.5).mean():.3f}"
+    assert row[9] == f"{(ranked[29] + ranked[30]) / 2:.2f} {frame['phi'].isna().sum()} undefined"
+
+
+def test_a_config_on_two_blocks_of_seeds_links_to_both_runs(reader, runs):
+    links = [a["href"] for a in reader.all("a")]
+    for name in ("bce", "bce again", "mse", "single"):
+        found = [link for link in links if link.endswith(runs[name])]
+        # in its section, with the findings, and as the example of a number made again
+        assert len(found) == {"single": 1, "bce": 3}.get(name, 2)
+        assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", found[0])
+
+
+def test_a_contrast_shows_the_paired_difference_at_its_level(page, reader):
+    """The first 50 pairs are a planned look, at a tenth of the error; ten wait for the next one."""
+    a, b = (TABLES[config]["population_accuracy"].fillna(0.5)[:50] for config in (BCE, MSE))
+    d = (a - b).to_numpy()
+    alpha = 0.1 * 0.05 / 6
+    half = reference.sem(d) * reference.t.ppf(1 - alpha / 2, 49)
+    half += (
+        math.log(2 / alpha) * (reference.norm.cdf(2) - 0.5) / 50
+    )  # what flips that 50 seeds do not show could add
+    mean, lo, hi = (
+        f"{value:+.4f}".replace("-", "−") for value in (d.mean(), d.mean() - half, d.mean() + half)
+    )
+    row = next(row for row in reader.rows if len(row) == 8 and mean in row[5])
+    assert row[5] == f"{mean} [{lo}, {hi}]"
+    assert row[0] == "50 3 diverged, 10 waiting"
+    text = section(page, "pair")
+    assert text.count('class="kind primary"') == 1
+    assert text.count('class="kind exploratory"') == 1
+    assert "99.92%" in text
+
+
+def test_holm_of_the_only_exploratory_contrast_is_its_own_p_value(reader):
+    a, b = (TABLES[config]["population_accuracy"].fillna(0.5)[:50] for config in (MSE, BCE))
+    d = a - b
+    p = reference.ttest_1samp(d, 0).pvalue
+    mean = f"{d.mean():+.4f}".replace("-", "−")
+    row = next(row for row in reader.rows if len(row) == 8 and row[5].startswith(mean))
+    assert row[7] == (f"{p:.4f}" if p < 0.01 else f"{p:.2f}")
+
+
+def test_networks_are_counted_once(page):
+    distinct = 60 + 60 + 30 - 5  # the default config's crossed block shares the pairs (0, 0) to (4, 4)
+    assert f"{distinct} small networks of 2 configs on 60 seeds" in page
+    assert "version 0.1.0; commit abcdef012345" in page
+
+
+def test_luck_above_bayes_accuracy_is_computed(page):
+    best = reference.norm.cdf(2)
+    assert f"{best:.4f}" in section(page, "pair")
+    assert f"{math.sqrt(best * (1 - best) / 200):.3f}" in section(page, "pair")
+
+
+def test_crossed_networks_get_no_intervals(page, reader):
+    row = next(row for row in reader.rows if len(row) == 10 and row[1] == "30")
+    assert "[" not in row[2] + row[7]
+    assert "not independent" in section(page, "variance")
+    assert "A map of 6 data sets by 5 starts" in section(page, "variance")
+
+
+# What is missing
+
+
+def test_what_is_missing_is_said_and_conclusions_are_withheld(page, runs):
+    text = section(page, "gaps")
+    assert "1 of 4 planned configs tracked; conclusions withheld" in text
+    assert f"run {runs['lost']}" in text
+    assert "seeds.csv cannot be read" in text
+    assert f"{Config(activation='tanh').label()}: its run failed" in text
+    assert f"{Config(activation='linear').label()}: not tracked" in text
+    assert "1 run made by other code" in text
+    assert "1 run of configs that are not in the plan" in text
+    assert text.count(">withheld<") == 2
+    assert not re.search("better|equivalent|inconclusive|identical", text)
+    assert "#gaps" in page[: page.index("<nav")]
+
+
+def test_a_figure_that_cannot_be_drawn_does_not_stop_the_page(page):
+    text = section(page, "img-src-x-onerror-a")
+    assert "the kind must be one of scores, lines" in text
+    assert "x must be a numeric field of a config, got None" in text
+
+
+def test_missing_curves_are_named(store, runs, tmp_path):
+    """The figure is left out, the table stays."""
+    [run] = [run for run in store.runs(store.experiments()["pair"][0]) if run.run_id == runs["mse"]]
+    path = Path(run.artifact_uri.removeprefix("file://"), "curves.npz")
+    kept = path.read_bytes()
+    path.unlink()
+    try:
+        text = section(render(store), "pair")
+    finally:
+        path.write_bytes(kept)
+    assert "the figure of losses could not be drawn: run" in text
+    assert runs["mse"] in text
+    assert "Outcomes by config" in text
+
+
+# Foreign text
+
+
+def test_foreign_text_is_inert(page, reader):
+    assert re.findall(r"<script.*?</script>", page, re.DOTALL) == [f"<script>{OURS}</script>"]
+    assert reader.all("script") == [{}]
+    assert not any(name.startswith("on") for _, attributes in reader.elements for name in attributes)
+    assert not any("style" in attributes for _, attributes in reader.elements)
+    assert {a["src"][:26] for a in reader.all("img")} == {"data:image/svg+xml;base64,"}
+    assert "{{ 7*7 }}" in page
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00]", page)
+    assert max(map(len, re.findall(r"W+", page))) <= 6000
+    for heading in re.findall(r"<h2.*?</h2>", page):
+        assert len(heading) < 1000
+
+
+def test_markdown_is_paragraphs_emphasis_and_code_alone(page):
+    text = section(page, "pair")
+    assert (
+        "<p>A <em>question</em> with <code>code</code> &amp; &lt;b&gt;.</p>\n<p>Second paragraph.</p>" in text
+    )
+
+
+def test_the_page_asks_for_nothing(page, reader):
+    policy = next(
+        a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    style = page[page.index("<style>") + 7 : page.index("</style>")]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert f"style-src 'sha256-{digest}'" in policy
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+# Form
+
+
+def test_headings_are_in_order_and_everything_has_a_name(page, reader):
+    levels = [int(tag[1]) for tag, _ in reader.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
+    assert all(a["alt"] for a in reader.all("img"))
+    assert all(int(a["width"]) > 0 and int(a["height"]) > 0 for a in reader.all("img"))
+    assert all(a.get("scope") for a in reader.all("th"))
+    assert len(reader.all("caption")) == len(reader.all("table"))
+    assert len(reader.all("figcaption")) == len(reader.all("figure"))
+    ids = [a["id"] for _, a in reader.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in reader.all("a") if a["href"].startswith("#")} <= set(ids)
+    numbers = [int(n) for n in re.findall(r"<b>Figure (\d+)\.", page)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_alternative_texts_tell_the_numbers(reader):
+    share = (TABLES[BCE]["state"] == "learned").mean()
+    assert any(f"bce: {100 * share:.0f}% learned" in a["alt"] for a in reader.all("img"))
+
+
+def test_sections_stand_in_the_order_that_they_ask_for(reader):
+    sections = [a["aria-labelledby"] for a in reader.all("section")]
+    assert sections[:2] == ["findings", "questions"]
+    del sections[:2]
+    assert sections[:4] == ["pair", "gaps", "variance", "img-src-x-onerror-a"]
+    assert sections[-2:] == ["reading", "provenance"]
+
+
+def test_the_same_store_gives_the_same_bytes(page, store, tmp_path):
+    path = tmp_path / "new" / "summary.html"
+    written = [write_report(store, path) for _ in range(2)]
+    assert written[0] == written[1]
+    assert written[0].files["summary.html"] == page.encode()
+    assert {file.name for file in path.parent.iterdir()} == {
+        *("summary.html", "verdicts.json", "runs.csv"),
+        *("tables", "figures"),
+    }
+
+
+def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch):
+    path = tmp_path / "summary.html"
+    path.write_text("old")
+    monkeypatch.setattr(
+        "qwerties.report.build.compose", lambda *arguments: Composed("\ud800", "", {})
+    )  # no UTF-8
+    with pytest.raises(UnicodeEncodeError):
+        write_report(store, path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["summary.html"]
+
+
+def test_torch_is_not_imported():
+    code = "import sys, qwerties.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,233 @@
+"""What can be taken away: numbers in full, text that is no formula, names that stay in their folder, no stray files."""
+
+import csv
+import hashlib
+import io
+import os
+import re
+import signal
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
+
+from qwerties.execution import signals
+from qwerties.report import export as exports
+from qwerties.report.build import is_current, render, write_report
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
+    pytest.mark.filterwarnings(
+        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
+    ),  # MLflow's own import
+]
+
+EVIL = "../../=cmd|' /C calc'!A0"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    before, folder = Path.cwd(), tmp_path_factory.mktemp("store")
+    os.chdir(folder)  # where MLflow puts artifacts
+    made = Store(f"sqlite:///{folder / 'mlflow.db'}")
+    pair = made.experiment(
+        "pair", tags([BCE, MSE], SEEDS, contrasts=[(BCE, MSE, True), (MSE, BCE, False)], order="1")
+    )
+    for config in (BCE, MSE):
+        made.write(pair, record(config, SEEDS, TABLES[config], metrics={"phi": 0.1 + 0.2}))
+    evil = made.experiment(EVIL, tags([BCE], SEEDS, order="2", title=HOSTILE[:4000]))
+    made.write(evil, record(BCE, SEEDS, TABLES[BCE], name=EVIL[6:]))
+    loose = made.experiment("train", {"qwerties.title": "Single networks"})
+    made.write(loose, Record("@SUM(1)", {**BCE.to_params(), "seed": "-7"}, {"train_accuracy": 1 / 3}))
+    yield made
+    os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def folder(store, tmp_path_factory):
+    """A folder with a report."""
+    path = tmp_path_factory.mktemp("reports")
+    write_report(store, path / "summary.html")
+    return path
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_table_and_figure_is_there_by_its_number(folder):
+    page = (folder / "summary.html").read_text()
+    for kind, sub, ends in (("Table", "tables", (".csv",)), ("Figure", "figures", (".svg", ".png"))):
+        shown = sorted(int(n) for n in re.findall(rf"<b>{kind} (\d+)\.", page))
+        kept = sorted(int(p.name[:2]) for p in (folder / sub).iterdir() if p.suffix in ends)
+        assert shown == kept
+        assert shown
+
+
+def test_numbers_are_in_full(folder):
+    rows = pd.read_csv(folder / "tables" / "01-pair.csv")
+    frame = TABLES[BCE]
+    row = rows[rows["loss"] == "bce"].iloc[0]
+    assert row["population_accuracy"] == pytest.approx(frame["population_accuracy"].mean(), rel=1e-15)
+    assert row["learned"] == (frame["state"] == "learned").sum() / 60
+    assert row["dead"] == (frame["state"] == "dead").sum()
+    assert row["phi_undefined"] == frame["phi"].isna().sum()
+    contrasts = pd.read_csv(folder / "tables" / "02-pair-contrasts.csv")
+    d = (frame["population_accuracy"].fillna(0.5) - TABLES[MSE]["population_accuracy"].fillna(0.5))[:50]
+    assert contrasts["estimate"].tolist() == pytest.approx([d.mean(), -d.mean()], rel=1e-12)
+    assert contrasts["interval.lo"][0] < contrasts["estimate"][0] < contrasts["interval.hi"][0]
+    assert contrasts["verdict"].tolist() == ["inconclusive"] * 2 or contrasts["verdict"].notna().all()
+
+
+def test_every_run_is_listed(folder, store):
+    runs = pd.read_csv(folder / "runs.csv")
+    there = [run for id_, _ in store.experiments().values() for run in store.runs(id_)]
+    assert set(runs["run_id"]) == {run.run_id for run in there}
+    assert runs["metrics.phi"].dropna().eq(0.1 + 0.2).all()
+    assert runs.set_index("experiment").loc["train", "metrics.train_accuracy"] == 1 / 3
+    assert runs["params.loss"].isin(["bce", "mse"]).all()
+    assert list(runs.columns[:6]) == ["experiment", "run_id", "parent", "name", "status", "seeds"]
+
+
+def test_no_cell_is_a_formula(folder):
+    for path in [*(folder / "tables").glob("*.csv"), folder / "runs.csv"]:
+        for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))):
+            for cell in row:
+                assert not cell.startswith(exports.FORMULA) or exports.NUMBER.fullmatch(cell), (path, cell)
+                assert "\n" not in cell
+                assert len(cell) <= exports.LONGEST + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("=1+1", "'=1+1"),
+        ("-1-1", "'-1-1"),
+        ("@x", "'@x"),
+        ("+x", "'+x"),
+        ("\t=x", "'=x"),
+        ("＝x", "'＝x"),
+        ("-0.5e-3", "-0.5e-3"),
+        ("-٣", "'-٣"),
+        ("bce", "bce"),
+        (-0.5, "-0.5"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (float("nan"), ""),
+        (float("-inf"), "-inf"),
+        (None, ""),
+        (True, "true"),
+        (3, "3"),
+    ],
+)
+def test_a_cell_is_a_number_or_harmless(value, text):
+    assert exports.cell(value) == text
+
+
+def test_names_stay_in_their_folder(folder):
+    for name in files(folder):
+        assert re.fullmatch(
+            r"(summary\.html|verdicts\.json|runs\.csv|(tables|figures)/(MANIFEST|[a-z0-9.-]+))", name
+        )
+
+
+def test_latex_is_escaped(folder):
+    nasty = r"a_b & 50% #1 ${x}$ \input{/etc/passwd} ~^[*] <δ> “ש"
+    assert exports.latex(nasty) == (
+        r"a\_b \& 50\% \#1 \$\{x\}\$ \textbackslash{}input\{/etc/passwd\} "
+        r"\textasciitilde{}\textasciicircum{}{[}{*}{]} \textless{}$\delta$\textgreater{} ??"
+    )
+    text = (folder / "tables" / "findings.tex").read_text()
+    rows = [line for line in text.splitlines() if line.endswith("\\\\")]
+    assert len(rows) == 3
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 6 for row in rows)
+    assert text.index("% primary") < text.index("% exploratory")
+    assert text.isascii()
+
+
+def test_figures_are_pictures(folder):
+    pictures = list((folder / "figures").glob("*.svg"))
+    assert pictures
+    for path in pictures:
+        assert ET.fromstring(path.read_bytes()).tag.endswith("svg")
+
+
+def test_the_same_store_gives_the_same_files(folder, store, tmp_path):
+    path = tmp_path / "new" / "summary.html"
+    for _ in range(2):
+        write_report(store, path)
+    there = files(folder)
+    assert files(path.parent) == there
+    assert is_current(store, path)
+    page = there["summary.html"].decode()
+    alone = re.sub(r' <a class="take".*?</a>|<dt>To take away</dt><dd>.*?</dd>\n', "", page)
+    assert re.sub(r"\s+", " ", alone) == re.sub(r"\s+", " ", render(store))
+    assert 'href="./' not in render(store)
+
+
+def test_beside_another_page_they_have_its_name(store, tmp_path):
+    write_report(store, tmp_path / "a b&c.html")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a b&c.html",
+        *(f"a b&c-{name}" for name in ("verdicts.json", "tables", "figures", "runs.csv")),
+    }
+    assert 'href="./a%20b%26c-tables/01-pair.csv"' in (tmp_path / "a b&c.html").read_text()
+
+
+def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(signals, "_asked", [])
+    page = tmp_path / "reports" / "summary.html"
+    with signals.heeding_signals():
+        signals._asked.append(signal.SIGINT)
+        with pytest.raises(signals.Stopped):
+            write_report(store, page)
+    assert not page.parent.exists()
+    write_report(store, page)  # that was then
+
+
+def test_only_what_was_written_here_is_removed(store, tmp_path):
+    page = tmp_path / "summary.html"
+    write_report(store, page)
+    tables = tmp_path / "tables"
+    gone, edited, foreign, outside = (
+        tables / "90-gone.csv",
+        tables / "91-edited.csv",
+        tables / "92-foreign.csv",
+        tmp_path / "outside",
+    )
+    for path in (gone, edited, foreign, outside):
+        path.write_text("x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    with (tables / "MANIFEST").open("a") as file:
+        file.write(
+            "".join(f"{digest}  {name}\n" for name in (gone.name, edited.name, "../outside", "..", ""))
+        )
+        file.write("no line of ours\n")
+    edited.write_text("by hand")
+    assert not is_current(store, page)
+    write_report(store, page)
+    assert not gone.exists()
+    assert edited.read_text() == "by hand"
+    assert foreign.exists()
+    assert outside.exists()
+    assert is_current(store, page)
+
+
+def test_all_of_them_or_none(store, tmp_path, monkeypatch):
+    page = tmp_path / "summary.html"
+    write_report(store, page)
+    before = files(tmp_path)
+    monkeypatch.setattr(exports, "_write_manifest", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        exports.write(exports.Places.beside(page), {"tables/01-pair.csv": b"new", "runs.csv": b"new"})
+    assert files(tmp_path) == before
+
+
+def test_a_file_that_is_lost_is_made_again(store, tmp_path):
+    page = tmp_path / "summary.html"
+    write_report(store, page)
+    (tmp_path / "tables" / "01-pair.csv").unlink()
+    assert not is_current(store, page)

@@ -1,0 +1,214 @@
+"""Pictures of maps, their marks, and the report's part on them, whatever somebody wrote into the store."""
+
+import dataclasses
+import io
+import json
+import re
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import make_folder
+from pictures import overlapping, words
+from PIL import Image
+from test_maps import HOSTILE, made
+
+from qwerties.config import DEFAULT, Config
+from qwerties.maps.make import STEM, make_record
+from qwerties.maps.marks import Mark, marks_of, place
+from qwerties.maps.spec import STATES, Axis, MapSpec
+from qwerties.plotting.heatmap import DOTS, GAIN, draw_map, encode, map_figure, pictures, scale, shares_figure
+from qwerties.report.build import render
+from qwerties.report.sections.maps import SHARES
+from qwerties.study.search_space import Float, Search
+from qwerties.tracking.records import Record
+from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
+
+SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
+MARKS = [
+    Mark("the default", DEFAULT),
+    Mark("on it", Config(loss="mse", learning_rate=1)),
+    Mark("near it", Config(activation="linear", optimizer="adam", learning_rate=0.1)),
+    Mark("another panel", Config(activation="tanh")),
+    Mark("out of range", Config(learning_rate=11)),
+]
+
+
+def test_marks_lie_where_their_configs_do():
+    placed = place(SPEC, MARKS)
+    assert [(one.mark.name, one.panel, one.exact) for one in placed] == [
+        ("the default", (0, 0), True),
+        ("on it", (1, 0), True),
+        ("near it", (0, 1), False),
+    ]
+    assert (placed[0].x, placed[0].y) == (pytest.approx(0.25), pytest.approx(4 / 6))
+
+
+def pixels(content):
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def test_every_pixel_of_the_map_has_its_colour():
+    arrays = made(SPEC)
+    arrays["gain"][0, 0] = np.linspace(-1, 1, 300, dtype=np.float32).reshape(15, 20)
+    arrays["gain"][1, 1, 0, 0] = np.nan
+    fig = map_figure(SPEC, arrays["gain"], "gain")
+    drawn = pixels(encode(fig, "gain"))
+    for (i, j, _), ax in zip(SPEC.panels, fig.axes, strict=False):
+        box = ax.get_window_extent()
+        assert box.width % 20 == pytest.approx(0, abs=1e-6)
+        for row, column in np.ndindex(15, 20):
+            x = int(box.x0 + (column + 0.5) * box.width / 20)
+            y = drawn.shape[0] - 1 - int(box.y0 + (row + 0.5) * box.height / 15)
+            value = arrays["gain"][i, j, row, column]
+            wanted = (
+                np.array([0xC9, 0xC4, 0xBB])
+                if np.isnan(value)
+                else 255 * np.array(GAIN((float(value) + 1) / 2)[:3])
+            )
+            assert np.abs(drawn[y, x] - wanted).max() <= 10, (i, j, row, column)  # one shade
+
+
+@pytest.mark.parametrize("measure", ["gain", *STATES])
+def test_scales_hold_without_red_or_green(measure):
+    colors, low = scale(measure)
+    values = np.linspace(0.5 if measure == "gain" else 0, 1, 9)
+    light = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b, _ in colors(values)]
+    steps = np.diff(light)
+    assert (steps > 0).all() or (steps < 0).all()  # lightness alone tells
+    assert low == (-1 if measure == "gain" else 0)
+
+
+SIZES = {
+    "square": SPEC,
+    "one panel": dataclasses.replace(SPEC, losses=("bce",), activations=("relu",)),
+    "many panels": dataclasses.replace(SPEC, activations=("relu", "linear", "tanh", "sigmoid")),
+    "one pixel": MapSpec(Axis("learning_rate", 1e-3, 10, "log", 1), Axis("momentum", 0, 1, "linear", 1)),
+    "more pixels than dots": MapSpec(
+        Axis("epochs", 1, 2000, "log", 1000), Axis("output_scale", -2, 2, "linear", 700), ("bce",), ("relu",)
+    ),
+    "a narrow range": MapSpec(
+        Axis("learning_rate", 0.30001, 0.30002, "log", 9), Axis("samples", 10, 1000, "log", 9)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_pictures_of_any_size_are_legible_and_small(name):
+    spec = SIZES[name]
+    arrays = made(spec)
+    fig = map_figure(spec, arrays["gain"], "gain", place(spec, MARKS[:3]))
+    assert overlapping(fig) == ([], [])
+    assert fig.get_size_inches().max() * DOTS < 1700
+    assert {text for _, _, text in spec.panels} <= {text for ax in fig.axes for text in words(ax)}
+    shares = shares_figure(spec, arrays, SHARES)
+    assert overlapping(shares) == ([], [])
+    assert len(encode(fig, "gain")) < 200_000
+    assert len(encode(shares, *SHARES)) < 150_000
+
+
+def test_pictures_are_the_same_each_time():
+    arrays = made(SPEC)
+    drawn = pictures(SPEC, arrays, MARKS)
+    assert list(drawn) == [
+        f"plots/{name}.png" for name in ("gain", "learned", "constant", "dead", "diverged")
+    ]
+    assert drawn["plots/dead.png"] == draw_map(SPEC, arrays, "dead", MARKS)
+
+
+# The report's part
+
+
+def track(store, spec=SPEC, seed=0, **changes):
+    """Write a map as `make_map` does, without training anything; changes are the record's."""
+    experiment_id = store.experiment(STEM, {MAP: "1"})
+    arrays = made(spec, seed)
+    record = make_record(spec, arrays, {}, "code")
+    if "params" in changes:
+        changes["params"] = {**record.params, **changes["params"]}
+    return store.write(experiment_id, dataclasses.replace(record, **changes))
+
+
+@pytest.fixture
+def store(tmp_path):
+    make_folder(tmp_path)
+    with chdir(tmp_path):
+        return Store(default_uri(tmp_path))
+
+
+def part(page):
+    found = re.search(r'<section aria-labelledby="map">(.*?)</section>', page, re.DOTALL)
+    return found[1] if found else None
+
+
+def test_a_page_without_maps_has_no_such_part(store):
+    assert part(render(store)) is None
+
+
+def test_the_newest_map_is_shown_and_the_others_are_named(store):
+    old = track(store, dataclasses.replace(SPEC, seeds=3))
+    gone = track(store, seed=1)
+    new = track(store, seed=2)
+    store.tag_run(gone, SUPERSEDED, new)
+    page = render(store)
+    shown = part(page)
+    arrays = made(SPEC, 2)
+    assert "1,200 pixels, 2 seeds each, 2,400 networks; all of them: 2000 epochs." in shown
+    for i, j, name in SPEC.panels:
+        good = round(100 * (arrays["gain"][i, j] >= 0.8).mean())
+        assert f"{name}: gain of 0.8 or more on {good}% of the pixels" in shown
+        assert f"<td>{arrays['gain'][i, j].mean():.2f}</td>".replace("-", "−") in shown
+    assert "the notebook’s default on the panel bce · relu at learning rate 0.01, distance 4" in shown
+    assert shown.count("data:image/png;base64,") == 2
+    assert new in shown
+    assert gone not in page
+    assert f"/runs/{old}" in shown.partition("Other maps in the store")[2]
+    assert render(store) == page  # a pure function of the store
+
+
+def test_tuned_bests_are_marked(store):
+    winner = Config(loss="mse", learning_rate=1.5)
+    search = Search({"learning_rate": Float(1e-3, 10, log=True)}, trials=1).to_dict()
+    study = {"study": "s", "label": "mse by tpe", "side": "mse", "own": True, "search": search}
+    study |= {"seeds": "0-9", "base": Config().to_params(), "objectives": ["population_accuracy"]}
+    tags = {"qwerties.study": "s", "qwerties.winner": json.dumps(winner.to_params())}
+    tuned = store.experiment("tuned", {TUNING: json.dumps({"studies": [study]})})
+    store.write(tuned, Record("study", {}, {}, tags))
+    track(store)
+    marks = marks_of(store)
+    assert marks == [Mark("the notebook’s default", DEFAULT), Mark("tuned: mse", winner)]
+    assert "tuned: mse on the panel mse · relu at learning rate 1.5, distance 4" in part(render(store))
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """A store with one map, whose arrays are to be written over."""
+    folder = make_folder(tmp_path_factory.mktemp("spoilt") / "home")
+    with chdir(folder):
+        store = Store(default_uri(folder))
+        track(store)
+    return store, store.maps()[0]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("what", list(HOSTILE))
+def test_arrays_that_cannot_be_shown_are_told(spoilt, what):
+    store, found = spoilt
+    Path(found.artifact_uri.removeprefix("file://"), "map.npz").write_bytes(HOSTILE[what][0])
+    shown = part(render(store))
+    assert f"(run {found.run_id}) cannot be shown: " in shown
+    assert "<script>" not in shown
+    assert "<img" not in shown
+
+
+def test_a_map_that_cannot_be_read_leaves_the_one_before_it(store):
+    track(store)
+    bad = track(store, seed=1, name="<script>alert(1)</script>\u202e", params={"x": "<img src=x>"})
+    shown = part(render(store))
+    assert f"(run {bad}) cannot be shown: " in shown
+    assert "<script>" not in shown
+    assert "<img src=x>" not in shown
+    assert "\u202e" not in shown
+    assert shown.count("data:image/png;base64,") == 2
