@@ -102,7 +102,11 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
     from qwerties.tracking.store import STORE_FAILURES, Store, StoreError
 
     try:
-        yield Store.open(root, reads=reads, writer=this_process())
+        store = Store.open(root, reads=reads, writer=this_process())
+        try:
+            yield store
+        finally:
+            store.close()
     except StoreError as error:
         raise UsageError(error) from None
     except BrokenPipeError:  # of our output, not of the store
