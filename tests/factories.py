@@ -13,7 +13,8 @@ import pytest
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.tracking.records import Record, Series
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
+from qwerties.tracking.uri import default_uri
 
 CODE = "code"
 SEEDS = Seeds(0, 4)

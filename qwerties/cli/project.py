@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from qwerties.errors import FailedError, NothingTrackedError, UsageError, first_
 if TYPE_CHECKING:
     from qwerties.study.experiment import Experiment
     from qwerties.tuning.declaration import Tuning
+
+
+RESERVED = ("train", "report", "map")  # MLflow experiments that hold no question
 
 
 def enter_root() -> Path:
@@ -32,7 +37,23 @@ def enter_root() -> Path:
 
 def experiment_files(root: Path) -> list[Path]:
     """Files of ``experiments/`` that hold a question, sorted."""
-    return sorted(path for path in (root / "experiments").glob("*.py") if not path.stem.startswith("_"))
+    return sorted(
+        path
+        for path in (root / "experiments").glob("*.py")
+        if not path.name.startswith(("_", "."))
+        and path.is_file()  # an editor's and a system's own begin with a dot
+    )
+
+
+def _problem_of_name(name: str) -> str | None:
+    """Return what is wrong with the name of an experiment file, or None."""
+    if name in RESERVED:
+        return f"its name must not be that of another MLflow experiment of ours ({', '.join(RESERVED)})"
+    if name in sys.stdlib_module_names:
+        return (
+            "its name must not be that of a module of Python, which every file beside it would import instead"
+        )
+    return None
 
 
 def choose(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -57,6 +78,9 @@ def load_experiments(
     loaded: dict[str, Experiment | Tuning] = {}
     broken: dict[str, str] = {}
     for name in names:
+        if problem := _problem_of_name(name):
+            broken[name] = problem
+            continue
         spec = importlib.util.spec_from_file_location(
             f"experiments.{name}", root / "experiments" / f"{name}.py"
         )
@@ -64,7 +88,9 @@ def load_experiments(
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
+            with _process_as_it_was(root / "experiments"):
+                sys.modules[module.__name__] = module  # dataclasses look there for their annotations
+                spec.loader.exec_module(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever somebody's file raises, the others go on
@@ -75,6 +101,37 @@ def load_experiments(
         else:
             broken[name] = "it must define `experiment`, an Experiment or a Tuning"
     return loaded, broken
+
+
+@contextmanager
+def _process_as_it_was(folder: Path) -> Iterator[None]:
+    """Put back what the block changes of this process: an experiment file only declares.
+
+    Within the block, helper modules in ``folder`` can be imported, as by ``python experiments/NAME.py``.
+    """
+    cwd, environment, path = Path.cwd(), dict(os.environ), list(sys.path)
+    filters = list(warnings.filters)
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        os.chdir(cwd)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        sys.path[:] = path
+        warnings.filters[:] = filters  # type: ignore[index]
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_default_dtype(torch.float32)
+            torch.set_default_device(None)
+            torch.use_deterministic_algorithms(False)
+        if (mlflow := sys.modules.get("mlflow")) is not None:
+            while mlflow.active_run() is not None:
+                mlflow.end_run()
+            mlflow.set_tracking_uri(None)
+            mlflow.tracking.fluent._active_experiment_id = None
+        if (matplotlib := sys.modules.get("matplotlib")) is not None:
+            matplotlib.rcdefaults()
 
 
 def is_empty(root: Path) -> bool:

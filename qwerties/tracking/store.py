@@ -93,7 +93,7 @@ class Store:
         try:
             if self.file is not None and not self.file.exists():
                 _create_database(self.file)
-            with _without_stray_folder(uri, self.file):
+            with _without_stray_folders(uri):
                 self._client = MlflowClient(uri)
                 self._client.search_experiments(max_results=1)
         except (MlflowException, sa.exc.SQLAlchemyError, ImportError, OSError) as error:
@@ -296,7 +296,9 @@ class Store:
     def _run_context(self) -> dict[str, str]:
         """Source, git and user tags, which MlflowClient.create_run does not set."""
         if self._context is None:
-            self._context = {key: str(value) for key, value in resolve_tags().items()} | _git_tags()
+            tags = {key: str(value) for key, value in resolve_tags().items()}
+            own = {key: value for key, value in tags.items() if not key.startswith("mlflow.source.git.")}
+            self._context = own | _git_tags()
         return self._context
 
     # Reading
@@ -571,16 +573,18 @@ def _git(*arguments: str) -> str:
 
 
 @contextmanager
-def _without_stray_folder(uri: str, file: Path | None) -> Iterator[None]:
-    """Remove the empty folder that MLflow creates where a database's folder has a name with a quoted percent sign."""
-    stray = Path(uri.removeprefix("sqlite:///")).parent
-    is_stray = file is not None and stray != file.parent and not stray.exists()
+def _without_stray_folders(uri: str) -> Iterator[None]:
+    """Remove the empty folders that MLflow creates for a SQLite URI with a quoted percent sign, which it reads raw."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    absent = [
+        path for path in (folder, *folder.parents) if uri.startswith("sqlite:///") and not path.exists()
+    ]
     try:
         yield
     finally:
-        if is_stray:
+        for path in absent:
             with suppress(OSError):  # it is not there, or somebody has put something into it
-                stray.rmdir()
+                path.rmdir()
 
 
 def _create_database(path: Path) -> None:
@@ -589,7 +593,8 @@ def _create_database(path: Path) -> None:
     cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         new = Path(folder, path.name)
-        upgrade.main([sqlite_uri(new)], standalone_mode=False)
+        with _without_stray_folders(sqlite_uri(new)):
+            upgrade.main([sqlite_uri(new)], standalone_mode=False)
         with suppress(FileExistsError):  # somebody else was faster
             os.link(new, path)
 

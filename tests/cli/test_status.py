@@ -15,8 +15,9 @@ from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import Config
 from qwerties.study.coverage import make_ledger
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
+from qwerties.tracking.uri import default_uri
 
 NOTHING = "nothing tracked yet: make sweep"
 A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))

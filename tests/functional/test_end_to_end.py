@@ -29,7 +29,7 @@ from qwerties.cli import main as cli
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.portability.relocate import copy_database, relocate
 from qwerties.scoring.digest import code_digest
-from qwerties.tracking.store import default_uri
+from qwerties.tracking.uri import default_uri
 from qwerties.training.reference import train_reference
 
 pytestmark = [

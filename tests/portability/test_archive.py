@@ -14,8 +14,9 @@ from factories import CONFIGS, call, fill, make_folder, plan, record, refusal
 from qwerties.portability import archive
 from qwerties.portability.archive import ArchiveError, export_study, import_study
 from qwerties.portability.relocate import copy_database, moved_from
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import FAILURE
+from qwerties.tracking.uri import default_uri
 
 
 @pytest.fixture(scope="module")

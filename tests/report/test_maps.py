@@ -23,8 +23,9 @@ from qwerties.report.build import render
 from qwerties.report.sections.maps import SHARES
 from qwerties.study.search_space import Float, Search
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
+from qwerties.tracking.uri import default_uri
 
 SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
 MARKS = [

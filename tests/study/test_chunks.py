@@ -9,7 +9,8 @@ from qwerties.config import Config, Seeds
 from qwerties.study.chunks import CONTRASTS, MOST, contrasts_text
 from qwerties.study.coverage import make_ledger, read_ledgers
 from qwerties.study.experiment import Contrast, Experiment, grid
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
+from qwerties.tracking.uri import default_uri
 
 PLAN = "qwerties.plan"
 SEEDS = Seeds(0, 4)

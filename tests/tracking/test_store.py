@@ -27,8 +27,9 @@ from qwerties.tracking import fast_sqlite as bulk
 from qwerties.tracking import store as tracking
 from qwerties.tracking import uri as address
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
-from qwerties.tracking.store import Store, StoreError, default_uri, public_uri
+from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import NOTE, PARENT, PROCESS
+from qwerties.tracking.uri import default_uri, public_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own

@@ -28,8 +28,9 @@ from qwerties.study.objectives import OBJECTIVES, cost, parameters
 from qwerties.study.search_space import Categorical, Float, Int, SearchError
 from qwerties.study.sweep import PLAN_CHANGES, sweep
 from qwerties.tracking import models as registry
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
+from qwerties.tracking.uri import default_uri
 from qwerties.tuning import champion, search, tuner
 from qwerties.tuning import trials as outcomes
 from qwerties.tuning.declaration import (

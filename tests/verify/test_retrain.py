@@ -22,8 +22,9 @@ from qwerties.scoring import score as scoring
 from qwerties.study.experiment import Experiment
 from qwerties.study.runs import network_record
 from qwerties.study.sweep import sweep
-from qwerties.tracking.store import Store, default_uri, digest
+from qwerties.tracking.store import Store, digest
 from qwerties.tracking.tags import ARTIFACTS, TRIAL
+from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 from qwerties.verify import audit
 from qwerties.verify import retrain as verify
