@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwerties.errors import UsageError
 from qwerties.execution.calls import ADDRESS, LOST, LostError, call
-from qwerties.execution.signals import ignore_interrupts, sparing_processes
+from qwerties.execution.signals import prepare_worker, sparing_processes
 
 if TYPE_CHECKING:
     from qwerties.execution.cluster import Cluster
@@ -278,7 +278,11 @@ class _Machine:
         try:
             with sparing_processes():
                 self._executor = get_reusable_executor(
-                    self._count, timeout=self.IDLE, initializer=ignore_interrupts, env=ONE_THREAD
+                    self._count,
+                    timeout=self.IDLE,
+                    initializer=prepare_worker,
+                    initargs=(os.getpid(),),
+                    env=ONE_THREAD,
                 )
                 submitted = self._executor.submit(call, function, arguments)
             self._submitted = [one for one in self._submitted if not _is_taken(one)] + [submitted]

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -58,6 +59,8 @@ from qwerties.tracking.uri import (
 MOST_REASON = 500
 
 MAX_ARTIFACT = 2**29  # bytes
+
+SECONDS_TO_END = 3.0  # that a server has after SIGTERM
 
 ENTRIES_PER_BATCH = 1000
 """MLflow's own limit of ``log_batch``: metrics, params and tags together."""
@@ -639,14 +642,32 @@ def serve_ui(store: Store, port: int) -> int:
     ids = [experiment_id for experiment_id, _ in store.experiments().values()]
     page = f"experiments/{ids[0]}/runs?workflowType=machine_learning" if ids else "experiments"
     if store.uri.startswith("http"):
-        print(f"{store.uri.rstrip('/')}/#/{page}")
+        print(f"{public_uri(store.uri).rstrip('/')}/#/{page}")
         return 0
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: connections may linger
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise StoreError(f"--port must be free, got {port} ({error.strerror})") from error
     print(f"http://127.0.0.1:{port}/#/{page}\n(it takes a while to answer; Ctrl-C ends it)", flush=True)
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1"]
-    return subprocess.run([*command, "--port", str(port)], env=environment, check=False).returncode
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": store.uri,  # a password on the command line would be seen by all
+    }
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return server.wait()
+    finally:
+        _end_group(server)
+
+
+def _end_group(server: subprocess.Popen[bytes]) -> None:
+    """End a server with all processes that it has started, so that its port is free again."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(SECONDS_TO_END)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from qwerties.errors import reason_of
+from qwerties.errors import reason_of, without_passwords
 
 
 class StoreError(Exception):
@@ -59,9 +59,8 @@ def artifact_path(uri: str) -> Path:
 
 
 def public_uri(uri: str) -> str:
-    """The URI without its passwords, for messages and the report; rather too little of it than a piece of one."""
-    hidden = re.sub(r"^(\w[\w+.-]*://)?([^:/@]*):.*@", r"\1\2:***@", uri)
-    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&]*", r"\1***", hidden)
+    """Return the URI without its passwords, for messages and the report."""
+    return without_passwords(re.sub(r"^([^:/@]*):[^/].*@", r"\1:***@", uri))
 
 
 def check_reachable(uri: str, reads: bool = False) -> None:

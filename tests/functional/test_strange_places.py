@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -198,3 +199,42 @@ def test_a_commit_is_recorded_only_where_git_tracks_the_experiments(tmp_path):
     git(own, "commit", "-qm", "ours")
     run(own, *SWEEP, GIT_DIR=str(outer / ".git"), GIT_WORK_TREE=str(outer))
     assert commits(own) == {git(own, "rev-parse", "HEAD")}
+
+
+LONG = TINY.replace("epochs=30)", "epochs=2_000_000)").replace("epochs=30,", "epochs=2_000_000,")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are listed by Linux's /proc")
+def test_a_killed_sweep_leaves_no_process(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=LONG)
+    command = [sys.executable, "-m", "qwerties", "sweep", "--seeds", "300", "--jobs", "2", "--no-report"]
+    sweep = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        until(lambda: len(members(sweep.pid)) >= 3)  # the sweep and its workers
+    finally:
+        sweep.kill()
+        sweep.wait()
+    until(lambda: not members(sweep.pid))
+
+
+def members(session):
+    """Processes of a session that run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, _, _, own = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            except (OSError, IndexError):
+                continue
+            if int(own) == session and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
