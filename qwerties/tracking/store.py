@@ -43,6 +43,7 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties.errors import reason_of
 from qwerties.tracking import fast_sqlite
+from qwerties.tracking.files import place_new_file
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
 from qwerties.tracking.tags import APART, ARTIFACTS, FAILURE, MAP, PARENT, PREFIX, PROCESS, RUN_NAME
 from qwerties.tracking.uri import (
@@ -599,7 +600,7 @@ def _create_database(path: Path) -> None:
         with _without_stray_folders(sqlite_uri(new)):
             upgrade.main([sqlite_uri(new)], standalone_mode=False)
         with suppress(FileExistsError):  # somebody else was faster
-            os.link(new, path)
+            place_new_file(new, path)
 
 
 def _reason(error: object) -> str:
