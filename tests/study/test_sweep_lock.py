@@ -54,12 +54,10 @@ def test_a_lease_is_there_for_the_block_and_gone_after_it():
 
 def test_a_lease_that_another_has_taken_is_noticed_and_left_to_them():
     store = Tags()
-    with (
-        pytest.raises(LeaseLostError, match="another sweep, elsewhere:1:2:3, has taken over"),
-        turn(store, ["1", "2"], never) as check,
-    ):
+    with turn(store, ["1", "2"], never) as check:
         store.tag_experiment("2", LEASE, lease())
-        check()
+        with pytest.raises(LeaseLostError, match="another sweep, elsewhere:1:2:3, has taken over"):
+            check()
     assert store.tags["1"] == {}
     assert json.loads(store.tags["2"][LEASE])["token"] == "theirs"
 
