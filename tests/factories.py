@@ -25,7 +25,7 @@ def make_folder(folder, **experiments):
     """A repository with files of experiments, and nothing tracked."""
     (folder / "experiments").mkdir(parents=True)
     (folder / "reports").mkdir()
-    (folder / "pyproject.toml").write_text("")
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
     for name, source in experiments.items():
         (folder / "experiments" / f"{name}.py").write_text(source)
     return folder

@@ -6,12 +6,14 @@ import difflib
 import importlib.util
 import os
 import sys
+import tomllib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import qwerties
 from qwerties.errors import FailedError, NothingTrackedError, UsageError, first_line, reason_of
 
 if TYPE_CHECKING:
@@ -23,16 +25,47 @@ RESERVED = ("train", "report", "map")  # MLflow experiments that hold no questio
 
 
 def enter_root() -> Path:
-    """Find the repository, the nearest folder upwards with ``experiments/``, and work in it, as MLflow expects."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]):
-        if (folder / "experiments").is_dir() and (folder / "pyproject.toml").is_file():
+    """Find the project, the nearest folder upwards that says it is one, and work in it, as MLflow expects.
+
+    A project has ``experiments/`` and, in ``pyproject.toml``, a table ``[tool.qwerties]``: the scripts in its
+    ``experiments/`` are executed, which no other folder's are.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or if the package that runs is not the one that the project holds.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "experiments").is_dir() and _is_project(folder / "pyproject.toml"):
+            _check_package(folder)
             os.chdir(folder)
             os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / ".cache" / "inductor"))
             os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pools below our own workers
             os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # as the processor says: trying costs 10 s
             return folder
-    raise UsageError(f"no experiments/ with a pyproject.toml beside it in {Path.cwd()} or above")
+    raise UsageError(
+        f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {Path.cwd()} or above"
+    )
+
+
+def _is_project(path: Path) -> bool:
+    try:
+        return isinstance(
+            tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("qwerties"), dict
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _check_package(folder: Path) -> None:
+    """Refuse to run another folder's code on a project that holds the package itself, as a copied .venv does."""
+    own, running = folder / "qwerties" / "__init__.py", Path(qwerties.__file__)
+    if own.is_file() and not own.samefile(running):
+        raise UsageError(
+            f"this folder has its own qwerties/, but the command runs the code in {running.parent}: "
+            "make setup, then call .venv/bin/qwerties or make of this folder"
+        )
 
 
 def experiment_files(root: Path) -> list[Path]:

@@ -98,7 +98,7 @@ ENVIRONMENT = {
 def make_repository(folder, **experiments):
     (folder / "experiments").mkdir(parents=True)
     (folder / "reports").mkdir()
-    (folder / "pyproject.toml").write_text("")
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
     for name, source in experiments.items():
         (folder / "experiments" / f"{name}.py").write_text(source)
     return folder

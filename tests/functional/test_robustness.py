@@ -133,7 +133,7 @@ def forks(tmp_path_factory):
 
 def make_study(folder):
     (folder / "experiments").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text("")
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
     (folder / "experiments" / "small.py").write_text(EXPERIMENT)
     return folder
 

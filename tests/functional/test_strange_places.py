@@ -71,6 +71,24 @@ def test_the_database_alone_holds_every_run_after_a_command(tmp_path):
     assert count(copy) == count(folder / "mlflow.db") >= 3
 
 
+def test_a_copied_folder_does_not_run_the_original_s_code(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY)
+    (folder / "qwerties").mkdir()
+    (folder / "qwerties" / "__init__.py").write_text("raise SystemExit(7)\n")
+    told = run(folder, *SWEEP, status=2, PYTHONPATH=str(Path(__file__).parents[2]), PYTHONSAFEPATH="1")
+    assert told.startswith(
+        "qwerties: error: this folder has its own qwerties/, but the command runs the code in"
+    )
+    assert told.count("\n") == 1
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_a_folder_that_does_not_say_so_is_no_project(tmp_path):
+    folder = make_folder(tmp_path / "study", evil="raise SystemExit(7)\n")
+    (folder / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    assert "a table [tool.qwerties]" in run(folder, *SWEEP, status=2)
+
+
 ODD = """
 from __future__ import annotations
 import os, warnings

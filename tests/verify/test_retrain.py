@@ -595,7 +595,7 @@ def test_a_network_that_stands_on_a_threshold(sound, monkeypatch):
 def repository(copy, monkeypatch):
     """The copy as a repository in which the command runs, in one process."""
     (copy / "experiments").mkdir()
-    (copy / "pyproject.toml").write_text("")
+    (copy / "pyproject.toml").write_text("[tool.qwerties]\n")
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(commands, "cores", lambda: 1)
