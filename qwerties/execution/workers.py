@@ -88,8 +88,10 @@ class Workers:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, by its affinity and by its container's quota."""
+    from joblib.externals.loky import cpu_count
+
+    return int(cpu_count())
 
 
 def run_tasks(
