@@ -24,8 +24,8 @@ experiment = Experiment(
     question=(
         "On two clusters the best classifier is a straight line, so that a nonlinearity inside can gain nothing. Add "
         "two more clusters, diagonally, and no straight line comes near the best classifier. What does ReLU gain "
-        "there, how many hidden units does it take, and does the difference *ReLU − linear* change its sign between the "
-        "two arrangements? (Networks of different widths share a seed's data, not its weights.)"
+        "there, how many hidden units does it take, and does the difference *ReLU − linear* change its sign between "
+        "the two arrangements? (Networks of different widths share a seed's data, not its weights.)"
     ),
     configs=(*fast, *slow, *clusters),
     contrasts=(
