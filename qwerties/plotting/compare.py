@@ -186,7 +186,7 @@ def score_distributions(
     room = width_in_points(ax) * NARROWER / max(len(values), 1)
     texts = [short(value) if isinstance(value, int | float) else str(value) for value in values]
     widest = max(map(len, texts), default=1)
-    step = max(1, int(np.ceil((6 * widest + 4) / room)))
+    step = max(1, int(np.ceil((5.2 * widest + 4) / room)))
     fixed_ticks(
         ax.xaxis, np.arange(len(values)), [text if i % step == 0 else "" for i, text in enumerate(texts)]
     )
