@@ -1,4 +1,4 @@
-"""One setting of every knob, validated in one place, and the seeds it is trained on."""
+"""One setting of every hyperparameter, validated in one place, and the seeds it is trained on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 CHOICES = {
+    "data": ("clusters", "xor"),
     "loss": ("bce", "mse"),
     "activation": ("relu", "linear", "tanh", "sigmoid"),
     "optimizer": ("sgd", "adam"),
@@ -24,10 +25,15 @@ CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One setting of every knob; the defaults are the course notebook's.
+    """One setting of every hyperparameter; the defaults are the course notebook's.
+
+    Numbers may be NumPy scalars: they are stored as the Python numbers they stand for.
 
     Parameters
     ----------
+    data : {"clusters", "xor"}
+        Arrangement of the cluster centres. ``clusters``: class A at (1, 1), class B at (1 + distance, 1). ``xor``: A at
+        (1, 1) and (1 + distance, 1 + distance), B at (1 + distance, 1) and (1, 1 + distance).
     loss : {"bce", "mse"}
         What is minimised: mean binary cross-entropy (nats) or mean squared error of the probability.
     activation : {"relu", "linear", "tanh", "sigmoid"}
@@ -35,9 +41,9 @@ class Config:
     hidden : tuple of int
         Widths of the hidden layers; its length is the depth.
     distance : float
-        Between the cluster centres (1, 1) and (1 + distance, 1), in standard deviations of a cluster.
+        Between neighbouring cluster centres, in standard deviations of a cluster.
     samples : int
-        Training points per cluster.
+        Training points per class, split evenly over its clusters.
     epochs : int
         Full-batch updates.
     learning_rate : float
@@ -57,6 +63,7 @@ class Config:
         Names every field that breaks its rule, the rule and the value.
     """
 
+    data: str = "clusters"
     loss: str = "bce"
     activation: str = "relu"
     hidden: tuple[int, ...] = (1,)
@@ -69,11 +76,13 @@ class Config:
     output_scale: float = 1.0
     init: str = "pytorch"
 
-    STRUCTURAL: ClassVar = ("hidden", "samples", "optimizer")
+    STRUCTURAL: ClassVar = ("data", "hidden", "samples", "optimizer")
 
     def __post_init__(self) -> None:
         if isinstance(self.hidden, list):
             object.__setattr__(self, "hidden", tuple(self.hidden))
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
         problems = [
             f"{name} must be {rule}, got {getattr(self, name)!r}"
             for name, rule, holds in (
@@ -97,7 +106,7 @@ class Config:
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """Values of the fields that fix tensor shapes: configs that share them train in one batch."""
+        """Values of the fields that fix tensor shapes and centres: configs that share them train in one batch."""
         return tuple(getattr(self, name) for name in self.STRUCTURAL)
 
     @property
@@ -179,6 +188,19 @@ def parse_field(name: str, text: str) -> Any:
         raise ValueError(f"{name} must be {kind}, got {text!r}") from None
 
 
+def _as_python(value: Any) -> Any:
+    """Return NumPy numbers and strings as Python's own, in tuples too, and anything else unchanged."""
+    if isinstance(value, tuple):
+        return tuple(_as_python(item) for item in value)
+    if isinstance(value, np.integer) and not isinstance(
+        value, np.timedelta64
+    ):  # NumPy counts durations as integers
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    return str(value) if isinstance(value, np.str_) else value
+
+
 def _is_one_of(names: tuple[str, ...]) -> Any:
     return lambda value: isinstance(value, str) and value in names
 
@@ -215,6 +237,7 @@ FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fie
 DEFAULT = Config()
 
 _WORDS = {
+    "data": lambda value: value,
     "loss": lambda value: value,
     "activation": lambda value: value,
     "hidden": lambda value: _shape_in_words(value),

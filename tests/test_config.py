@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, Seeds, fingerprint, parse_field
 
 RULES = {
+    "data": "one of clusters, xor",
     "loss": "one of bce, mse",
     "activation": "one of relu, linear, tanh, sigmoid",
     "hidden": "one or more whole numbers from 1 to 1024, at most 64 layers",
@@ -27,6 +28,7 @@ NO_NAMES = ("", "hinge", "BCE", None, 1, ("bce",), ["bce"])
 NO_COUNTS = (0, -1, 1.0, 2.5, True, None, "100", math.nan)
 NO_NUMBERS = (math.nan, math.inf, -math.inf, None, "1", True, (1.0,))
 BAD = {
+    "data": (*NO_NAMES, "XOR"),
     "loss": NO_NAMES,
     "activation": (*NO_NAMES, "gelu"),
     "hidden": ((), (0,), (8, 0), (1025,), (-1,), (1.0,), (True,), 8, "8", None, (1,) * 65),
@@ -40,6 +42,7 @@ BAD = {
     "init": (*NO_NAMES, "He"),
 }
 EDGES = {
+    "data": CHOICES["data"],
     "loss": CHOICES["loss"],
     "activation": CHOICES["activation"],
     "hidden": ((1,), (1024,), (1,) * 64),
@@ -53,6 +56,7 @@ EDGES = {
     "init": CHOICES["init"],
 }
 OTHER = {
+    "data": "xor",
     "loss": "mse",
     "activation": "tanh",
     "hidden": (8, 8),
@@ -69,6 +73,7 @@ OTHER = {
 counts = st.integers(1, 10_000_000)
 settings_of = st.builds(
     Config,
+    data=st.sampled_from(CHOICES["data"]),
     loss=st.sampled_from(CHOICES["loss"]),
     activation=st.sampled_from(CHOICES["activation"]),
     hidden=st.lists(st.integers(1, 1024), min_size=1, max_size=64).map(tuple),
@@ -129,6 +134,7 @@ def test_momentum_belongs_to_sgd():
 
 def test_defaults_are_the_notebooks():
     assert dataclasses.asdict(DEFAULT) == {
+        "data": "clusters",
         "loss": "bce",
         "activation": "relu",
         "hidden": (1,),
@@ -167,13 +173,64 @@ def test_a_list_of_widths_becomes_a_tuple():
     assert hash(Config(hidden=[8, 8])) == hash(Config(hidden=(8, 8)))
 
 
+NUMPY_INTEGERS = (np.int8, np.uint8, np.int16, np.int64, np.uint64)
+NUMPY_FLOATS = (np.float16, np.float32, np.float64, np.longdouble)
+
+
+@pytest.mark.parametrize("kind", NUMPY_INTEGERS)
+def test_numpy_integers_are_the_numbers_they_are(kind):
+    config = Config(samples=kind(50), epochs=kind(7), distance=kind(2), hidden=[kind(8), kind(4)])
+    plain = Config(samples=50, epochs=7, distance=2, hidden=(8, 4))
+    assert config == plain
+    assert hash(config) == hash(plain)
+    assert config.to_params() == plain.to_params()
+    assert [type(value) for value in (config.samples, config.epochs, *config.hidden)] == [int] * 4
+
+
+@pytest.mark.parametrize("kind", NUMPY_FLOATS)
+def test_numpy_floats_are_the_numbers_they_are(kind):
+    config = Config(learning_rate=kind(0.1), distance=kind(2.5), momentum=kind(0), output_scale=kind(-1))
+    plain = Config(learning_rate=float(kind(0.1)), distance=2.5, output_scale=-1)
+    assert config == plain
+    assert hash(config) == hash(plain)
+    assert config.to_params() == plain.to_params()
+    assert type(config.learning_rate) is float
+
+
+def test_a_numpy_string_is_the_name_it_is():
+    config = Config(data=np.str_("xor"), loss=np.str_("mse"))
+    assert config == Config(data="xor", loss="mse")
+    assert type(config.data) is str
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("epochs", np.int64(0), "0"),
+        ("epochs", np.float64(100), "100.0"),
+        ("epochs", np.True_, "np.True_"),
+        ("samples", np.timedelta64(5, "s"), "np.timedelta64(5,'s')"),
+        ("learning_rate", np.float32("nan"), "nan"),
+        ("learning_rate", np.False_, "np.False_"),
+        ("distance", np.float64(101), "101.0"),
+        ("distance", np.complex128(1), "np.complex128(1+0j)"),
+        ("hidden", (np.float64(8),), "(8.0,)"),
+        ("hidden", (np.True_,), "(np.True_,)"),
+    ],
+)
+def test_numpy_values_that_break_a_rule_are_refused_like_pythons(name, value, shown):
+    with pytest.raises(ValueError, match=name) as caught:
+        Config(**{name: value})
+    assert str(caught.value) == f"{name} must be {RULES[name]}, got {shown}"
+
+
 # Config: derived values
 
 
 def test_structure_holds_what_fixes_shapes_and_nothing_else():
     for name, value in OTHER.items():
         same = dataclasses.replace(DEFAULT, **{name: value}).structure == DEFAULT.structure
-        assert same == (name not in ("hidden", "samples", "optimizer")), name
+        assert same == (name not in ("data", "hidden", "samples", "optimizer")), name
 
 
 def test_trajectory_forgets_only_the_epochs():
@@ -211,6 +268,12 @@ def test_params_as_mlflow_shows_them():
 def test_foreign_params_are_left_aside_and_missing_ones_take_the_default():
     assert Config.from_params({"seeds": "0-499", "color": "blue", "loss": "mse"}) == Config(loss="mse")
     assert Config.from_params({}) == DEFAULT
+
+
+def test_params_of_runs_made_before_there_was_other_data_read_as_clusters():
+    params = DEFAULT.to_params()
+    del params["data"]
+    assert Config.from_params(params).data == "clusters"
 
 
 @pytest.mark.parametrize(
@@ -265,6 +328,7 @@ def test_one_width_is_read():
         ({"output_scale": 10}, "bce · relu · d=4 · 2000 epochs · output scale 10"),
         ({"samples": 50}, "bce · relu · d=4 · samples 50 · 2000 epochs"),
         ({"init": "he"}, "bce · relu · d=4 · 2000 epochs · He init"),
+        ({"data": "xor", "hidden": (8,)}, "xor · bce · relu · hidden 8 · d=4 · 2000 epochs"),
     ],
 )
 def test_label_is_what_a_person_would_call_it(changes, label):
