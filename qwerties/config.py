@@ -192,7 +192,9 @@ def _as_python(value: Any) -> Any:
     """Return NumPy numbers and strings as Python's own, in tuples too, and anything else unchanged."""
     if isinstance(value, tuple):
         return tuple(_as_python(item) for item in value)
-    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):  # NumPy counts durations as integers
+    if isinstance(value, np.integer) and not isinstance(
+        value, np.timedelta64
+    ):  # NumPy counts durations as integers
         return int(value)
     if isinstance(value, np.floating):
         return float(value)

@@ -103,7 +103,7 @@ def score(
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
     population, bce, brier = _population_scores(config, kept)
 
-    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance) - 0.5, 1e-12)
+    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12)
     learned = gain >= LEARNED_GAIN
     diverged = ~np.isfinite(train_loss)
     earlier = losses[:, -1 - max(1, losses.shape[1] // 10)] if losses.shape[1] > 1 else losses[:, 0]
@@ -131,7 +131,7 @@ def score(
             ),
             "settled": settled,
             "excess_loss": train_loss - _sample_optima(seeds, config.distance, config.samples)
-            if config.loss == "bce"
+            if config.loss == "bce" and config.data == "clusters"  # whose best classifier is a line
             else np.nan,
         }
     )
@@ -145,7 +145,7 @@ def score(
 
 def draw_points(seeds: Seeds, config: Config) -> Tensor:
     """Training points of every network, (networks, 2, points)."""
-    return data.draw(seeds.data, config.distance, config.samples)
+    return data.draw(seeds.data, config.distance, config.samples, config.data)
 
 
 def _phi(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -167,10 +167,10 @@ def _sample_optima(seeds: Seeds, distance: float, samples: int) -> np.ndarray:
 
 def _one_unit(
     config: Config, weights: Weights
-) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, str]:
     """Arguments of theory's closed forms for hidden = (1,)."""
     w = [value.double().numpy() for value in weights.values()]
-    return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance
+    return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance, config.data
 
 
 def _population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -196,6 +196,17 @@ def _sobol_normals() -> Tensor:
 
     points = qmc.MultivariateNormalQMC(np.zeros(2), rng=0).random(SOBOL_POINTS)
     return torch.from_numpy(points.T).float()
+
+
+def _population_points(config: Config, n: int) -> Tensor:
+    """First n points of the normal set for each class, placed at the config's centres, (2, 2 n): class 0, then class 1.
+
+    A class's clusters share its points as they share training points, by consecutive stretches: a stretch of a Sobol
+    sequence is evenly spread, every other point of one is not.
+    """
+    normals = _sobol_normals()[:, :n]
+    distance = torch.tensor([config.distance], dtype=torch.float64)
+    return data.place(torch.cat((normals, normals), dim=1)[None], distance, config.data)[0]
 
 
 def _of_points(
@@ -233,7 +244,7 @@ def _kernel(hidden: tuple[int, ...], activation: str) -> Kernel | None:
 
 def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
     """Accuracy, BCE and Brier score on n quasi-random points per class, (3, networks)."""
-    centres = data.place(torch.zeros(1, 2, 2), torch.tensor([config.distance], dtype=torch.float64))[0]
+    classes = _population_points(config, n).split(n, dim=1)
     size = len(next(iter(weights.values())))
     k = networks.knobs([config])
     work = size * n * config.weights
@@ -245,17 +256,17 @@ def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
     total = torch.zeros(size, 4, dtype=torch.float64)
     for first in range(0, size, together):
         some = {name: value[first : first + together] for name, value in weights.items()}
-        for points in _sobol_normals()[:, :n].split(SOBOL_CHUNK, dim=1):
-            x = torch.cat((points + centres[:, :1], points + centres[:, 1:]), dim=1)  # (2, points)
+        for pair in zip(*(points.split(SOBOL_CHUNK, dim=1) for points in classes), strict=True):
+            x = torch.cat(pair, dim=1)  # (2, points)
             if kernel:
                 means = kernel.means(some, k.expand(len(some["0.bias"]), -1), x)
             else:
-                y = data.labels(points.shape[1])
+                y = data.labels(x.shape[1] // 2)
                 values = vmap(lambda w, x, y: _of_points(w, Knobs(*k[0]), x, y, activate), (0, None, None))(
                     some, x, y
                 )
                 means = torch.stack([value.mean(1) for value in values], dim=1)
-            total[first : first + together] += means * points.shape[1]
+            total[first : first + together] += means * (x.shape[1] // 2)
     total[torch.from_numpy(~_is_finite(weights))] = torch.nan  # of NaN, no comparison holds
     right, beyond, logarithm, brier = (total / n).numpy().T
     return np.stack((right, beyond + logarithm, brier))

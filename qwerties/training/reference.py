@@ -59,9 +59,19 @@ def train_reference(
     each, with the number of updates made.
     """
     torch.manual_seed(2 * data_seed)
-    n, centre_b = config.samples, 1 + config.distance
-    a = torch.vstack((1 + torch.randn(n), 1 + torch.randn(n)))
-    b = torch.vstack((centre_b + torch.randn(n), 1 + torch.randn(n)))
+    n, near, far = config.samples, 1, 1 + config.distance
+    if config.data == "xor":  # each class in two halves, the first at its first centre
+        half = n - n // 2
+        ax, ay, bx, by = (torch.randn(n) for _ in range(4))
+        a = torch.vstack(
+            (torch.cat((near + ax[:half], far + ax[half:])), torch.cat((near + ay[:half], far + ay[half:])))
+        )
+        b = torch.vstack(
+            (torch.cat((far + bx[:half], near + bx[half:])), torch.cat((near + by[:half], far + by[half:])))
+        )
+    else:
+        a = torch.vstack((near + torch.randn(n), near + torch.randn(n)))
+        b = torch.vstack((far + torch.randn(n), near + torch.randn(n)))
     points = torch.vstack((a.T, b.T))
     labels = torch.vstack((torch.zeros(n, 1), torch.ones(n, 1)))
 

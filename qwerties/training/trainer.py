@@ -268,6 +268,7 @@ def _train_block(
     x = data.place(
         noise.repeat(len(configs), 1, 1),
         distance.repeat_interleave(len(chunk)),
+        first.data,
     ).to(device)  # (networks, 2, points)
     y = data.labels(first.samples).to(device)  # (points,)
     k = networks.knobs(configs).repeat_interleave(len(chunk), dim=0).to(device)  # (networks, knobs)

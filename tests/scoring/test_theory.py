@@ -406,3 +406,112 @@ def test_many_samples_at_once_agree_with_a_fit_and_a_linear_program_each(distanc
     y = np.repeat([0, 1], 100)
     each = np.array([theory.sample_optimum(sample, y) for sample in x])
     np.testing.assert_allclose(theory.sample_optima(x, y), each, rtol=0, atol=1e-12)
+
+
+# Other arrangements
+
+
+def xor_points(n, distance, rng):
+    """Points of both classes drawn coordinate by coordinate, (2, n) and (n,): another route than `training.data`."""
+    corner = rng.integers(0, 2, (2, n))
+    return 1 + distance * corner + rng.standard_normal((2, n)), corner[0] ^ corner[1]
+
+
+def test_xor_limits_at_the_notebooks_distance():
+    assert theory.bayes_accuracy(4.0, "xor") == pytest.approx(0.955535, abs=5e-7)
+    assert theory.best_line(4.0, "xor") == pytest.approx(0.6954, abs=5e-5)
+    assert theory.best_strip(4.0, "xor") == pytest.approx(0.8909, abs=5e-5)
+    assert list(theory.reference_accuracies(4.0, "xor")) == ["Bayes accuracy", "best strip", "best line"]
+    assert list(theory.reference_accuracies(4.0)) == ["Bayes accuracy"]
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 1.0, 4.0, 6.0, 12.0])
+def test_xor_bayes_accuracy_is_its_closed_form(distance):
+    a = distance / 2
+    expected = norm.cdf(a) ** 2 + norm.cdf(-a) ** 2
+    assert theory.bayes_accuracy(distance, "xor") == pytest.approx(expected, abs=1e-9)
+    assert theory.bayes_phi(distance, "xor") == pytest.approx(2 * expected - 1, abs=2e-9)
+    several = theory.bayes_accuracy(np.array([[distance, 4.0, distance]]), "xor")
+    assert several.shape == (1, 3)
+    assert several[0, 0] == several[0, 2] == theory.bayes_accuracy(distance, "xor")
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.7, 4.0])
+def test_xor_posterior_is_its_closed_form(distance):
+    a = distance / 2
+    x = np.random.default_rng(1).normal(1 + a, 3, (2, 500))
+    centred = np.tanh(a * (x - 1 - a))
+    expected = (1 - centred[0] * centred[1]) / 2
+    np.testing.assert_allclose(expit(theory.log_odds(x, distance, "xor")), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("distance", [0.5, 4.0])
+def test_the_quadrature_over_the_plane_agrees_with_the_closed_forms_of_clusters(distance):
+    limits = theory._limits(distance, "clusters")
+    assert limits.accuracy == pytest.approx(theory.bayes_accuracy(distance), abs=1e-9)
+    assert limits.bce == pytest.approx(theory.bce_floor(distance), abs=1e-9)
+    assert limits.brier == pytest.approx(theory.brier_floor(distance), abs=1e-9)
+    for cuts in (1, 2):
+        assert theory._best_cuts(distance, "clusters", cuts) == pytest.approx(
+            theory.bayes_accuracy(distance), abs=1e-9
+        )
+
+
+def test_xor_limits_where_the_clusters_coincide():
+    assert theory.bce_floor(0.0, "xor") == pytest.approx(math.log(2), abs=1e-9)
+    assert theory.brier_floor(0.0, "xor") == pytest.approx(0.25, abs=1e-9)
+    assert theory.reference_accuracies(0.0, "xor") == {"Bayes accuracy": pytest.approx(0.5, abs=1e-9)}
+
+
+def test_xor_limits_agree_with_ten_million_points():
+    n, chunk, distance = 10_000_000, 500_000, 4.0
+    rng, a = np.random.default_rng(17), 2.0
+    cut = np.linspace(-4, 4, 161)  # offsets of lines and half-widths of strips, across the diagonal
+    sums, squares = np.zeros(3), np.zeros(3)
+    lines, strips = np.zeros(len(cut)), np.zeros(len(cut))
+    edges = np.concatenate([[-np.inf], cut, [np.inf]])
+    for _ in range(n // chunk):
+        x, y = xor_points(chunk, distance, rng)
+        u = x - 1 - a
+        chance = (1 - np.tanh(a * u[0]) * np.tanh(a * u[1])) / 2  # P(B | x)
+        own = np.where(y == 1, chance, 1 - chance)
+        values = np.stack([(chance > 0.5) == (y == 1), -np.log(own), (1 - own) ** 2])
+        sums += values.sum(1)
+        squares += (values**2).sum(1)
+        across = (u[0] + u[1]) / math.sqrt(2)
+        lead = np.histogram(across, edges, weights=1.0 - 2 * y)[0].cumsum()[:-1]  # A less B below each cut
+        lines += lead
+        inside = np.histogram(np.abs(across), edges, weights=2.0 * y - 1)[0].cumsum()[:-1]
+        strips += inside
+    mean = sums / n
+    error = 5 * np.sqrt((squares / n - mean**2) / n)
+    expected = [f(distance, "xor") for f in (theory.bayes_accuracy, theory.bce_floor, theory.brier_floor)]
+    assert (np.abs(mean - expected) < error).all()
+    found = [0.5 + np.abs(values).max() / n for values in (lines, strips)]
+    assert found == pytest.approx([theory.best_line(4.0, "xor"), theory.best_strip(4.0, "xor")], abs=1e-3)
+
+
+@activations
+def test_scores_of_one_unit_on_xor_agree_with_points(activation):
+    w, b, v, c, distance = some_networks(3, 20, slope=1.0)
+    accuracy = theory.population_accuracy(activation, w, b, v, c, distance, "xor")
+    bce, brier = theory.population_losses(activation, w, b, v, c, distance, "xor")
+    rng, n = np.random.default_rng(5), 400_000
+    for i in range(len(b)):
+        x, y = xor_points(n, distance[i], rng)
+        z = v[i] * ACTIVATE[activation](w[i] @ x + b[i]) + c[i]
+        wrong = np.where(y == 1, -z, z)
+        for found, values in (
+            (accuracy[i], (z > 0) == (y == 1)),
+            (bce[i], np.logaddexp(0, wrong)),
+            (brier[i], expit(wrong) ** 2),
+        ):
+            assert found == pytest.approx(values.mean(), abs=6 * values.std() / math.sqrt(n) + 1e-12)
+
+
+@activations
+def test_one_unit_on_xor_never_beats_the_best_line(activation):
+    w, b, v, c, _ = some_networks(4, 2000, slope=3.0)
+    accuracy = theory.population_accuracy(activation, w, b, v, c, 4.0, "xor")
+    assert accuracy.max() <= theory.best_line(4.0, "xor") + 1e-12
+    assert accuracy.min() >= 1 - theory.best_line(4.0, "xor") - 1e-12
