@@ -97,7 +97,9 @@ def load(defines: tuple[str, ...]) -> ctypes.CDLL:
     """
     sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*"))]
     key = _digest("\n".join((*FLAGS, *defines, _target(), *sources)).encode())
-    kept = (path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path.read_bytes())}")
+    kept = (
+        path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path.read_bytes())}"
+    )
     library = next(kept, None)
     if library is None:
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:

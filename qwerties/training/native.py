@@ -1,4 +1,4 @@
-"""Train and score networks by the C++ kernel: tensors -> arrays of whole vectors, whose lanes are networks, and back."""
+"""Train and score networks by the C++ kernel, whose vectors hold a network in each lane."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from qwerties.config import Config
 from qwerties.training import networks
 from qwerties.training.optimizers import OPTIMIZERS, bias_corrections, initial_state
 
-
 # The notebook's own modules; any other entry of `networks` and `optimizers` stands for itself
 _ACTIVATIONS = {"relu": nn.ReLU, "linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 _LOSSES = {"bce": nn.BCELoss, "mse": nn.MSELoss}
@@ -87,8 +86,12 @@ def train_reference(
             (torch.cat((far + bx[:half], near + bx[half:])), torch.cat((near + by[:half], far + by[half:])))
         )
     else:
-        a = torch.vstack((near + torch.randn(n, dtype=torch.float32), near + torch.randn(n, dtype=torch.float32)))
-        b = torch.vstack((far + torch.randn(n, dtype=torch.float32), near + torch.randn(n, dtype=torch.float32)))
+        a = torch.vstack(
+            (near + torch.randn(n, dtype=torch.float32), near + torch.randn(n, dtype=torch.float32))
+        )
+        b = torch.vstack(
+            (far + torch.randn(n, dtype=torch.float32), near + torch.randn(n, dtype=torch.float32))
+        )
     points = torch.vstack((a.T, b.T))
     labels = torch.vstack((torch.zeros(n, 1, dtype=torch.float32), torch.ones(n, 1, dtype=torch.float32)))
 
@@ -119,10 +122,10 @@ def _update(config: Config, model: nn.Module) -> Callable[[], object]:
     if config.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=config.learning_rate).step
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(), lr=config.learning_rate, momentum=config.momentum
-        ).step
-    weights = {name: value.detach() for name, value in model.named_parameters()}  # which share the model's memory
+        return torch.optim.SGD(model.parameters(), lr=config.learning_rate, momentum=config.momentum).step
+    weights = {
+        name: value.detach() for name, value in model.named_parameters()
+    }  # which share the model's memory
     hyper = networks.Hyperparameters(*networks.hyperparameters([config])[0])
     state, corrections = initial_state(weights), iter(bias_corrections(config.epochs))
 

@@ -117,7 +117,9 @@ def train(
         )
         for first in range(0, len(batch), together):
             group = batch[first : first + together]
-            blocks = [_train_block(group, seeds, chunk, stops, compiled, device, progress) for chunk in chunks]
+            blocks = [
+                _train_block(group, seeds, chunk, stops, compiled, device, progress) for chunk in chunks
+            ]
             for i, config in enumerate(group):
                 done[config.trajectory] = Trained(
                     config,

@@ -22,7 +22,7 @@ from qwerties.training.optimizers import OPTIMIZERS, State, bias_corrections, in
 
 log = logging.getLogger(__name__)
 
-# A longer training runs its step as a graph of plain operations: tracing takes half a second, and saves half of each call
+# A longer training runs its step as a graph of plain operations: half a second to trace, half the time of each call
 EPOCHS_WORTH_TRACING = 100
 
 # One epoch of a batch, flat, as the tracer and PyTorch's compiler take it: (weights..., first moments..., second
@@ -67,13 +67,14 @@ def _prepare(config: Config, step: Step, arguments: Sequence[Tensor], is_compile
     key = (config.activation, config.loss, config.optimizer, *shapes)
     if key in _prepared:
         return _prepared[key]
-    prepared: Step = make_fx(step)(*arguments)
+    traced = make_fx(step)(*arguments)
+    prepared: Step = traced
     if is_compiled:
         try:
             with warnings.catch_warnings():
                 # a GPU would be faster with 10 of 23 bits, but its numbers must agree with the CPU's
                 warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")
-                prepared = torch._inductor.compile(prepared, list(arguments))
+                prepared = torch._inductor.compile(traced, list(arguments))
             prepared(*arguments)
         except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
             log.warning("PyTorch's compiler failed (%s): training is slower", type(error).__name__)
