@@ -105,7 +105,7 @@ def _drawn(work: Work) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Points (networks, 2, points), labels (points,) and initial weights (networks, ...)."""
     config = work.config
     return (
-        data.draw(map(int, work.seeds.data), config.distance, config.samples),
+        data.draw(map(int, work.seeds.data), config.distance, config.samples, config.data),
         data.labels(config.samples),
         networks.stacked_weights(config, work.seeds.weights.tolist()),
     )

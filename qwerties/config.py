@@ -106,7 +106,7 @@ class Config:
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """Values of the fields that fix tensor shapes and the placing of points: configs that share them train together."""
+        """Values of the fields that fix tensor shapes and centres: configs that share them train in one batch."""
         return tuple(getattr(self, name) for name in self.STRUCTURAL)
 
     @property

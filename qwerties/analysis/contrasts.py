@@ -252,7 +252,7 @@ def _compare(
     look = latest_look(looks, len(pairs))
     seen = pairs if look is None else pairs[: look.seeds]
     last = seen[-1] if len(seen) else -1
-    best = max(float(theory.bayes_accuracy(side.distance)) for side in (contrast.a, contrast.b))
+    best = max(float(theory.bayes_accuracy(side.distance, side.data)) for side in (contrast.a, contrast.b))
     name_a, name_b = _sides(contrast)
     found = compare(
         a.frame[a.frame["seed"] <= last],

@@ -182,9 +182,9 @@ def states(config: Config, film: Film) -> list[str]:
         active = (w[:, :2] @ film.points.astype(float) + w[:, 2:3] > 0).any(1)
     right = logits(config.activation, film.weights, film.points) > 0
     population = theory.population_accuracy(
-        config.activation, w[:, :2], w[:, 2], w[:, 3], w[:, 4], config.distance
+        config.activation, w[:, :2], w[:, 2], w[:, 3], w[:, 4], config.distance, config.data
     )
-    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance) - 0.5, 1e-12)
+    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12)
     with np.errstate(invalid="ignore"):
         found = np.select(
             [

@@ -48,9 +48,9 @@ def measure(trained: Sequence[Trained]) -> Measured:
     shape = len(trained), len(trained[0].seeds)
     gain, state = np.empty(shape), np.empty(shape, np.intp)
 
-    def alike(i: int) -> tuple[int, str, tuple[int, ...]]:
+    def alike(i: int) -> tuple[str, int, str, tuple[int, ...]]:
         config = trained[i].config
-        return config.samples, config.activation, config.hidden
+        return config.data, config.samples, config.activation, config.hidden
 
     for _, group in itertools.groupby(sorted(range(shape[0]), key=alike), key=alike):
         members = list(group)
@@ -63,12 +63,14 @@ def measure(trained: Sequence[Trained]) -> Measured:
 
 
 def _measure(trained: Sequence[Trained]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Score configs of one activation and shape."""
+    """Score configs of one arrangement of the data, activation and shape."""
     configs, seeds = [one.config for one in trained], trained[0].seeds
     first, shape = configs[0], (len(configs), len(seeds))
     noise = data.draw_noise(seeds.data, first.samples)
     distance = np.repeat([config.distance for config in configs], len(seeds))  # (networks,)
-    points = data.place(noise.repeat(len(configs), 1, 1), torch.from_numpy(distance))  # (networks, 2, points)
+    points = data.place(
+        noise.repeat(len(configs), 1, 1), torch.from_numpy(distance), first.data
+    )  # (networks, 2, points)
     y = data.labels(first.samples)  # (points,)
     weights: Weights = {
         name: torch.from_numpy(np.concatenate([one.final[name] for one in trained]))
@@ -86,7 +88,7 @@ def _measure(trained: Sequence[Trained]) -> tuple[NDArray[np.float64], NDArray[n
     finite = torch.stack([value.isfinite().flatten(1).all(1) for value in weights.values()]).all(0).numpy()
     dead = ~active & (first.activation == "relu") & finite
     diverged = ~np.isfinite(loss)
-    possible = theory.bayes_accuracy(distance) - 0.5
+    possible = theory.bayes_accuracy(distance, first.data) - 0.5
     gain = (_accuracy(trained, weights, distance) - 0.5) / np.maximum(possible, UNDEFINED_BELOW)
     ended = np.select(
         [diverged, dead, constant, gain >= scoring.LEARNED_GAIN],
@@ -106,7 +108,7 @@ def _accuracy(
     if config.hidden == (1,) and config.activation in theory.ACTIVATIONS:
         w = [value.double().numpy() for value in weights.values()]
         return theory.population_accuracy(
-            config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], distance
+            config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], distance, config.data
         )
     accuracy = np.empty(len(distance))
     for i, one in enumerate(trained):  # on points that depend on the distance

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -35,6 +36,7 @@ from qwerties.plotting.style import CARD, GRID, INK, MUTED, SPINE, STATES, STYLE
 
 DASHED = theme.REFERENCE | {"zorder": 1.5}
 LOG_FROM = 1.2  # decades that make an axis logarithmic: a grid of doublings, 1 to 16, spans them
+BINS = 60  # of a distribution, from the lowest score of a figure to the highest
 NARROWER = 0.75  # what labels beside the axes leave of their width, once the figure has laid itself out
 
 SCORE = LinearSegmentedColormap.from_list("score", [INK, STATES["learned"], STATES["slow"], "#eef6f8"])
@@ -107,6 +109,110 @@ def score_lines(
     ax.margins(y=0.06)
     _score_ticks(ax.yaxis)
     end_labels(ax, labels)
+    return ax
+
+
+@look
+def score_distributions(
+    ax: Axes,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    hue: str | None = None,
+    references: Mapping[str, float] | None = None,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    styles: Styles | None = None,
+) -> Axes:
+    """Draw the whole distribution of a score at each value of a setting, as a mirrored histogram.
+
+    Outcomes pile up in two places. A mean hides that, and a kernel density smears it, so the bars have sharp edges.
+    A bar's width is the square root of its share of the seeds: one seed in 500 is still visible. A dot marks the mean.
+
+    Parameters
+    ----------
+    ax : Axes
+    frame : DataFrame
+        One row per network. Rows without a score are left out.
+    x, y : str
+        Columns: the setting, whose values stand side by side in order of appearance, and the score.
+    hue : str, optional
+        Column: its values share a place of x, side by side, in order of appearance.
+    references : mapping of label to level, optional
+    xlabel, ylabel, title : str
+        Instead of the columns' names.
+    styles : mapping of hue to Style, optional
+
+    Returns
+    -------
+    Axes
+    """
+    dress(ax, title=title, xlabel=xlabel or x, ylabel=ylabel or y)
+    values = list(dict.fromkeys(frame[x]))
+    hues = [""] if hue is None else list(dict.fromkeys(frame[hue]))
+    styles = styles or theme.styles(hues)
+    lane = 0.86 / len(hues)
+    finite = frame[y].to_numpy(float)
+    finite = finite[np.isfinite(finite)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    edges = np.linspace(low, high, BINS + 1) if high > low else np.array([low - 0.005, low + 0.005])
+    for k, name in enumerate(hues):
+        own = frame if hue is None else frame[frame[hue] == name]
+        middles, means = np.arange(len(values)) + (k - (len(hues) - 1) / 2) * lane, []
+        bars = []
+        for middle, value in zip(middles, values, strict=True):
+            scores = own.loc[own[x] == value, y].to_numpy(float)
+            scores = scores[np.isfinite(scores)]
+            means.append(scores.mean() if len(scores) else np.nan)
+            counts = np.histogram(scores, edges)[0]
+            half = 0.46 * lane * np.sqrt(counts / max(len(scores), 1))
+            bars += [
+                [
+                    (middle - w, edges[i]),
+                    (middle + w, edges[i]),
+                    (middle + w, edges[i + 1]),
+                    (middle - w, edges[i + 1]),
+                ]
+                for i, w in enumerate(half)
+                if w > 0
+            ]
+        ax.add_collection(
+            PolyCollection(bars, facecolors=styles[name].color, alpha=0.75, lw=0, zorder=3, label=f"_{name}")
+        )
+        ax.plot(middles, means, ls="", marker="o", ms=4.2, color=CARD, mec=INK, mew=1.1, zorder=5)
+    ax.set_xlim(-0.6, max(len(values), 1) - 0.4)
+    room = width_in_points(ax) * NARROWER / max(len(values), 1)
+    texts = [short(value) if isinstance(value, int | float) else str(value) for value in values]
+    widest = max(map(len, texts), default=1)
+    step = max(1, int(np.ceil((5.2 * widest + 4) / room)))
+    fixed_ticks(
+        ax.xaxis, np.arange(len(values)), [text if i % step == 0 else "" for i, text in enumerate(texts)]
+    )
+    if high > low:
+        ax.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    labels: list[Label] = []
+    for name, level in (references or {}).items():
+        labels += _reference(ax, name, level)
+    _score_ticks(ax.yaxis)
+    end_labels(ax, labels)
+    if hue is not None and len(hues) > 1:
+        handles = [Patch(color=styles[name].color, alpha=0.75, label=plain(name, 40)) for name in hues]
+        ax.legend(
+            handles=handles,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            borderpad=0,
+            borderaxespad=0.4,
+            ncols=len(hues),
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
+            handlelength=0.9,
+            handleheight=0.9,
+            columnspacing=1.4,
+        )
     return ax
 
 

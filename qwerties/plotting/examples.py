@@ -154,7 +154,7 @@ class _Marks:
 
     def add(self, config: Config, one: Exemplar, x0: float, y0: float) -> None:
         """Shade one network's panel, of which this is the upper left corner, and mark its points and boundary."""
-        left, right, bottom, top = plots.view(config.distance)
+        left, right, bottom, top = extent = plots.view(config.distance, config.data)
         wide, tall = PANEL
 
         def place(points: NDArray[Any]) -> NDArray[Any]:
@@ -181,10 +181,8 @@ class _Marks:
         if grid.min() < 0 < grid.max():
             found: Any = contour_generator(across, up, grid).lines(0.0)
             self.boundaries += [place(line.T).T for line in found]
-        self.cuts.append(place(np.array([[1 + config.distance / 2] * 2, [bottom, top]])).T)
-        self._add_points(
-            one, answer(config.activation, one.layers, one.points) > 0, (left, right, bottom, top), place
-        )
+        self.cuts += [place(line.T).T for line in plots.best_boundary(config.distance, config.data, extent)]
+        self._add_points(one, answer(config.activation, one.layers, one.points) > 0, extent, place)
         corners = [(x0, y0), (x0 + wide, y0), (x0 + wide, y0 + tall), (x0, y0 + tall), (x0, y0)]
         self.frames.append(np.array(corners))
 

@@ -54,7 +54,7 @@ LABELS = {
     "constant": "share of networks that answer one class",
     "dead": "share of networks that died",
 }
-UNITS = {"distance": "distance, in standard deviations", "samples": "points per cluster"}
+UNITS = {"distance": "distance, in standard deviations", "samples": "points per class"}
 
 STYLES = ("o", "D", "s", "^", "v", "P")
 

@@ -36,6 +36,7 @@ from qwerties.plotting.style import (
     look,
     plain,
 )
+from qwerties.scoring import theory
 
 PLANE = Page(7.2, 5.3, (0.62, 0.62, 6.4, 4.0))
 CURVE = Page(7.2, 4.4, (0.78, 0.62, 4.84, 3.1))
@@ -49,20 +50,38 @@ A, B = ({**SQUARE, "mec": color} for color in CLASSES)
 CROSS: dict[str, Any] = {"marker": "x", "ms": 8, "mec": INK, "mew": 1.3, "ls": ""}
 BOUNDARY: dict[str, Any] = {"color": INK, "lw": 1.6}
 MEAN: dict[str, Any] = {"color": INK, "lw": 1.9}
+BEST_GRID = (
+    200,
+    320,
+)  # rows and columns; even, so that a boundary on an axis of symmetry lies between two nodes
 MEDIAN: dict[str, Any] = {"color": CLASSES[0], "lw": 1.4, "ls": (0, (1.5, 1.2))}
 
 # ----------------------------------------------------------------------------------- the plane of the data
 
 
-def view(distance: float) -> Extent:
-    """Choose the part of the plane to show for clusters at (1, 1) and (1 + distance, 1).
+def view(distance: float, data: str = "clusters") -> Extent:
+    """Choose the part of the plane to show.
 
-    It has the proportions of `PLANE` and room for four standard deviations. It depends on the distance
-    alone, so that pictures of one setting can be laid over each other, and share a frame.
+    It has the proportions of `PLANE` and room for at least 3.5 standard deviations around the cluster centres.
+    It depends on the data alone, so that pictures of one setting can be laid over each other, and share a frame.
     """
-    width = max(12.8, distance + 8.0)
-    middle, height = 1 + distance / 2, width / 1.6
-    return (middle - width / 2, middle + width / 2, 1 - height / 2, 1 + height / 2)
+    centres = np.concatenate(theory.centres(data, distance))  # (clusters, 2)
+    (x, y), (across, up) = (centres.min(0) + centres.max(0)) / 2, np.ptp(centres, axis=0)
+    width = max(12.8, across + 8.0, 1.6 * (up + 7.0))
+    height = width / 1.6
+    return _floats((x - width / 2, x + width / 2, y - height / 2, y + height / 2))
+
+
+def best_boundary(distance: float, data: str, extent: Extent) -> list[NDArray[np.float64]]:
+    """Find the Bayes classifier's boundary in a part of the plane, as lines of (points, 2)."""
+    left, right, bottom, top = extent
+    if data == "clusters":
+        return [np.array([[1 + distance / 2, bottom], [1 + distance / 2, top]])]
+    across, up = np.linspace(left, right, BEST_GRID[1]), np.linspace(bottom, top, BEST_GRID[0])
+    plane = np.stack([axis.ravel() for axis in np.meshgrid(across, up)])
+    odds = theory.log_odds(plane, distance, data).reshape(BEST_GRID)
+    lines: Any = contour_generator(across, up, odds).lines(0.0) if odds.min() < 0 < odds.max() else []
+    return list(lines)
 
 
 @look
@@ -124,6 +143,7 @@ def decision_boundary(
     extent: Extent,
     *,
     distance: float | None = None,
+    data: str = "clusters",
     title: str = "",
 ) -> Axes:
     """Draw what a network answers everywhere: shading for its probability, a line where it is one half.
@@ -139,7 +159,9 @@ def decision_boundary(
     extent : (left, right, bottom, top)
         As from `view`.
     distance : float, optional
-        Between the cluster centres; draws the best possible cut, ``x0 = 1 + distance / 2``.
+        Between neighbouring cluster centres; draws the best possible boundary.
+    data : str
+        Arrangement of the cluster centres (`Config.data`).
 
     Returns
     -------
@@ -167,8 +189,8 @@ def decision_boundary(
         LineCollection(lines, zorder=INK_ORDER + 2, capstyle="round", label="_boundary", **BOUNDARY)
     )
     if distance is not None:
-        cut = [1 + distance / 2] * 2
-        ax.add_artist(Line2D(cut, [bottom, top], zorder=INK_ORDER + 1, label="_best", **REFERENCE))
+        for line in best_boundary(distance, data, extent):
+            ax.add_artist(Line2D(*line.T, zorder=INK_ORDER + 1, label="_best", **REFERENCE))
     _points(ax, x, y, np.asarray(predicted))
     missing = "no boundary in view" if known.any() else "weights not finite"
     _words(ax, title, ([] if crosses else [missing]) + _outside(x, extent))

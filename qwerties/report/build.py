@@ -371,17 +371,26 @@ def _notes(drawn: Sequence[Networks]) -> tuple[str, ...]:
     if not drawn:
         return ()
     configs = [one.config for one in drawn]
-    limits = sorted({(config.distance, float(theory.bayes_accuracy(config.distance))) for config in configs})
-    levels = ", ".join(
-        number(level, 4) + (f" at d={distance:g}" if len(limits) > 1 else " here")
-        for distance, level in limits
+    placed = sorted({(config.data, config.distance) for config in configs})
+    several = len({data for data, _ in placed}) > 1
+    bayes = ", ".join(
+        number(float(theory.bayes_accuracy(distance, data)), 4)
+        + (f" at {f'{data}, ' if several else ''}d={distance:g}" if len(placed) > 1 else " here")
+        for data, distance in placed
     )
     deviations = sorted(_sampling_sd(config) for config in configs)
     sd = " to ".join(dict.fromkeys(number(value) for value in (deviations[0], deviations[-1])))
     points = " or ".join(map(str, sorted({2 * config.samples for config in configs})))
+    simpler = [
+        f"On {data} at d={distance:g}, the best strip between two parallel lines, which two ReLU units can draw, "
+        f"reaches {number(levels['best strip'], 4)}, and the best straight line {number(levels['best line'], 4)}."
+        for data, distance in placed
+        if len(levels := theory.reference_accuracies(distance, data)) > 1
+    ]
     notes = [
-        f"Bayes accuracy, the best possible, is {levels}. A training accuracy above it is luck: on {points} points "
-        f"the best classifier's own has a sampling standard deviation of {sd}."
+        f"Bayes accuracy, the best possible, is {bayes}. A training accuracy above it is luck: on {points} points "
+        f"the best classifier's own has a sampling standard deviation of {sd}.",
+        *simpler,
     ]
     if any("weight_seed" in one.frame for one in drawn):
         notes.append(
@@ -393,7 +402,7 @@ def _notes(drawn: Sequence[Networks]) -> tuple[str, ...]:
 
 def _sampling_sd(config: Config) -> float:
     """Standard deviation of the best classifier's accuracy on a training set."""
-    accuracy = float(theory.bayes_accuracy(config.distance))
+    accuracy = float(theory.bayes_accuracy(config.distance, config.data))
     return float(np.sqrt(accuracy * (1 - accuracy) / (2 * config.samples)))
 
 

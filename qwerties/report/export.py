@@ -137,7 +137,7 @@ def _as_displayed(table: Table | ContrastTable) -> list[dict[str, Any]]:
 
 def outcome_record(name: str, one: Networks) -> dict[str, Any]:
     """Put one config's outcomes into numbers, as the table of its section rounds them."""
-    frame, distance = one.frame, one.config.distance
+    frame, config = one.frame, one.config
     states, phi = frame["state"].to_numpy(), frame["phi"].to_numpy(float)
     undefined = np.isnan(phi)
     ranked = np.sort(np.where(undefined, -np.inf, phi))  # undefined ranks lowest
@@ -146,10 +146,10 @@ def outcome_record(name: str, one: Networks) -> dict[str, Any]:
         "config": name,
         **one.config.to_params(),
         "n": len(frame),
-        **interval_record("learned", score_interval(frame, "learned", distance)),
+        **interval_record("learned", score_interval(frame, "learned", config)),
         **{state: int(np.count_nonzero(states == state)) for state in STATES[1:]},
-        **interval_record("population_accuracy", score_interval(frame, "population_accuracy", distance)),
-        **interval_record("train_accuracy", score_interval(frame, "train_accuracy", distance)),
+        **interval_record("population_accuracy", score_interval(frame, "population_accuracy", config)),
+        **interval_record("train_accuracy", score_interval(frame, "train_accuracy", config)),
         "phi_median": middle if math.isfinite(middle) else math.nan,
         "phi_undefined": int(undefined.sum()),
         "runs": [run.run_id for run in one.runs],

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from qwerties.analysis.retraining import best_of
 from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.errors import plural
 from qwerties.plotting import compare as figures
@@ -46,6 +47,12 @@ SCORE_WORDS = {
     "gain": "gain: way from a coin toss to Bayes accuracy",
 }
 FIELD_WORDS = {"hidden": "hidden units", "distance": "distance between the cluster centres"}
+
+WIDE = 9.6
+"""Width in inches of a figure with several panels, or with many places."""
+
+ENDS = {"y": "", "lo": "_lo", "hi": "_hi"}
+"""Columns of a figure, and how `best_of` names an estimate's and its bounds'."""
 
 Curves = Callable[[Networks, str], tuple[np.ndarray, np.ndarray]]
 
@@ -87,8 +94,8 @@ def names(drawn: Sequence[Networks]) -> list[str]:
     return config_names([one.config for one in drawn])
 
 
-def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval:
-    """Estimate a score over seeds with its 95% interval: Wilson for a share, t for a mean.
+def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
+    """Estimate a score of a config over seeds with its 95% interval: Wilson for a share, t for a mean.
 
     Networks of a crossed layout share data and starts and are not independent: no interval.
 
@@ -100,7 +107,9 @@ def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval
     if score == "learned":
         values = frame["state"].to_numpy() == "learned"
     elif score == "regret":
-        values = theory.bayes_accuracy(distance) - score_values(frame, "population_accuracy")
+        values = theory.bayes_accuracy(config.distance, config.data) - score_values(
+            frame, "population_accuracy"
+        )
     elif score in CHANCE:
         values = score_values(frame, score)
     elif score in frame and (
@@ -121,25 +130,31 @@ def score_interval(frame: pd.DataFrame, score: str, distance: float) -> Interval
 
 def limit(score: str, config: Config) -> tuple[str, float] | None:
     """Name the theory's limit of a score, and its value for a config; None where there is none."""
-    limits: dict[str, tuple[str, Callable[[float], float]]] = {
+    limits: dict[str, tuple[str, Callable[[float, str], float]]] = {
         "population_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
         "train_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
         "phi": ("Bayes phi", theory.bayes_phi),
-        "gain": ("Bayes", lambda _: 1.0),
-        "regret": ("Bayes", lambda _: 0.0),
+        "gain": ("Bayes", lambda distance, data: 1.0),
+        "regret": ("Bayes", lambda distance, data: 0.0),
         "bce": ("floor", theory.bce_floor),
         "brier": ("floor", theory.brier_floor),
     }
     if score not in limits:
         return None
     name, at = limits[score]
-    return name, float(at(config.distance))
+    return name, float(at(config.distance, config.data))
+
+
+def references_of(score: str, config: Config) -> dict[str, float]:
+    """Name the levels that a config's score is compared with: its limit, and what simpler classifiers reach."""
+    if score in ("population_accuracy", "train_accuracy"):
+        return theory.reference_accuracies(config.distance, config.data)
+    return dict(filter(None, [limit(score, config)]))
 
 
 def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
-    found = [score_interval(one.frame, spec.score, one.config.distance) for one in drawn]
-    limits = {limit(spec.score, one.config) for one in drawn} - {None}
-    references = dict(limits) if len(limits) == 1 else {}  # type: ignore[arg-type]
+    found = [score_interval(one.frame, spec.score, one.config) for one in drawn]
+    references = _shared_references(spec.score, [one.config for one in drawn])
     every = names(drawn)
     kept = _ends([one.estimate for one in found])
     found = [found[i] for i in kept]
@@ -163,45 +178,196 @@ def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
 
 
 def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    shown, field = _by_number(spec, drawn)
+    lines = _line_names(field, shown)
+    rows = []
+    for one, name in zip(shown, lines, strict=True):
+        interval = score_interval(one.frame, spec.score, one.config)
+        x, data = _place(one.config, field), one.config.data
+        rows.append((data, x, interval.estimate, interval.lo, interval.hi, name))
+    frame = pd.DataFrame(rows, columns=["data", "x", "y", "lo", "hi", "line"])
+    words, xlabel = _words(spec.score), FIELD_WORDS.get(field, field.replace("_", " "))
+    panels = list(frame.groupby("data", sort=False))  # each arrangement of the data has its own limits
+    width = theme.WIDTH if len(panels) == 1 else WIDE
+    fig, axes = theme.figure(width=width, height=4.0, panels=len(panels), sharey=True)
+    styles = theme.styles(lines)
+    told: list[str] = []
+    references: dict[str, float | pd.Series] = {}
+    for ax, (arrangement, part) in zip(axes, panels, strict=True):
+        members = [one.config for one in shown if one.config.data == arrangement]
+        own = _limits_over(field, spec.score, members)
+        figures.score_lines(
+            ax,
+            part,
+            *("x", "y", "lo", "hi", "line" if any(lines) else None, own),
+            xlabel=xlabel,
+            ylabel=words if ax is axes[0] else " ",
+            title=str(arrangement) if len(panels) > 1 else "",
+            styles=styles,
+        )
+        told.append((f"{arrangement}: " if len(panels) > 1 else "") + _told_lines(part) + _levels(own))
+        references |= own
+    return as_picture(
+        fig,
+        f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
+        f"Lines of {words} against {xlabel}. {'. '.join(told)}.",
+    )
+
+
+def _by_number(spec: FigureSpec, drawn: Sequence[Networks]) -> tuple[list[Networks], str]:
+    """Configs that a figure over a numeric field can show, and the field.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the field is not numeric.
+    """
     field = spec.x
     if field is None or field not in FIELDS or isinstance(FIELDS[field], str):
         raise ValueError(f"x must be a numeric field of a config, got {field!r}")
     shown = [one for one in drawn if field != "hidden" or len(one.config.hidden) == 1]
     if not shown:
         raise ValueError("x is the number of hidden units, and no config has one hidden layer")
-    others = [replace(one.config, **{field: getattr(DEFAULT, field)}) for one in shown]
-    lines = config_names(others) if len(set(others)) > 1 else None
-    rows = []
-    for i, one in enumerate(shown):
-        value = getattr(one.config, field)
-        interval = score_interval(one.frame, spec.score, one.config.distance)
-        rows.append(
-            {
-                "x": float(value[0] if field == "hidden" else value),
-                "y": interval.estimate,
-                "lo": interval.lo,
-                "hi": interval.hi,
-                "line": lines[i] if lines else "",
-            }
-        )
-    frame = pd.DataFrame(rows)
-    references = _limits_over(field, spec.score, [one.config for one in shown])
-    words, xlabel = _words(spec.score), FIELD_WORDS.get(field, field.replace("_", " "))
-    fig, (ax,) = theme.figure(height=4.0)
-    figures.score_lines(
-        ax, frame, "x", "y", "lo", "hi", "line" if lines else None, references, xlabel=xlabel, ylabel=words
-    )
-    told = "; ".join(
+    return shown, field
+
+
+def _place(config: Config, field: str) -> float:
+    """A config's place on the axis of a numeric field."""
+    value = getattr(config, field)
+    return float(value[0] if field == "hidden" else value)
+
+
+def _line_names(field: str, shown: Sequence[Networks], *others: str) -> list[str]:
+    """Name what differs among configs besides a field, the data and some others; empty where nothing does."""
+    same = {name: getattr(DEFAULT, name) for name in (field, "data", *others)}
+    rest = [replace(one.config, **same) for one in shown]
+    return config_names(rest) if len(set(rest)) > 1 else [""] * len(rest)
+
+
+def _told_lines(frame: pd.DataFrame) -> str:
+    """Lines of a figure in words: columns `x`, `y` and `line`."""
+    return "; ".join(
         (f"{name!s}: " if name else "")
         + ", ".join(
             f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MOST_TOLD)
         )
         for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
     )
+
+
+def _distributions(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    field = spec.x
+    if field is None or field not in FIELDS:
+        raise ValueError(f"x must be a field of a config, got {field!r}")
+    if spec.score not in CHANCE:
+        raise ValueError(f"the score must be one of {', '.join(CHANCE)}, got {spec.score!r}")
+    rest = [replace(one.config, **{field: getattr(DEFAULT, field)}) for one in drawn]
+    lines = config_names(rest) if len(set(rest)) > 1 else [""] * len(rest)
+    parts = []
+    for one, line in zip(drawn, lines, strict=True):
+        value = getattr(one.config, field)
+        text = "x".join(map(str, value)) if isinstance(value, tuple) else value
+        parts.append(pd.DataFrame({"x": text, "y": score_values(one.frame, spec.score), "line": line}))
+    frame = pd.concat(parts, ignore_index=True)
+    references = _shared_references(spec.score, [one.config for one in drawn])
+    words, xlabel = _words(spec.score), FIELD_WORDS.get(field, field.replace("_", " "))
+    fig, (ax,) = theme.figure(width=WIDE, height=4.4)
+    figures.score_distributions(
+        ax, frame, "x", "y", "line" if any(lines) else None, references, xlabel=xlabel, ylabel=words
+    )
+    told = "; ".join(
+        (f"{line}, " if line else "")
+        + f"{value}: mean {number(float(own.mean()))}, tenth {number(float(own.quantile(0.1)))}, "
+        f"median {number(float(own.median()))}, nine tenths {number(float(own.quantile(0.9)))}"
+        for (line, value), own in frame.groupby(["line", "x"], sort=False)["y"]
+    )
     return as_picture(
         fig,
-        f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
-        f"Lines of {words} against {xlabel}. {told}{_levels(references)}.",
+        f"{_sentence(words)} of every seed, by {xlabel}: the wider a bar, the more seeds (by the square root of their "
+        f"share, so that single ones are visible). Dots are means{_and_limits(references)}.",
+        f"Distributions of {words} over seeds, by {xlabel}. {told}{_levels(references)}.",
+    )
+
+
+def _relu_minus_linear(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    shown, field = _by_number(spec, drawn)
+    if spec.score not in CHANCE:
+        raise ValueError(f"the score must be one of {', '.join(CHANCE)}, got {spec.score!r}")
+    by_config = {one.config: one for one in shown}
+    twins = [(one, by_config.get(replace(one.config, activation="linear"))) for one in shown]
+    pairs = [(one, twin) for one, twin in twins if one.config.activation == "relu" and twin is not None]
+    if not pairs:
+        raise ValueError("no two configs differ in ReLU against linear alone")
+    rest = [replace(one.config, **{field: getattr(DEFAULT, field)}) for one, _ in pairs]
+    names = config_names(rest) if len(set(rest)) > 1 else [""] * len(rest)
+    rows = []
+    for (relu, linear), line in zip(pairs, names, strict=True):
+        a, b = (scores(one.frame.set_index("seed"), spec.score) for one in (relu, linear))
+        gap = mean_interval((a - b).dropna().to_numpy())
+        rows.append((_place(relu.config, field), gap.estimate, gap.lo, gap.hi, line))
+    frame = pd.DataFrame(rows, columns=["x", "y", "lo", "hi", "line"])
+    words, xlabel = _words(spec.score), FIELD_WORDS.get(field, field.replace("_", " "))
+    fig, (ax,) = theme.figure(height=3.6)
+    figures.score_lines(
+        ax,
+        frame,
+        *("x", "y", "lo", "hi", "line" if any(names) else None, {"no difference": 0.0}),
+        xlabel=xlabel,
+        ylabel=f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear",
+    )
+    return as_picture(
+        fig,
+        f"ReLU minus linear, {words}, on the same seeds, by {xlabel}: the mean difference with its 95% interval.",
+        f"Lines of the difference against {xlabel}. {_told_lines(frame)}. Dashed: no difference, 0.",
+    )
+
+
+def _retraining(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+    if len(drawn) != 1 or "weight_seed" in drawn[0].frame:
+        raise ValueError("it takes one config on independent seeds")
+    config, found = drawn[0].config, best_of(drawn[0].frame)
+    references = theory.reference_accuracies(config.distance, config.data)
+    fig, axes = theme.figure(width=WIDE, height=3.8, panels=2)
+    panels: tuple[tuple[str, dict[str, str], dict[str, float]], ...] = (
+        ("share of choices of k", {"learned": "the kept one learned", "any_learned": "one of k learned"}, {}),
+        (
+            "accuracy of the kept one, mean",
+            {"train_accuracy": "on its training points", "population_accuracy": "on the true distribution"},
+            references,
+        ),
+    )
+    told = []
+    for ax, (ylabel, lines, levels) in zip(axes, panels, strict=True):
+        frame = pd.concat(
+            [
+                pd.DataFrame(
+                    {
+                        "x": found.index.astype(float),
+                        **{end: found[f"{name}{key}"].to_numpy() for end, key in ENDS.items()},
+                        "line": line,
+                    }
+                )
+                for name, line in lines.items()
+            ]
+        )
+        figures.score_lines(
+            ax,
+            frame,
+            *("x", "y", "lo", "hi", "line", levels),
+            xlabel="networks trained, k",
+            ylabel=ylabel,
+        )
+        told.append(_told_lines(frame) + _levels(levels))
+    over = []
+    for k, row in found.iterrows():
+        estimate, low, high = (number(row[f"overstated{end}"], 4, sign=True) for end in ENDS.values())
+        over.append(f"{estimate} [{low}, {high}] for k = {k}")
+    return as_picture(
+        fig,
+        "Train k networks, each on its own data, and keep the one of least training loss: means over all choices of k "
+        f"of the {len(drawn[0].frame):,} tracked networks, with 95% bootstrap bounds. The training accuracy of the "
+        f"kept one minus its accuracy on the true distribution: {'; '.join(over)}.",
+        f"Lines against the number of networks trained. {'. '.join(told)}.",
     )
 
 
@@ -211,12 +377,17 @@ def _spaced(n: int, most: int) -> list[int]:
 
 
 def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str, float | pd.Series]:
-    found = {config: limit(score, config) for config in configs}
-    named = {config: pair for config, pair in found.items() if pair is not None}
-    if field == "distance" and score != "regret" and named:
-        (name, _) = next(iter(named.values()))
-        return {name: pd.Series({config.distance: level for config, (_, level) in named.items()})}
-    return dict(set(named.values())) if len(set(named.values())) == 1 else {}
+    if field != "distance" or score == "regret" or len({config.data for config in configs}) > 1:
+        return dict(_shared_references(score, configs))
+    found = {config.distance: references_of(score, config) for config in configs}
+    levels = pd.DataFrame(found).T  # a row per distance, a column per name
+    return {str(name): column.dropna() for name, column in levels.items()}
+
+
+def _shared_references(score: str, configs: Sequence[Config]) -> dict[str, float]:
+    """Levels that are the same for all configs."""
+    found = [references_of(score, config) for config in configs]
+    return found[0] if found and all(one == found[0] for one in found) else {}
 
 
 def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
@@ -298,7 +469,7 @@ def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> 
 
 def _loss_levels(loss: str, members: Sequence[Networks]) -> dict[str, float]:
     floor = theory.bce_floor if loss == "bce" else theory.brier_floor
-    floors = {float(floor(one.config.distance)) for one in members}
+    floors = {float(floor(one.config.distance, one.config.data)) for one in members}
     levels = {"Bayes floor": floors.pop()} if len(floors) == 1 else {}
     return levels | {"dead plateau": theory.DEAD_PLATEAU[loss]}
 
@@ -395,6 +566,9 @@ def _variance(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Pi
 KINDS: dict[str, Callable[[FigureSpec, Sequence[Networks], Curves], Picture]] = {
     "scores": _score_points,
     "lines": _score_lines,
+    "distribution": _distributions,
+    "relu_minus_linear": _relu_minus_linear,
+    "retraining": _retraining,
     "outcomes": _outcome_bars,
     "losses": _loss_lines,
     "gradients": _gradient_lines,

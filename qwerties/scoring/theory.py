@@ -240,10 +240,10 @@ def population_accuracy(
 ) -> FloatArray:
     """Accuracy of width-1 networks on the true distribution, in closed form.
 
-    The hidden unit's input u = w·x + b is Gaussian in each cluster, with mean μ and deviation n = ‖w‖. All activations a
-    are monotone, so the logit v·a(u) + c changes sign at one threshold t at most. With P₁ the mean of Φ((μ − t)/n) over
-    the clusters of class 1, and P₀ that of class 0, accuracy is ½[P₁ + 1 − P₀] for v > 0 and one minus that for v < 0.
-    A constant prediction is right half the time; a logit of exactly zero counts as class 0.
+    The hidden unit's input u = w·x + b is Gaussian in each cluster, with mean μ and deviation n = ‖w‖. All activations
+    a are monotone, so the logit v·a(u) + c changes sign at one threshold t at most. With P₁ the mean of Φ((μ − t)/n)
+    over the clusters of class 1, and P₀ that of class 0, accuracy is ½[P₁ + 1 − P₀] for v > 0, one minus that for
+    v < 0. A constant prediction is right half the time; a logit of exactly zero counts as class 0.
 
     Parameters
     ----------

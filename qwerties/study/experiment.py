@@ -26,7 +26,10 @@ MOST_SEEDS, MOST_LOSSES, MOST_POINTS = 1000, 2**24, 2**20
 """Of one run: seeds, losses (seeds times epochs) and points (seeds times two clusters). Scores of its checkpoints take
 10 bytes a point and checkpoint, a loss takes 8: so that a worker stays well below 1 GB."""
 
-FIGURES = ("scores", "lines", "outcomes", "losses", "gradients", "variance")
+FIGURES = (
+    *("scores", "lines", "distribution", "outcomes", "losses", "gradients", "variance"),
+    *("relu_minus_linear", "retraining"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,19 @@ class Figure:
 
     Attributes
     ----------
-    kind : {"scores", "lines", "outcomes", "losses", "gradients", "variance"}
-        Scores per config as dots with intervals; a score against a numeric field as lines; shares of states per
-        config; mean loss curves; first-layer over last-layer gradient by depth; components of variance.
+    kind : str
+        ``scores``: scores per config as dots with intervals. ``lines``: a score against a numeric field, a panel for
+        each arrangement of the data. ``distribution``: the whole distribution of a score over seeds, against a field.
+        ``outcomes``: shares of states per config. ``losses``: mean loss curves. ``gradients``: first-layer over
+        last-layer gradient by depth. ``variance``: components of variance. ``relu_minus_linear``: the paired
+        difference of a score between the two activations, against a numeric field. ``retraining``: the best of k
+        networks by training loss.
     x : str, optional
-        Of lines: the numeric field; everything else in which configs differ makes a line each.
+        Of ``lines``, ``distribution`` and ``relu_minus_linear``: the field; everything else in which configs differ
+        makes a line each.
     score : str
-        Of scores and lines: a column of ``seeds.csv``, ``learned``, or ``regret`` (Bayes accuracy minus population
-        accuracy).
+        Of ``scores`` and ``lines``: a column of ``seeds.csv``, ``learned``, or ``regret`` (Bayes accuracy minus
+        population accuracy). Of ``distribution`` and ``relu_minus_linear``: an accuracy or ``gain``.
     """
 
     kind: str = "scores"

@@ -91,7 +91,8 @@ def _first(mask: pd.Series) -> int | None:
 
 def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | None]:
     """Final scores of a run over its seeds; what is undefined for some seed is None, and counted."""
-    phi, to_learn, is_bce = table["phi"], table["epochs_to_learn"], trained.config.loss == "bce"
+    phi, to_learn = table["phi"], table["epochs_to_learn"]
+    has_optimum = trained.config.loss == "bce" and trained.config.data == "clusters"
     ratio = _gradient_ratio(trained.gradient_rms)
     return {
         "final_train_loss": _number(table["train_loss"].mean(skipna=False)),
@@ -105,7 +106,7 @@ def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | No
         "ever_learned_fraction": float(to_learn.notna().mean()),
         "excess_loss": _number(table["excess_loss"].mean()),
         "separable": float((table["excess_loss"].isna() & table["train_loss"].notna()).sum())
-        if is_bce
+        if has_optimum
         else None,
         "gradient_ratio": _number(np.nanmedian(ratio)) if np.isfinite(ratio).any() else None,
     }
@@ -134,7 +135,7 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
     for name, q in QUANTILES.items():
         series[name] = Series(kept, _quantile(ranked, q).astype(np.float64))
     gain = (scores.population_accuracy - 0.5) / max(
-        theory.bayes_accuracy(trained.config.distance) - 0.5, 1e-12
+        theory.bayes_accuracy(trained.config.distance, trained.config.data) - 0.5, 1e-12
     )
     progress = {
         "train_accuracy": scores.train_accuracy,
@@ -164,7 +165,9 @@ def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
 
 def _curves(trained: Trained, exemplars: list[int]) -> dict[str, np.ndarray]:
     config = trained.config
-    points = data.draw([trained.seeds.data[i] for i in exemplars], config.distance, config.samples)
+    points = data.draw(
+        [trained.seeds.data[i] for i in exemplars], config.distance, config.samples, config.data
+    )
     kept = curve_epochs(trained.config.epochs)
     return {
         "epochs": kept,
@@ -184,12 +187,18 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _dataset(config: Config, seeds: Seeds) -> Dataset:
-    name = f"qwerties d={config.distance:g}"
-    drawn = f"{seeds} {config.distance} {config.samples}"
+    arrangement = "" if config.data == "clusters" else f"{config.data} "
+    name = f"qwerties {arrangement}d={config.distance:g}"
+    drawn = f"{arrangement}{seeds} {config.distance} {config.samples}"
     return Dataset(
         name=name,
         digest=hashlib.sha256(drawn.encode()).hexdigest()[:12],
-        profile={"points": 2 * config.samples, "distance": config.distance, "seeds": str(seeds)},
+        profile={
+            "points": 2 * config.samples,
+            "data": config.data,
+            "distance": config.distance,
+            "seeds": str(seeds),
+        },
     )
 
 
@@ -244,8 +253,8 @@ def network_record(trained: Trained, scores: Scores, i: int) -> Record:
 def notebook_pictures(trained: Trained, i: int) -> dict[str, bytes]:
     """The notebook's two scatter plots of one network: its data, and what it gets wrong."""
     config = trained.config
-    x = data.draw([trained.seeds.data[i]], config.distance, config.samples)[0]
-    y, extent = data.labels(config.samples).numpy(), plots.view(config.distance)
+    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
+    y, extent = data.labels(config.samples).numpy(), plots.view(config.distance, config.data)
     predicted = _probability(config, _weights(trained, i), x).numpy() > 0.5
     wrong = int((predicted != y).sum())
     draw = renderer()
@@ -268,7 +277,6 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
     with np.errstate(over="ignore", invalid="ignore"):
         columns["train_loss"] = ranked.mean(0, dtype=np.float64)
     curve = pd.DataFrame(columns, index=curve_epochs(config.epochs))
-    best = theory.bayes_accuracy(config.distance)
     count = int((table["state"] == state).sum())
     return {
         "plots/decision_boundary.png": _decision_boundary(
@@ -280,7 +288,7 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
         "plots/accuracy_distribution.png": renderer()(
             plots.accuracy_distribution,
             table,
-            {"Bayes": best},
+            theory.reference_accuracies(config.distance, config.data),
             title=f"{config.label()} · {len(table)} seeds",
         ),
     }
@@ -296,15 +304,18 @@ def _loss_curve(
     config: Config, curve: pd.DataFrame, title: str, references: Mapping[str, float] | None = None
 ) -> bytes:
     floor = theory.bce_floor if config.loss == "bce" else theory.brier_floor
-    levels = {"Bayes floor": floor(config.distance), "dead plateau": theory.DEAD_PLATEAU[config.loss]}
+    levels = {
+        "Bayes floor": floor(config.distance, config.data),
+        "dead plateau": theory.DEAD_PLATEAU[config.loss],
+    }
     return renderer()(plots.loss_curve, curve, levels | dict(references or {}), title=title)
 
 
 def _decision_boundary(trained: Trained, i: int, title: str) -> bytes:
     config = trained.config
     weights = _weights(trained, i)
-    x = data.draw([trained.seeds.data[i]], config.distance, config.samples)[0]
-    extent = plots.view(config.distance)
+    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
+    extent = plots.view(config.distance, config.data)
     return renderer()(
         plots.decision_boundary,
         x.numpy(),
@@ -313,6 +324,7 @@ def _decision_boundary(trained: Trained, i: int, title: str) -> bytes:
         _probability(config, weights, _grid(extent)).reshape(GRID).numpy(),
         extent,
         distance=config.distance,
+        data=config.data,
         title=title,
     )
 

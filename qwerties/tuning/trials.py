@@ -66,7 +66,7 @@ def _outcome(trained: Trained) -> Outcome:
             "population_accuracy": float(accuracy.mean()),
             "population_accuracy_se": float(accuracy.std(ddof=1) / np.sqrt(len(accuracy))),
             **{name: float(np.quantile(accuracy, share)) for name, share in QUANTILES.items()},
-            "regret": float(theory.bayes_accuracy(config.distance) - accuracy.mean()),
+            "regret": float(theory.bayes_accuracy(config.distance, config.data) - accuracy.mean()),
             "train_accuracy": float(scores(table, "train_accuracy").mean()),
             **{name: _finite(table[name].mean(skipna=False)) for name in ("bce", "brier")},
         }

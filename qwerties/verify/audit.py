@@ -209,7 +209,9 @@ def check_block(block: Block, children: Iterable[Tracked], rng: np.random.Genera
                 Difference(run, f"exemplar.{name} of curves.npz", "does not end as weights.npz has it")
             )
     if "exemplar_points" in block.curves:
-        points = data.draw(block.seeds.data[rows], block.config.distance, block.config.samples).numpy()
+        points = data.draw(
+            block.seeds.data[rows], block.config.distance, block.config.samples, block.config.data
+        ).numpy()
         kept = block.curves["exemplar_points"]
         if kept.shape != points.shape or (distances(kept, points) > RESCORED).any():
             found.append(Difference(run, "exemplar_points of curves.npz", "are not what their seeds draw"))

@@ -379,7 +379,8 @@ def retrain(
         losses,
         kept_after,
         weights,
-        (scores.population_accuracy[0] - 0.5) / max(theory.bayes_accuracy(config.distance) - 0.5, 1e-12),
+        (scores.population_accuracy[0] - 0.5)
+        / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12),
         {str(name): np.nan if pd.isna(value) else value for name, value in scores.table.iloc[0].items()},
     )
 

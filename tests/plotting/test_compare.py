@@ -348,3 +348,75 @@ def test_more_rows_than_one_can_read_are_left_to_the_table(kind, configs):
         assert shown == [i for i in range(configs) if places[i] < half or places[i] >= configs - half]
         assert "Of 60 configs the 12 highest and the 12 lowest" in picture.caption
         assert "36 more in the table" in picture.caption
+
+
+# ----------------------------------------------------------------------------- the distribution over seeds
+
+
+def spread(values, hues=("",), n=40):
+    """Half of the networks at 0.5, half from 0.9 to 0.97."""
+    scores = np.concatenate([np.full(n // 2, 0.5), np.linspace(0.9, 0.97, n - n // 2)])
+    return pd.DataFrame(
+        [(x, hue, y) for hue in hues for x in values for y in scores], columns=["x", "hue", "y"]
+    )
+
+
+def bars_of(ax, name):
+    """Left, right, lower and upper edge of each bar of one hue."""
+    (found,) = [c for c in ax.collections if c.get_label() == f"_{name}"]
+    corners = [path.get_extents() for path in found.get_paths()]
+    return np.array([(box.x0, box.x1, box.y0, box.y1) for box in corners])
+
+
+def test_a_distributions_bars_are_as_wide_as_the_root_of_their_share():
+    _, (ax,) = theme.figure()
+    assert figures.score_distributions(ax, spread([0.1, 1.0]), "x", "y", references={"Bayes": 0.98}) is ax
+    bars = bars_of(ax, "")
+    first = bars[bars[:, 0] < 0.5]
+    width = first[:, 1] - first[:, 0]
+    counts, edges = np.histogram(spread([1])["y"], figures.BINS)
+    np.testing.assert_allclose(first[:, 2], edges[:-1][counts > 0], atol=1e-12)
+    np.testing.assert_allclose(width / width.max(), np.sqrt(counts[counts > 0] / counts.max()))
+    np.testing.assert_allclose((first[:, 0] + first[:, 1]) / 2, 0, atol=1e-12)
+    assert ticks(ax.xaxis) == ["0.1", "1"]
+    assert line(ax, "Bayes").get_ydata()[0] == 0.98
+    (means,) = [artist for artist in ax.lines if artist.get_marker() == "o"]
+    np.testing.assert_allclose(means.get_ydata(), spread([1])["y"].mean())
+
+
+def test_hues_of_a_distribution_stand_side_by_side():
+    _, (ax,) = theme.figure()
+    figures.score_distributions(ax, spread([1, 2, 3], ("relu", "linear")), "x", "y", "hue")
+    left, right = bars_of(ax, "relu"), bars_of(ax, "linear")
+    assert len(left) == len(right)
+    for place in range(3):
+        own = [part[np.abs(part[:, :2].mean(1) - place) < 0.5] for part in (left, right)]
+        assert own[0][:, 1].max() < own[1][:, 0].min()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["relu", "linear"]
+
+
+@pytest.mark.parametrize(
+    "scores", [[], [np.nan, np.nan], [0.5] * 3, [0.5, np.nan, 0.9]], ids=["none", "nan", "one", "gap"]
+)
+def test_a_distribution_of_little_is_drawn(scores):
+    fig, (ax,) = theme.figure()
+    figures.score_distributions(ax, pd.DataFrame({"x": [1] * len(scores), "y": scores}), "x", "y")
+    theme.svg(fig)
+    finite = np.array(scores)[np.isfinite(scores)]
+    assert len(bars_of(ax, "")) == len(set(finite.tolist()))
+
+
+def test_no_text_of_a_distribution_is_cut_or_covered():
+    rates = [0.001, 0.002, 0.004, 0.007, 0.013, 0.025, 0.05, 0.08, 0.15, 0.3, 0.55, 1.0]
+    fig, (ax,) = theme.figure(9.6, 4.4)
+    figures.score_distributions(
+        ax,
+        spread(rates, ("relu", "linear")),
+        "x",
+        "y",
+        "hue",
+        {"Bayes accuracy": 0.977},
+        xlabel="learning rate",
+    )
+    assert overlapping(fig) == ([], [])
+    assert ticks(ax.xaxis) == [f"{rate:g}" for rate in rates]

@@ -51,7 +51,7 @@ def make_exemplars(
     caption = (
         "How networks ended: the lowest seed of each state, and the share of its training points that it gets right. "
         "Shading is the probability of qwerties B, the line is where it is one half, a ring marks a point on the wrong "
-        "side (where they are few), and the dashed line is the best possible cut"
+        "side (where they are few), and the dashed line is the best possible boundary"
         + (f" ({len(rows)} of {len(drawn)} configs)." if left else ".")
     )
     picture = planned_picture(

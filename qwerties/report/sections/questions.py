@@ -310,7 +310,7 @@ def _by_state(one: Networks, curves: Curves) -> dict[str, pd.DataFrame]:
 def _levels(trained: Sequence[Networks]) -> tuple[dict[str, float], list[Fact]]:
     """The levels that a loss is held against, and where training stands between them."""
     config = trained[-1].config
-    floor = (theory.bce_floor if config.loss == "bce" else theory.brier_floor)(config.distance)
+    floor = (theory.bce_floor if config.loss == "bce" else theory.brier_floor)(config.distance, config.data)
     levels = {"Bayes floor": float(floor), "dead plateau": theory.DEAD_PLATEAU[config.loss]}
     stands = []
     optimum = np.nan

@@ -155,7 +155,7 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
 
 def _confirmation(study: TrackedStudy, confirmed: Mapping[Config, Networks]) -> Interval | None:
     found = confirmed.get(study.winner) if study.winner is not None else None
-    return score_interval(found.frame, "population_accuracy", found.config.distance) if found else None
+    return score_interval(found.frame, "population_accuracy", found.config) if found else None
 
 
 def _budgets(studies: Sequence[TrackedStudy]) -> set[tuple[int, str]]:
@@ -224,10 +224,8 @@ def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]
     if not frames:
         return []
     joined = {side: pd.concat(parts, ignore_index=True) for side, parts in frames.items()}
-    distances = {study.base.distance for study in studies}
-    references = (
-        {"Bayes accuracy": float(theory.bayes_accuracy(distances.pop()))} if len(distances) == 1 else {}
-    )
+    placed = {(study.base.distance, study.base.data) for study in studies}
+    references = theory.reference_accuracies(*placed.pop()) if len(placed) == 1 else {}
     fig, (ax,) = theme.figure(height=4.2)
     study_figures.rate_points(ax, joined, references=references)
     told = []
@@ -325,7 +323,7 @@ def _fronts(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks
         marks = {}
         for config, one in confirmed.items():
             if config == study.winner or config not in winners:
-                regret = score_interval(one.frame, "regret", config.distance).estimate
+                regret = score_interval(one.frame, "regret", config).estimate
                 name = "chosen, confirmed" if config == study.winner else _fixed_name(config)
                 marks[name] = (cost(config, len(study.seeds)), max(float(regret), LEAST_REGRET))
         fig, (ax,) = theme.figure(height=4.4)
