@@ -115,7 +115,7 @@ def _experiment(number: int, configs: int, epochs: int) -> Experiment:
 
 def _runs(store: Store, study: Path) -> Iterator[tuple[str, Record]]:
     """Experiment and record of one run after the other, without end; only the first ten have exemplars."""
-    (record,) = train_records(_experiment(0, 1, EPOCHS).configs, SEEDS, compiled=False)
+    (record,) = train_records(_experiment(0, 1, EPOCHS).configs, SEEDS)
     for number in itertools.count():
         experiment = _experiment(number, TOGETHER, EPOCHS)
         with chdir(study):

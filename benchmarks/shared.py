@@ -25,7 +25,7 @@ def measure(settings: Settings, folder: Path) -> Found:
     """Write the very same run into each store, in turns; without PostgreSQL, into the file alone."""
     config = Config(epochs=110 if settings.quick else 2000)
     seeds = Seeds(0, QUICK_TOGETHER if settings.quick else TOGETHER)
-    (record,) = train_records([config], seeds, compiled=not settings.quick)
+    (record,) = train_records([config], seeds)
     reason = servers.missing()
     with ExitStack() as stack:
         ways = {FILE: _Way(record, lambda: (f"sqlite:///{folder / 'mlflow.db'}", []))}

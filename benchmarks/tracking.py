@@ -128,7 +128,7 @@ def measure_network(settings: Settings, folder: Path) -> Found:
         TUTORIAL: lambda: tutorial.track_network(uris[TUTORIAL], folder / "a", config, batched=False),
         GOOD: lambda: tutorial.track_network(uris[GOOD], folder / "b", config, batched=True),
         SINGLE: stores[SINGLE].single,
-        SWEPT: lambda: stores[SWEPT].swept(together, compiled=not settings.quick),
+        SWEPT: lambda: stores[SWEPT].swept(together),
     }
     set_up, last = {}, {}
     for name, way in ways.items():
@@ -187,8 +187,8 @@ class _Writer:
         scores = scoring.score(self.config, seeds, trained.losses, trained.checkpoints, trained.weights)
         return self.store.write(self.experiment_id, network_record(trained, scores, 0))
 
-    def swept(self, networks: int, *, compiled: bool) -> str:
+    def swept(self, networks: int) -> str:
         from qwerties.study.runs import train_records
 
-        (record,) = train_records([self.config], Seeds(0, networks), compiled=compiled)
+        (record,) = train_records([self.config], Seeds(0, networks))
         return self.store.write(self.experiment_id, record)

@@ -76,7 +76,7 @@ class Config:
     output_scale: float = 1.0
     init: str = "pytorch"
 
-    STRUCTURAL: ClassVar = ("data", "hidden", "samples", "optimizer")
+    STRUCTURAL: ClassVar = ("data", "loss", "activation", "hidden", "samples", "optimizer")
 
     def __post_init__(self) -> None:
         if isinstance(self.hidden, list):

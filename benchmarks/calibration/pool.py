@@ -87,7 +87,7 @@ class Block(NamedTuple):
     learned: np.ndarray
 
 
-def train_block(configs: Sequence[Config], seeds: Seeds, compiled: bool) -> Block:
+def train_block(configs: Sequence[Config], seeds: Seeds) -> Block:
     """Train and score every config on a block of seeds; only the final weights are scored."""
     from qwerties.scoring.score import score
     from qwerties.stats.scores import scores
@@ -101,7 +101,7 @@ def train_block(configs: Sequence[Config], seeds: Seeds, compiled: bool) -> Bloc
             trained.checkpoints[-1:],
             {name: value[:, -1:] for name, value in trained.weights.items()},
         ).table
-        for trained in train(configs, seeds, compiled=compiled)
+        for trained in train(configs, seeds)
     ]
     return Block(
         np.stack([scores(table, "population_accuracy").to_numpy(float) for table in tables]),
@@ -153,7 +153,6 @@ def load_pool(
     """
     from qwerties.scoring.digest import code_digest
     from qwerties.study.experiment import Shard
-    from qwerties.training.trainer import pays_to_compile
 
     folder = folder_of(configs, code or code_digest(), cache)
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,9 +160,8 @@ def load_pool(
     kept = {seeds: block for seeds in wanted if (block := _read(_file(folder, seeds), len(configs), seeds))}
     missing = [seeds for seeds in wanted if seeds not in kept]
     if missing:
-        costs = [Shard(tuple(configs), seeds, compiled=True) for seeds in missing]
-        compiled = pays_to_compile(configs[0], sum(cost.network_epochs for cost in costs))
-        tasks = [(tuple(configs), seeds, compiled) for seeds in missing]
+        costs = [Shard(tuple(configs), seeds) for seeds in missing]
+        tasks = [(tuple(configs), seeds) for seeds in missing]
         networks = [cost.networks for cost in costs]
         for i, block in show(run_tasks(train_block, tasks, Workers(workers)), networks, "networks"):
             _write(_file(folder, missing[i]), block)

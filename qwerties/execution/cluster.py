@@ -193,13 +193,13 @@ def check(address: str, tell: Callable[[str], None]) -> bool:
 def portrait() -> dict[str, str]:
     """What of a process decides the numbers that it makes."""
     from qwerties.scoring.digest import code_digest
-    from qwerties.training.trainer import has_compiler
+    from qwerties.training.compiler import find_compiler
 
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         **{name: version(name) for name in ("torch", "numpy", "scipy")},
         "code": code_digest(),
-        "C++ compiler": "one" if has_compiler() else "none",
+        "C++ compiler": "one" if find_compiler() else "none",
     }
 
 

@@ -38,7 +38,7 @@ from qwerties.study.sweep_lock import is_abandoned, turn
 from qwerties.tracking.records import Record, Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP, NOTE, SUPERSEDED
-from qwerties.training.trainer import pays_to_compile, train
+from qwerties.training.trainer import train
 
 STEM = "map"
 ABOUT = "Maps: two settings spread over the pixels of a picture, each pixel the mean over a few seeds. `qwerties map`."
@@ -91,13 +91,6 @@ def make_blocks(spec: MapSpec) -> list[Block]:
     ]
 
 
-def is_compiled(spec: MapSpec) -> bool:
-    """Whether a map's networks are so many that compiling pays; the whole map's, whatever is left of it."""
-    structures = len({*spec.x.values, *spec.y.values}) if "samples" in spec.varied else 1
-    longest = spec.config((0, 0, spec.y.size - 1, spec.x.size - 1))
-    return pays_to_compile(longest, spec.networks * longest.epochs // structures)
-
-
 def _most(spec: MapSpec, name: str) -> int:
     for axis in (spec.x, spec.y):
         if axis.field == name:
@@ -105,7 +98,7 @@ def _most(spec: MapSpec, name: str) -> int:
     return int(getattr(spec.base, name))
 
 
-def train_block(spec: MapSpec, block: Block, compiled: bool) -> Arrays:
+def train_block(spec: MapSpec, block: Block) -> Arrays:
     """Train a block's networks.
 
     Returns
@@ -118,7 +111,7 @@ def train_block(spec: MapSpec, block: Block, compiled: bool) -> Arrays:
     parts = []
     for first in range(0, spec.seeds, block.seeds):
         seeds = Seeds(first, min(first + block.seeds, spec.seeds))
-        parts.append(measure(train(configs, seeds, compiled=compiled)))
+        parts.append(measure(train(configs, seeds)))
     return average(parts)
 
 
@@ -199,8 +192,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _run(spec: MapSpec, todo: Sequence[Block], workers: int) -> Iterator[tuple[Block, Arrays]]:
     """Train blocks in processes of one thread each, as a sweep's shards; as they come, few at a time in memory."""
-    compiled = is_compiled(spec)
-    for i, arrays in run_tasks(train_block, [(spec, block, compiled) for block in todo], Workers(workers)):
+    for i, arrays in run_tasks(train_block, [(spec, block) for block in todo], Workers(workers)):
         yield todo[i], arrays
 
 

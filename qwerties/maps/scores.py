@@ -16,7 +16,7 @@ from qwerties.maps.spec import STATES
 from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
 from qwerties.training import data, networks
-from qwerties.training.networks import Knobs, Weights
+from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 from qwerties.training.trainer import Trained
 
 UNDEFINED_BELOW = 1e-12
@@ -72,20 +72,19 @@ def _measure(trained: Sequence[Trained]) -> tuple[NDArray[np.float64], NDArray[n
         noise.repeat(len(configs), 1, 1), torch.from_numpy(distance), first.data
     )  # (networks, 2, points)
     y = data.labels(first.samples)  # (points,)
-    k = networks.knobs(configs).repeat_interleave(len(seeds), 0)  # (networks, knobs)
     weights: Weights = {
         name: torch.from_numpy(np.concatenate([one.final[name] for one in trained]))
         for name in trained[0].weights
     }
-    activate = networks.ACTIVATIONS[first.activation]
+    activate, loss_of = ACTIVATIONS[first.activation], LOSSES[first.loss]
 
-    def ending(w: Weights, x: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def ending(w: Weights, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         activity, logit = networks.forward(w, x, activate)
         predicted = torch.sigmoid(logit) > 0.5  # (points,)
         active = torch.stack([(layer > 0).any() for layer in activity]).all()
-        return (predicted == predicted[:1]).all(), active, networks.loss(w, Knobs(*k), x, y, activate)
+        return (predicted == predicted[:1]).all(), active, networks.loss(w, x, y, activate, loss_of)
 
-    constant, active, loss = (value.numpy() for value in vmap(ending)(weights, points, k))
+    constant, active, loss = (value.numpy() for value in vmap(ending)(weights, points))
     finite = torch.stack([value.isfinite().flatten(1).all(1) for value in weights.values()]).all(0).numpy()
     dead = ~active & (first.activation == "relu") & finite
     diverged = ~np.isfinite(loss)
@@ -106,7 +105,7 @@ def _accuracy(
 ) -> NDArray[np.float64]:
     """Accuracy on the true distribution, (networks,): in closed form for one hidden unit."""
     config, n = trained[0].config, len(trained[0].seeds)
-    if config.hidden == (1,):
+    if config.hidden == (1,) and config.activation in theory.ACTIVATIONS:
         w = [value.double().numpy() for value in weights.values()]
         return theory.population_accuracy(
             config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], distance, config.data

@@ -14,8 +14,7 @@ from torch.func import vmap
 from qwerties.config import Config, Seeds
 from qwerties.scoring import theory
 from qwerties.training import data, native, networks
-from qwerties.training.kernels import Kernel
-from qwerties.training.networks import Knobs, Weights
+from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 
 LEARNED_GAIN = 0.8
 """A network has learned when it has made this part of the way from a coin toss to Bayes accuracy."""
@@ -32,9 +31,8 @@ SOBOL_POINTS_ON_THE_WAY = 2**10
 """The first of them, used at the checkpoints before the last; error about 4e-3."""
 
 
+# Points per class of one call: sums in float32 stay exact enough, and Ctrl-C is handled between calls
 SOBOL_CHUNK = 2**11
-WORTH_COMPILING = 2**25
-"""Networks times points times weights from which scoring by compiled code saves more than compiling costs."""
 
 CACHED_VALUES = 2**18
 """Points, and hidden values, worked on at a time: about what a core's cache holds."""
@@ -82,7 +80,7 @@ def score(
     """
     points = draw_points(seeds, config)  # (networks, 2, points)
     y = data.labels(config.samples)  # (points,)
-    k, activate = Knobs(*networks.knobs([config])[0]), networks.ACTIVATIONS[config.activation]
+    activate, loss_of = ACTIVATIONS[config.activation], LOSSES[config.loss]
     kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
 
     def on_training_points(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +91,9 @@ def score(
     chunk = max(1, 4 * CACHED_VALUES // (len(checkpoints) * points.shape[-1] * max(config.hidden)))
     predicted, active = vmap(vmap(on_training_points, in_dims=(0, None)), chunk_size=chunk)(kept, points)
     last = {name: value[:, -1] for name, value in kept.items()}
-    train_loss = vmap(lambda w, x: networks.loss(w, k, x, y, activate))(last, points).numpy().astype(float)
+    train_loss = (
+        vmap(lambda w, x: networks.loss(w, x, y, activate, loss_of))(last, points).numpy().astype(float)
+    )
     finite = _is_finite(kept)  # (networks, checkpoints)
     right = np.count_nonzero(
         predicted.numpy() == y.bool().numpy(), axis=-1
@@ -181,7 +181,7 @@ def _population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np
     n, checkpoints = next(iter(weights.values())).shape[:2]
     flat = {name: value.flatten(0, 1) for name, value in weights.items()}
     last = {name: value[:, -1] for name, value in weights.items()}
-    if config.hidden == (1,):
+    if config.hidden == (1,) and config.activation in theory.ACTIVATIONS:
         accuracy = theory.population_accuracy(*_one_unit(config, flat)).reshape(n, checkpoints)
         return accuracy, *theory.population_losses(*_one_unit(config, last))
     accuracy = _on_sobol_points(config, flat, SOBOL_POINTS_ON_THE_WAY)[0].reshape(n, checkpoints)
@@ -209,67 +209,37 @@ def _population_points(config: Config, n: int) -> Tensor:
     return data.place(torch.cat((normals, normals), dim=1)[None], distance, config.data)[0]
 
 
-def _of_points(
-    w: Weights, k: Knobs, x: Tensor, y: Tensor, activate: networks.Activation
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One network's scores of points x (2, points) of class y: right or not, BCE in two parts, Brier score, (points,).
-
-    BCE is ``log(1 + exp(-toward))``, written so that neither part overflows and a mean of the second is that of a
-    logarithm of at least one half.
-    """
+def _point_scores(w: Weights, x: Tensor, y: Tensor, activate: networks.Activation) -> Tensor:
+    """Score one network on points x (2, points) of class y: right or not, BCE (nats) and Brier score, (3, points)."""
     z = networks.logit(w, x, activate)
-    e = torch.exp(-z.abs())
-    surer = 1 / (1 + e)  # the probability of the class that it takes the point for
-    right = torch.where(z > 0, y, 1 - y)  # a logit of 0 is class 0
-    wrong = torch.where(right > 0.5, e * surer, surer)
-    return (
-        right,
-        torch.where(right > 0.5, 0.0, z.abs()),
-        -torch.log(surer).clamp_min(-1.0),
-        wrong * wrong,
+    wrong = torch.where(y > 0.5, -z, z)  # log-odds of the other class
+    right = (z > 0) == (y > 0.5)  # a logit of 0 is class 0
+    return torch.stack(
+        (right.float(), torch.logaddexp(wrong, torch.zeros_like(z)), torch.sigmoid(wrong) ** 2)
     )
 
 
-@functools.cache
-def _kernel(hidden: tuple[int, ...], activation: str) -> Kernel | None:
-    """Means of `_of_points`, compiled; None where it cannot be."""
-    activate = networks.ACTIVATIONS[activation]
-    weights = networks.initial_weights(Config(hidden=hidden), 0)
-
-    def of_point(w: Weights, k: Knobs, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        return _of_points(w, k, x, y, activate)
-
-    return native.means(of_point, weights, {}, shared=True)
-
-
 def _on_sobol_points(config: Config, weights: Weights, n: int) -> np.ndarray:
-    """Accuracy, BCE and Brier score on n quasi-random points per class, (3, networks)."""
+    """Return accuracy, BCE and Brier score on n quasi-random points per class, (3, networks)."""
     classes = _population_points(config, n).split(n, dim=1)
+    chunks = [torch.cat(pair, 1) for pair in zip(*(x.split(SOBOL_CHUNK, 1) for x in classes), strict=True)]
     size = len(next(iter(weights.values())))
-    k = networks.knobs([config])
-    work = size * n * config.weights
-    kernel = None
-    if work >= WORTH_COMPILING and config.weights <= native.MOST_WEIGHTS:
-        kernel = _kernel(config.hidden, config.activation)
-    together = size if kernel else max(1, CACHED_VALUES // (2 * SOBOL_CHUNK * max(config.hidden)))
-    activate = networks.ACTIVATIONS[config.activation]
-    total = torch.zeros(size, 4, dtype=torch.float64)
-    for first in range(0, size, together):
-        some = {name: value[first : first + together] for name, value in weights.items()}
-        for pair in zip(*(points.split(SOBOL_CHUNK, dim=1) for points in classes), strict=True):
-            x = torch.cat(pair, dim=1)  # (2, points)
-            if kernel:
-                means = kernel.means(some, k.expand(len(some["0.bias"]), -1), x)
-            else:
-                y = data.labels(x.shape[1] // 2)
-                values = vmap(lambda w, x, y: _of_points(w, Knobs(*k[0]), x, y, activate), (0, None, None))(
-                    some, x, y
-                )
-                means = torch.stack([value.mean(1) for value in values], dim=1)
-            total[first : first + together] += means * (x.shape[1] // 2)
-    total[torch.from_numpy(~_is_finite(weights))] = torch.nan  # of NaN, no comparison holds
-    right, beyond, logarithm, brier = (total / n).numpy().T
-    return np.stack((right, beyond + logarithm, brier))
+    total = torch.zeros(size, 3, dtype=torch.float64)
+    if library := native.load(config):
+        for x in chunks:  # (2, points)
+            total += native.score(library, weights, x) * (x.shape[1] // 2)
+    else:
+        activate = ACTIVATIONS[config.activation]
+        scored = vmap(lambda w, x, y: _point_scores(w, x, y, activate).mean(1), (0, None, None))
+        together = max(1, CACHED_VALUES // (2 * SOBOL_CHUNK * max(config.hidden)))
+        for first in range(0, size, together):
+            some = slice(first, first + together)
+            part = {name: value[some] for name, value in weights.items()}
+            for x in chunks:
+                half = x.shape[1] // 2
+                total[some] += scored(part, x, data.labels(half)) * half
+    total[torch.from_numpy(~_is_finite(weights))] = torch.nan  # no comparison with NaN holds
+    return (total / n).numpy().T
 
 
 def _is_finite(weights: Weights) -> np.ndarray:

@@ -294,7 +294,6 @@ class Shard:
 
     configs: tuple[Config, ...]
     seeds: Seeds
-    compiled: bool
 
     @property
     def networks(self) -> int:
@@ -383,15 +382,15 @@ def missing_jobs(
 
 def are_several(configs: Iterable[Config]) -> bool:
     """Whether configs make more than one shard, as far as can be told without torch: then there is work for several."""
-    return len({(config.structure, config.loss, config.activation, config.epochs) for config in configs}) > 1
+    return len({(config.structure, config.epochs) for config in configs}) > 1
 
 
 def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
     """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once.
 
-    A shard consists of whole batches, as `training.train` makes them again: one, or as many as have ``most`` networks,
-    of all kinds, and no more than `MOST_LOSSES` losses. So a network's company, and with it every bit of its numbers,
-    does not depend on the size of shards.
+    A shard consists of whole batches, as `trainer.train` makes them again: one, or as many as have ``most`` networks
+    and no more than `MOST_LOSSES` losses. So a network's company, and with it every bit of its numbers, does not depend
+    on the size of shards.
     """
     groups: dict[tuple, dict[Config, list[Config]]] = {}
     for job in jobs:
@@ -402,24 +401,19 @@ def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
             configs.append(job.config)
     if not groups:
         return []
-    from qwerties.training.trainer import BLOCK, kind_of, pays_to_compile  # and torch, which takes a second
+    from qwerties.training.trainer import BLOCK  # and torch, which takes a second
+
+    def longest(configs: list[Config]) -> int:
+        return max(config.epochs for config in configs)
 
     shards = []
     for (_, seeds), by_trajectory in groups.items():
-        network_epochs = sum(max(c.epochs for c in configs) for configs in by_trajectory.values()) * len(
-            seeds
-        )
-        compiled = pays_to_compile(next(iter(by_trajectory)), network_epochs)
-
-        def kind(configs: list[Config], compiled: bool = compiled) -> tuple[Any, int]:
-            return compiled and most is None and kind_of(configs[0]), max(c.epochs for c in configs)
-
         together = max(1, BLOCK // len(seeds))
-        for _, alike in itertools.groupby(sorted(by_trajectory.values(), key=kind), key=kind):
+        for epochs, alike in itertools.groupby(sorted(by_trajectory.values(), key=longest), key=longest):
             members = list(alike)
-            room = min(most or 0, MOST_LOSSES // max(c.epochs for c in members[0]))
+            room = min(most or 0, MOST_LOSSES // epochs)
             size = together * max(1, room // (together * len(seeds)))
             for first in range(0, len(members), size):
                 chunk = tuple(itertools.chain.from_iterable(members[first : first + size]))
-                shards.append(Shard(chunk, seeds, compiled))
+                shards.append(Shard(chunk, seeds))
     return sorted(shards, key=lambda shard: -shard.cost)

@@ -38,7 +38,6 @@ def train_records(
     configs: Sequence[Config],
     seeds: Seeds,
     *,
-    compiled: bool | None = None,
     device: str = "cpu",
     sharers: int = 1,
     progress: Callable[[int], None] = lambda network_epochs: None,
@@ -50,7 +49,7 @@ def train_records(
     """
     largest = max(configs, key=devices.bytes_of)
     with devices.resident(device, largest, sharers):
-        done = train(configs, seeds, compiled=compiled, device=device, progress=progress)
+        done = train(configs, seeds, device=device, progress=progress)
     tags = {devices.TAG: devices.name(device)}
     records = []
     while done:  # one by one, so that what is scored makes room for what is made of it

@@ -55,7 +55,6 @@ def train_shard(task: Task) -> list[Record]:
     return results.train_records(
         shard.configs,
         shard.seeds,
-        compiled=shard.compiled,
         device=task.device,
         sharers=task.sharers,
         progress=progress,

@@ -1,4 +1,4 @@
-"""C++ -> a library that is loaded: found compiled before, or compiled now and kept."""
+"""kernel.cpp -> a loaded library: found in a folder of compiled kernels, or compiled now and kept there."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 
+# Environment variable: the folder of compiled kernels, which processes may share. Without it, a temporary folder serves
+# until the process ends.
 CACHE = "QWERTIES_KERNELS"
-"""Environment variable: the folder in which compiled kernels are kept; without it, one that ends with the process."""
 
+SOURCES = Path(__file__).parent  # of kernel.cpp and its header
+
+# No -ffast-math: NaN and infinity stay what they are.
 FLAGS = (
-    *("-O2", "-shared", "-fPIC"),
+    *("-std=c++17", "-O3", "-shared", "-fPIC"),
     "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native",
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 )
-"""No -ffast-math: NaN and infinity stay what they are."""
 
 
 class CompilerError(Exception):
-    """There is no C++ compiler, or it does not do."""
+    """No working C++ compiler was found."""
 
 
 @functools.cache
-def compiler() -> str | None:
-    """The C++ compiler: ``CXX``, g++ or clang++; None where there is none."""
-    found = map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))
-    return next((str(Path(name).absolute()) for name in found if name), None)
+def find_compiler() -> str | None:
+    """Return the path of the C++ compiler: ``CXX``, g++ or clang++; None where there is none."""
+    names = map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))
+    return next((str(Path(name).absolute()) for name in names if name), None)
 
 
-def _run(*arguments: str, folder: Path | None = None) -> str:
-    """Run the compiler, in a folder; returns what it prints."""
-    name = compiler()
+def _run(*arguments: str) -> str:
+    """Run the compiler and return what it prints."""
+    name = find_compiler()
     if name is None:
-        raise CompilerError("no C++ compiler found")
+        raise CompilerError("no C++ compiler was found; install g++ or clang++")
     done = subprocess.run(
         [name, *arguments],
-        cwd=folder,
         capture_output=True,
         text=True,
         errors="replace",
@@ -50,30 +51,21 @@ def _run(*arguments: str, folder: Path | None = None) -> str:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
-        told = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise CompilerError(f"{name}: {next((line for line in told if 'error' in line), told[0])}")
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        cause = next((line for line in lines if "error" in line), lines[0])
+        raise CompilerError(f"the C++ compiler {name} failed: {cause}")
     return done.stdout
 
 
 @functools.cache
-def _flags(manner: tuple[str, ...]) -> tuple[str, ...]:
-    """Flags that this compiler takes."""
-    try:
-        _run(*FLAGS, *manner, "-x", "c++", "-fsyntax-only", os.devnull)
-    except CompilerError:  # clang++, an old g++, or none that works
-        return FLAGS
-    return FLAGS + manner
-
-
-@functools.cache
 def _target() -> str:
-    """The compiler's version and what it knows of this processor: all that it defines by itself."""
+    """Return all that the compiler defines by itself: its version, and what it knows of this processor."""
     return _run(*FLAGS, "-x", "c++", "-dM", "-E", os.devnull)
 
 
 @functools.cache
 def _folder() -> Path:
-    """Where kernels are kept."""
+    """Return the folder of compiled kernels."""
     if os.environ.get(CACHE):
         folder = Path(os.environ[CACHE]).absolute()
         try:
@@ -86,33 +78,37 @@ def _folder() -> Path:
     return Path(_folder.temporary.name)  # type: ignore[attr-defined]
 
 
-def _digest(path: Path) -> str:
-    """Of what a file holds; empty where it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:20]
-    except OSError:
-        return ""
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:20]
 
 
 @functools.cache
-def load(text: str, manner: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile a text, unless that was done before, and load it.
+def load(defines: tuple[str, ...]) -> ctypes.CDLL:
+    """Compile kernel.cpp with definitions such as ``WIDTHS=2,8,1``, unless that was done before, and load it.
 
-    A library's name ends in its digest: to load one that was cut short would end the process.
+    The name of a library ends in the digest of its bytes, as loading a damaged one would end the process.
+
+    Raises
+    ------
+    CompilerError
+        If there is no compiler, or it fails, or what it wrote cannot be loaded.
+    OSError
+        If the folder cannot be written to.
     """
-    whole = files("qwerties.training").joinpath("vector_math.h").read_text(encoding="utf-8") + text
-    key = hashlib.sha256("\n".join((*_flags(manner), _target(), whole)).encode()).hexdigest()[:20]
-    kept = (path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path)}")
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*"))]
+    key = _digest("\n".join((*FLAGS, *defines, _target(), *sources)).encode())
+    kept = (
+        path for path in _folder().glob(f"{key}-*.so") if path.stem == f"{key}-{_digest(path.read_bytes())}"
+    )
     library = next(kept, None)
     if library is None:
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
-            Path(scratch, "kernel.cpp").write_text(whole, encoding="utf-8")
             built = Path(scratch, "kernel.so")
-            _run(*_flags(manner), "kernel.cpp", "-o", built.name, "-lm", folder=Path(scratch))
+            _run(*FLAGS, *(f"-D{d}" for d in defines), str(SOURCES / "kernel.cpp"), "-o", str(built), "-lm")
             if not built.exists():
-                raise CompilerError(f"{compiler()} wrote nothing")
-            library = built.replace(_folder() / f"{key}-{_digest(built)}.so")
+                raise CompilerError(f"the C++ compiler {find_compiler()} wrote nothing")
+            library = built.replace(_folder() / f"{key}-{_digest(built.read_bytes())}.so")
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
-        raise CompilerError(str(error).replace(library.name, "kernel")) from None  # one cause for all
+        raise CompilerError(str(error).replace(library.name, "kernel")) from None  # one cause for all kernels

@@ -43,7 +43,7 @@ def draw_noise(seeds: Iterable[int], samples: int) -> Tensor:
     import torch
 
     numbers, generator = [int(seed) for seed in seeds], torch.Generator()
-    noise = torch.empty(len(numbers), 4, samples)
+    noise = torch.empty(len(numbers), 4, samples, dtype=torch.float32)
     classes = noise.flatten(0, 1).unbind()
     for i, seed in enumerate(numbers):
         generator.manual_seed(2 * seed)
@@ -56,7 +56,7 @@ def labels(samples: int) -> Tensor:
     """Class of every point, (points,): zeros, then ones."""
     import torch
 
-    return torch.cat((torch.zeros(samples), torch.ones(samples)))
+    return torch.cat((torch.zeros(samples, dtype=torch.float32), torch.ones(samples, dtype=torch.float32)))
 
 
 def place(noise: Tensor, distance: Tensor, data: str = "clusters") -> Tensor:

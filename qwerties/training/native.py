@@ -1,303 +1,167 @@
-"""Loops over points, written in C++: plain torch of one network and one point, traced, a network in each vector lane.
-
-Weights, moments and sums stay in registers or the first-level cache, and nothing of a lane depends on its neighbours.
-"""
+"""Train and score networks by the C++ kernel, whose vectors hold a network in each lane."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import itertools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from qwerties.training.compiler import CompilerError, load
-from qwerties.training.kernels import Kernel
-from qwerties.training.networks import Knobs, Weights
-from qwerties.training.symbols import (
-    Code,
-    Element,
-    Name,
-    UnsupportedError,
-    flatten,
-    literal,
-    names,
-    trace,
-    vector,
-)
+from qwerties.config import Config
+from qwerties.training import compiler
+from qwerties.training.networks import Weights
+from qwerties.training.optimizers import bias_corrections
 
 log = logging.getLogger(__name__)
 
-SPARING = (
-    *("-fira-region=one", "-fira-algorithm=priority", "-fno-tree-dse", "-fno-tree-pre", "-fno-gcse"),
-    "--param=sccvn-max-alias-queries-per-access=8",
-    "--param=dse-max-alias-queries-per-store=8",
-)
-"""What spares g++ half of its time or more where there are hundreds of weights, and costs smaller loops a tenth."""
+# Weights of a network beyond which PyTorch's matrix products are faster, and the kernel's sums need megabytes of stack
+MAX_WEIGHTS = 20_000
 
-SLOWER = "training goes on without, about ten times slower"
+# Points times networks times epochs times weights of one call, which take about a second, so that Ctrl-C is handled
+# between calls
+WORK_PER_CALL = 2**32
 
-MOST_WEIGHTS = 600
-"""Of a network: every scalar is a variable, and the compiler takes a quarter of a minute for so many."""
-
-STRETCH = 256
-"""Points that are summed one after the other; such sums are then summed, so that rounding stays that of few."""
-
-FEW_WEIGHTS = 80
-"""Weights of a network up to which two points are worked on at once, by a compiler that is spared nothing."""
-
-FEWEST_WEIGHTS = 16
-"""Weights of a network up to which each class has a loop of its own, in which the label is known."""
-
-PointFunction = Callable[[Weights, Knobs, Tensor, Tensor], Sequence[Tensor]]
-"""Of one network and one point: (weights, knobs, x (2, 1), y (1,)) -> values, each of one element or of more."""
-
-Update = Callable[
-    [Weights, Weights, tuple[Weights, Weights], Knobs, Tensor], tuple[Weights, tuple[Weights, Weights]]
-]
+SLOWER = "PyTorch trains instead, about ten times slower"
 
 
-def _size(weights: Mapping[str, Tensor]) -> int:
-    """Weights of one network, counted."""
-    return sum(value.numel() for value in weights.values())
+def load(config: Config) -> ctypes.CDLL | None:
+    """Return the kernel of a config's batch; None where PyTorch must train, with one line that says why."""
+    return _load(config.hidden, config.activation, config.loss, config.optimizer)
 
 
-def _manner(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Flags for loops of networks with these weights."""
-    return () if _size(weights) <= FEW_WEIGHTS else SPARING
-
-
-# The kernels
-
-
-def means(
-    function: PointFunction, weights: Weights, known: Mapping[str, float], *, shared: bool = False
-) -> Kernel | None:
-    """Compile the means of a function's values over all points.
-
-    Parameters
-    ----------
-    function : callable
-    weights : dict of Tensor
-        One network's, for their shapes.
-    known : mapping of str to float
-        Knobs that all networks have in common.
-    shared : bool
-        Whether all networks have the same points.
-
-    Returns
-    -------
-    Kernel, optional
-        None, and a warning, where it cannot be compiled.
-    """
-
-    def build() -> Kernel:
-        body, count = _means(function, weights, _knobs(known), shared)
-        library = load(body + _each_group(shared, _size(weights), count), _manner(weights))
-        return Kernel(library, weights, count, shared, moments=0)
-
-    return _attempted(build)
-
-
-def training(
-    function: PointFunction, update: Update, weights: Weights, known: Mapping[str, float]
-) -> Kernel | None:
-    """Compile a training loop: the means, and updates by them.
-
-    ``function`` gives the gradient by every weight, in their order, and last the loss; ``update`` is one of
-    `optimizers`. The rest is as in `means`.
-    """
-
-    def build() -> Kernel:
-        knobs = _knobs(known)
-        body, count = _means(function, weights, knobs, shared=False)
-        text = body + _each_group(False, 3 * _size(weights), count) + _epochs(update, weights, knobs, count)
-        return Kernel(load(text, _manner(weights)), weights, count, shared=False, moments=2)
-
-    return _attempted(build)
-
-
-def _attempted(build: Callable[[], Kernel]) -> Kernel | None:
+@functools.cache
+def _load(hidden: tuple[int, ...], activation: str, loss: str, optimizer: str) -> ctypes.CDLL | None:
+    if Config(hidden=hidden).weights > MAX_WEIGHTS:
+        return None
+    source = (compiler.SOURCES / "kernel.cpp").read_text(encoding="utf-8")
+    entries = {"activation": activation, "loss": loss, "optimizer": optimizer}
+    names = {field: f"{name}_{field}" for field, name in entries.items()}
+    missing = [field for field, name in names.items() if f"struct {name} {{" not in source]
+    for field in missing:
+        _warn(f"kernel.cpp has no {field} {entries[field]!r}")
+    if missing:
+        return None
+    widths = ",".join(map(str, (2, *hidden, 1)))
     try:
-        return build()
-    except (CompilerError, UnsupportedError, OSError) as error:  # a disk may be full
+        return compiler.load(
+            (f"WIDTHS={widths}", *(f"{field.upper()}={name}" for field, name in names.items()))
+        )
+    except (compiler.CompilerError, OSError) as error:  # a disk may be full
         _warn(str(error))
         return None
 
 
 @functools.cache
 def _warn(cause: str) -> None:
-    """Say once what every kernel may fail of."""
-    log.warning("the compiler failed (%s): %s", cause, SLOWER)
+    """Log once what several kernels may lack."""
+    log.warning("%s: %s", cause, SLOWER)
 
 
-def _knobs(known: Mapping[str, float]) -> np.ndarray:
-    """Symbols of a network's knobs, (knobs,)."""
-    elements = [known.get(name, Name(f"k{i}")) for i, name in enumerate(Knobs._fields)]
-    return np.array(elements, dtype=object)
+def _call(function: Callable[..., None], tensors: list[Tensor], counts: list[int]) -> None:
+    function(*(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors), *map(ctypes.c_int64, counts))
 
 
-def _places(array: str, weights: Weights, first: int = 0) -> list[np.ndarray]:
-    """Symbols of weights that lie one after the other in a C++ array, from its place ``first`` on."""
-    found = []
-    for value in weights.values():
-        places = [Name(f"{array}[{i}]") for i in range(first, first + value.numel())]
-        found.append(np.array(places, dtype=object).reshape(value.shape))
-        first += value.numel()
-    return found
+def _pack(values: Tensor, lanes: int) -> Tensor:
+    """Lay out (networks, ...) as (groups, ..., lanes); the last network fills up the last group."""
+    if missing := -len(values) % lanes:
+        values = torch.cat((values, values[-1:].expand(missing, *values.shape[1:])))
+    return values.unflatten(0, (-1, lanes)).movedim(1, -1).contiguous()
 
 
-def _read(variables: Sequence[Element], array: str) -> list[str]:
-    """Lines that read variables from an array's places; places of numbers that are known are passed over."""
-    return [
-        f"const V {variable} = {array}[{i}];"
-        for i, variable in enumerate(variables)
-        if isinstance(variable, Name)
-    ]
+def _unpack(values: Tensor, networks: int) -> Tensor:
+    """Lay out (groups, ..., lanes) as (networks, ...)."""
+    return values.movedim(-1, 1).flatten(0, 1)[:networks].contiguous()
 
 
-def _means(function: PointFunction, weights: Weights, knobs: np.ndarray, shared: bool) -> tuple[str, int]:
-    """The function ``means_of`` in C++, and how many means there are."""
-    w = _places("w", weights)
-
-    def of_point(*values: Tensor) -> Sequence[Tensor]:
-        *ws, k, x, y = values
-        return function(dict(zip(weights, ws, strict=True)), Knobs(*k), x, y)
-
-    def loop(label: np.ndarray, first: str, stop: str) -> tuple[list[list[str]], list[str]]:
-        code = Code()
-        tensors = [*weights.values(), torch.zeros(len(knobs)), torch.zeros(2, 1), torch.zeros(1)]
-        values = flatten(trace(of_point, tensors, [*w, knobs, names("x", (2, 1)), label], code))
-        sums = [_sum(code, i, value) for i, value in enumerate(values)]
-        has_label, is_paired = isinstance(label[0], Name), _size(weights) <= FEW_WEIGHTS
-        label_of = "all({} < points / 2 ? 0.0f : 1.0f)" if has_label else "all(0.0f)"
-        lines = [
-            "{",
-            "const auto point = [&](auto x0, auto x1, auto y0) __attribute__((always_inline)) {",
-            "using X = decltype(x0);",
-            # the last first, as gradients are propagated
-            *itertools.chain(*([*code.take(summand), add] for _, summand, add, _ in reversed(sums))),
-            "};",
-            f"int64_t i = {first};",
-            f"const int64_t stop = {stop};",
-            *(
-                [
-                    "for (; i + 1 < stop; i += 2)",
-                    f"point(Pair({at(0)}, {at(2)}), Pair({at(1)}, {at(3)}), "
-                    f"Pair({label_of.format('i')}, {label_of.format('i + 1')}));",
-                ]
-                * is_paired
-            ),
-            f"for (; i < stop; i++) point({at(0)}, {at(1)}, {label_of.format('i')});",
-            "}",
-        ]
-        return [[declare for declare, *_ in sums], lines], [read for *_, read in sums]
-
-    def at(place: int) -> str:
-        return f"all(x[2 * i + {place}])" if shared else f"x[2 * i + {place}]"
-
-    if _size(weights) > FEWEST_WEIGHTS:
-        loops = [loop(names("y", (1,)), "begin", "end")]
-    else:
-        zero, one = (np.array([label], dtype=object) for label in (0.0, 1.0))
-        loops = [loop(zero, "begin", "least(end, points / 2)"), loop(one, "most(begin, points / 2)", "end")]
-    (declared, _), read = loops[0]
-    return (
-        _block(
-            f"static __attribute__((noinline)) void means_of(const {'float' if shared else 'V'} *x, const V *k, "
-            "const V *w, V *out, int64_t points)",
-            _read(list(knobs), "k"),
-            [f"V total{i} = {{}};" for i in range(len(read))],
-            [f"for (int64_t begin = 0; begin < points; begin += {STRETCH}) {{"],
-            [f"const int64_t end = least(begin + {STRETCH}, points);"],
-            declared,
-            *(lines for (_, lines), _ in loops),
-            [f"total{i} += {value};" for i, value in enumerate(read)],
-            ["}"],
-            [f"out[{i}] = total{i} / float(points);" for i in range(len(read))],
-        ),
-        len(read),
-    )
+def _flatten(weights: Weights) -> Tensor:
+    return torch.cat([value.flatten(1) for value in weights.values()], dim=1)  # (networks, weights)
 
 
-def _sum(code: Code, i: int, value: Element) -> tuple[str, Element, str, str]:
-    """How the sum of a value over points is declared, what it needs of a point, how that is added, and the sum read.
+def _name(values: Tensor, weights: Weights) -> Weights:
+    """Split (..., weights) into tensors named and shaped as those of ``weights``."""
+    shapes = [value.shape[1:] for value in weights.values()]
+    parts = values.split([math.prod(shape) for shape in shapes], dim=-1)
+    return {name: part.unflatten(-1, shape) for name, part, shape in zip(weights, parts, shapes, strict=True)}
 
-    Logarithms are summed as that of a product: of ``-max(log(x), least)``, x is multiplied, where x is not negative and
-    its least is in the range of `Logs`.
+
+def train(
+    library: ctypes.CDLL,
+    weights: Weights,
+    hyper: Tensor,
+    x: Tensor,
+    stops: Tensor,
+    progress: Callable[[int], None],
+) -> tuple[Tensor, Weights, Weights]:
+    """Train networks of one batch.
+
+    Parameters
+    ----------
+    library : CDLL
+        The batch's kernel.
+    weights : dict of Tensor, (networks, ...)
+    hyper : Tensor, (networks, fields of Hyperparameters)
+    x : Tensor, (networks, 2, points)
+        The first half is of class 0, the second of class 1.
+    stops : Tensor, (stops,), int64
+        Updates after which weights are kept: 0 first, rising, all epochs last.
+    progress : callable
+        Called now and then with the number of network-epochs done since the last call.
+
+    Returns
+    -------
+    losses : Tensor, (networks, epochs)
+        Before each update.
+    kept : dict of Tensor, (networks, stops, ...)
+    gradients : dict of Tensor, (networks, ...)
+        Before the first update.
     """
-    negated = code.made.get(value, ("", ()))
-    clamped = code.made.get(negated[1][0], ("", ())) if negated[0] == "-{}" else ("", ())
-    logged = code.made.get(clamped[1][0], ("", ())) if clamped[0] == "at_least({}, {})" else ("", ())
-    if logged[0] == "logarithm({})" and -100 <= float(clamped[1][1]) <= 0:
-        least = math.exp(float(clamped[1][1])) * 2**24
-        x = logged[1][0]
-        return f"Logs s{i};", x, f"s{i}.add(X({vector(x)}), {literal(least)});", f"-s{i}.sum(end - begin)"
-    return f"V s{i} = {{}};", value, f"s{i} += X({vector(value)});", f"s{i}"
-
-
-def _each_group(shared: bool, values: int, count: int) -> str:
-    """The function ``means`` that is called: for networks (groups, values, LANES), means (groups, count, LANES)."""
-    points = "x" if shared else "(const V *)x + g * 2 * points"
-    return _block(
-        'extern "C" void means(const float *x, const float *k, const float *w, float *out, int64_t groups, '
-        "int64_t points)",
-        [
-            "for (int64_t g = 0; g < groups; g++)",
-            f"means_of({points}, (const V *)k + g * {len(Knobs._fields)}, (const V *)w + g * {values}, "
-            f"(V *)out + g * {count}, points);",
-        ],
+    lanes, networks, points, epochs = library.lanes(), len(hyper), x.shape[-1], int(stops[-1])
+    flat = _flatten(weights)
+    size = flat.shape[1]
+    inputs = [_pack(x.mT, lanes), _pack(hyper, lanes)]
+    fixed = [bias_corrections(epochs), stops]
+    state = _pack(torch.nn.functional.pad(flat, (0, 2 * size)), lanes)  # (groups, 3 weights, lanes)
+    groups = len(state)
+    losses, kept, gradients = (
+        torch.empty(groups, *shape, lanes, dtype=torch.float32)
+        for shape in ((epochs,), (len(stops), size), (size,))
+    )
+    work = lanes * points * size  # of a group's epoch
+    epochs_per_call = min(epochs, max(1, WORK_PER_CALL // work))
+    groups_per_call = max(1, WORK_PER_CALL // (work * epochs))
+    for first in range(0, groups, groups_per_call):
+        some = slice(first, first + groups_per_call)
+        outputs = [array[some] for array in (state, losses, kept, gradients)]
+        count = len(outputs[0])
+        for begin in range(0, epochs, epochs_per_call):
+            end = min(begin + epochs_per_call, epochs)
+            tensors = [*(array[some] for array in inputs), *fixed, *outputs]
+            _call(library.train, tensors, [count, points, epochs, len(stops), begin, end])
+            progress((end - begin) * min(lanes * count, networks - lanes * first))
+    return (
+        _unpack(losses, networks),
+        _name(_unpack(kept, networks), weights),
+        _name(_unpack(gradients, networks), weights),
     )
 
 
-def _epochs(update: Update, weights: Weights, knobs: np.ndarray, count: int) -> str:
-    """The function ``advance``: epochs from ``begin`` to ``end``, their losses (groups, epochs, LANES)."""
+def score(library: ctypes.CDLL, weights: Weights, x: Tensor) -> Tensor:
+    """Return accuracy, BCE (nats) and Brier score of networks on points that they share, (networks, 3).
 
-    def of_epoch(*values: Tensor) -> Sequence[Tensor]:
-        *parts, k, correction = values
-        old, gradients, *moments = (
-            dict(zip(weights, part, strict=True)) for part in zip(*[iter(parts)] * len(weights), strict=True)
-        )
-        new, state = update(old, gradients, (moments[0], moments[1]), Knobs(*k), correction)
-        return [value for part in (new, *state) for value in part.values()]
-
-    code, size = Code(), _size(weights)
-    tensors = [*weights.values()] * 4 + [torch.zeros(len(knobs)), torch.zeros(2)]
-    symbols = [
-        symbol
-        for array, first in (("moved", 0), ("mean", 0), ("moved", size), ("moved", 2 * size))
-        for symbol in _places(array, weights, first)
-    ]
-    after = flatten(trace(of_epoch, tensors, [*symbols, knobs, names("c", (2,))], code))
-    width = len(Knobs._fields)
-    group = _block(
-        "static void advance_group(const V *x, const V *k, V *moved, const float *corrections, V *losses, "
-        "int64_t points, int64_t begin, int64_t end)",
-        _read(list(knobs), "k"),
-        ["for (int64_t epoch = begin; epoch < end; epoch++) {", f"V mean[{count}], next[{len(after)}];"],
-        ["means_of(x, k, moved, mean, points);", f"losses[epoch] = mean[{count - 1}];"],
-        ["const V c0 = all(corrections[2 * epoch]), c1 = all(corrections[2 * epoch + 1]);"],
-        *(
-            [*code.take(after[i]), f"next[{i}] = {vector(after[i])};"]
-            for place in range(size)  # weight by weight, with its moments
-            for i in range(place, len(after), size)
-        ),
-        ["memcpy(moved, next, sizeof next);", "}"],
-    )
-    return group + _block(
-        'extern "C" void advance(const float *x, const float *k, float *moved, const float *corrections, '
-        "float *losses, int64_t groups, int64_t points, int64_t epochs, int64_t begin, int64_t end)",
-        [
-            "for (int64_t g = 0; g < groups; g++)",
-            f"advance_group((const V *)x + g * 2 * points, (const V *)k + g * {width}, "
-            f"(V *)moved + g * {len(after)}, corrections, (V *)losses + g * epochs, points, begin, end);",
-        ],
-    )
-
-
-def _block(head: str, *parts: Sequence[str]) -> str:
-    return "\n".join((f"{head} {{", *itertools.chain(*parts), "}", ""))
+    Parameters
+    ----------
+    library : CDLL
+        A kernel of these widths and this activation.
+    weights : dict of Tensor, (networks, ...)
+    x : Tensor, (2, points)
+        The first half is of class 0, the second of class 1.
+    """
+    flat = _flatten(weights)
+    packed = _pack(flat, library.lanes())
+    scores = torch.empty(len(packed), 3, library.lanes(), dtype=torch.float32)
+    _call(library.score, [x.T.contiguous(), packed, scores], [len(packed), x.shape[1]])
+    return _unpack(scores, len(flat))

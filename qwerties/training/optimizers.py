@@ -1,4 +1,4 @@
-"""Update rules of ONE network, as in ``torch.optim``: a new one is a function and a dictionary entry."""
+"""Update rules of ONE network, as in ``torch.optim``: a new one is a function and an entry of `OPTIMIZERS`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qwerties.training.networks import Knobs, Weights
+from qwerties.training.networks import Hyperparameters, Weights
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -23,7 +23,7 @@ def bias_corrections(epochs: int) -> Tensor:
 
 
 def sgd(
-    weights: Weights, gradients: Weights, state: State, k: Knobs, correction: Tensor
+    weights: Weights, gradients: Weights, state: State, k: Hyperparameters, correction: Tensor
 ) -> tuple[Weights, State]:
     """Gradient descent with heavy-ball momentum, ``torch.optim.SGD``."""
     velocity = {name: k.momentum * state[0][name] + g for name, g in gradients.items()}
@@ -31,7 +31,7 @@ def sgd(
 
 
 def adam(
-    weights: Weights, gradients: Weights, state: State, k: Knobs, correction: Tensor
+    weights: Weights, gradients: Weights, state: State, k: Hyperparameters, correction: Tensor
 ) -> tuple[Weights, State]:
     """``torch.optim.Adam`` with its default betas and epsilon (Kingma & Ba 2015, arXiv 1412.6980)."""
     first = {name: BETAS[0] * state[0][name] + (1 - BETAS[0]) * g for name, g in gradients.items()}
@@ -44,7 +44,7 @@ def adam(
     return updated, (first, second)
 
 
-Optimizer = Callable[[Weights, Weights, State, Knobs, Tensor], tuple[Weights, State]]
+Optimizer = Callable[[Weights, Weights, State, Hyperparameters, Tensor], tuple[Weights, State]]
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": sgd, "adam": adam}
 
 

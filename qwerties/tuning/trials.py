@@ -12,7 +12,7 @@ from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
 from qwerties.stats.scores import scores
 from qwerties.study.objectives import cost
-from qwerties.training.trainer import Trained, pays_to_compile, train
+from qwerties.training.trainer import Trained, train
 
 QUANTILES = {"population_accuracy_p10": 0.1, "population_accuracy_p50": 0.5, "population_accuracy_p90": 0.9}
 
@@ -46,12 +46,8 @@ class Outcome:
 
 
 def train_trials(configs: Sequence[Config], seeds: Seeds) -> list[Outcome]:
-    """Train and score configs of one structure and length, one trial each; only what they end with is scored.
-
-    Whether to compile depends on the trial alone, so that it ends the same in whatever batch it is done again.
-    """
-    compiled = pays_to_compile(configs[0], len(seeds) * configs[0].epochs)
-    return [_outcome(trained) for trained in train(configs, seeds, compiled=compiled)]
+    """Train and score configs of one structure and length, one trial each; only what they end with is scored."""
+    return [_outcome(trained) for trained in train(configs, seeds)]
 
 
 def _outcome(trained: Trained) -> Outcome:
