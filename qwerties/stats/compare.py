@@ -292,7 +292,7 @@ def _in_order(units: pd.Index) -> pd.Index:
 
 def _named(units: pd.Index) -> str:
     """Return the first units by name, and how many more there are."""
-    names = ", ".join(str(unit) for unit in units[:MAX_NAMED])
+    names = ", ".join(str(unit) for unit in units[:MAX_NAMED]) or "none"
     return names + (f" and {len(units) - MAX_NAMED:,} more" if len(units) > MAX_NAMED else "")
 
 

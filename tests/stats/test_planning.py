@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from qwerties.stats.confidence import confidence_sequence
-from qwerties.stats.planning import smallest_margin, units_needed
+from qwerties.stats.planning import narrowing, smallest_margin, units_needed
 from qwerties.stats.verdict import UNDECIDED, decide
 
 RULE = {"alpha": 0.05, "margin": 0.01, "bounds": (-1, 1)}
@@ -67,3 +68,26 @@ def test_the_smallest_margin_of_equivalence(interval, margin):
     assert smallest_margin(*interval) == margin
     assert decide(*interval, margin) != "equivalent"
     assert decide(*interval, margin + 1e-9) == "equivalent"
+
+
+def test_narrowing_is_the_sequence_beside_students_t():
+    values = np.random.default_rng(0).choice([-0.1, 0.3], 300)
+    shown = narrowing(values, **RULE)
+    lower, upper = confidence_sequence(values, alpha=0.05, counts=shown.counts)
+    assert (shown.counts[0], shown.counts[-1]) == (1, 300)
+    assert (shown.low == lower).all()
+    assert (shown.high == upper).all()
+    for k, count in enumerate(shown.counts):
+        seen = values[:count]
+        assert shown.estimate[k] == pytest.approx(seen.mean())
+        if count > 1 and seen.std() > 0:
+            interval = ttest_1samp(seen, 0).confidence_interval(0.95)
+            assert (shown.t_low[k], shown.t_high[k]) == pytest.approx(tuple(interval))
+    assert np.isnan(shown.t_low[0])
+    assert shown.decided == first_decided(values)
+
+
+def test_narrowing_at_counts_and_without_a_decision():
+    shown = narrowing([0.1, 0.2, 0.3], **RULE, counts=[2, 3])
+    assert shown.estimate == pytest.approx([0.15, 0.2])
+    assert shown.decided is None
