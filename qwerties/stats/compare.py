@@ -194,7 +194,7 @@ def compare(
 ) -> Comparison:
     """Compare a bounded metric of two arms, unit by unit.
 
-    Units that are whole numbers (seeds) are weighed in ascending order, so that more seeds extend the sequence.
+    Units that are numbers (seeds) are weighed in ascending order, so that more seeds extend the sequence.
     Other units (names, several columns) are weighed in the order of a fixed hash of their names: their alphabetical
     order often groups units that behave alike, and the method needs an order that tells nothing about the outcome.
     The order of the rows never matters.
@@ -284,7 +284,7 @@ def _in_order(units: pd.Index) -> pd.Index:
     """Return the units in the order in which they are weighed."""
     import pandas as pd
 
-    if units.nlevels == 1 and pd.api.types.is_integer_dtype(units):
+    if units.nlevels == 1 and pd.api.types.is_numeric_dtype(units):
         return units.sort_values()
     hashes = pd.util.hash_pandas_object(units, index=False).to_numpy()
     return units[np.argsort(hashes, kind="stable")]
