@@ -52,7 +52,7 @@ def units_needed(
         counts = []
         for _ in range(CONTINUATIONS):
             drawn = rng.choice(seen, max(length - len(seen), 0))
-            counts.append(_first_decided(np.append(seen, drawn), alpha, margin, bounds))
+            counts.append(first_decided(np.append(seen, drawn), alpha, margin, bounds))
         if (count := sorted(counts)[CONTINUATIONS // 2]) <= length:
             return count
     return None
@@ -93,13 +93,13 @@ def narrowing(
     estimate = np.cumsum(values)[at - 1] / at  # (counts,)
     sd = np.array([values[:count].std(ddof=1) if count > 1 else np.nan for count in at])
     half = stdtrit(np.maximum(at - 1, 1), 1 - alpha / 2) * sd / np.sqrt(at)  # (counts,)
-    decided = _first_decided(values, alpha, margin, bounds)
+    decided = first_decided(values, alpha, margin, bounds)
     return Narrowing(
         at, low, high, estimate, estimate - half, estimate + half, decided if decided <= n else None
     )
 
 
-def _first_decided(
+def first_decided(
     values: NDArray[np.float64], alpha: float, margin: float, bounds: tuple[float, float]
 ) -> int:
     """Return the first count at which the sequence says "better" or "equivalent"; one beyond all if none does."""
