@@ -19,9 +19,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from qwerties.analysis import films
+from qwerties.report import films
 from qwerties.analysis.contrasts import Evidence
-from qwerties.analysis.films import Reel, read_reel
+from qwerties.report.films import Reel, read_reel
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.plotting import axes as labels
 from qwerties.plotting import network as plots
