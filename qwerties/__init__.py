@@ -1,7 +1,8 @@
 """Small networks, hundreds of paired seeds, and verdicts with evidence.
 
-Public: `Config`, `Contrast`, `Experiment`, `Figure` and `grid` declare a question in ``experiments/``. They are loaded
-when they are first used, so that importing the package takes no time.
+Public: `Config`, `Contrast`, `Experiment`, `Figure` and `grid` declare a question in ``experiments/``; `compare`
+gives the verdict on two paired tables. They are loaded when they are first used, so that importing the package takes
+no time.
 """
 
 from importlib import import_module
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qwerties.config import DEFAULT, Config
+    from qwerties.stats.compare import compare
     from qwerties.study.experiment import Contrast, Experiment, Figure, grid
 
 _PUBLIC = {
@@ -17,10 +19,11 @@ _PUBLIC = {
     "Contrast": "qwerties.study.experiment",
     "Experiment": "qwerties.study.experiment",
     "Figure": "qwerties.study.experiment",
+    "compare": "qwerties.stats.compare",
     "grid": "qwerties.study.experiment",
 }
 
-__all__ = ["DEFAULT", "Config", "Contrast", "Experiment", "Figure", "grid"]
+__all__ = ["DEFAULT", "Config", "Contrast", "Experiment", "Figure", "compare", "grid"]
 
 
 def __getattr__(name: str) -> object:

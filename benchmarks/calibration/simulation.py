@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.calibration.pool import CONTRASTS, Pool
 from qwerties.config import DEFAULT
 from qwerties.scoring import theory
-from qwerties.stats.compare import decide, difference_interval
-from qwerties.stats.intervals import bca_interval
-from qwerties.stats.sequential import Look
+from qwerties.stats.legacy import Look, bca_interval, decide, difference_interval
 
 FAMILY = 6
 """Contrasts of a family: the primary ones of the study."""

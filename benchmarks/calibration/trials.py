@@ -22,8 +22,7 @@ from benchmarks.calibration.simulation import (
     swapped,
     two_blocks,
 )
-from qwerties.stats.compare import FAMILY_ERROR
-from qwerties.stats.sequential import Look, plan_looks, study_looks
+from qwerties.stats.legacy import FAMILY_ERROR, Look, plan_looks, study_looks
 
 SAMPLES = (50, 100, 200, 262, 500, 1000, 2000)
 """Seeds of a contrast; 262 is the flip guard."""

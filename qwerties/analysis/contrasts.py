@@ -14,8 +14,7 @@ import numpy as np
 from qwerties.config import Config
 from qwerties.errors import clean, plural
 from qwerties.scoring import theory
-from qwerties.stats.compare import Comparison, Verdict, compare, holm
-from qwerties.stats.sequential import Look, latest_look, study_looks
+from qwerties.stats.legacy import Comparison, Look, Verdict, compare, holm, latest_look, study_looks
 from qwerties.study.coverage import (
     Entry,
     Ledger,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from qwerties.analysis.contrasts import Finding, gather
 from qwerties.config import Config
-from qwerties.stats.sequential import LOOKS
+from qwerties.stats.legacy import LOOKS
 from qwerties.tracking.store import Store
 
 

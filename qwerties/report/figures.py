@@ -21,9 +21,9 @@ from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.report.drawing import PNG, SVG, Drawing
 from qwerties.scoring import theory
-from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.legacy import Comparison
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.coverage import STATES, FigureSpec, Networks, config_names

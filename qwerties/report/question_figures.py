@@ -20,8 +20,8 @@ from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import end_labels, fixed_ticks, short
 from qwerties.report.figures import Picture, as_picture
-from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
+from qwerties.stats.legacy import Comparison
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

@@ -1,462 +1,301 @@
-"""From per-seed scores to verdicts.
+"""Two tables of paired results -> the verdict on their mean difference.
 
-Frames in (one `seeds.csv` a side, columns as in SCIENCE.md), frozen results out. The unit is a seed: both
-sides of a comparison share its data and its initial weights, so all inference is on per-seed differences, A
-minus B. Which side is better is said by `decide` and `Verdict.words`, from the numbers alone.
-
-What a network counts for, once and for all:
-
-- A **diverged** one has no population accuracy (NaN), yet whoever presses Run may get it. An output of NaN
-  tells nothing about the label, so it counts as a guess: ½, which is what dead and constant networks score.
-  To leave it out would condition the mean on the outcome, and flatter the side that diverges more. The result
-  lists them.
-- A score that is missing for any other reason, or a seed whose rows contradict each other, has no value that
-  one could defend. Nothing is left out: the mean is undefined, and the verdict is "incomplete".
-- A seed that only one side has makes no pair. Blocks of seeds go missing for reasons unrelated to their
-  outcome, so the comparison goes on without them, and lists them.
+The unit is what both arms share: a seed, a test case, a task with a seed. All inference is on the differences A − B
+per unit, by the confidence sequence of `confidence`. The module knows nothing of networks or stores.
 """
 
+from __future__ import annotations
+
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t, ttest_1samp
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
-from qwerties.stats.intervals import SAME, Interval, bca_interval, mean_interval, plain, wilson
-from qwerties.stats.scores import scores
+from qwerties.stats.confidence import check, confidence_sequence
+from qwerties.stats.planning import smallest_margin, units_needed
+from qwerties.stats.verdict import UNDECIDED, decide, mirrored, words
 
-FAMILY_ERROR = 0.05  # chance of any wrong claim among the primary contrasts together
+if TYPE_CHECKING:
+    import pandas as pd
 
-# The t interval is not to be trusted with few bimodal scores. With flips of equal size and no true difference
-# it errs (by exact enumeration, over all flip rates) at up to 2.6 times its nominal .05/6 with 8 to 16 seeds,
-# and at up to 1.2 times from 50 on.
-FEWEST = 50
-
-LEARNED = (0.8, 0.5, 0.9)  # gains from which a network has learned: the rule first, then its sensitivity
-
-Kind = Literal[
-    "better", "equivalent", "better_unsettled", "inconclusive", "identical", "too_few", "incomplete"
-]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """How many seeds of each side reached a gain, with the exact McNemar test of the pairs that differ."""
-
-    gain: float
-    a: Interval  # P(learned), Wilson
-    b: Interval
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-    p_value: float
-
-
-@dataclass(frozen=True)
-class Side:
-    """What became of one side's seeds."""
-
-    seeds: int  # distinct ones
-    duplicated: tuple[int, ...]  # given more than once; counted once
-    diverged: tuple[int, ...]  # counted as a guess where the score is undefined
-    unscored: tuple[int, ...]  # no score though not diverged, or rows that contradict each other
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What an interval says, by the rules of `decide`.
-
-    `direction` is 1 where A is shown to be ahead, −1 where B is, else 0. `seeds_needed` is None where nothing
-    is left to settle, or where no number of seeds within reach would settle it.
-    """
-
-    kind: Kind
-    direction: int
-    n: int
-    delta: float
-    seeds_needed: int | None = None
-
-    def words(self, name_a: str, name_b: str) -> str:
-        """Say it in a sentence, without the full stop."""
-        ahead = name_a if self.direction > 0 else name_b
-        more = f"about {self.seeds_needed} seeds" if self.seeds_needed else "more seeds than are within reach"
-        match self.kind:
-            case "better":
-                return f"{ahead} is better by more than {self.delta:g}"
-            case "equivalent":
-                small = "; small but detectable difference" if self.direction else ""
-                return f"{name_a} and {name_b} are equivalent within {self.delta:g}{small}"
-            case "better_unsettled":
-                return f"{ahead} is better; size relative to {self.delta:g} not settled, {more} needed"
-            case "inconclusive":
-                return f"inconclusive; {more} needed"
-            case "identical":
-                return f"identical runs: {name_a} and {name_b} agree in every number on all {self.n} seeds"
-            case "too_few":
-                return f"no verdict from {self.n} seeds; at least {self.seeds_needed} needed"
-            case "incomplete":
-                return f"no verdict: some of the {self.n} pairs of seeds lack a score"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, fit for JSON."""
-        return plain(asdict(self))
+MAX_NAMED = 5  # units that a message names
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One contrast: three views of A against B on the same seeds, and the verdict."""
+    """The mean difference A − B over paired units, with its interval and verdict.
 
-    name_a: str
-    name_b: str
-    column: str
-    n: int  # pairs of seeds
-    delta: float
-    level: float  # of every interval here
-    family_size: int
-    headroom: float
-    learned: tuple[Learned, ...]  # view 1, in the order of LEARNED
-    conditional: Interval  # view 2: mean A − B among the seeds on which both learned
-    difference: Interval  # view 3: mean A − B over all pairs, paired t and `flip_reach`: the verdict's
-    bootstrap: Interval  # the same mean with BCa bounds, a check that "equivalent" has to pass
-    p_value: float  # paired t test, unadjusted; undefined where all differences are equal
-    mean_a: float
-    mean_b: float
-    superiority: float  # P(A > B) on the same seed, ties counted half
-    verdict: Verdict
-    smallest_delta: float  # any larger margin would have given "equivalent"
-    a: Side
-    b: Side
-    only_a: tuple[int, ...]  # seeds that the other side lacks
-    only_b: tuple[int, ...]
+    Attributes
+    ----------
+    n : int
+        Pairs compared.
+    estimate, low, high : float
+        Mean difference A − B, and the bounds of its interval, which holds wherever one stops.
+    alpha : float
+        Probability that the true mean is ever outside.
+    margin : float
+        The smallest difference that matters.
+    bounds : tuple of float
+        The smallest and largest difference that is possible.
+    verdict : str
+        One of `verdict.VERDICTS`.
+    unpaired_a, unpaired_b : tuple
+        Units that only this arm has; they are not compared.
+    missing : tuple
+        Paired units without a value in one arm or both; they are not compared.
+    needed : int or None
+        About how many units in all would decide it; None where it is decided, or where more than
+        `planning.LIMIT` would.
+    equivalence_margin : float
+        Any larger margin would give "equivalent".
+    differences : ndarray, shape (n,)
+        Differences A − B in the order in which they were weighed.
+    """
+
+    n: int
+    estimate: float
+    low: float
+    high: float
+    alpha: float
+    margin: float
+    bounds: tuple[float, float]
+    verdict: str
+    unpaired_a: tuple[Any, ...] = ()
+    unpaired_b: tuple[Any, ...] = ()
+    missing: tuple[Any, ...] = ()
+    needed: int | None = None
+    equivalence_margin: float = math.inf
+    differences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
     @property
-    def words(self) -> str:
-        """The verdict's sentence, with the names of the sides."""
-        return self.verdict.words(self.name_a, self.name_b)
+    def interval(self) -> tuple[float, float]:
+        """Bounds of the mean difference."""
+        return self.low, self.high
+
+    def words(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
+        """Return the verdict as a sentence without its full stop."""
+        return words(
+            self.verdict, a, b, self.margin, low=self.low, high=self.high, needed=self.needed, unit=unit
+        )
+
+    def swapped(self) -> Comparison:
+        """Return the comparison of B with A."""
+        return replace(
+            self,
+            estimate=0.0 - self.estimate,
+            low=0.0 - self.high,
+            high=0.0 - self.low,
+            bounds=(0.0 - self.bounds[1], 0.0 - self.bounds[0]),
+            verdict=mirrored(self.verdict),
+            unpaired_a=self.unpaired_b,
+            unpaired_b=self.unpaired_a,
+            differences=0.0 - self.differences,
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the verdict's sentence (`words`), fit for JSON."""
-        return plain(asdict(self)) | {"words": self.words}
+        """Return the result for JSON; what is undefined is None."""
+        return {
+            "verdict": self.verdict,
+            "estimate": None if math.isnan(self.estimate) else self.estimate,
+            "low": self.low,
+            "high": self.high,
+            "n": self.n,
+            "alpha": self.alpha,
+            "margin": self.margin,
+            "unpaired": {"a": _plain(self.unpaired_a), "b": _plain(self.unpaired_b)},
+            "needed": self.needed,
+        }
+
+    def to_markdown(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
+        """Return the result as a Markdown paragraph and a table, for a pull request."""
+        a, b = (name.replace("|", "\\|") for name in (a, b))
+        rows = {
+            "Verdict": self.words(a, b, unit=unit),
+            f"Mean difference {a} − {b}": f"{self.estimate:+.4g}",
+            f"{1 - self.alpha:.3%} interval".replace(".000%", "%"): f"[{self.low:+.4g}, {self.high:+.4g}]",
+            f"Paired {unit}s": f"{self.n:,}",
+            "Margin": f"{self.margin:g}",
+        }
+        lines = [f"**{self.words(a, b, unit=unit)}**", "", "| | |", "|---|---|"]
+        return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()]) + "\n"
 
 
-def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """Adjust the p-values of one exploratory family by Holm's method, shape (family,).
-
-    NaN stays NaN and does not count: where there was nothing to test there was no hypothesis.
-    """
-    adjusted = np.array(p_values, float)
-    tested = ~np.isnan(adjusted)
-    if tested.any():
-        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
-    return adjusted
-
-
-def flip_reach(n: int, *, headroom: float, level: float) -> float:
-    """Return how far flips that `n` seeds have not shown might still move the mean, to either side.
-
-    A flip is a seed on which one side learns and the other does not; it is worth `headroom`. Flips of rate r
-    are absent from n seeds with probability below exp(−n·r). The reach is `headroom` times the rate at which
-    that is (1 − level)/2, the error that an interval of this level makes towards one side.
-    """
-    return math.log(2 / (1 - level)) * headroom / n if n else math.inf
-
-
-def flip_guard(*, delta: float, headroom: float, family_size: int) -> int:
-    """Return from how many seeds on `flip_reach` is within `delta`, so that "equivalent" may be said."""
-    level = 1 - FAMILY_ERROR / family_size
-    return math.ceil(flip_reach(1, headroom=headroom, level=level) / delta)
-
-
-def difference_interval(differences: ArrayLike, level: float, *, headroom: float) -> Interval:
-    """Return the mean paired difference, of (n,) values, with the interval that its verdict comes from.
-
-    It is Student's t interval, widened on both sides by `flip_reach`. The t interval knows only what was drawn:
-    where a flip comes once in a thousand seeds, most samples of some hundred show none, and t misses the true
-    mean in 9% of samples of 500 where it promises 5%, and calls a small steady lead proved that rare flips undo
-    in one of five such families (measured on trained networks by `calibration`). The reach fills that gap, and
-    falls with 1/n, so that it costs hardly anything where there are many seeds.
-    """
-    plain_t = mean_interval(differences, level)
-    reach = flip_reach(plain_t.n, headroom=headroom, level=level)
-    return replace(plain_t, lo=plain_t.lo - reach, hi=plain_t.hi + reach)
-
-
-def decide(
-    difference: Interval,
+def compare_paired(
+    differences: ArrayLike,
     *,
-    delta: float,
-    headroom: float,
-    family_size: int,
-    check: Interval | None = None,
-    fewest: int = FEWEST,
-) -> Verdict:
-    """Give the verdict on an interval for the mean paired difference A − B.
-
-    Where there are too few seeds, or the mean is undefined, there is none. Else, in this order:
-
-    1. Interval beyond ±delta: "better".
-    2. Interval and `check` inside ±delta, and no fewer seeds than `flip_guard`: "equivalent"; a direction
-       says that 0 is outside, so that the difference is small but detectable.
-    3. 0 outside: "better_unsettled", by an amount that may be more or less than delta.
-    4. Else "inconclusive".
-
-    Parameters
-    ----------
-    difference : Interval
-        From `difference_interval`, at level 1 − FAMILY_ERROR/family_size for a primary contrast, or at that of
-        the look at hand.
-    delta : float
-        The smallest difference that matters, in the score's unit.
-    headroom : float
-        What a flip is worth: A* − ½ for a population accuracy.
-    family_size : int
-        How many contrasts share the error.
-    check : Interval, optional
-        The same mean with BCa bounds; undefined ones are left aside.
-    fewest : int
-        Fewer seeds than this give no verdict.
-
-    Returns
-    -------
-    Verdict
-        `seeds_needed` is set for "too_few" only; `compare` adds it elsewhere.
-    """
-    lo, hi, n = difference.lo, difference.hi, difference.n
-    if n < max(fewest, 2):
-        return Verdict("too_few", 0, n, delta, seeds_needed=max(fewest, 2))
-    if math.isnan(difference.estimate):
-        return Verdict("incomplete", 0, n, delta)
-    direction = int(lo > 0) - int(hi < 0)
-    if lo > delta or hi < -delta:
-        return Verdict("better", direction, n, delta)
-    guard = flip_guard(delta=delta, headroom=headroom, family_size=family_size)
-    if _farthest(difference, check) < delta and n >= guard:
-        return Verdict("equivalent", direction, n, delta)
-    return Verdict("better_unsettled" if direction else "inconclusive", direction, n, delta)
-
-
-def _farthest(difference: Interval, check: Interval | None) -> float:
-    """Return how far from 0 the bounds of both reach; those of the check may be undefined."""
-    bounds = [difference.lo, difference.hi]
-    if check is not None and not math.isnan(check.lo):
-        bounds += [check.lo, check.hi]
-    return float(np.abs(bounds).max())  # NaN stays NaN
-
-
-def seeds_needed(
-    difference: Interval, *, delta: float, headroom: float, guard: int, power: float = 0.9
-) -> int | None:
-    """Say about how many seeds would settle a comparison: "better by more than delta", or "equivalent".
-
-    This is the n (`TTestPower`) at which the interval, `flip_reach` included, leaves out the nearer of the
-    margins ±delta with chance `power`, were the observed mean and SD the true ones. Between the margins it has to
-    leave out both, so each gets half the risk, and `guard` is the least. One seed more than there are is the
-    least in any case.
-
-    Parameters
-    ----------
-    difference : Interval
-        From `mean_interval`; its width gives the SD.
-    delta, headroom, guard
-        As in `decide` and from `flip_guard`.
-    power : float
-        The chance that so many seeds do settle it.
-
-    Returns
-    -------
-    int or None
-        None where the mean is within a thousandth of an SD of a margin, which takes ten million seeds or
-        more.
-    """
-    inside = abs(difference.estimate) < delta
-    gap = abs(abs(difference.estimate) - delta)
-    standard_error = (difference.hi - difference.lo) / 2 / t.ppf((1 + difference.level) / 2, difference.n - 1)
-    sd = standard_error * math.sqrt(difference.n)
-    if gap <= max(1e-3 * sd, SAME):
-        return None
-    reach = flip_reach(1, headroom=headroom, level=difference.level)
-    share = (1 + power) / 2 if inside else power
-
-    def enough(n: int) -> bool:
-        left = gap - reach / n
-        if left <= 0:
-            return False
-        effect = left / max(sd, left / 5)  # the solver fails beyond 5 SDs, where a handful of seeds would do
-        return n >= TTestPower().solve_power(effect_size=effect, alpha=1 - difference.level, power=share)
-
-    most = 2
-    while not enough(most):
-        most *= 2
-    found = bisect_left(range(most), True, lo=most // 2, key=enough) if most > 2 else most
-    return max(found, guard if inside else 0, difference.n + 1)
-
-
-def compare(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    *,
-    delta: float,
-    level: float,
-    family_size: int,
-    headroom: float,
-    name_a: str = "A",
-    name_b: str = "B",
-    column: str = "population_accuracy",
-    fewest: int = FEWEST,
-    resamples: int = 9999,
+    bounds: tuple[float, float],
+    margin: float,
+    alpha: float = 0.05,
+    identical: bool = False,
 ) -> Comparison:
-    """Compare two configs on the seeds that they share.
+    """Compare two arms by their differences A − B per unit.
 
     Parameters
     ----------
-    a, b : DataFrame
-        One row a seed, with `seed`, `state`, `gain` and `column`. Whatever other columns both have tell
-        identical runs from different ones with equal scores.
-    delta : float
-        Margin, in the unit of `column`.
-    level : float
-        Of every interval: 1 − FAMILY_ERROR/family_size for a primary contrast, or that of the look at hand
-        (`sequential`); .95 for an exploratory one, whose p-value then goes through `holm`.
-    family_size : int
-        How many contrasts share the error, for the flip guard.
-    headroom : float
-        What a flip is worth in `column`: A* − ½ for a population accuracy.
-    name_a, name_b : str
-        What the sentence calls the sides.
-    column : str
-        One of CHANCE.
-    fewest : int
-        Fewer pairs than this give no verdict; the first planned look, where there is a plan.
-    resamples : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    Comparison
-        Swapping the sides mirrors it. Where both agree in every column on all pairs it says "identical", of
-        however few, and tests nothing.
+    differences : array_like, shape (n,)
+        Differences A − B, in an order that was fixed before they were seen.
+    bounds : tuple of float
+        The smallest and the largest difference that is possible: (−1, 1) for an accuracy.
+    margin : float
+        The smallest difference that matters.
+    alpha : float
+        Probability that the true mean is ever outside the interval, wherever one stops.
+    identical : bool
+        The arms are the same runs.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, a column is missing, or a seed is not a whole number.
+        If an argument is out of range, or a difference is outside the bounds or NaN.
     """
-    for argument, value in {"delta": delta, "headroom": headroom, "family_size": family_size}.items():
-        if not value > 0:
-            raise ValueError(f"{argument} must be above 0, not {value!r}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, not {level!r}")
-
-    all_a, side_a = _one_row_a_seed(a, column, name_a)
-    all_b, side_b = _one_row_a_seed(b, column, name_b)
-    rows_a, rows_b = all_a.align(all_b, join="inner")  # pairs of seeds, the columns that both have
-    d = (rows_a[column] - rows_b[column]).to_numpy()  # (n,)
-    n = len(d)
-    by_t = mean_interval(d, level)
-    difference = difference_interval(d, level, headroom=headroom)
-    bootstrapped = bca_interval(d, level, resamples=resamples)
-    both = _has_learned(rows_a, LEARNED[0]) & _has_learned(rows_b, LEARNED[0])  # (n,)
-
-    guard = flip_guard(delta=delta, headroom=headroom, family_size=family_size)
-    if difference.estimate == 0 and _agree(rows_a, rows_b):
-        verdict = Verdict("identical", 0, n, delta)
-    else:
-        verdict = decide(
-            difference,
-            delta=delta,
-            headroom=headroom,
-            family_size=family_size,
-            check=bootstrapped,
-            fewest=fewest,
-        )
-    if verdict.kind in ("better_unsettled", "inconclusive"):
-        needed = seeds_needed(by_t, delta=delta, headroom=headroom, guard=guard)
-        verdict = replace(verdict, seeds_needed=needed)
-
+    differences = np.array(differences, float)  # (n,), a copy
+    bounds = check(differences, alpha, bounds)
+    if not (math.isfinite(margin) and margin > 0):
+        raise ValueError(f"margin must be a finite number above 0, got {margin!r}")
+    lower, upper = confidence_sequence(differences, alpha=alpha, bounds=bounds)
+    low, high = float(lower[0]), float(upper[0])
+    verdict = decide(low, high, margin, identical=identical)
+    needed = None
+    if verdict in UNDECIDED:
+        needed = units_needed(differences, alpha=alpha, margin=margin, bounds=bounds)
     return Comparison(
-        name_a=name_a,
-        name_b=name_b,
-        column=column,
-        n=n,
-        delta=delta,
-        level=level,
-        family_size=family_size,
-        headroom=headroom,
-        learned=tuple(_learned(rows_a, rows_b, gain, level) for gain in LEARNED),
-        conditional=mean_interval(d[both], level),
-        difference=difference,
-        bootstrap=bootstrapped,
-        p_value=float(ttest_1samp(d, 0).pvalue) if by_t.lo < by_t.hi else math.nan,
-        mean_a=float(rows_a[column].mean(skipna=False)),
-        mean_b=float(rows_b[column].mean(skipna=False)),
-        superiority=float(np.sign(d).mean() + 1) / 2 if n else math.nan,
+        n=len(differences),
+        estimate=float(differences.mean()) if len(differences) else math.nan,
+        low=low,
+        high=high,
+        alpha=alpha,
+        margin=margin,
+        bounds=bounds,
         verdict=verdict,
-        smallest_delta=_farthest(difference, bootstrapped),
-        a=side_a,
-        b=side_b,
-        only_a=_sorted(all_a.index.difference(all_b.index)),
-        only_b=_sorted(all_b.index.difference(all_a.index)),
+        needed=needed,
+        equivalence_margin=smallest_margin(low, high),
+        differences=differences,
     )
 
 
-def _agree(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> bool:
-    """Tell whether two frames with the same rows and columns hold the same, what is missing included."""
-    same = rows_a.eq(rows_b) | (rows_a.isna() & rows_b.isna())
-    return bool(same.all(axis=None))
+def compare(
+    a: pd.Series | pd.DataFrame,
+    b: pd.Series | pd.DataFrame,
+    *,
+    bounds: tuple[float, float],
+    margin: float,
+    alpha: float = 0.05,
+) -> Comparison:
+    """Compare a bounded metric of two arms, unit by unit.
 
+    Units that are whole numbers (seeds) are weighed in ascending order, so that more seeds extend the sequence.
+    Other units (names, several columns) are weighed in the order of a fixed hash of their names: their alphabetical
+    order often groups units that behave alike, and the method needs an order that tells nothing about the outcome.
+    The order of the rows never matters.
 
-def _sorted(seeds: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(sorted({int(seed) for seed in seeds}))
+    Arms that agree on every unit are "identical" where the metric has more than two values there. Two systems may
+    well have the same few outcomes of 0 and 1 by chance, so that those are weighed like any others.
 
+    Parameters
+    ----------
+    a, b : Series, or DataFrame with one column
+        The metric, indexed by unit; the index may have several levels.
+    bounds : tuple of float
+        The smallest and the largest value that the metric can have.
+    margin : float
+        The smallest difference that matters, in the metric's unit.
+    alpha : float
+        Probability that the true mean difference is ever outside the interval, wherever one stops.
 
-def _one_row_a_seed(frame: pd.DataFrame, column: str, name: str) -> tuple[pd.DataFrame, Side]:
-    """Return the frame by seed, with what each counts for in `column`, and what became of the seeds."""
-    needed = list({"seed", "state", "gain", column})
-    if absent := sorted(set(needed) - set(frame.columns)):
-        raise ValueError(f"the seeds of {name} lack the columns {absent}; they have {list(frame.columns)}")
-    if len(frame) and not pd.api.types.is_integer_dtype(frame["seed"]):
-        raise ValueError(f"the seeds of {name} must be whole numbers, not {frame['seed'].dtype}")
-    again = frame["seed"].duplicated()
-    contradictory = frame["seed"][again & ~frame.duplicated(needed)] if again.any() else ()
-    rows = frame[~again].set_index("seed").sort_index()
-    score = scores(rows, column).mask(rows.index.isin(contradictory))
-    return rows.assign(**{column: score}), Side(
-        seeds=len(rows),
-        duplicated=_sorted(frame["seed"][again]),
-        diverged=_sorted(rows.index[rows["state"] == "diverged"]),
-        unscored=_sorted(rows.index[score.isna()]),
+    Returns
+    -------
+    Comparison
+        Units of one arm alone and units without a value are left out and named.
+
+    Raises
+    ------
+    ValueError
+        If the metric is not numeric or outside the bounds, a unit occurs twice, no unit is in both arms, or an
+        argument is out of range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> a, b = pd.Series([0.9] * 400), pd.Series([0.5] * 400)
+    >>> compare(a, b, bounds=(0, 1), margin=0.01).verdict
+    'a_better'
+    """
+    low, high = check(np.empty(0), alpha, bounds)
+    values_a, values_b = _checked(a, "A", low, high), _checked(b, "B", low, high)
+    units = values_a.index.intersection(values_b.index, sort=False)
+    if not len(units):
+        raise ValueError(
+            f"the two arms share no unit: A has {_named(values_a.index)}; B has {_named(values_b.index)}"
+        )
+    units = _in_order(units)
+    paired_a, paired_b = values_a.reindex(units), values_b.reindex(units)
+    absent = (paired_a.isna() | paired_b.isna()).to_numpy(bool)  # (units,)
+    x, y = paired_a.to_numpy(float)[~absent], paired_b.to_numpy(float)[~absent]  # (n,)
+    identical = bool(len(x)) and bool((x == y).all()) and len(np.unique(x)) > 2
+    result = compare_paired(
+        x - y, bounds=(low - high, high - low), margin=margin, alpha=alpha, identical=identical
+    )
+    return replace(
+        result,
+        unpaired_a=tuple(_in_order(values_a.index.difference(units, sort=False))),
+        unpaired_b=tuple(_in_order(values_b.index.difference(units, sort=False))),
+        missing=tuple(units[absent]),
     )
 
 
-def _has_learned(rows: pd.DataFrame, gain: float) -> NDArray[np.bool_]:
-    """Tell which networks reached `gain`, shape (rows,); a dead, constant or diverged one has not learned."""
-    return ((rows["gain"] >= gain) & ~rows["state"].isin(("dead", "constant", "diverged"))).to_numpy(bool)
+def _checked(values: pd.Series | pd.DataFrame, arm: str, low: float, high: float) -> pd.Series:
+    """Return the metric as a Series of floats with unique units; raise ValueError with what is wrong."""
+    import pandas as pd
+
+    if isinstance(values, pd.DataFrame):
+        if values.shape[1] != 1:
+            raise ValueError(f"{arm} must have one column, the metric, got {list(values.columns)}")
+        values = values.iloc[:, 0]
+    if not isinstance(values, pd.Series):
+        raise ValueError(f"{arm} must be a pandas Series indexed by unit, got {type(values).__name__}")
+    if not pd.api.types.is_numeric_dtype(values):
+        raise ValueError(f"the metric of {arm} must be numbers, got {values.dtype}")
+    if not values.index.is_unique:
+        raise ValueError(
+            f"units must occur once in {arm}; more often: {_named(values.index[values.index.duplicated()].unique())}"
+        )
+    numbers = values.astype(float)
+    outside = (numbers < low) | (numbers > high)
+    if outside.any():
+        raise ValueError(
+            f"the metric must be from {low:g} to {high:g}; outside in {arm}: {numbers[outside].iloc[0]:g} at unit "
+            f"{_named(numbers.index[outside])}"
+        )
+    return numbers
 
 
-def _learned(rows_a: pd.DataFrame, rows_b: pd.DataFrame, gain: float, level: float) -> Learned:
-    a, b = _has_learned(rows_a, gain), _has_learned(rows_b, gain)  # (n,)
-    n = len(a)
-    both, only_a, only_b, neither = (int(cell.sum()) for cell in (a & b, a & ~b, ~a & b, ~a & ~b))
+def _in_order(units: pd.Index) -> pd.Index:
+    """Return the units in the order in which they are weighed."""
+    import pandas as pd
 
-    def share(learned: int) -> Interval:
-        return Interval(learned / n if n else math.nan, *wilson(learned, n, level), n, level)
+    if units.nlevels == 1 and pd.api.types.is_integer_dtype(units):
+        return units.sort_values()
+    hashes = pd.util.hash_pandas_object(units, index=False).to_numpy()
+    return units[np.argsort(hashes, kind="stable")]
 
-    return Learned(
-        gain=gain,
-        a=share(both + only_a),
-        b=share(both + only_b),
-        both=both,
-        only_a=only_a,
-        only_b=only_b,
-        neither=neither,
-        p_value=float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue),
-    )
+
+def _named(units: pd.Index) -> str:
+    """Return the first units by name, and how many more there are."""
+    names = ", ".join(str(unit) for unit in units[:MAX_NAMED])
+    return names + (f" and {len(units) - MAX_NAMED:,} more" if len(units) > MAX_NAMED else "")
+
+
+def _plain(units: tuple[Any, ...]) -> list[Any]:
+    """Return units as JSON knows them: numbers, texts, and lists of those."""
+    return [
+        _plain(unit)
+        if isinstance(unit, tuple)
+        else unit.item()
+        if isinstance(unit, np.generic)
+        else unit
+        if isinstance(unit, int | float | str)
+        else str(unit)
+        for unit in units
+    ]

@@ -4,8 +4,7 @@ What is undefined is NaN here and None in JSON. No value is ever left out of a m
 """
 
 import math
-import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -67,35 +66,3 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         return Interval(estimate, estimate, estimate, n, level)
     half = float(stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1)) / math.sqrt(n)
     return Interval(estimate, estimate - half, estimate + half, n, level)
-
-
-def bca_interval(values: ArrayLike, level: float = 0.95, *, resamples: int = 9999, seed: int = 0) -> Interval:
-    """Return the mean of `values`, shape (n,), with its BCa bootstrap interval (Efron 1987).
-
-    The bounds are NaN where there is nothing to resample: fewer than two values, all equal, or a NaN among
-    them.
-    """
-    from scipy.stats import (  # a second, which a process that draws does without
-        DegenerateDataWarning,
-        bootstrap,
-    )
-
-    values = np.asarray(values, float)
-    found = replace(mean_interval(values, level), lo=math.nan, hi=math.nan)
-    if len(values) < 2 or math.isnan(found.estimate) or np.ptp(values) <= SAME:
-        return found
-    # The first turned positive: mirrored values get exactly mirrored bounds, whatever rounding does.
-    sign = np.sign(values[values != 0][0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # the NaN that comes with it says the same
-        bounds = bootstrap(
-            (sign * values,),
-            np.mean,
-            n_resamples=resamples,
-            batch=max(1, 250_000 // len(values)),  # 2 MB at a time, which stays in the cache
-            confidence_level=level,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    lo, hi = sorted(float(sign * bound) for bound in bounds)
-    return replace(found, lo=lo, hi=hi)

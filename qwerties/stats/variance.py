@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qwerties.stats.compare import scores
 from qwerties.stats.intervals import plain
+from qwerties.stats.scores import scores
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pandas as pd
 from qwerties.analysis.contrasts import weigh
 from qwerties.config import Config, Seeds
 from qwerties.scoring.digest import code_digest
-from qwerties.stats.compare import scores
+from qwerties.stats.scores import scores
 from qwerties.study.coverage import Ledger, Networks, make_ledger, read_networks
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.tracking import models as registry

@@ -14,7 +14,7 @@ from qwerties.analysis import verdicts
 from qwerties.analysis.contrasts import PRIMARY, gather
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.report.build import render, write_report
-from qwerties.stats.sequential import LOOKS
+from qwerties.stats.legacy import LOOKS
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store
 

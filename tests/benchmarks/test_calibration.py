@@ -27,8 +27,8 @@ from benchmarks.calibration.simulation import (
 from benchmarks.calibration.trials import LEVEL, Ask, Trial, one_look
 from qwerties.config import DEFAULT, Seeds
 from qwerties.scoring.score import score
-from qwerties.stats.compare import compare, decide
 from qwerties.stats.intervals import mean_interval
+from qwerties.stats.legacy import compare, decide
 from qwerties.training.trainer import train
 
 SEEDS = 10_000

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qwerties.stats.intervals import bca_interval, mean_interval, wilson
+from qwerties.stats.intervals import mean_interval, wilson
+from qwerties.stats.legacy import bca_interval
 
 
 def test_wilson_recomputed_from_its_formula():

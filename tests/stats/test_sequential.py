@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from qwerties.stats.compare import decide
-from qwerties.stats.intervals import bca_interval, mean_interval
-from qwerties.stats.sequential import latest_look, plan_looks
+from qwerties.stats.intervals import mean_interval
+from qwerties.stats.legacy import bca_interval, decide, latest_look, plan_looks
 
 NUMBERS = (100, 200, 400, 800)
 HEADROOM = 0.4772

@@ -23,9 +23,8 @@ from qwerties.report.elements import (
     shown,
 )
 from qwerties.report.figures import draw_contrasts
-from qwerties.stats.compare import LEARNED, Comparison
 from qwerties.stats.formats import bounds, number, p_value, percent
-from qwerties.stats.sequential import LOOKS
+from qwerties.stats.legacy import LEARNED, LOOKS, Comparison
 
 
 def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None:

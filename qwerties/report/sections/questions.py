@@ -20,9 +20,9 @@ from qwerties.report import question_figures
 from qwerties.report.elements import Numbers, Shown, said, shown
 from qwerties.report.figures import Curves, Picture, gradient_ratios
 from qwerties.scoring import theory
-from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import wilson
+from qwerties.stats.legacy import Comparison
 from qwerties.study.coverage import STATES, Networks, config_names, read_curves
 from qwerties.tracking.store import Store, StoreError
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.power import TTestPower
 
-from qwerties.stats.compare import (
+from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.legacy import (
     FAMILY_ERROR,
     FEWEST,
     Verdict,
@@ -25,7 +26,6 @@ from qwerties.stats.compare import (
     scores,
     seeds_needed,
 )
-from qwerties.stats.intervals import Interval, mean_interval, wilson
 
 BAYES = float(scipy_stats.norm.cdf(2))  # A* at d=4
 HEADROOM = BAYES - 0.5

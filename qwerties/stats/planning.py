@@ -1,0 +1,85 @@
+"""What a comparison still needs: how many units would decide it, and which margin is within reach."""
+
+from __future__ import annotations
+
+from statistics import median_high
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qwerties.stats.confidence import bet_sizes, check, log_wealth
+
+CONTINUATIONS = 7  # an odd number, so that the median is one of them
+GROWTH = 4  # how many times longer the next, longer continuation is
+LIMIT = 100_000
+
+
+def units_needed(
+    differences: ArrayLike,
+    *,
+    alpha: float,
+    margin: float,
+    bounds: tuple[float, float],
+    limit: int = LIMIT,
+    seed: int = 0,
+) -> int | None:
+    """Return about how many units in all would decide a comparison, or None where more than `limit` would.
+
+    The differences are continued with values resampled from them, a few times; the answer is the median of the
+    counts at which the continued sequences say "better" or "equivalent". What the differences have not shown, such
+    as a rare flip, the continuations do not show either: the number is a guide.
+
+    Parameters
+    ----------
+    differences : array_like, shape (n,)
+        Differences A − B, in the order of the units.
+    alpha, margin, bounds
+        As in `compare_paired`.
+    limit : int
+        The largest number of units to try.
+    seed : int
+        Of the resampling.
+    """
+    seen = np.asarray(differences, float)  # (n,)
+    check(seen, alpha, bounds)
+    if not len(seen):
+        return None
+    length = max(len(seen), 16)
+    while length < limit:
+        length = min(GROWTH * length, limit)
+        rng = np.random.default_rng(seed)
+        counts = []
+        for _ in range(CONTINUATIONS):
+            drawn = rng.choice(seen, max(length - len(seen), 0))
+            counts.append(_first_decided(np.append(seen, drawn), alpha, margin, bounds))
+        if (count := median_high(counts)) <= length:
+            return count
+    return None
+
+
+def smallest_margin(low: float, high: float) -> float:
+    """Return the margin beyond which the interval [low, high] means "equivalent"."""
+    return max(abs(low), abs(high))
+
+
+def _first_decided(
+    values: NDArray[np.float64], alpha: float, margin: float, bounds: tuple[float, float]
+) -> int:
+    """Return the first count at which the sequence says "better" or "equivalent"; one beyond all if none does."""
+    low, high = bounds
+    width = high - low
+
+    def first_above(y: NDArray[np.float64], bets: NDArray[np.float64], mean: float) -> int:
+        """Return the first count at which the mean is known to be larger than `mean`."""
+        if not 0 < mean < 1:
+            return 1 if mean <= 0 else len(y) + 1
+        above = log_wealth(y, bets, mean, alpha) > 0  # (n,)
+        return int(above.argmax()) + 1 if above.any() else len(y) + 1
+
+    up, down = (values - low) / width, (high - values) / width  # (n,) each
+    bets_up, bets_down = bet_sizes(up, alpha), bet_sizes(down, alpha)
+    a_better = first_above(up, bets_up, (margin - low) / width)
+    b_better = first_above(down, bets_down, (high + margin) / width)
+    not_worse = first_above(up, bets_up, (-margin - low) / width)
+    not_better = first_above(down, bets_down, (high - margin) / width)
+    return min(a_better, b_better, max(not_worse, not_better))

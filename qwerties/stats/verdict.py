@@ -1,0 +1,99 @@
+"""Interval and margin -> verdict, and the verdict in words."""
+
+from __future__ import annotations
+
+import math
+
+VERDICTS = ("a_better", "b_better", "equivalent", "a_ahead", "b_ahead", "open", "identical")
+UNDECIDED = ("a_ahead", "b_ahead", "open")  # more units may still change these
+
+
+def decide(low: float, high: float, margin: float, *, identical: bool = False) -> str:
+    """Return the verdict on an interval for the mean difference A − B.
+
+    The first rule that applies decides:
+
+    1. The interval is beyond the margin: ``a_better`` or ``b_better``.
+    2. The interval is within ±margin: ``equivalent`` (the interval rule of Schuirmann 1987; Lakens 2017).
+    3. The interval excludes 0: ``a_ahead`` or ``b_ahead``.
+    4. Otherwise: ``open``.
+
+    Parameters
+    ----------
+    low, high : float
+        Bounds of the interval.
+    margin : float
+        The smallest difference that matters, in the same unit.
+    identical : bool
+        The two arms are the same runs: the verdict is ``identical``, and nothing is inferred.
+    """
+    if identical:
+        return "identical"
+    if low > margin:
+        return "a_better"
+    if high < -margin:
+        return "b_better"
+    if -margin < low and high < margin:
+        return "equivalent"
+    if low > 0:
+        return "a_ahead"
+    if high < 0:
+        return "b_ahead"
+    return "open"
+
+
+def words(
+    verdict: str,
+    a: str,
+    b: str,
+    margin: float,
+    *,
+    low: float = math.nan,
+    high: float = math.nan,
+    needed: int | None = None,
+    unit: str = "unit",
+) -> str:
+    """Return the verdict as a sentence without its full stop.
+
+    Parameters
+    ----------
+    verdict : str
+        One of `VERDICTS`.
+    a, b : str
+        Names of the arms.
+    margin : float
+        The margin of the verdict.
+    low, high : float
+        Bounds of the interval; where they exclude 0, "equivalent" names the arm that is slightly ahead.
+    needed : int, optional
+        How many units would decide an undecided verdict; None: more than are within reach.
+    unit : str
+        What a unit is, in the singular: ``seed``.
+    """
+    more = (
+        f"about {needed:,} {unit}s would decide it"
+        if needed
+        else f"no number of {unit}s within reach would decide it"
+    )
+    match verdict:
+        case "a_better":
+            return f"{a} beats {b} by more than {margin:g}"
+        case "b_better":
+            return f"{b} beats {a} by more than {margin:g}"
+        case "equivalent":
+            slightly = f"; {a} slightly ahead" if low > 0 else f"; {b} slightly ahead" if high < 0 else ""
+            return f"{a} and {b} are equivalent within {margin:g}{slightly}"
+        case "a_ahead":
+            return f"{a} is ahead of {b}; by how much relative to {margin:g} is open; {more}"
+        case "b_ahead":
+            return f"{b} is ahead of {a}; by how much relative to {margin:g} is open; {more}"
+        case "open":
+            return f"open; {more}"
+        case "identical":
+            return f"identical runs: {a} and {b} agree on every {unit}"
+    raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {verdict!r}")
+
+
+def mirrored(verdict: str) -> str:
+    """Return the verdict with the arms swapped."""
+    return {"a": "b", "b": "a"}[verdict[0]] + verdict[1:] if verdict[:2] in ("a_", "b_") else verdict
