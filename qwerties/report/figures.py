@@ -21,9 +21,9 @@ from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.report.drawing import PNG, SVG, Drawing
 from qwerties.scoring import theory
+from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 from qwerties.stats.intervals import Interval, mean_interval, wilson
-from qwerties.stats.legacy import Comparison
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.coverage import STATES, FigureSpec, Networks, config_names
@@ -409,17 +409,17 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     """
     every = len(compared)
     if every > MOST_ROWS:
-        sizes = [abs(found.difference.estimate) for _, found in compared]
+        sizes = [abs(found.estimate) for _, found in compared]
         compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MOST_ROWS:].tolist())]
     frame = pd.DataFrame(
         {
             "label": [label for label, _ in compared],
-            "y": [found.difference.estimate for _, found in compared],
-            "lo": [found.difference.lo for _, found in compared],
-            "hi": [found.difference.hi for _, found in compared],
+            "y": [found.estimate for _, found in compared],
+            "lo": [found.low for _, found in compared],
+            "hi": [found.high for _, found in compared],
         }
     )
-    deltas = {found.delta for _, found in compared}
+    deltas = {found.margin for _, found in compared}
     delta = deltas.pop() if len(deltas) == 1 else None
     told = "; ".join(
         f"{label} {number(y, sign=True)} [{number(lo, sign=True)}, {number(hi, sign=True)}]"
