@@ -13,7 +13,8 @@ from qwerties.config import Config, Seeds
 from qwerties.errors import plural
 from qwerties.scoring.digest import code_digest
 from qwerties.study.experiment import EMPTY, Experiment, Job, Shard, is_complete, make_shards, missing_jobs
-from qwerties.tracking.records import Tracked
+from qwerties.tracking.records import Tracked, curve_epochs
+from qwerties.tracking.tags import TRIAL
 from qwerties.tuning.declaration import Tuning
 
 if TYPE_CHECKING:
@@ -34,22 +35,27 @@ class Rates:
         Work per second and worker, in the unit of `Shard.cost`: epochs of the smallest network.
     bytes_per_network : float
         Artifacts: scores, curves and weights of every seed.
-    bytes_per_epoch : float
-        Database: the mean loss at every epoch of a run.
+    bytes_per_point : float
+        Database: one loss at one epoch.
+    curves_per_run : float
+        Losses that are tracked at every epoch: the mean of a run, and those of its examples.
     source : str
         Where the rates come from, in words.
     """
 
     cost_per_second: float
     bytes_per_network: float
-    bytes_per_epoch: float
+    bytes_per_point: float
+    curves_per_run: float
     source: str
 
 
+# Measured by `qwerties sweep` with its defaults on two cores that had other work beside it, then `--dry-run` there.
 DEFAULT_RATES = Rates(
-    cost_per_second=2.0e6,
+    cost_per_second=0.6e6,
     bytes_per_network=2_500.0,
-    bytes_per_epoch=400.0,
+    bytes_per_point=260.0,
+    curves_per_run=4.0,
     source="of a default sweep on 2 cores",
 )
 
@@ -71,6 +77,8 @@ class Work:
         Rows of ``seeds.csv`` over all runs.
     epochs : int
         Epochs over all runs.
+    points : int
+        Losses that are tracked of trials.
     """
 
     name: str
@@ -80,6 +88,7 @@ class Work:
     runs: int = 0
     seeds: int = 0
     epochs: int = 0
+    points: int = 0
 
     def __add__(self, other: Work) -> Work:
         numbers = {
@@ -98,6 +107,8 @@ class Forecast:
     ----------
     work : tuple of Work
         Per experiment.
+    total : Work
+        Of all of them: networks that two experiments share are trained once.
     topup : Work
         At most this is added while contrasts are open.
     open : int
@@ -108,6 +119,7 @@ class Forecast:
     """
 
     work: tuple[Work, ...]
+    total: Work
     topup: Work
     open: int
     max_seeds: int
@@ -137,6 +149,7 @@ def forecast(
     stored = store.experiments() if store else {}
     decided = _decided(store) if store else set()
     work, topup, n_open = [], Work("open contrasts"), 0
+    searches, every_job = Work("in all"), []
     for name, experiment in declared.items():
         experiment_id, tags = stored.get(name, ("", {}))
         runs = store.runs(experiment_id) if store and experiment_id else []
@@ -146,6 +159,8 @@ def forecast(
         jobs = missing_jobs(name, experiment, n_seeds, runs)
         base = _work(name, jobs)
         work.append(search + base)
+        searches += search
+        every_job += jobs
         needs: dict[Config, int] = {}
         for contrast in experiment.contrasts:
             wanted = settle == "all" or (settle == "primary" and contrast.primary)
@@ -163,7 +178,8 @@ def forecast(
             rest.epochs - base.epochs,
         )
     rates = _measured(store, workers) if store else None
-    return Forecast(tuple(work), topup, n_open, max_seeds, workers, rates or DEFAULT_RATES)
+    total = searches + _work("in all", every_job)
+    return Forecast(tuple(work), total, topup, n_open, max_seeds, workers, rates or DEFAULT_RATES)
 
 
 def _decided(store: Store) -> set[tuple[str, Config, Config]]:
@@ -207,18 +223,17 @@ def _tuned(
         if tracked is None or tracked.winner is None:
             left = study.search.trials - (len(tracked.trials) if tracked else 0)
             shard = Shard((study.tuned.base,), study.seeds, False)
-            search += Work(
-                "", left, left * shard.networks, left * shard.cost, left, 0, left * study.tuned.base.epochs
-            )
+            points = left * len(curve_epochs(study.tuned.base.epochs))
+            search += Work("", left, left * shard.networks, left * shard.cost, left, points=points)
     return tuning.experiment(arms), search
 
 
 def _measured(store: Store, workers: int) -> Rates | None:
     """Measure the rates of the tracked runs; None where there are too few of them."""
+    every = [run for experiment_id, _ in store.experiments().values() for run in store.runs(experiment_id)]
     runs = [
         (run, Config.from_params(run.params), Seeds.parse(run.params["seeds"]))
-        for experiment_id, _ in store.experiments().values()
-        for run in store.runs(experiment_id)
+        for run in every
         if is_complete(run) and "seeds" in run.params
     ]
     runs.sort(key=lambda each: each[0].start_time)
@@ -233,21 +248,29 @@ def _measured(store: Store, workers: int) -> Rates | None:
         if run.start_time - began > FIRST_SHARDS:
             cost += Shard((config,), seeds, False).cost
     disk = read_status(store)
-    if seconds < FEWEST_SECONDS or disk.database is None or disk.artifacts is None:
+    if seconds < FEWEST_SECONDS or not cost or disk.database is None or disk.artifacts is None:
         return None
+    epochs = sum(config.epochs for _, config, _ in runs)
+    trials = sum(len(curve_epochs(_epochs(run))) for run in every if TRIAL in run.tags)
+    examples = sum(_epochs(run) for run in every if run.parent is not None and TRIAL not in run.tags)
     return Rates(
         cost / seconds / workers,
         disk.artifacts / sum(len(seeds) for _, _, seeds in runs),
-        disk.database / sum(config.epochs for _, config, _ in runs),
+        disk.database / (epochs + examples + trials),
+        (epochs + examples) / epochs,
         f"of the {plural(len(runs), 'tracked run')}",
     )
 
 
+def _epochs(run: Tracked) -> int:
+    text = run.params.get("epochs", "1")
+    return int(text) if text.isdigit() else 1
+
+
 def table(found: Forecast) -> str:
     """Lay a forecast out in plain text."""
-    total = sum(found.work, Work("in all"))
     rows = [("experiment", "configs", "runs", "networks", "about", "disk")]
-    for work in (*found.work, total):
+    for work in (*found.work, found.total):
         rows.append(
             (work.name, f"{work.configs:,}", f"{work.runs:,}", f"{work.networks:,}", *_costs(work, found))
         )
@@ -271,5 +294,6 @@ def table(found: Forecast) -> str:
 
 def _costs(work: Work, found: Forecast) -> tuple[str, str]:
     seconds = work.cost / found.rates.cost_per_second / found.workers
-    size = work.seeds * found.rates.bytes_per_network + work.epochs * found.rates.bytes_per_epoch
+    points = work.epochs * found.rates.curves_per_run + work.points
+    size = work.seeds * found.rates.bytes_per_network + points * found.rates.bytes_per_point
     return (f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"), f"{size / 1e6:,.0f} MB"

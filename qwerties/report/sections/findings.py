@@ -22,7 +22,7 @@ from qwerties.report.elements import (
     share_bounds,
     shown,
 )
-from qwerties.report.figures import draw_contrasts
+from qwerties.report.figures import draw_contrasts, draw_evidence
 from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import Interval
@@ -35,6 +35,10 @@ def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None
         return None
     picture = _picture([(_at(finding), finding) for finding in evidence.findings], numbers)
     pictures = [] if picture is None else [picture]
+    for finding in evidence.findings:
+        compared = finding.comparison
+        if finding.contrast.primary and compared is not None and compared.n and finding.verdict != "identical":
+            pictures.append(shown(draw_evidence(_at(finding), compared), numbers))
     return ContrastTable(
         tuple(pictures),
         numbers.table(),
