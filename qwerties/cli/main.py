@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qwerties.cli import commands
+from qwerties.cli.compare import add_compare
 from qwerties.config import CHOICES, DEFAULT, FIELDS
 from qwerties.errors import FailedError, UsageError, complain
 from qwerties.execution.signals import asked, heeding_signals
@@ -41,6 +42,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **settings)  # --seed is not --seeds
 
     def error(self, message: str) -> NoReturn:
+        if message == "argument --bounds: expected one argument":
+            message += "; a negative one needs an equals sign: --bounds=-1:1"
         raise UsageError(message)
 
 
@@ -137,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(run=commands.train)
 
+    add_compare(chosen)
     add_map(chosen, commands.map_, _count)
 
     report = chosen.add_parser("report", help="write the report, from the store alone")

@@ -110,16 +110,25 @@ class Comparison:
 
     def to_markdown(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the result as a Markdown paragraph and a table, for a pull request."""
-        a, b = (name.replace("|", "\\|") for name in (a, b))
+        sentence, a, b = (text.replace("|", "\\|") for text in (self.words(a, b, unit=unit), a, b))
         rows = {
-            "Verdict": self.words(a, b, unit=unit),
-            f"Mean difference {a} − {b}": f"{self.estimate:+.4g}",
-            f"{1 - self.alpha:.3%} interval".replace(".000%", "%"): f"[{self.low:+.4g}, {self.high:+.4g}]",
+            f"Mean difference, {a} − {b}": f"{self.estimate:+.4g}",
+            f"{100 * (1 - self.alpha):g}% interval, wherever one stops": f"[{self.low:+.4g}, {self.high:+.4g}]",
             f"Paired {unit}s": f"{self.n:,}",
             "Margin": f"{self.margin:g}",
         }
-        lines = [f"**{self.words(a, b, unit=unit)}**", "", "| | |", "|---|---|"]
+        if left_out := self.left_out(a, b):
+            rows["Left out"] = left_out
+        lines = [f"**{sentence}**", "", "| | |", "|---|---|"]
         return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()]) + "\n"
+
+    def left_out(self, a: str = "A", b: str = "B") -> str:
+        """Return how many units are not compared and why; nothing where all are."""
+        counts = (len(self.unpaired_a), len(self.unpaired_b), len(self.missing))
+        if not any(counts):
+            return ""
+        missing = f", {counts[2]:,} without a value" if counts[2] else ""
+        return f"{counts[0]:,} only in {a}, {counts[1]:,} only in {b}{missing}"
 
 
 def compare_paired(
@@ -185,7 +194,7 @@ def compare(
 ) -> Comparison:
     """Compare a bounded metric of two arms, unit by unit.
 
-    Units that are whole numbers (seeds) are weighed in ascending order, so that more seeds extend the sequence.
+    Units that are numbers (seeds) are weighed in ascending order, so that more seeds extend the sequence.
     Other units (names, several columns) are weighed in the order of a fixed hash of their names: their alphabetical
     order often groups units that behave alike, and the method needs an order that tells nothing about the outcome.
     The order of the rows never matters.
@@ -275,7 +284,7 @@ def _in_order(units: pd.Index) -> pd.Index:
     """Return the units in the order in which they are weighed."""
     import pandas as pd
 
-    if units.nlevels == 1 and pd.api.types.is_integer_dtype(units):
+    if units.nlevels == 1 and pd.api.types.is_numeric_dtype(units):
         return units.sort_values()
     hashes = pd.util.hash_pandas_object(units, index=False).to_numpy()
     return units[np.argsort(hashes, kind="stable")]
@@ -283,7 +292,7 @@ def _in_order(units: pd.Index) -> pd.Index:
 
 def _named(units: pd.Index) -> str:
     """Return the first units by name, and how many more there are."""
-    names = ", ".join(str(unit) for unit in units[:MAX_NAMED])
+    names = ", ".join(str(unit) for unit in units[:MAX_NAMED]) or "none"
     return names + (f" and {len(units) - MAX_NAMED:,} more" if len(units) > MAX_NAMED else "")
 
 

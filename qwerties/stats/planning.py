@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from statistics import median_high
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qwerties.stats.confidence import bet_sizes, check, log_wealth
+from qwerties.stats.confidence import bet_sizes, check, confidence_sequence, log_wealth
 
 CONTINUATIONS = 7  # an odd number, so that the median is one of them
 GROWTH = 4  # how many times longer the next, longer continuation is
@@ -52,7 +53,7 @@ def units_needed(
         for _ in range(CONTINUATIONS):
             drawn = rng.choice(seen, max(length - len(seen), 0))
             counts.append(_first_decided(np.append(seen, drawn), alpha, margin, bounds))
-        if (count := median_high(counts)) <= length:
+        if (count := sorted(counts)[CONTINUATIONS // 2]) <= length:
             return count
     return None
 
@@ -60,6 +61,42 @@ def units_needed(
 def smallest_margin(low: float, high: float) -> float:
     """Return the margin beyond which the interval [low, high] means "equivalent"."""
     return max(abs(low), abs(high))
+
+
+class Narrowing(NamedTuple):
+    """How an interval narrowed; arrays of shape (counts,), NaN where a bound is undefined."""
+
+    counts: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    estimate: NDArray[np.float64]
+    t_low: NDArray[np.float64]  # Student's t: what it would have claimed at each count, were there no other
+    t_high: NDArray[np.float64]
+    decided: int | None  # the count from which the verdict is final
+
+
+def narrowing(
+    differences: ArrayLike,
+    *,
+    alpha: float,
+    margin: float,
+    bounds: tuple[float, float],
+    counts: Sequence[int] | None = None,
+) -> Narrowing:
+    """Return the interval after growing counts of units: by default 80, from 1 to n, evenly spaced on a log axis."""
+    from scipy.special import stdtrit
+
+    values = np.asarray(differences, float)  # (n,)
+    n = len(values)
+    at = np.unique(np.geomspace(1, n, 80).round().astype(int)) if counts is None else np.asarray(counts)
+    low, high = confidence_sequence(values, alpha=alpha, bounds=bounds, counts=at.tolist())
+    estimate = np.cumsum(values)[at - 1] / at  # (counts,)
+    sd = np.array([values[:count].std(ddof=1) if count > 1 else np.nan for count in at])
+    half = stdtrit(np.maximum(at - 1, 1), 1 - alpha / 2) * sd / np.sqrt(at)  # (counts,)
+    decided = _first_decided(values, alpha, margin, bounds)
+    return Narrowing(
+        at, low, high, estimate, estimate - half, estimate + half, decided if decided <= n else None
+    )
 
 
 def _first_decided(

@@ -1,0 +1,93 @@
+"""How many units would decide a comparison."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from qwerties.stats.confidence import confidence_sequence
+from qwerties.stats.planning import narrowing, smallest_margin, units_needed
+from qwerties.stats.verdict import UNDECIDED, decide
+
+RULE = {"alpha": 0.05, "margin": 0.01, "bounds": (-1, 1)}
+
+
+def first_decided(values):
+    """Return the first count at which the verdict is final, by trying every count."""
+    lower, upper = confidence_sequence(values, alpha=0.05, counts=range(1, len(values) + 1))
+    for count, (low, high) in enumerate(zip(lower, upper, strict=True), start=1):
+        if decide(low, high, 0.01) not in UNDECIDED:
+            return count
+    return None
+
+
+@pytest.mark.parametrize("value", [0.05, -0.05, 0.0, 0.003])
+def test_a_constant_needs_exactly_as_many_as_its_continuation(value):
+    needed = units_needed([value] * 10, **RULE)
+    assert needed == first_decided([value] * (2 * needed))
+
+
+def test_the_number_would_decide_it_about_half_of_the_time():
+    rng = np.random.default_rng(0)
+    pool = np.where(rng.random(5000) < 0.12, 0.48, 0.001)
+    needed = units_needed(pool[:400], **RULE)
+    decided = [(first_decided(rng.choice(pool[:400], 2 * needed)) or 9e9) <= needed for _ in range(40)]
+    assert 0.15 < np.mean(decided) < 0.85
+
+
+def test_a_mean_at_the_margin_is_out_of_reach():
+    assert units_needed([0.01] * 50, **RULE, limit=20_000) is None
+    assert units_needed([0.0101] * 50, **RULE, limit=20_000) is None
+
+
+def test_the_limit_holds():
+    needed = units_needed([0.0] * 10, **RULE)
+    assert units_needed([0.0] * 10, **RULE, limit=needed) == needed
+    assert units_needed([0.0] * 10, **RULE, limit=needed - 1) is None
+
+
+def test_a_smaller_margin_needs_more():
+    differences = np.random.default_rng(0).choice([-0.02, 0.05], 100)
+    tight = units_needed(differences, alpha=0.05, margin=0.005, bounds=(-1, 1))
+    loose = units_needed(differences, alpha=0.05, margin=0.1, bounds=(-1, 1))
+    assert loose < tight
+
+
+def test_swapping_changes_nothing_and_the_seed_hardly():
+    differences = np.random.default_rng(0).choice([-0.4, 0.02, 0.4], 100, p=[0.05, 0.85, 0.1])
+    needed = units_needed(differences, **RULE)
+    assert units_needed(-differences, **RULE) == needed
+    assert units_needed(differences, **RULE, seed=1) == pytest.approx(needed, rel=0.5)
+
+
+def test_nothing_seen_has_no_answer():
+    assert units_needed([], **RULE) is None
+
+
+@pytest.mark.parametrize(("interval", "margin"), [((-0.02, 0.05), 0.05), ((-0.06, 0.05), 0.06)])
+def test_the_smallest_margin_of_equivalence(interval, margin):
+    assert smallest_margin(*interval) == margin
+    assert decide(*interval, margin) != "equivalent"
+    assert decide(*interval, margin + 1e-9) == "equivalent"
+
+
+def test_narrowing_is_the_sequence_beside_students_t():
+    values = np.random.default_rng(0).choice([-0.1, 0.3], 300)
+    shown = narrowing(values, **RULE)
+    lower, upper = confidence_sequence(values, alpha=0.05, counts=shown.counts)
+    assert (shown.counts[0], shown.counts[-1]) == (1, 300)
+    assert (shown.low == lower).all()
+    assert (shown.high == upper).all()
+    for k, count in enumerate(shown.counts):
+        seen = values[:count]
+        assert shown.estimate[k] == pytest.approx(seen.mean())
+        if count > 1 and seen.std() > 0:
+            interval = ttest_1samp(seen, 0).confidence_interval(0.95)
+            assert (shown.t_low[k], shown.t_high[k]) == pytest.approx(tuple(interval))
+    assert np.isnan(shown.t_low[0])
+    assert shown.decided == first_decided(values)
+
+
+def test_narrowing_at_counts_and_without_a_decision():
+    shown = narrowing([0.1, 0.2, 0.3], **RULE, counts=[2, 3])
+    assert shown.estimate == pytest.approx([0.15, 0.2])
+    assert shown.decided is None
