@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ class Rates:
     ----------
     cost_per_second : float
         Work per second and worker, in the unit of `Shard.cost`: epochs of the smallest network.
+    seconds_per_trial : float
+        Of a search, with all of its work.
     bytes_per_network : float
         Artifacts: scores, curves and weights of every seed.
     bytes_per_point : float
@@ -44,6 +47,7 @@ class Rates:
     """
 
     cost_per_second: float
+    seconds_per_trial: float
     bytes_per_network: float
     bytes_per_point: float
     curves_per_run: float
@@ -53,6 +57,7 @@ class Rates:
 # Measured by `qwerties sweep` with its defaults on two cores that had other work beside it, then `--dry-run` there.
 DEFAULT_RATES = Rates(
     cost_per_second=0.6e6,
+    seconds_per_trial=0.25,
     bytes_per_network=2_500.0,
     bytes_per_point=260.0,
     curves_per_run=4.0,
@@ -77,6 +82,8 @@ class Work:
         Rows of ``seeds.csv`` over all runs.
     epochs : int
         Epochs over all runs.
+    trials : int
+        Trials of searches.
     points : int
         Losses that are tracked of trials.
     """
@@ -88,6 +95,7 @@ class Work:
     runs: int = 0
     seeds: int = 0
     epochs: int = 0
+    trials: int = 0
     points: int = 0
 
     def __add__(self, other: Work) -> Work:
@@ -224,7 +232,7 @@ def _tuned(
             left = study.search.trials - (len(tracked.trials) if tracked else 0)
             shard = Shard((study.tuned.base,), study.seeds, False)
             points = left * len(curve_epochs(study.tuned.base.epochs))
-            search += Work("", left, left * shard.networks, left * shard.cost, left, points=points)
+            search += Work("", left, left * shard.networks, runs=left, trials=left, points=points)
     return tuning.experiment(arms), search
 
 
@@ -255,11 +263,19 @@ def _measured(store: Store, workers: int) -> Rates | None:
     examples = sum(_epochs(run) for run in every if run.parent is not None and TRIAL not in run.tags)
     return Rates(
         cost / seconds / workers,
+        _gap([run for run in every if TRIAL in run.tags]) or DEFAULT_RATES.seconds_per_trial,
         disk.artifacts / sum(len(seeds) for _, _, seeds in runs),
         disk.database / (epochs + examples + trials),
         (epochs + examples) / epochs,
         f"of the {plural(len(runs), 'tracked run')}",
     )
+
+
+def _gap(runs: Sequence[Tracked]) -> float:
+    """Mean seconds between two runs that were tracked one after the other; 0 where there are none."""
+    times = sorted(run.start_time for run in runs)
+    gaps = [gap for gap in map(operator.sub, times[1:], times) if gap < SESSION_GAP]
+    return sum(gaps) / len(gaps) if gaps else 0.0
 
 
 def _epochs(run: Tracked) -> int:
@@ -294,6 +310,7 @@ def table(found: Forecast) -> str:
 
 def _costs(work: Work, found: Forecast) -> tuple[str, str]:
     seconds = work.cost / found.rates.cost_per_second / found.workers
+    seconds += work.trials * found.rates.seconds_per_trial
     points = work.epochs * found.rates.curves_per_run + work.points
     size = work.seeds * found.rates.bytes_per_network + points * found.rates.bytes_per_point
     return (f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"), f"{size / 1e6:,.0f} MB"

@@ -37,7 +37,12 @@ def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None
     pictures = [] if picture is None else [picture]
     for finding in evidence.findings:
         compared = finding.comparison
-        if finding.contrast.primary and compared is not None and compared.n and finding.verdict != "identical":
+        if (
+            finding.contrast.primary
+            and compared is not None
+            and compared.n
+            and finding.verdict != "identical"
+        ):
             pictures.append(shown(draw_evidence(_at(finding), compared), numbers))
     return ContrastTable(
         tuple(pictures),
