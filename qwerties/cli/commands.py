@@ -268,9 +268,14 @@ def _settle(
     """Train more seeds of the arms of open contrasts, until all are decided or have as many as they may."""
     from qwerties.analysis.topup import next_step
 
+    names = [
+        name
+        for name, experiment in experiments.items()
+        if any(contrast.primary or settle == "all" for contrast in experiment.contrasts)
+    ]
     before: Mapping[str, Mapping[Config, int]] = {}
-    while True:
-        step = next_step(store, experiments, settle, max_seeds)
+    while names:
+        step = next_step(store, names, settle, max_seeds)
         if not step.more or step.more == before:
             break
         print(f"{step.words} ({_contrast_names(step.open)})")
@@ -280,6 +285,8 @@ def _settle(
         if done.runs:  # else another sweep has trained them
             _say_done(done, started)
         before = step.more
+    if not names:
+        return
     kind = "primary contrasts" if settle == "primary" else "contrasts"
     if step.decided:
         print(f"{kind} decided: {step.decided}")

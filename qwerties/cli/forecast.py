@@ -57,10 +57,10 @@ class Rates:
 # Measured by `qwerties sweep` with its defaults on two cores that had other work beside it, then `--dry-run` there.
 DEFAULT_RATES = Rates(
     cost_per_second=0.6e6,
-    seconds_per_trial=0.25,
-    bytes_per_network=2_500.0,
-    bytes_per_point=260.0,
-    curves_per_run=4.0,
+    seconds_per_trial=0.2,
+    bytes_per_network=1_400.0,
+    bytes_per_point=300.0,
+    curves_per_run=3.5,
     source="of a default sweep on 2 cores",
 )
 
