@@ -1,20 +1,27 @@
 """The store -> what the verdicts rest on: every experiment's ledger, its networks, and its contrasts compared.
 
-A contrast is compared at the last planned look that its pairs of seeds are enough for (`sequential`): the seeds
-beyond it wait for the next one, however many there are by accident, so that looking again is no second chance.
+A contrast is compared on all seeds that both arms have, in the order 0, 1, 2, ...: its interval holds wherever a sweep
+stops. A diverged network counts as a guess, and no network is left out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from qwerties.config import Config
 from qwerties.errors import clean, plural
-from qwerties.scoring import theory
-from qwerties.stats.legacy import Comparison, Look, Verdict, compare, holm, latest_look, study_looks
+from qwerties.stats.compare import Comparison, compare
+from qwerties.stats.confidence import confidence_sequence
+from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.scores import scores
+from qwerties.stats.verdict import UNDECIDED, words
+from qwerties.study.budget import EXPLORATORY_ALPHA, PRIMARY_SLOTS, primary_alpha
 from qwerties.study.coverage import (
     Entry,
     Ledger,
@@ -27,16 +34,44 @@ from qwerties.study.coverage import (
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
-PRIMARY = 6
-"""Primary contrasts that the study planned, whatever of them is tracked yet; a store may hold more."""
+OPEN = ("open",)
+"""Verdicts that do not say how the arms stand."""
 
-OPEN = ("inconclusive", "too_few", "incomplete")
-"""Verdicts that do not say how the sides stand."""
+LEARNED_GAINS = (0.8, 0.5, 0.9)
+"""Gains from which a network has learned: the rule first, then its sensitivity."""
+
+NEVER_LEARNED = ("dead", "constant", "diverged")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How many networks of each arm learned, on the seeds that were compared.
+
+    Attributes
+    ----------
+    a, b : tuple of Interval
+        Share of each arm at each of `LEARNED_GAINS`, with Wilson's 95% intervals.
+    only_a, only_b : int
+        Seeds on which one arm alone learned.
+    difference : Interval
+        Mean difference of the 0/1 outcomes, with its 95% confidence sequence, which is not corrected for
+        multiplicity.
+    both : Interval
+        Mean difference in accuracy where both arms learned, with a t interval. It conditions on an outcome and is
+        descriptive.
+    """
+
+    a: tuple[Interval, ...]
+    b: tuple[Interval, ...]
+    only_a: int
+    only_b: int
+    difference: Interval
+    both: Interval
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One planned contrast, and what the store says of it.
+    """One planned contrast, and its result.
 
     Attributes
     ----------
@@ -44,21 +79,20 @@ class Finding:
         Of its experiment.
     contrast : PlannedContrast
     name_a, name_b : str
-        What differs between the sides, in words.
+        What differs between the arms, in words.
     where : str
-        What both sides share that other contrasts of the experiment do not; may be empty.
-    family_size : int
-        How many contrasts share the error.
+        What both arms share that other contrasts of the experiment do not; may be empty.
+    alpha : float
+        Probability that the true mean difference is ever outside the interval.
+    base_seeds : int
+        Seeds per config in the experiment's plan.
     comparison : Comparison or None
-        At `look`; None where a side has no scores.
-    look : Look or None
-        None with too few pairs for the first one.
-    waiting : int
-        Pairs beyond the look.
-    holm : float
-        Adjusted p-value within the experiment's exploratory family; NaN for a primary contrast.
-    withheld : bool
-        Whether the design is incomplete, so that nothing is said.
+        None where an arm has no scores, or scores that cannot be compared.
+    learned : Learned or None
+    diverged : int
+        Diverged networks among the seeds that were compared, of both arms.
+    withheld : str
+        Why there is no verdict; empty where there is one.
     plan_changes : tuple of str
         What was changed in the experiment's contrasts after there were data.
     runs_a, runs_b : tuple of Tracked
@@ -71,30 +105,39 @@ class Finding:
     name_a: str
     name_b: str
     where: str
-    family_size: int
+    alpha: float
+    base_seeds: int
     comparison: Comparison | None
-    look: Look | None
-    waiting: int
-    holm: float
-    withheld: bool
+    learned: Learned | None
+    diverged: int
+    withheld: str
     plan_changes: tuple[str, ...]
     runs_a: tuple[Tracked, ...]
     runs_b: tuple[Tracked, ...]
 
     @property
-    def verdict(self) -> Verdict | None:
-        """The verdict; None where nothing is said."""
+    def verdict(self) -> str | None:
+        """The verdict's code, from `stats.verdict`; None where it is withheld."""
         return None if self.withheld or self.comparison is None else self.comparison.verdict
 
     @property
     def words(self) -> str:
         """The verdict in words."""
-        return "withheld" if self.verdict is None else self.verdict.words(self.name_a, self.name_b)
+        if self.verdict is None or self.comparison is None:
+            return self.withheld
+        if self.verdict == "identical":
+            return f"{words('identical', self.name_a, self.name_b, self.contrast.delta)} of {self.comparison.n:,} seeds"
+        return self.comparison.words(self.name_a, self.name_b, unit="seed")
 
     @property
     def told(self) -> bool:
-        """Whether the verdict says which side is better, or that neither is."""
-        return self.verdict is not None and self.verdict.kind not in OPEN
+        """Whether the verdict says which arm is better, or that neither is."""
+        return self.verdict is not None and self.verdict not in OPEN
+
+    @property
+    def decided(self) -> bool:
+        """Whether more seeds cannot change the verdict."""
+        return self.verdict is not None and self.verdict not in UNDECIDED
 
     @property
     def sides(self) -> str:
@@ -102,16 +145,11 @@ class Finding:
         return " − ".join(name.replace(" · ", ", ") for name in (self.name_a, self.name_b))
 
     @property
-    def next_look(self) -> Look | None:
-        """The next planned look that would be likely to settle it; None where none would, or nothing is open."""
-        if self.verdict is None or self.verdict.seeds_needed is None:
+    def difference(self) -> Interval | None:
+        """The mean difference with its interval; None where nothing was compared."""
+        if (found := self.comparison) is None:
             return None
-        later = [
-            look
-            for look in study_looks(self.family_size)
-            if self.look is None or look.seeds > self.look.seeds
-        ]
-        return next((look for look in later if look.seeds >= self.verdict.seeds_needed), None)
+        return Interval(found.estimate, found.low, found.high, found.n, 1 - found.alpha)
 
 
 @dataclass(frozen=True)
@@ -139,60 +177,67 @@ class Evidence:
 
 
 def gather(
-    store: Store, stems: Sequence[str] | None = None, progress: Callable[[str], None] = lambda stem: None
+    store: Store,
+    stems: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda stem: None,
+    *,
+    only_primary: bool = False,
 ) -> list[Evidence]:
-    """Read every experiment's scores, or those of some, and compare what was to be compared.
+    """Read every experiment's scores, or those of some, and compare the arms of its contrasts.
 
-    ``progress`` is called with each experiment's stem before it is read.
+    ``progress`` is called with each experiment's stem before it is read. With ``only_primary``, exploratory contrasts
+    are not compared.
     """
     ledgers = read_ledgers(store)
-    primary = max(PRIMARY, sum(contrast.primary for ledger in ledgers for contrast in ledger.contrasts))
-    found = []
+    primary = sum(contrast.primary for ledger in ledgers for contrast in ledger.contrasts)
+    results = []
     for ledger in ledgers:
         if stems is None or ledger.stem in stems:
             progress(ledger.stem)
-            found.append(weigh(store, ledger, primary))
-    return found
+            results.append(weigh(store, ledger, primary, only_primary=only_primary))
+    return results
 
 
-def weigh(store: Store, ledger: Ledger, primary: int = PRIMARY) -> Evidence:
-    """Read one experiment's scores and compare what was to be compared; ``primary`` contrasts share one error."""
+def weigh(
+    store: Store, ledger: Ledger, primary: int = PRIMARY_SLOTS, *, only_primary: bool = False
+) -> Evidence:
+    """Read one experiment's scores and compare its contrasts; the study has ``primary`` primary ones."""
     if ledger.plan is None:
         return Evidence(ledger, {}, (), (), ())
     problems: list[str] = []
     networks: dict[int, Networks] = {}
     incomplete: list[str] = []
-    wanted = set(ledger.plan.seeds.numbers.tolist())
-    for i, (entry, (found, unread)) in enumerate(
+    planned = set(ledger.plan.seeds.numbers.tolist())
+    for i, (entry, (table, unread)) in enumerate(
         zip(ledger.entries, read_all_networks(store, ledger.entries), strict=True)
     ):
         problems += unread
-        if found is not None:
-            networks[i] = found
-        if found is None or not wanted <= set(found.frame["seed"]):
-            state = "its scores cannot be read" if entry.state == "done" else _state_words(entry, found)
+        if table is not None:
+            networks[i] = table
+        if table is None or not planned <= set(table.frame["seed"]):
+            state = "its scores cannot be read" if entry.state == "done" else _state_words(entry, table)
             incomplete.append(f"{clean(entry.name)}: {state}")
     complete = ledger.complete and not incomplete
-    return Evidence(
-        ledger,
-        networks,
-        tuple(problems),
-        tuple(incomplete),
-        find(ledger, networks, primary=primary, complete=complete),
-    )
+    findings = find(ledger, networks, primary=primary, complete=complete, only_primary=only_primary)
+    return Evidence(ledger, networks, tuple(problems), tuple(incomplete), findings)
 
 
-def _state_words(entry: Entry, found: Networks | None) -> str:
-    some = f", {plural(len(found.frame), 'seed')} tracked" if found is not None else ""
+def _state_words(entry: Entry, table: Networks | None) -> str:
+    some = f", {plural(len(table.frame), 'seed')} tracked" if table is not None else ""
     return {"missing": "not complete" if some else "not tracked", "failed": "its run failed"}.get(
         entry.state, entry.state
     ) + some
 
 
 def find(
-    ledger: Ledger, networks: Mapping[int, Networks], *, primary: int = PRIMARY, complete: bool
+    ledger: Ledger,
+    networks: Mapping[int, Networks],
+    *,
+    primary: int = PRIMARY_SLOTS,
+    complete: bool,
+    only_primary: bool = False,
 ) -> tuple[Finding, ...]:
-    """Compare an experiment's contrasts, exploratory ones as one family.
+    """Compare the contrasts of an experiment.
 
     Parameters
     ----------
@@ -200,71 +245,98 @@ def find(
     networks : mapping of int to Networks
         Of the entries that could be read, by their place in the ledger.
     primary : int
-        Primary contrasts of the whole study.
+        Primary contrasts of the whole study, which share one error budget.
     complete : bool
         Whether the whole design is there: verdicts are withheld until it is.
+    only_primary : bool
+        Leave out exploratory contrasts.
     """
-    sizes = {True: primary, False: sum(not contrast.primary for contrast in ledger.contrasts)}
     among = [side for contrast in ledger.contrasts for side in (contrast.a, contrast.b)]
-    compared = [
-        _compare(ledger, contrast, networks, sizes[contrast.primary]) for contrast in ledger.contrasts
-    ]
-    adjusted = holm(
-        [
-            found.p_value if found is not None and not contrast.primary else np.nan
-            for contrast, (found, _, _, _) in zip(ledger.contrasts, compared, strict=True)
-        ]
-    )
     return tuple(
-        Finding(
-            stem=ledger.stem,
-            title=ledger.title,
-            contrast=contrast,
-            name_a=_sides(contrast)[0],
-            name_b=_sides(contrast)[1],
-            where=_shared(contrast, among),
-            family_size=sizes[contrast.primary],
-            comparison=found,
-            look=look,
-            waiting=waiting,
-            holm=float(p),
-            withheld=not complete,
-            plan_changes=ledger.plan_changes,
-            runs_a=sides[0].runs if sides[0] else (),
-            runs_b=sides[1].runs if sides[1] else (),
-        )
-        for contrast, (found, look, waiting, sides), p in zip(
-            ledger.contrasts, compared, adjusted, strict=True
-        )
+        _compare(ledger, contrast, networks, primary_alpha(primary), complete, _shared(contrast, among))
+        for contrast in ledger.contrasts
+        if contrast.primary or not only_primary
     )
 
 
 def _compare(
-    ledger: Ledger, contrast: PlannedContrast, networks: Mapping[int, Networks], family_size: int
-) -> tuple[Comparison | None, Look | None, int, tuple[Networks | None, Networks | None]]:
+    ledger: Ledger,
+    contrast: PlannedContrast,
+    networks: Mapping[int, Networks],
+    alpha: float,
+    complete: bool,
+    where: str,
+) -> Finding:
     entries = (ledger.find(contrast.a), ledger.find(contrast.b))
     a, b = (networks.get(ledger.entries.index(entry)) if entry is not None else None for entry in entries)
-    if a is None or b is None:
-        return None, None, 0, (a, b)
-    looks = study_looks(family_size)
-    pairs = np.intersect1d(a.frame["seed"], b.frame["seed"])  # sorted
-    look = latest_look(looks, len(pairs))
-    seen = pairs if look is None else pairs[: look.seeds]
-    last = seen[-1] if len(seen) else -1
-    best = max(float(theory.bayes_accuracy(side.distance, side.data)) for side in (contrast.a, contrast.b))
+    alpha = alpha if contrast.primary else EXPLORATORY_ALPHA
+    withheld = "" if complete and a is not None and b is not None else "withheld"
+    comparison = learned = None
+    diverged = 0
+    if a is not None and b is not None:
+        frame_a, frame_b = (arm.frame.set_index("seed") for arm in (a, b))
+        try:
+            comparison = compare(
+                *(scores(frame, "population_accuracy") for frame in (frame_a, frame_b)),
+                bounds=(0, 1),
+                margin=contrast.delta,
+                alpha=alpha,
+            )
+        except ValueError as error:
+            withheld = f"withheld: {clean(error)}"
+        else:
+            if comparison.missing:
+                withheld = withheld or f"withheld: {plural(len(comparison.missing), 'seed')} without a score"
+            pairs = frame_a.index.intersection(frame_b.index).difference(pd.Index(comparison.missing))
+            frame_a, frame_b = frame_a.loc[pairs.sort_values()], frame_b.loc[pairs.sort_values()]
+            learned = _learned(frame_a, frame_b, comparison.differences)
+            diverged = int(sum(frame["state"].eq("diverged").sum() for frame in (frame_a, frame_b)))
     name_a, name_b = _sides(contrast)
-    found = compare(
-        a.frame[a.frame["seed"] <= last],
-        b.frame[b.frame["seed"] <= last],
-        delta=contrast.delta,
-        level=(look or looks[0]).level,
-        family_size=family_size,
-        headroom=max(best - 0.5, 1e-9),
+    return Finding(
+        stem=ledger.stem,
+        title=ledger.title,
+        contrast=contrast,
         name_a=name_a,
         name_b=name_b,
-        fewest=(look or looks[0]).seeds,
+        where=where,
+        alpha=alpha,
+        base_seeds=len(ledger.plan.seeds) if ledger.plan else 0,
+        comparison=comparison,
+        learned=learned,
+        diverged=diverged,
+        withheld=withheld,
+        plan_changes=ledger.plan_changes,
+        runs_a=a.runs if a else (),
+        runs_b=b.runs if b else (),
     )
-    return found, look, len(pairs) - len(seen), (a, b)
+
+
+def _learned(frame_a: pd.DataFrame, frame_b: pd.DataFrame, differences: NDArray[np.float64]) -> Learned:
+    """Compare how many networks learned; the frames have the same seeds, in order, as the (n,) differences."""
+    n = len(differences)
+
+    def shares(frame: pd.DataFrame) -> tuple[Interval, ...]:
+        counts = [int(_has_learned(frame, gain).sum()) for gain in LEARNED_GAINS]
+        return tuple(Interval(k / n if n else math.nan, *wilson(k, n), n, 0.95) for k in counts)
+
+    a, b = (_has_learned(frame, LEARNED_GAINS[0]) for frame in (frame_a, frame_b))  # (n,) each
+    outcomes = a.astype(float) - b.astype(float)  # (n,)
+    (low,), (high,) = confidence_sequence(outcomes, alpha=EXPLORATORY_ALPHA)
+    return Learned(
+        shares(frame_a),
+        shares(frame_b),
+        only_a=int((a & ~b).sum()),
+        only_b=int((b & ~a).sum()),
+        difference=Interval(
+            float(outcomes.mean()) if n else math.nan, float(low), float(high), n, 1 - EXPLORATORY_ALPHA
+        ),
+        both=mean_interval(differences[a & b]),
+    )
+
+
+def _has_learned(frame: pd.DataFrame, gain: float) -> NDArray[np.bool_]:
+    """Tell which networks reached ``gain``, (rows,); a dead, constant or diverged one has not learned."""
+    return ((frame["gain"] >= gain) & ~frame["state"].isin(NEVER_LEARNED)).to_numpy(bool)
 
 
 def _sides(contrast: PlannedContrast) -> tuple[str, str]:

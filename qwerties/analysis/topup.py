@@ -1,30 +1,57 @@
-"""Which seeds would settle what is open: the next step of ``qwerties sweep --settle``.
+"""Which configs need more seeds: the next step of a sweep that goes on until its contrasts are decided.
 
-A contrast that is open is looked at again at a planned number of seeds (`sequential`), the first one that its
-interval lets hope to be enough; only its two configs get more seeds. As the looks were planned, and each has its part
-of the error, to go on until nothing is open misleads no more often than to look once.
+A contrast is weighed after its base seeds, then at every multiple of `BLOCK` up to the cap, until its verdict is
+decided. A confidence sequence holds at all these counts at once, so this has no price in errors. The first of these
+counts at which a contrast is decided depends on the plan and the data alone: a sweep that was stopped on the way, or
+two sweeps on one server, end with the same seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from qwerties.analysis.contrasts import Finding, gather
 from qwerties.config import Config
-from qwerties.stats.legacy import LOOKS
+from qwerties.errors import plural
+from qwerties.stats.confidence import confidence_sequence
+from qwerties.stats.verdict import UNDECIDED, decide
 from qwerties.tracking.store import Store
+
+BLOCK = 500  # seeds between two stages
 
 
 @dataclass(frozen=True)
 class Step:
-    """What to train next: configs that need at least so many seeds, by experiment; and what to say of it."""
+    """What to train next.
+
+    Attributes
+    ----------
+    more : dict
+        Configs and how many seeds each needs, by experiment.
+    open, capped : tuple of Finding
+        Undecided contrasts that get more seeds, and those that have as many as they may.
+    decided : int
+        Contrasts whose verdict more seeds cannot change.
+    seeds : int
+        The largest number of seeds that a config needs.
+    """
 
     more: dict[str, dict[Config, int]]
-    lines: tuple[str, ...]
+    open: tuple[Finding, ...]
+    capped: tuple[Finding, ...]
+    decided: int
+    seeds: int
+
+    @property
+    def words(self) -> str:
+        """How many contrasts are open, and up to how many seeds they are trained."""
+        return f"open contrasts: {len(self.open)}, {plural(self.seeds, 'seed')}"
 
 
-def next_step(store: Store, stems: Iterable[str], most: int | None = None) -> Step:
+def next_step(store: Store, stems: Iterable[str], settle: str, max_seeds: int) -> Step:
     """Tell which configs need how many seeds.
 
     Parameters
@@ -32,36 +59,53 @@ def next_step(store: Store, stems: Iterable[str], most: int | None = None) -> St
     store : Store
     stems : iterable of str
         Experiments to settle.
-    most : int, optional
-        No more seeds per config than this; by default those of the last planned look.
+    settle : {"primary", "all"}
+        Which contrasts get more seeds.
+    max_seeds : int
+        Seeds per config beyond which nothing is added.
     """
-    most = max(LOOKS) if most is None else most
     more: dict[str, dict[Config, int]] = {}
-    lines = []
-    for evidence in gather(store, list(stems)):
-        for finding in evidence.findings:
-            if finding.verdict is None or not _is_open(finding):
+    undecided: list[Finding] = []
+    capped: list[Finding] = []
+    decided = 0
+    for experiment in gather(store, list(stems), only_primary=settle == "primary"):
+        trained = {table.config: table.frame["seed"] for table in experiment.networks.values()}
+        for finding in experiment.findings:
+            if finding.verdict is None:
                 continue
-            look = finding.next_look
-            name = f"{finding.stem}: {finding.sides}"
-            if look is None or look.seeds > most:
-                reach = (
-                    f"more than {most:,} seeds"
-                    if most < max(LOOKS)
-                    else "more seeds than the planned looks have"
-                )
-                lines.append(f"{name} stays open: it would take {reach}")
+            arms = (finding.contrast.a, finding.contrast.b)
+            paired = set(trained[arms[0]]) & set(trained[arms[1]])
+            target = next_stage(finding, paired, max_seeds)
+            if target is None:
+                decided += finding.decided
+                capped += [] if finding.decided else [finding]
                 continue
-            lines.append(f"{name} is open after {finding.verdict.n:,} seeds: training up to {look.seeds:,}")
-            wanted = more.setdefault(finding.stem, {})
-            for side in (finding.contrast.a, finding.contrast.b):
-                wanted[side] = max(look.seeds, wanted.get(side, 0))
-    return Step(more, tuple(lines))
+            undecided.append(finding)
+            needs = more.setdefault(finding.stem, {})
+            for arm in arms:
+                needs[arm] = max(target, needs.get(arm, 0))
+    largest = max((n for needs in more.values() for n in needs.values()), default=0)
+    return Step(more, tuple(undecided), tuple(capped), decided, largest)
 
 
-def _is_open(finding: Finding) -> bool:
-    return finding.verdict is not None and finding.verdict.kind in (
-        "inconclusive",
-        "too_few",
-        "better_unsettled",
-    )
+def next_stage(finding: Finding, paired: Collection[int], max_seeds: int) -> int | None:
+    """Return the seeds at which a contrast is to be weighed next; None where it is decided or at the cap."""
+    comparison = finding.comparison
+    if comparison is None or finding.verdict == "identical":
+        return None
+    base = finding.base_seeds
+    stages = [
+        base,
+        *range(base // BLOCK * BLOCK + BLOCK, max_seeds, BLOCK),
+        *[max_seeds] * (max_seeds > base),
+    ]
+    paired = np.sort(np.fromiter(paired, int))  # (n,)
+    reached = sum(int((paired < stage).sum()) == stage for stage in stages)
+    if reached == len(stages):
+        return None
+    if finding.decided and reached:  # perhaps on more seeds than this stage has
+        seen = comparison.differences[: stages[reached - 1]]
+        (low,), (high,) = confidence_sequence(seen, alpha=finding.alpha, bounds=comparison.bounds)
+        if decide(low, high, comparison.margin) not in UNDECIDED:
+            return None
+    return stages[reached]

@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from qwerties.execution.workers import WorkerLostError, Workers, cores, warming_
 from qwerties.study.tasks import TRAINS
 
 if TYPE_CHECKING:
+    from qwerties.analysis.contrasts import Finding
     from qwerties.study.experiment import Experiment
     from qwerties.study.sweep import Progress
     from qwerties.tracking.store import Store
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
 def sweep(arguments: argparse.Namespace) -> int:
     """Train and track what is missing, then write the report."""
-    if arguments.max_seeds is not None and not arguments.settle:
-        raise UsageError("--max-seeds needs --settle")
+    max_seeds = _max_seeds(arguments)
     root = enter_root()
     names = choose(arguments.names, [path.stem for path in experiment_files(root)])
     workers = Workers(arguments.jobs or cores(), arguments.backend, arguments.scheduler)
@@ -42,8 +42,13 @@ def sweep(arguments: argparse.Namespace) -> int:
     declared, broken = load_experiments(root, names)
     if not declared:  # nothing to do: no store is made, and the report stays as it is
         return _complain_of(broken)
+    _check_slots(declared, {})
+    if arguments.dry_run:
+        _print_forecast(declared, root, arguments, max_seeds, workers.count)
+        return _complain_of(broken)
     early = is_empty(root) and _has_much(declared)
     with warming_up(workers, TRAINS) if early else nullcontext(), open_store(root) as store:
+        _check_slots(declared, {name: tags for name, (_, tags) in store.experiments().items()})
         experiments, winners, finish = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
         done = _work(experiments, store, arguments.seeds, workers, device, {}, meanwhile=finish)
@@ -51,14 +56,54 @@ def sweep(arguments: argparse.Namespace) -> int:
             _say_done(done, started)
         elif experiments:
             print(f"nothing to do: all {done.configs_planned} planned configs are tracked")
-        if arguments.settle and experiments:
-            _settle(experiments, store, arguments.seeds, workers, device, arguments.max_seeds)
+        if arguments.settle != "none" and experiments:
+            _settle(experiments, store, arguments.seeds, workers, device, arguments.settle, max_seeds)
         for stem, winner in winners.items():
             _contend(stem, winner, store, arguments.seeds, workers, device)
     if not arguments.no_report:
         _write_report(root, None, anew=False)
     print("browse the runs: make ui")
     return _complain_of(broken)
+
+
+def _max_seeds(arguments: argparse.Namespace) -> int:
+    """Seeds per config at which a contrast is left open."""
+    if arguments.max_seeds is None:
+        return max(arguments.default_max_seeds, arguments.seeds)
+    if arguments.max_seeds < arguments.seeds:
+        raise UsageError(
+            f"--max-seeds must be at least --seeds, {arguments.seeds}, got {arguments.max_seeds}"
+        )
+    return arguments.max_seeds
+
+
+def _check_slots(
+    declared: Mapping[str, Experiment | Tuning], stored: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Refuse more primary contrasts than the study's error budget has slots for."""
+    from qwerties.study.budget import check_slots
+
+    counts = {name: sum(c.primary for c in experiment.contrasts) for name, experiment in declared.items()}
+    try:
+        check_slots(counts, stored)
+    except ValueError as error:
+        raise UsageError(error) from None
+
+
+def _print_forecast(
+    declared: Mapping[str, Experiment | Tuning],
+    root: Path,
+    arguments: argparse.Namespace,
+    max_seeds: int,
+    workers: int,
+) -> None:
+    """Say what a sweep would train, without a store where there is none yet."""
+    from qwerties.cli.forecast import forecast, table
+
+    with nullcontext() if is_empty(root) else open_store(root, reads=True) as store:
+        if store is not None:
+            _check_slots(declared, {name: tags for name, (_, tags) in store.experiments().items()})
+        print(table(forecast(declared, store, arguments.seeds, arguments.settle, max_seeds, workers)))
 
 
 def _has_much(declared: Mapping[str, Experiment | Tuning]) -> bool:
@@ -84,10 +129,11 @@ def _work(
     device: str,
     more: Mapping[str, Mapping[Config, int]],
     meanwhile: Callable[[], None] = lambda: None,
+    label: str = "",
 ) -> Progress:
     from qwerties.study import sweep as sweeping
 
-    with _worker_losses(), Display() as display:
+    with _worker_losses(), Display(label) as display:
         return sweeping.sweep(
             experiments,
             store,
@@ -216,22 +262,40 @@ def _settle(
     wanted: int,
     workers: Workers,
     device: str,
-    most: int | None,
+    settle: str,
+    max_seeds: int,
 ) -> None:
-    """Train more seeds where a contrast is open, look again, until nothing within reach is left."""
+    """Train more seeds of the arms of open contrasts, until all are decided or have as many as they may."""
     from qwerties.analysis.topup import next_step
 
-    while True:
-        step = next_step(store, experiments, most)
-        for line in step.lines:
-            print(line)
-        if not step.more:
-            return
+    names = [
+        name
+        for name, experiment in experiments.items()
+        if any(contrast.primary or settle == "all" for contrast in experiment.contrasts)
+    ]
+    before: Mapping[str, Mapping[Config, int]] = {}
+    while names:
+        step = next_step(store, names, settle, max_seeds)
+        if not step.more or step.more == before:
+            break
+        print(f"{step.words} ({_contrast_names(step.open)})")
         started = time.perf_counter()
-        done = _work(experiments, store, wanted, workers, device, step.more)
-        if not done.runs:  # the seeds are there and the contrast is as it was: nothing would change
-            return
-        _say_done(done, started)
+        chosen = {name: experiments[name] for name in step.more}
+        done = _work(chosen, store, wanted, workers, device, step.more, label=step.words)
+        if done.runs:  # else another sweep has trained them
+            _say_done(done, started)
+        before = step.more
+    if not names:
+        return
+    kind = "primary contrasts" if settle == "primary" else "contrasts"
+    if step.decided:
+        print(f"{kind} decided: {step.decided}")
+    if left := (*step.open, *step.capped):
+        print(f"{kind} open at the cap of {max_seeds:,} seeds: {len(left)} ({_contrast_names(left)})")
+
+
+def _contrast_names(findings: Iterable[Finding]) -> str:
+    return "; ".join(f"{finding.stem}: {finding.sides}" for finding in findings)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -310,7 +374,7 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
     from qwerties.report.drawing import drawing_elsewhere
 
     with drawing_elsewhere(at_once=anew), open_store(root, reads=True) as store:
-        from qwerties.analysis import verdicts
+        from qwerties.report import verdicts_file as verdicts
         from qwerties.report.build import is_current, write_report
         from qwerties.report.report_archive import keep
 
@@ -320,7 +384,7 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
         if not anew and is_current(store, page):
             print(f"report unchanged: {page}")
             return 0
-        gc.freeze()  # what was imported stays: collections, which statsmodels asks for, need not look at it
+        gc.freeze()  # what was imported stays: collections need not look at it
         try:
             with Steps("report") as steps:
                 written = write_report(store, page, steps.step)
@@ -337,8 +401,8 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
 
 
 def _check_report(root: Path, output: Path | None) -> int:
-    from qwerties.analysis import verdicts
     from qwerties.analysis.contrasts import gather
+    from qwerties.report import verdicts_file as verdicts
 
     path = verdicts.path_beside(_page(root, output))
     try:
@@ -348,7 +412,7 @@ def _check_report(root: Path, output: Path | None) -> int:
     if before is None:
         raise UsageError(f"--check needs the verdicts of a report, got none in {path}: make report")
     with open_store(root, reads=True) as store:
-        found = verdicts.changes(before, verdicts.make_verdicts(gather(store)))
+        found = verdicts.changes(before, verdicts.make_document(gather(store)))
     print(verdicts.changes_text(found))
     return 1 if any(change["flipped"] for change in found) else 0
 

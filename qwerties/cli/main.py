@@ -26,6 +26,12 @@ from qwerties.maps.options import add_map
 SEEDS = 500
 """Seeds per config of a default sweep."""
 
+MAX_SEEDS = 4000
+"""Seeds per config at which a default sweep leaves a contrast open."""
+
+SETTLE = ("primary", "all", "none")
+"""Contrasts that get more seeds until they are decided."""
+
 SELDOM = 50_000
 """New objects between two collections of garbage: what is imported and listed stays, and looking at it again costs."""
 
@@ -134,17 +140,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument(
         "--settle",
-        action="store_true",
-        help="then train more seeds of the configs whose contrasts are open, up to the next planned look",
+        type=_one_of("settle", SETTLE),
+        default=SETTLE[0],
+        metavar="|".join(SETTLE),
+        help="which contrasts get more seeds until they are decided (default: primary)",
     )
     sweep.add_argument(
         "--max-seeds",
         type=_count("max-seeds", MOST_SEEDS),
         metavar="N",
-        help="of --settle: not more per config than this (default: the last planned look)",
+        help=f"not more seeds per config than this (default: {MAX_SEEDS}, or --seeds if that is more)",
+    )
+    sweep.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write and train nothing; say what would be trained, and about how long it would take",
     )
     sweep.add_argument("--no-report", action="store_true", help="do not write reports/summary.html")
-    sweep.set_defaults(run=commands.sweep)
+    sweep.set_defaults(run=commands.sweep, default_max_seeds=MAX_SEEDS)
 
     train = chosen.add_parser("train", help="one network, tracked as the notebook shows it")
     for name, default in FIELDS.items():

@@ -17,7 +17,8 @@ class Display:
 
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
+        self._label = f"{label}: " if label else ""
         self._bar: tqdm | None = None
         self._started = time.monotonic()
         self._said = -self.SECONDS_BETWEEN_LINES
@@ -46,13 +47,13 @@ class Display:
                 self._bar = tqdm(
                     total=state.cost_planned, bar_format=layout, dynamic_ncols=True, smoothing=0.05
                 )
-            self._bar.set_postfix_str(counts, refresh=False)
+            self._bar.set_postfix_str(f"{self._label}{counts}", refresh=False)
             self._bar.update(state.cost - self._bar.n)
             self._bar.refresh()
         elif time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES or state.runs == state.runs_planned:
             self._said = time.monotonic()
             left = f", about {elapsed * (1 / share - 1):.0f} s left" if share else ""
-            print(f"{100 * share:3.0f}%  {counts}{left}", file=sys.stderr, flush=True)
+            print(f"{100 * share:3.0f}%  {self._label}{counts}{left}", file=sys.stderr, flush=True)
 
 
 class Trials:

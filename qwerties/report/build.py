@@ -1,7 +1,7 @@
 """The store -> one page. Nothing else is read, and nothing is trained.
 
 The page says only what the store and `stats` say: titles, questions and labels are the store's words, verdicts are
-`Verdict.words`. The same store gives the same bytes.
+those of `stats.verdict.words`. The same store gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from markupsafe import Markup
 
 from qwerties.analysis.contrasts import Evidence, gather
-from qwerties.analysis.verdicts import VerdictsError, make_verdicts, path_beside, read_verdicts, to_text
 from qwerties.config import DEFAULT, Config
 from qwerties.errors import clean, plural
 from qwerties.execution.signals import stop_if_asked
@@ -47,6 +46,13 @@ from qwerties.report.sections.provenance import ANCHOR, make_provenance
 from qwerties.report.sections.questions import make_questions
 from qwerties.report.sections.searches import make_studies
 from qwerties.report.text import markdown, slug
+from qwerties.report.verdicts_file import (
+    VerdictsError,
+    make_document,
+    path_beside,
+    read_verdicts,
+    to_text,
+)
 from qwerties.scoring import theory
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import Interval
@@ -68,7 +74,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True)
 class Written:
-    """What a report left, and what its verdicts are (`verdicts.make_verdicts`)."""
+    """What a report left, and what its verdicts are (`verdicts_file.make_document`)."""
 
     page: Path
     verdicts: Path
@@ -108,7 +114,7 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
     with store.as_of_now(), drawing.drawing_elsewhere(at_once=much):
         made_from = store_digest(store)
         evidence = gather(store)
-        document = make_verdicts(evidence, before)
+        document = make_document(evidence, before)
         composed = compose(store, evidence, document["changes"], progress, places)
         runs = exports.runs_csv(store, {one.ledger.stem: one.ledger.experiment_id for one in evidence})
     page = composed.page.encode()
@@ -167,7 +173,7 @@ def compose(
     evidence : sequence of Evidence, optional
         Of the store, where it has been read already.
     changes : sequence
-        What changed since the report before, from `verdicts.changes`.
+        What changed since the report before, from `verdicts_file.changes`.
     progress : callable
         Called with the name of each experiment when its turn comes.
     places : Places, optional

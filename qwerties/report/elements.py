@@ -84,9 +84,9 @@ class ContrastRow:
 
 @dataclass(frozen=True)
 class ContrastTable:
-    """The contrasts of one section."""
+    """The contrasts of one section: all of them on one scale, and how the evidence for each primary one came in."""
 
-    picture: Shown | None
+    pictures: tuple[Shown, ...]
     number: int
     caption: str
     headers: tuple[str, ...]

@@ -20,11 +20,13 @@ from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.errors import plural
 from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
+from qwerties.plotting.evidence import evidence
 from qwerties.report.drawing import PNG, SVG, Drawing
 from qwerties.scoring import theory
+from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 from qwerties.stats.intervals import Interval, mean_interval, wilson
-from qwerties.stats.legacy import Comparison
+from qwerties.stats.planning import narrowing
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.coverage import STATES, FigureSpec, Networks, config_names
@@ -583,17 +585,17 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     """
     every = len(compared)
     if every > MOST_ROWS:
-        sizes = [abs(found.difference.estimate) for _, found in compared]
+        sizes = [abs(found.estimate) for _, found in compared]
         compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MOST_ROWS:].tolist())]
     frame = pd.DataFrame(
         {
             "label": [label for label, _ in compared],
-            "y": [found.difference.estimate for _, found in compared],
-            "lo": [found.difference.lo for _, found in compared],
-            "hi": [found.difference.hi for _, found in compared],
+            "y": [found.estimate for _, found in compared],
+            "lo": [found.low for _, found in compared],
+            "hi": [found.high for _, found in compared],
         }
     )
-    deltas = {found.delta for _, found in compared}
+    deltas = {found.margin for _, found in compared}
     delta = deltas.pop() if len(deltas) == 1 else None
     told = "; ".join(
         f"{label} {number(y, sign=True)} [{number(lo, sign=True)}, {number(hi, sign=True)}]"
@@ -613,6 +615,29 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
             else ""
         ),
         alt=f"Dots with intervals, one row per contrast: {told}.",
+    )
+
+
+def draw_evidence(name: str, compared: Comparison) -> Picture:
+    """Draw how the interval of a contrast narrowed as seeds came in, beside what Student's t would have claimed."""
+    course = narrowing(
+        compared.differences, alpha=compared.alpha, margin=compared.margin, bounds=compared.bounds
+    )
+    fig, (ax,) = theme.figure(height=3.6)
+    curves = (course.counts, course.low, course.high, course.estimate)
+    evidence(ax, *curves, compared.margin, course.t_low, course.t_high, course.decided)
+    decided = "not decided yet" if course.decided is None else f"decided after {course.decided:,} seeds"
+    told = "; ".join(
+        f"{plural(int(course.counts[i]), 'seed')} [{number(course.low[i], sign=True)}, "
+        f"{number(course.high[i], sign=True)}]"
+        for i in _spaced(len(course.counts), MOST_TOLD)
+    )
+    return as_picture(
+        fig,
+        f"How the evidence came in: {name}, {decided}. The mean difference and its interval at α = "
+        f"{compared.alpha:g}, which holds at every number of seeds at once; dashed, Student’s t interval at the same "
+        f"level, which holds at one number alone. The band is ±δ = {compared.margin:g}.",
+        f"An interval that narrows as seeds come in, {decided}: {told}.",
     )
 
 

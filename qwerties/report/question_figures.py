@@ -20,8 +20,8 @@ from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import end_labels, fixed_ticks, short
 from qwerties.report.figures import Picture, as_picture
+from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
-from qwerties.stats.legacy import Comparison
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -164,10 +164,10 @@ def losses(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     if not compared:
         return as_picture(fig, f"{SAID_GRADIENTS}.", f"Two curves. {formulas}.")
     frame = pd.DataFrame(
-        [(label, c.difference.estimate, c.difference.lo, c.difference.hi) for label, c in compared],
+        [(label, c.estimate, c.low, c.high) for label, c in compared],
         columns=["label", "y", "lo", "hi"],
     )
-    deltas = {found.delta for _, found in compared}
+    deltas = {found.margin for _, found in compared}
     delta = deltas.pop() if len(deltas) == 1 else None
     figures.score_points(
         axes[1],

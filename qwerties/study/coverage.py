@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
+from qwerties.errors import clean
 from qwerties.study.chunks import CONTRASTS, PartError, contrasts_of, read_parts, tag_of
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
@@ -67,13 +68,17 @@ class FigureSpec:
 
 @dataclass(frozen=True)
 class PlannedContrast:
-    """Two configs that were to be compared; ``names`` are what the plan called them before they were known."""
+    """Two configs that were to be compared; ``names`` are what the plan called them before they were known.
+
+    ``late`` says why a contrast that was declared primary counts as exploratory; it is empty for all others.
+    """
 
     a: Config
     b: Config
     delta: float
     primary: bool
     names: tuple[str, str] | None = None
+    late: str = ""
 
 
 @dataclass(frozen=True)
@@ -294,8 +299,9 @@ def _parse_contrasts(tags: Mapping[str, str]) -> tuple[PlannedContrast, ...]:
             Config.from_params(contrast["a"]),
             Config.from_params(contrast["b"]),
             float(contrast["delta"]),
-            contrast["primary"] is True,
+            contrast["primary"] is True and not contrast.get("late"),
             _parse_names(contrast.get("names")),
+            clean(str(contrast["late"]), 200) if contrast["primary"] is True and contrast.get("late") else "",
         )
         for contrast in contrasts_of(tags)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import platform
 import tempfile
@@ -18,7 +19,8 @@ from qwerties.config import Config, Seeds, fingerprint
 from qwerties.execution.signals import finishing_first, stop_if_asked
 from qwerties.execution.workers import Workers, run_tasks, warming_up
 from qwerties.scoring.digest import code_digest
-from qwerties.study.chunks import contrasts_text
+from qwerties.study.budget import mark_late
+from qwerties.study.chunks import contrasts_of, contrasts_tags, contrasts_text
 from qwerties.study.experiment import (
     EMPTY,
     Experiment,
@@ -120,6 +122,8 @@ def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> d
     for stem, experiment in experiments.items():
         tags = experiment.tags(experiment.seeds(wanted))
         found, before = known.get(stem, (None, {}))
+        runs = functools.partial(store.runs, found) if found else list
+        tags |= contrasts_tags(mark_late(contrasts_of(tags), before, runs))
         changed = {}
         if contrasts_text(before) != contrasts_text(tags) and found:
             changed = _plan_history(before, tags, store.runs(found))

@@ -1,4 +1,4 @@
-"""The registered model: the network of a tuning's winner, moved by verdict alone.
+"""The registered model: the network of a tuning's winner, moved by its interval alone.
 
 Which network of the winner's thousand: of those that learned, the one with the median accuracy on the true
 distribution. It is what one gets from a training that works; the best of them would be there by luck, and would score
@@ -7,6 +7,7 @@ less on any other day.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from qwerties.analysis.contrasts import weigh
 from qwerties.config import Config, Seeds
 from qwerties.scoring.digest import code_digest
 from qwerties.stats.scores import scores
+from qwerties.study.budget import EXPLORATORY_ALPHA
 from qwerties.study.coverage import Ledger, Networks, make_ledger, read_networks
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.tracking import models as registry
@@ -34,8 +36,11 @@ STEM = "_champion"
 CONFIG = "qwerties.config"
 """Tag of a version: params of its config, as JSON."""
 
-BETTER = ("better", "better_unsettled")
-"""Verdicts that move the model, where they are in favour of the new one."""
+CHALLENGES = "qwerties.challenges"
+"""Tag of the experiment `STEM`: digests of the configs that challenged each version of the model, as JSON."""
+
+AHEAD = ("a_better", "a_ahead")
+"""Verdicts that move the model: the new config's lead is known to be above 0, and not known to be below the margin."""
 
 Sweep = Callable[[dict[str, Experiment]], Any]
 
@@ -72,20 +77,46 @@ def contend(stem: str, config: Config, store: Store, sweep: Sweep) -> str | None
         return None
     if old is None:
         return f"version {before.number} of the model does not tell its config: it stays; remove its alias to go on"
-    sweep({STEM: _duel(config, old)})
+    challenges = _challenges(store)
+    challengers = challenges.setdefault(before.number, [])
+    if (own := _digest(config)) not in challengers:
+        challengers.append(own)
+    count = f"challenge {challengers.index(own) + 1} of version {before.number}"
+    sweep({STEM: _duel(config, old, count)})
+    store.tag_experiment(store.experiments()[STEM][0], CHALLENGES, json.dumps(challenges))
     (finding,) = weigh(store, _ledger(STEM, store)).findings
-    if finding.verdict is None or finding.verdict.kind not in BETTER or finding.verdict.direction <= 0:
-        return f"the registered model stays, version {before.number}: {finding.words}"
-    won = {"qwerties.verdict": finding.words[:500], "qwerties.over": f"version {before.number}"}
+    if finding.verdict not in AHEAD:
+        return f"the registered model stays, version {before.number}: {finding.words} ({count})"
+    won = {
+        "qwerties.verdict": finding.words[:500],
+        "qwerties.over": f"version {before.number}",
+        "qwerties.challenge": count,
+    }
     return _register(stem, networks, store, {**tags, **won})
 
 
-def _duel(config: Config, old: Config) -> Experiment:
+def _challenges(store: Store) -> dict[str, list[str]]:
+    """Configs that challenged each version of the model so far, in order; empty where the tag cannot be read."""
+    _, tags = store.experiments().get(STEM, ("", {}))
+    try:
+        stored = json.loads(tags.get(CHALLENGES, "{}"))
+        return {str(version): [str(digest) for digest in digests] for version, digests in stored.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _digest(config: Config) -> str:
+    return hashlib.sha256(json.dumps(config.to_params(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _duel(config: Config, old: Config, count: str) -> Experiment:
     return Experiment(
         title="The registered model",
         question=(
             "Is what a search found better than the config of the model that is registered? The registered model moves "
-            "only where the verdict is in favour of the new one."
+            "only where the interval says that the new one is ahead, and not by less than the margin. This is "
+            f"{count}. Every challenge has an error rate of {EXPLORATORY_ALPHA:g} of its own: of many challenges, some "
+            "succeed by luck."
         ),
         configs=(config, old),
         contrasts=(Contrast(config, old),),

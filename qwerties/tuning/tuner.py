@@ -24,6 +24,7 @@ from qwerties.config import Config
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.scoring.digest import code_digest
+from qwerties.study.budget import mark_late
 from qwerties.study.chunks import CONTRASTS, contrasts_tags, contrasts_text
 from qwerties.study.experiment import Experiment, plan_changes
 from qwerties.study.search_space import Found, SearchError, Trial
@@ -165,7 +166,7 @@ def _register(
 ) -> str:
     """Write down what is tuned and what will be compared, before any trial; returns the MLflow experiment's id."""
     before = store.experiments().get(stem, ("", {}))[1]
-    contrasts = [tuning.placeholder(pair) for pair in tuning.pairs()]
+    contrasts = mark_late([tuning.placeholder(pair) for pair in tuning.pairs()], before, lambda: runs)
     tags = {
         NOTE: tuning.question,
         "qwerties.title": tuning.title,

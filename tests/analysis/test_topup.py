@@ -1,12 +1,10 @@
-"""What is open gets more seeds, up to the planned look that may settle it, and nothing else does."""
-
-import dataclasses
-import math
+"""Open contrasts get more seeds, in blocks that depend on the plan and the data alone, and nothing else does."""
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from qwerties.analysis import topup as settle
+from qwerties.analysis import topup
 from qwerties.analysis.contrasts import Evidence, find
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.study.coverage import Entry, Ledger, Networks, Plan, PlannedContrast
@@ -26,12 +24,10 @@ def networks(config, scores):
     return Networks(config, (), (), frame)
 
 
-def evidence(difference, *, sd=0.02, seeds=600, primary=True, complete=True):
-    """One contrast whose paired differences have this mean and standard deviation, exactly."""
-    noise = np.random.default_rng(0).standard_normal(seeds)
-    cut = 50 if seeds < 500 else 500  # what the look sees
-    noise = (noise - noise[:cut].mean()) / noise[:cut].std(ddof=1)
-    plan_seeds = Seeds(0, seeds)
+def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complete=True, late=""):
+    """One contrast with these paired differences, on the first ``seeds`` of an endless sequence."""
+    noise = sd * np.random.default_rng(0).standard_normal(10_000)
+    plan_seeds = Seeds(0, base or seeds)
     configs = (DEFAULT, OTHER)
     plan = Plan(plan_seeds, "code", {fingerprint(c, plan_seeds, "code"): c.label() for c in configs})
     entries = tuple(Entry(config.label(), config, (), "done") for config in configs)
@@ -42,7 +38,7 @@ def evidence(difference, *, sd=0.02, seeds=600, primary=True, complete=True):
         question="",
         order=1,
         figures=(),
-        contrasts=(PlannedContrast(*configs, 0.01, primary),),
+        contrasts=(PlannedContrast(*configs, 0.01, primary, late=late),),
         plan=plan,
         entries=entries,
         stale=0,
@@ -51,83 +47,90 @@ def evidence(difference, *, sd=0.02, seeds=600, primary=True, complete=True):
         plan_changes=(),
         problems=(),
     )
-    both = {0: networks(DEFAULT, 0.9 + difference + sd * noise), 1: networks(OTHER, np.full(seeds, 0.9))}
-    return Evidence(ledger, both, (), (), find(ledger, both, complete=complete))
+    arms = {
+        0: networks(DEFAULT, np.clip(0.5 + difference + noise[:seeds], 0, 1)),
+        1: networks(OTHER, np.full(seeds, 0.5)),
+    }
+    return Evidence(ledger, arms, (), (), find(ledger, arms, complete=complete))
 
 
-def step(monkeypatch, given, most=None):
-    monkeypatch.setattr(settle, "gather", lambda store, stems: [given])
-    return settle.next_step(None, ["loss"], most)
+def step(monkeypatch, given, *, settle="primary", cap=4000):
+    monkeypatch.setattr(topup, "gather", lambda store, stems, only_primary: [given])
+    return topup.next_step(None, ["loss"], settle, cap)
 
 
-def test_a_settled_contrast_needs_nothing(monkeypatch):
+def target(monkeypatch, given, **options):
+    """Seeds that both arms need; None where they need no more."""
+    more = step(monkeypatch, given, **options).more
+    assert not more or more == {"loss": dict.fromkeys((DEFAULT, OTHER), more["loss"][DEFAULT])}
+    return more["loss"][DEFAULT] if more else None
+
+
+def test_a_decided_contrast_needs_nothing(monkeypatch):
     given = evidence(0.05)
-    assert given.findings[0].verdict.kind == "better"
-    assert step(monkeypatch, given) == settle.Step({}, ())
+    assert given.findings[0].verdict == "a_better"
+    assert step(monkeypatch, given) == topup.Step({}, (), (), 1, 0)
 
 
-def test_an_open_contrast_goes_to_the_next_look_that_may_settle_it(monkeypatch):
-    given = evidence(0.003)
-    finding = given.findings[0]
-    assert finding.verdict.kind == "inconclusive"
-    assert 500 < finding.verdict.seeds_needed <= 1000
+def test_an_open_contrast_gets_one_more_block(monkeypatch):
+    given = evidence(0.003, sd=0.1)
+    assert given.findings[0].verdict == "open"
     found = step(monkeypatch, given)
     assert found.more == {"loss": {DEFAULT: 1000, OTHER: 1000}}
-    assert found.lines == ("loss: bce − mse is open after 500 seeds: training up to 1,000",)
+    assert found.words == "open contrasts: 1, 1,000 seeds"
 
 
-def test_a_look_that_would_not_do_is_passed_over(monkeypatch):
-    given = evidence(0.006, sd=0.02)  # 4 thousandths from the margin: some 1,600 seeds
-    assert 1000 < given.findings[0].verdict.seeds_needed <= 2000
-    assert step(monkeypatch, given).more == {"loss": {DEFAULT: 2000, OTHER: 2000}}
+def test_an_arm_ahead_by_an_open_amount_is_open_too(monkeypatch):
+    given = evidence(0.015, sd=0.03, seeds=1000)
+    assert given.findings[0].verdict == "a_ahead"
+    assert target(monkeypatch, given) == 1500
 
 
-def test_a_better_side_whose_lead_is_not_settled_is_open_too(monkeypatch):
-    given = evidence(0.014, sd=0.02)
-    assert given.findings[0].verdict.kind == "better_unsettled"
-    [(_, wanted)] = step(monkeypatch, given).more.items()
-    assert set(wanted) == {DEFAULT, OTHER}
+@pytest.mark.parametrize(("seeds", "cap", "expected"), [(500, 700, 700), (700, 700, None), (3, 3, None)])
+def test_the_cap_ends_it(monkeypatch, seeds, cap, expected):
+    given = evidence(0.003, sd=0.1, seeds=seeds)
+    assert target(monkeypatch, given, cap=cap) == expected
+    found = step(monkeypatch, given, cap=cap)
+    assert (len(found.open), len(found.capped)) == ((1, 0) if expected else (0, 1))
 
 
-def test_what_is_out_of_reach_is_said_and_not_trained(monkeypatch):
-    found = step(monkeypatch, evidence(0.0099, sd=0.05))
-    assert found.more == {}
-    assert found.lines == (
-        "loss: bce − mse stays open: it would take more seeds than the planned looks have",
-    )
+@pytest.mark.parametrize(
+    ("base", "expected"), [(50, 500), (499, 500), (500, 1000), (1000, 1500), (1100, 1500)]
+)
+def test_stages_are_the_base_and_multiples_of_a_block(monkeypatch, base, expected):
+    assert target(monkeypatch, evidence(0.003, sd=0.1, seeds=base)) == expected
 
 
-def test_no_more_seeds_than_allowed(monkeypatch):
-    given = evidence(0.003)
-    assert step(monkeypatch, given, most=999) == settle.Step(
-        {}, ("loss: bce − mse stays open: it would take more than 999 seeds",)
-    )
-    assert step(monkeypatch, given, most=1000).more
+def test_the_seeds_do_not_depend_on_where_a_sweep_was_stopped(monkeypatch):
+    """With any number of seeds tracked so far, the next stage is the same up to where the contrast is decided."""
+    ends = [
+        (n, target(monkeypatch, evidence(0.003, sd=0.1, seeds=n, base=500))) for n in range(500, 4000, 125)
+    ]
+    decided = min(n for n, stage in ends if stage is None)
+    assert 1000 < decided <= 3500
+    assert decided % 500 == 0
+    for n, stage in ends:
+        assert stage == (n // 500 * 500 + 500 if n < decided else None), n
 
 
-def test_too_few_seeds_go_to_the_first_look(monkeypatch):
-    assert step(monkeypatch, evidence(0.05, seeds=20)).more == {"loss": {DEFAULT: 50, OTHER: 50}}
+def test_a_contrast_decided_between_two_stages_still_ends_at_a_stage(monkeypatch):
+    counts = [
+        n for n in range(500, 2000, 25) if evidence(0.0, sd=0.06, seeds=n, base=500).findings[0].decided
+    ]
+    first = counts[0]
+    assert first % 500
+    assert target(monkeypatch, evidence(0.0, sd=0.06, seeds=first, base=500)) == first // 500 * 500 + 500
 
 
 def test_an_incomplete_design_is_left_alone(monkeypatch):
-    assert step(monkeypatch, evidence(0.003, complete=False)) == settle.Step({}, ())
+    assert step(monkeypatch, evidence(0.003, complete=False)) == topup.Step({}, (), (), 0, 0)
 
 
-def test_an_exploratory_contrast_has_looks_of_its_own_family(monkeypatch):
-    given = evidence(0.003, primary=False)
-    [finding] = given.findings
-    assert finding.family_size == 1
-    assert finding.comparison.level == finding.look.level == 0.975  # half of the error is spent at 500 seeds
-    assert evidence(0.003).findings[0].comparison.level == 1 - 0.025 / 6
-
-
-def test_seeds_beyond_a_look_do_not_change_it():
-    """A verdict between two looks is that of the earlier one, number for number."""
-    at, beyond = evidence(0.004, seeds=500), evidence(0.004, seeds=700)
-    first, second = at.findings[0].comparison, beyond.findings[0].comparison
-    assert second.n == 500
-    assert beyond.findings[0].waiting == 200
-    a = dataclasses.replace(beyond.networks[0], frame=beyond.networks[0].frame[:500])
-    alone = find(at.ledger, {0: a, 1: at.networks[1]}, complete=True)[0].comparison
-    assert alone == second
-    assert math.isclose(first.level, second.level)
+def test_only_primary_contrasts_are_compared_unless_all_are_to_be_settled():
+    for options in ({"primary": False}, {"primary": False, "late": "was declared late"}):
+        given = evidence(0.003, **options)
+        assert given.findings[0].alpha == 0.05
+        assert find(given.ledger, given.networks, complete=True, only_primary=True) == ()
+    given = evidence(0.003)
+    assert given.findings[0].alpha == 0.005
+    assert len(find(given.ledger, given.networks, complete=True, only_primary=True)) == 1

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qwerties.analysis import verdicts
-from qwerties.analysis.contrasts import PRIMARY, gather
+from qwerties.analysis.contrasts import gather
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.report import verdicts_file as verdicts
 from qwerties.report.build import render, write_report
-from qwerties.stats.legacy import LOOKS
+from qwerties.stats.confidence import confidence_sequence
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store
 
@@ -86,7 +86,7 @@ def store(tmp_path, monkeypatch):
 
 
 def document(store, before=None):
-    return verdicts.make_verdicts(gather(store), before)
+    return verdicts.make_document(gather(store), before)
 
 
 # The words follow the numbers
@@ -99,9 +99,9 @@ def planted(folder, score_a, score_b):
     os.chdir(folder)
     try:
         store = Store(f"sqlite:///{folder / 'mlflow.db'}")
-        seeds = Seeds(0, 60)
+        seeds = Seeds(0, 200)
         for stem, (a, b) in QUESTIONS.items():
-            tables = {a: table(seeds, score_a, seed=1), b: table(seeds, score_b, seed=2)}
+            tables = {a: table(seeds, score_a), b: table(seeds, score_b)}
             track(store, stem, seeds, tables, [contrast(a, b)], figures='[{"kind": "scores"}]')
         return render(store), document(store)
     finally:
@@ -124,11 +124,12 @@ def test_planted_data_flip_every_sentence(both_ways):
     for forth, back in zip(found["contrasts"], flipped["contrasts"], strict=True):
         a, b = QUESTIONS[forth["experiment"]]
         a, b = a.label([a, b]), b.label([a, b])
-        assert forth["words"] == f"{a} is better by more than 0.01"
-        assert back["words"] == f"{b} is better by more than 0.01"
+        assert forth["words"] == f"{a} beats {b} by more than 0.01"
+        assert back["words"] == f"{b} beats {a} by more than 0.01"
         assert forth["estimate"] > 0.05
         assert back["estimate"] < -0.05
-        assert (forth["direction"], back["direction"]) == (1, -1)
+        assert (forth["verdict"], back["verdict"]) == ("a_better", "b_better")
+        assert back["interval"] == [-bound for bound in reversed(forth["interval"])]
         text, flipped_text = (verdicts.table(one) for one in (found, flipped))
         assert forth["words"] in text
         assert forth["words"] not in flipped_text
@@ -203,13 +204,15 @@ def test_a_contrast_comes_with_its_receipts(store):
     experiment_id = track(store, "loss", seeds, tables, [contrast(a, b, delta=0.02)])
     [found] = document(store)["contrasts"]
     runs = {run.name: run.run_id for run in store.runs(experiment_id)}
-    first = slice(0, 50)
-    d = tables[a]["population_accuracy"][first] - tables[b]["population_accuracy"][first]
+    d = tables[a]["population_accuracy"] - tables[b]["population_accuracy"]
+    (low,), (high,) = confidence_sequence(d, alpha=0.05 / 10)
     assert found["estimate"] == pytest.approx(d.mean(), abs=1e-12)
-    assert found["interval"][0] < d.mean() < found["interval"][1]
-    assert (found["n"], found["look"], found["pairs_waiting"]) == (50, 50, 10)
-    assert found["level"] == pytest.approx(1 - LOOKS[50] * 0.05 / PRIMARY)
+    assert found["interval"] == [low, high]
+    assert low < d.mean() < high
+    assert (found["n"], found["unpaired"], found["missing"], found["diverged"]) == (60, 0, 0, 0)
+    assert found["alpha"] == 0.005
     assert found["delta"] == 0.02
+    assert found["smallest_delta"] == max(-low, high)
     assert found["runs_a"] == [runs[a.label()]]
     assert found["runs_b"] == [runs[b.label()]]
     assert Config.from_params(found["a"]) == a
@@ -219,24 +222,89 @@ def test_a_contrast_comes_with_its_receipts(store):
     assert "NaN" not in text
 
 
-def test_too_few_pairs_for_the_first_look_give_no_verdict(store):
-    seeds = Seeds(0, 49)
+def test_seeds_are_weighed_in_their_order_whatever_the_order_of_blocks(store):
+    """The later block is tracked first; three networks diverged and count as a guess."""
     a, b = QUESTIONS["loss"]
-    track(store, "loss", seeds, {a: table(seeds, GOOD), b: table(seeds, POOR)}, [contrast(a, b)])
+    first, second, both = Seeds(0, 100), Seeds(100, 160), Seeds(0, 160)
+    rng = np.random.default_rng(0)
+    frames = {
+        (arm, seeds): table(seeds, 0.8, spread=0.02, seed=int(rng.integers(1000)))
+        for arm in (a, b)
+        for seeds in (second, first)
+    }
+    frames[a, first].loc[:2, ["state", "population_accuracy", "gain"]] = ["diverged", np.nan, np.nan]
+    for seeds in (second, first):
+        tables = {arm: frames[arm, seeds] for arm in (a, b)}
+        track(store, "loss", seeds, tables, [contrast(a, b)], planned=both)
     [found] = document(store)["contrasts"]
-    assert found["verdict"] == "too_few"
-    assert found["words"] == "no verdict from 49 seeds; at least 50 needed"
-    assert found["look"] is None
+    scores = [
+        pd.concat([frames[arm, first], frames[arm, second]])["population_accuracy"].fillna(0.5)
+        for arm in (a, b)
+    ]
+    (low,), (high,) = confidence_sequence((scores[0] - scores[1]).to_numpy(), alpha=0.005)
+    assert found["interval"] == [low, high]
+    assert (found["n"], found["diverged"]) == (160, 3)
+    learned = [
+        pd.concat([frames[arm, first], frames[arm, second]])["gain"].ge(0.8).to_numpy(float) for arm in (a, b)
+    ]
+    (low,), (high,) = confidence_sequence(learned[0] - learned[1], alpha=0.05)
+    assert found["learned_difference"]["lo"] == low
+    assert found["learned_difference"]["hi"] == high
 
 
-def test_more_primary_contrasts_than_the_study_planned_share_the_error_among_them(store):
-    seeds = Seeds(0, 50)
-    sides = [Config(learning_rate=0.01 * (i + 1)) for i in range(8)]
-    tables = {side: table(seeds, 0.9 + 0.001 * i, seed=i) for i, side in enumerate(sides)}
-    track(store, "rates", seeds, tables, [contrast(sides[i], sides[i + 1]) for i in range(7)])
-    for found in document(store)["contrasts"]:
-        assert found["family_size"] == 7
-        assert found["level"] == pytest.approx(1 - LOOKS[50] * 0.05 / 7)
+@pytest.mark.parametrize(("n_primary", "alpha"), [(1, 0.005), (10, 0.005), (12, 0.05 / 12)])
+def test_primary_contrasts_share_the_error_budget(store, n_primary, alpha):
+    """A store that several checkouts share may hold more primary contrasts than there are slots."""
+    seeds = Seeds(0, 20)
+    arms = [Config(learning_rate=0.01 * (i + 1)) for i in range(n_primary + 1)]
+    tables = {arm: table(seeds, 0.9 + 0.001 * i, seed=i) for i, arm in enumerate(arms)}
+    track(store, "rates", seeds, tables, [contrast(arms[i], arms[i + 1]) for i in range(n_primary)])
+    assert {found["alpha"] for found in document(store)["contrasts"]} == {alpha}
+
+
+def test_an_exploratory_contrast_has_its_own_error_rate(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    tables = {a: table(seeds, GOOD), b: table(seeds, POOR)}
+    track(store, "loss", seeds, tables, [contrast(a, b, primary=False)])
+    [found] = document(store)["contrasts"]
+    assert (found["alpha"], found["primary"]) == (0.05, False)
+    assert "Exploratory: an error rate of 0.05 each, not corrected for multiplicity." in render(store)
+
+
+def test_a_late_primary_contrast_counts_as_exploratory_and_the_page_says_why(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    late = {**contrast(a, b), "late": "was declared primary on <b>2026-01-02</b>"}
+    track(store, "loss", seeds, {a: table(seeds, GOOD), b: table(seeds, POOR)}, [late])
+    [found] = document(store)["contrasts"]
+    assert (found["alpha"], found["primary"]) == (0.05, False)
+    page = render(store)
+    assert "bce − mse counts as exploratory: it was declared primary on &lt;b&gt;2026-01-02" in page
+    assert "exploratory, as it was declared primary on" in verdicts.table(document(store))
+
+
+def test_a_seed_without_a_score_withholds(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    poor = table(seeds, POOR)
+    poor.loc[7, "population_accuracy"] = np.nan
+    track(store, "loss", seeds, {a: table(seeds, GOOD), b: poor}, [contrast(a, b)])
+    [found] = document(store)["contrasts"]
+    assert (found["verdict"], found["words"]) == ("withheld", "withheld: 1 seed without a score")
+    render(store)
+
+
+def test_scores_that_are_no_accuracies_withhold(store):
+    seeds = Seeds(0, 60)
+    a, b = QUESTIONS["loss"]
+    odd = table(seeds, POOR)
+    odd.loc[7, "population_accuracy"] = 7.0
+    track(store, "loss", seeds, {a: table(seeds, GOOD), b: odd}, [contrast(a, b)])
+    [found] = document(store)["contrasts"]
+    assert found["verdict"] == "withheld"
+    assert "must be from 0 to 1" in found["words"]
+    render(store)
 
 
 def test_an_incomplete_design_withholds(store):
@@ -251,7 +319,6 @@ def test_an_incomplete_design_withholds(store):
     )
     [found] = document(store)["contrasts"]
     assert found["verdict"] == found["words"] == "withheld"
-    assert found["direction"] == 0
 
 
 # What changed
@@ -270,7 +337,7 @@ def plain_document(tmp_path_factory):
     os.chdir(folder)
     try:
         store = Store(f"sqlite:///{folder / 'mlflow.db'}")
-        seeds = Seeds(0, 60)
+        seeds = Seeds(0, 200)
         a, b = QUESTIONS["loss"]
         track(store, "loss", seeds, {a: table(seeds, GOOD), b: table(seeds, POOR)}, [contrast(a, b)])
         return document(store)
@@ -278,24 +345,33 @@ def plain_document(tmp_path_factory):
         os.chdir(here)
 
 
-SAME = {"verdict": "better", "direction": 1}
+AHEAD = {"verdict": "a_ahead", "interval": [0.001, 0.1]}
+A_BETTER = {"verdict": "a_better", "interval": [0.02, 0.1]}
+WITHIN = {"verdict": "equivalent", "interval": [-0.005, 0.005]}
+SLIGHTLY = {"verdict": "equivalent", "interval": [0.001, 0.005]}
+OPEN = {"verdict": "open", "interval": [-0.1, 0.1]}
+WITHHELD = {"verdict": "withheld", "interval": None}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "flipped"),
     [
-        (SAME, {"verdict": "better", "direction": -1}, True),
-        (SAME, {"verdict": "equivalent", "direction": 0}, True),
-        (SAME, {"verdict": "better_unsettled", "direction": 1}, True),
-        (SAME, {"verdict": "inconclusive", "direction": 0}, True),
-        (SAME, {"verdict": "withheld", "direction": 0}, True),
-        ({"verdict": "better_unsettled", "direction": 1}, SAME, False),
-        ({"verdict": "better_unsettled", "direction": -1}, SAME, True),
-        ({"verdict": "better_unsettled", "direction": 1}, {"verdict": "equivalent", "direction": 1}, True),
-        ({"verdict": "equivalent", "direction": 0}, {"verdict": "equivalent", "direction": 1}, False),
-        ({"verdict": "inconclusive", "direction": 0}, SAME, False),
-        ({"verdict": "too_few", "direction": 0}, SAME, False),
-        ({"verdict": "withheld", "direction": 0}, SAME, False),
+        (A_BETTER, {"verdict": "b_better", "interval": [-0.1, -0.02]}, True),
+        (A_BETTER, WITHIN, True),
+        (A_BETTER, AHEAD, True),
+        (A_BETTER, OPEN, True),
+        (A_BETTER, WITHHELD, True),
+        (WITHIN, A_BETTER, True),
+        (WITHIN, AHEAD, True),
+        (WITHIN, OPEN, True),
+        (AHEAD, A_BETTER, False),
+        (AHEAD, SLIGHTLY, False),
+        (AHEAD, WITHIN, True),
+        (AHEAD, {"verdict": "b_ahead", "interval": [-0.1, -0.001]}, True),
+        (AHEAD, OPEN, True),
+        ({"verdict": "b_ahead", "interval": [-0.1, -0.001]}, A_BETTER, True),
+        (OPEN, A_BETTER, False),
+        (WITHHELD, A_BETTER, False),
     ],
 )
 def test_a_verdict_flips_when_what_was_told_no_longer_holds(plain_document, old, new, flipped):
@@ -306,24 +382,25 @@ def test_a_verdict_flips_when_what_was_told_no_longer_holds(plain_document, old,
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"n": 20}, "more seeds: 50 pairs, 20 before"),
-        ({"n": 90}, "fewer seeds: 50 pairs, 90 before"),
+        ({"n": 20}, "more seeds: 200 pairs, 20 before"),
+        ({"n": 300}, "fewer seeds: 200 pairs, 300 before"),
         ({"code": "older"}, "other code"),
         ({"delta": 0.05}, "other margin: 0.01, 0.05 before"),
+        ({"alpha": 0.05}, "other error rate: 0.005 now"),
         ({"runs_a": ["x"]}, "other runs of the same seeds"),
         ({"verdict": "withheld"}, "the design is now complete"),
         ({}, "other scores in the same runs, or another rule"),
     ],
 )
 def test_the_reason_of_a_change_is_told(plain_document, fields, why):
-    before = changed(plain_document, **{"verdict": "inconclusive", "direction": 0, **fields})
+    before = changed(plain_document, **{"verdict": "open", **fields})
     [change] = verdicts.changes(before, plain_document)
     assert change["why"] == [why]
     assert why in verdicts.changes_text([change])
 
 
 def test_digits_that_moved_are_no_change(plain_document):
-    assert verdicts.changes(changed(plain_document, estimate=0.9, n=51), plain_document) == []
+    assert verdicts.changes(changed(plain_document, estimate=0.9, n=201), plain_document) == []
 
 
 def test_contrasts_that_come_and_go_are_told(plain_document):
@@ -337,7 +414,7 @@ def test_contrasts_that_come_and_go_are_told(plain_document):
 def test_the_next_report_tells_what_changed_and_goes_on_telling(store, tmp_path):
     """Until something changes again: the same store and the same verdicts before give the same bytes."""
     a, b = QUESTIONS["loss"]
-    few, many = Seeds(0, 20), Seeds(20, 60)
+    few, many = Seeds(0, 5), Seeds(5, 200)
     path = tmp_path / "summary.html"
     track(store, "loss", few, {a: table(few, GOOD), b: table(few, POOR)}, [contrast(a, b)])
     assert write_report(store, path).document["changes"] == []
@@ -348,17 +425,17 @@ def test_the_next_report_tells_what_changed_and_goes_on_telling(store, tmp_path)
         many,
         {a: table(many, GOOD), b: table(many, POOR)},
         [contrast(a, b)],
-        planned=Seeds(0, 60),
+        planned=Seeds(0, 200),
     )
     [change] = write_report(store, path).document["changes"]
-    assert change["why"] == ["more seeds: 50 pairs, 20 before"]
+    assert change["why"] == ["more seeds: 200 pairs, 5 before"]
     page = path.read_bytes()
     assert b"Changed since the report before" in page
     write_report(store, path)
     assert path.read_bytes() == page
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}', '{"format": 1, "contrasts": [3]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 2}', '{"format": 2, "contrasts": [3]}'])
 def test_a_file_that_holds_no_verdicts_is_left_alone(store, tmp_path, text):
     path = tmp_path / "verdicts.json"
     path.write_text(text)
@@ -397,7 +474,7 @@ def test_hostile_text_of_an_earlier_report_is_inert(store, plain_document, tmp_p
         "why": [evil],
         "flipped": True,
     }
-    path.write_text(verdicts.to_text({"format": 1, "contrasts": [], "changes": [change]}))
+    path.write_text(verdicts.to_text({"format": verdicts.FORMAT, "contrasts": [], "changes": [change]}))
     page = write_report(store, tmp_path / "summary.html").page.read_text()
     assert "<script" not in page
     assert "\u202e" not in page

@@ -575,34 +575,147 @@ def test_a_bare_mlflow_ui_lists_experiments_and_runs_and_serves_artifacts(ui, st
 CLOSE = HEAD.format(title="Rates", configs="grid(Config(epochs=20), learning_rate=(0.01, 0.011))")
 
 
-def test_settle_trains_just_the_seeds_of_just_the_configs_concerned(tmp_path):
-    """Two rates that differ by next to nothing are open after 50 seeds; the losses beside them are left alone."""
+PRIMARY = CLOSE.replace("CONFIGS[0]),", "CONFIGS[0], primary=True),")
+
+
+def blocks(folder, name="rates"):
+    """Seeds of every run of an experiment, by learning rate."""
+    found = {}
+    for run in runs_of(folder, name):
+        found.setdefault(run.data.params["learning_rate"], []).append(run.data.params["seeds"])
+    return {rate: sorted(seeds, key=lambda block: int(block.split("-")[0])) for rate, seeds in found.items()}
+
+
+def scores_by_seed(folder, name="rates"):
+    """Rows of every ``seeds.csv`` of an experiment, by learning rate."""
+    return {
+        (run.data.params["learning_rate"], row)
+        for run in runs_of(folder, name)
+        for row in artifacts(run)["seeds.csv"].read_text().splitlines()[1:]
+    }
+
+
+def test_a_sweep_goes_on_until_its_primary_contrasts_are_decided(tmp_path):
+    """Two rates that differ by next to nothing are open after 50 seeds; the widths beside them are left alone."""
     wide = HEAD.format(title="Widths", configs="grid(Config(epochs=20), hidden=[(1,), (2,)])")
-    folder = make_repository(tmp_path / "study", rates=CLOSE, widths=wide)
-    out, _ = call(folder, "sweep", "rates", "--seeds", "50", "--jobs", "1", "--settle")
-    assert re.search(r"rates: .* is open after 50 seeds: training up to 500", out)
-    verdict = json.loads((folder / "reports" / "verdicts.json").read_text())["contrasts"][0]
-    assert verdict["n"] >= 500
-    assert verdict["seeds_needed"] is None or "stays open" in out
-    blocks = sorted(
-        (run.data.params["learning_rate"], run.data.params["seeds"]) for run in runs_of(folder, "rates")
-    )
-    assert blocks[:2] == [("0.01", "0-49"), ("0.01", "50-499")]
-    assert {rate for rate, _ in blocks} == {"0.01", "0.011"}
-    again, _ = call(folder, "sweep", "rates", "--seeds", "50", "--jobs", "1", "--settle")
+    folder = make_repository(tmp_path / "study", rates=PRIMARY, widths=wide)
+    out, _ = call(folder, "sweep", "--seeds", "50", "--jobs", "1")
+    assert "open contrasts: 1, 500 seeds (rates: lr 0.011 − lr 0.01)" in out
+    assert "primary contrasts decided: 1" in out
+    document = json.loads((folder / "reports" / "verdicts.json").read_text())
+    by_name = {contrast["experiment"]: contrast for contrast in document["contrasts"]}
+    assert by_name["rates"]["verdict"] == "equivalent"
+    assert (by_name["rates"]["alpha"], by_name["widths"]["alpha"]) == (0.005, 0.05)
+    assert by_name["widths"]["n"] == 50
+    found = blocks(folder)
+    assert found["0.01"] == found["0.011"]
+    assert found["0.01"][:2] == ["0-49", "50-499"]
+    assert by_name["rates"]["n"] == int(found["0.01"][-1].split("-")[1]) + 1
+    again, _ = call(folder, "sweep", "--seeds", "50", "--jobs", "1")
     assert "nothing to do" in again
-    assert "training up to" not in again
-    assert len(runs_of(folder, "rates")) == len(blocks)
+    assert "open contrasts" not in again
+    assert blocks(folder) == found
     out, _ = call(folder, "report", "--check")
     assert out == "no verdict changed since the last report\n"
+
+
+def test_a_sweep_that_was_stopped_ends_with_the_same_store(tmp_path, monkeypatch):
+    """One arm's block of the first step is tracked when the sweep is stopped; another has looked further by hand."""
+    whole, stopped = (make_repository(tmp_path / name, rates=PRIMARY) for name in ("whole", "stopped"))
+    options = ("--jobs", "1", "--no-report")
+    call(whole, "sweep", "--seeds", "50", *options)
+    call(stopped, "sweep", "--seeds", "50", "--settle", "none", *options)
+    from qwerties.tracking.store import Store
+
+    write = Store.write
+    written = []
+
+    def once(self, *arguments, **named):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(self, *arguments, **named))
+        return written[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", once)
+        call(stopped, "sweep", "--seeds", "50", *options, status=130)
+    assert sorted(map(len, blocks(stopped).values())) == [1, 2]
+    call(stopped, "sweep", "--seeds", "50", *options)
+    assert blocks(stopped) == blocks(whole)
+    assert scores_by_seed(stopped) == scores_by_seed(whole)
+
+
+def test_the_cap_and_settle_decide_what_is_trained(tmp_path):
+    folder = make_repository(tmp_path / "study", rates=PRIMARY, exploratory=CLOSE)
+    options = ("--jobs", "1", "--no-report")
+    call(folder, "sweep", "--seeds", "50", "--max-seeds", "50", *options)
+    call(folder, "sweep", "--seeds", "50", "--settle", "none", *options)
+    assert blocks(folder)["0.01"] == blocks(folder, "exploratory")["0.01"] == ["0-49"]
+    out, _ = call(folder, "sweep", "--seeds", "50", "--max-seeds", "120", *options)
+    assert "primary contrasts open at the cap of 120 seeds: 1 (rates: lr 0.011 − lr 0.01)" in out
+    assert blocks(folder)["0.01"] == ["0-49", "50-119"]
+    assert blocks(folder, "exploratory")["0.01"] == ["0-49"]
+    out, _ = call(
+        folder, "sweep", "exploratory", "--seeds", "50", "--max-seeds", "70", "--settle", "all", *options
+    )
+    assert "open contrasts: 1, 70 seeds (exploratory: lr 0.011 − lr 0.01)" in out
+    assert blocks(folder, "exploratory")["0.01"] == ["0-49", "50-69"]
+
+
+def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path):
+    folder = make_repository(tmp_path / "study", rates=PRIMARY, exploratory=CLOSE)
+
+    def files():
+        return {
+            path: path.stat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in path.parts
+        }
+
+    before = files()
+    out, _ = call(folder, "sweep", "--dry-run", "--jobs", "2")
+    rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines()[:4]}
+    assert rows["rates"] == rows["exploratory"] == ["2", "2", "1,000"]
+    assert re.search(r"^in all +4 +4 +1,000 ", out, re.MULTILINE)  # what both share is trained once
+    assert (
+        "while contrasts are open (1), up to 4,000 seeds of their configs: at most 7,000 more networks" in out
+    )
+    assert "rates of a default sweep" in out
+    assert files() == before
+    call(folder, "sweep", "rates", "--seeds", "50", "--max-seeds", "50", "--jobs", "1", "--no-report")
+    before = files()
+    out, _ = call(folder, "sweep", "--dry-run", "--seeds", "60", "--max-seeds", "100", "--jobs", "2")
+    rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines()[:4]}
+    assert rows["rates"] == ["2", "2", "20"]
+    assert rows["exploratory"] == ["2", "2", "120"]
+    assert "at most 80 more networks" in out
+    assert files() == before
+
+
+def test_an_eleventh_primary_contrast_is_refused(tmp_path):
+    many = """
+from qwerties import Config, Contrast, Experiment, grid
+
+CONFIGS = grid(Config(epochs=20), learning_rate=[0.01 * (i + 1) for i in range(%d)])
+experiment = Experiment("Rates", "?", CONFIGS, tuple(Contrast(CONFIGS[0], c, primary=True) for c in CONFIGS[1:]))
+"""
+    folder = make_repository(tmp_path / "study", many=many % 11)
+    call(folder, "sweep", "--seeds", "2", "--max-seeds", "2", "--jobs", "1", "--no-report")  # ten are fine
+    (folder / "experiments" / "one.py").write_text(PRIMARY)
+    for argv in (("sweep",), ("sweep", "one"), ("sweep", "--dry-run")):
+        before = {path.stat().st_mtime_ns for path in folder.rglob("*.db")}
+        _, err = call(folder, *argv, status=2)
+        assert err == (
+            "qwerties: error: primary contrasts must be at most 10 in the whole study, one for each slot of its error "
+            "budget, got 11: 10 in many, 1 in one\n"
+        )
+        assert {path.stat().st_mtime_ns for path in folder.rglob("*.db")} == before
 
 
 def test_check_fails_when_a_verdict_no_longer_holds(copy, study):
     path = copy / "reports" / "verdicts.json"
     call(copy, "report")
     found = json.loads(path.read_text())
-    assert [one["verdict"] for one in found["contrasts"]] == ["too_few", "too_few"]
-    found["contrasts"][0] |= {"verdict": "better", "words": "that one is better", "direction": 1}
+    assert [one["verdict"] for one in found["contrasts"]] == ["open", "open"]
+    found["contrasts"][0] |= {"verdict": "a_better", "words": "that one is better"}
     path.write_text(json.dumps(found))
     out, _ = call(copy, "report", "--check", status=1)
     assert "FLIPPED" in out
@@ -640,3 +753,5 @@ def test_a_margin_that_changes_after_there_are_data_is_told(tmp_path):
     assert "The plan was changed after data were seen." in page
     assert margin[0] in page
     assert "plan changed after data were seen" in page[: page.index("<main")]
+    assert "lr 0.011 − lr 0.01 counts as exploratory: it was declared primary on " in page
+    assert 'class="kind primary"' not in page

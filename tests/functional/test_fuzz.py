@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from qwerties.analysis.contrasts import gather
-from qwerties.analysis.verdicts import changes, make_verdicts, to_text
-from qwerties.analysis.verdicts import table as verdict_table
 from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import FIELDS, Config, Seeds
 from qwerties.report.build import render
+from qwerties.report.verdicts_file import changes, make_document, to_text
+from qwerties.report.verdicts_file import table as verdict_table
 from qwerties.study.coverage import make_ledger
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
@@ -244,7 +244,7 @@ def test_a_status_is_told_of_any_store(store):
 @pytest.mark.filterwarnings("ignore")  # what NumPy and SciPy say of absurd scores is no crash
 def test_a_page_is_made_of_any_store(store):
     evidence = gather(store)
-    document = make_verdicts(evidence)
+    document = make_document(evidence)
     again = json.loads(to_text(document))
     verdict_table(again)
     assert changes(again, again) == []

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from filmed import plan, record
 
-from qwerties.analysis import films
 from qwerties.analysis.contrasts import gather
-from qwerties.analysis.films import Film, Reel
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.plotting import style as theme
+from qwerties.report import films
 from qwerties.report.build import TEMPLATES, render
 from qwerties.report.elements import Numbers
+from qwerties.report.films import Film, Reel
 from qwerties.report.sections import player
 from qwerties.scoring import score as scoring
 from qwerties.scoring.predict import accuracy

@@ -87,7 +87,7 @@ def test_a_few_seeds_only(store, seeds):
     )
     page = render(store)
     sound(page)
-    assert re.search(r'class="verdict open"><bdi>no verdict from \d seeds; at least 50 needed', page)
+    assert re.search(r'class="verdict open"><bdi>open; (about|no number)', page)
     assert f"2 configs, {len(seeds)} seed" in section(page, "loss")
 
 

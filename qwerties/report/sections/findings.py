@@ -1,4 +1,4 @@
-"""Findings -> the table of an experiment's contrasts: three views and a verdict each."""
+"""Findings -> the table of an experiment's contrasts: three views and a verdict each, and how evidence came in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qwerties.analysis.contrasts import Evidence, Finding
+from qwerties.analysis.contrasts import LEARNED_GAINS, Evidence, Finding, Learned
 from qwerties.analysis.verdicts import make_verdicts
 from qwerties.errors import clean, plural
 from qwerties.report.elements import (
@@ -22,33 +22,40 @@ from qwerties.report.elements import (
     share_bounds,
     shown,
 )
-from qwerties.report.figures import draw_contrasts
-from qwerties.stats.formats import bounds, number, p_value, percent
-from qwerties.stats.legacy import LEARNED, LOOKS, Comparison
+from qwerties.report.figures import draw_contrasts, draw_evidence
+from qwerties.stats.compare import Comparison
+from qwerties.stats.formats import bounds, number, percent
+from qwerties.stats.intervals import Interval
+from qwerties.study.budget import PRIMARY_SLOTS, STUDY_ALPHA
 
 
 def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None:
     """Make the table of an experiment's contrasts; None where nothing was to be compared."""
     if not evidence.findings:
         return None
-    drawn = [
-        (f"{finding.sides} at {finding.where}" if finding.where else finding.sides, finding.comparison)
-        for finding in evidence.findings
-        if finding.comparison is not None and not np.isnan(finding.comparison.difference.estimate)
-    ]
+    picture = _picture([(_at(finding), finding) for finding in evidence.findings], numbers)
+    pictures = [] if picture is None else [picture]
+    for finding in evidence.findings:
+        compared = finding.comparison
+        if (
+            finding.contrast.primary
+            and compared is not None
+            and compared.n
+            and finding.verdict != "identical"
+        ):
+            pictures.append(shown(draw_evidence(_at(finding), compared), numbers))
     return ContrastTable(
-        shown(draw_contrasts(drawn), numbers) if drawn else None,
+        tuple(pictures),
         numbers.table(),
         "Contrasts, A − B on the same seeds, in population accuracy.",
         (
             "Pairs",
             "A learned",
             "B learned",
-            "McNemar p",
+            "Difference in learning",
             "Difference where both learned",
             "Mean difference",
             "δ (smallest)",
-            "Holm p",
         ),
         tuple(_row(finding) for finding in evidence.findings),
         _notes(evidence),
@@ -58,12 +65,24 @@ def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None
 
 def top_picture(findings: Sequence[Finding], numbers: Numbers) -> Shown | None:
     """Draw the findings that the page begins with on one scale; None where there is nothing to draw."""
+    return _picture([(f"{clean(finding.title)}: {finding.sides}", finding) for finding in findings], numbers)
+
+
+def _picture(named: Sequence[tuple[str, Finding]], numbers: Numbers) -> Shown | None:
     drawn = [
-        (f"{clean(finding.title)}: {finding.sides}", finding.comparison)
-        for finding in findings
-        if finding.comparison is not None and not np.isnan(finding.comparison.difference.estimate)
+        (name, finding.comparison)
+        for name, finding in named
+        if finding.comparison is not None and not np.isnan(finding.comparison.estimate)
     ]
     return shown(draw_contrasts(drawn), numbers) if drawn else None
+
+
+def _at(finding: Finding) -> str:
+    return f"{finding.sides} at {finding.where}" if finding.where else finding.sides
+
+
+def _kind(finding: Finding) -> str:
+    return "primary" if finding.contrast.primary else "exploratory"
 
 
 def headlines(findings: Sequence[Finding], anchors: Mapping[str, str], base: str) -> tuple[Headline, ...]:
@@ -81,19 +100,20 @@ def headlines(findings: Sequence[Finding], anchors: Mapping[str, str], base: str
 
 
 def _headline(finding: Finding, anchor: str, base: str) -> Headline:
-    found = finding.comparison
+    compared, difference = finding.comparison, finding.difference
     numbers: tuple[str, ...] = ()
-    if found is not None:
+    if compared is not None and difference is not None:
         numbers = said(
-            f"{number(found.difference.estimate, 4, sign=True)} {bounds(found.difference, 4, sign=True)}".strip(),
-            f"δ = {found.delta:g}",
-            plural(found.n, "pair"),
+            f"{number(difference.estimate, 4, sign=True)} {bounds(difference, 4, sign=True)}".strip(),
+            f"α = {finding.alpha:g}",
+            f"δ = {compared.margin:g}",
+            plural(compared.n, "pair"),
         )
     return Headline(
-        f"{finding.sides} at {finding.where}" if finding.where else finding.sides,
+        _at(finding),
         finding.words,
         finding.told,
-        "primary" if finding.contrast.primary else "exploratory",
+        _kind(finding),
         numbers,
         bool(finding.plan_changes),
         anchor,
@@ -107,76 +127,69 @@ def _headline(finding: Finding, anchor: str, base: str) -> Headline:
 
 
 def _row(finding: Finding) -> ContrastRow:
-    found = finding.comparison
-    return ContrastRow(
-        finding.sides,
-        finding.where,
-        "primary" if finding.contrast.primary else "exploratory",
-        finding.words,
-        finding.told,
-        _views(finding, found) if found is not None else (Cell("–"),) * 8,
-    )
+    compared, difference, learned = finding.comparison, finding.difference, finding.learned
+    cells: tuple[Cell, ...] = (Cell("–"),) * 7
+    if compared is not None and difference is not None and learned is not None:
+        cells = _views(finding, compared, difference, learned)
+    return ContrastRow(finding.sides, finding.where, _kind(finding), finding.words, finding.told, cells)
 
 
-def _views(finding: Finding, found: Comparison) -> tuple[Cell, ...]:
-    rule, *others = found.learned
-    others_a, others_b = (
-        ", ".join(percent(getattr(at, name).estimate) for at in others) for name in ("a", "b")
+def _views(
+    finding: Finding, compared: Comparison, difference: Interval, learned: Learned
+) -> tuple[Cell, ...]:
+    counts = {
+        "unpaired": len(compared.unpaired_a) + len(compared.unpaired_b),
+        "without a score": len(compared.missing),
+        "diverged": finding.diverged,
+    }
+    rest = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    shares = (
+        Cell(
+            percent(rule.estimate), said(share_bounds(rule), ", ".join(percent(at.estimate) for at in others))
+        )
+        for rule, *others in (learned.a, learned.b)
     )
     return (
-        Cell(f"{found.n:,}", said(_left_out(finding, found))),
-        Cell(percent(rule.a.estimate), said(share_bounds(rule.a), others_a)),
-        Cell(percent(rule.b.estimate), said(share_bounds(rule.b), others_b)),
-        Cell(p_value(rule.p_value), (f"{rule.only_a} : {rule.only_b}",)),
+        Cell(f"{compared.n:,}", said(rest)),
+        *shares,
         Cell(
-            number(found.conditional.estimate, 4, sign=True),
-            said(bounds(found.conditional, 4, sign=True), plural(found.conditional.n, "seed")),
+            number(learned.difference.estimate, 3, sign=True),
+            said(bounds(learned.difference, 3, sign=True), f"{learned.only_a:,} : {learned.only_b:,}"),
         ),
-        Cell(number(found.difference.estimate, 4, sign=True), said(bounds(found.difference, 4, sign=True))),
-        Cell(f"{found.delta:g}", (f"({number(found.smallest_delta, 4)})",)),
-        Cell("–" if finding.contrast.primary else p_value(finding.holm)),
+        Cell(number(learned.both.estimate, 4, sign=True), (plural(learned.both.n, "seed"),)),
+        Cell(number(difference.estimate, 4, sign=True), said(bounds(difference, 4, sign=True))),
+        Cell(f"{compared.margin:g}", (f"({number(compared.equivalence_margin, 4)})",)),
     )
-
-
-def _left_out(finding: Finding, found: Comparison) -> str:
-    unpaired = len(found.only_a) + len(found.only_b)
-    diverged = len(found.a.diverged) + len(found.b.diverged)
-    counts = {"unpaired": unpaired, "diverged": diverged, "waiting": finding.waiting}
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def _notes(evidence: Evidence) -> tuple[str, ...]:
-    contrasts = evidence.ledger.contrasts
-    others = " and ".join(f"{gain:g}" for gain in LEARNED[1:])
-    levels = {
-        finding.contrast.primary: percent(finding.comparison.level, 2)
-        for finding in evidence.findings
-        if finding.comparison is not None
-    }
+    others = " and ".join(f"{gain:g}" for gain in LEARNED_GAINS[1:])
+    alphas = {finding.contrast.primary: finding.alpha for finding in evidence.findings}
     notes = [
+        "The verdict comes from the mean difference over all pairs, and its interval: a betting confidence sequence "
+        "(Waudby-Smith & Ramdas 2024), which holds for any bounded outcome and at every number of seeds at once, so "
+        "that a sweep may stop whenever a verdict is decided. δ is the smallest difference that matters; in brackets, "
+        "the smallest δ that would have given equivalence.",
         f"A learned, B learned: with Wilson intervals, and below them the share at gains of {others} instead of "
-        f"{LEARNED[0]:g}. McNemar: the exact test, and on how many seeds only A : only B learned. The verdict comes "
-        "from the mean difference over all pairs. Its interval is Student’s t, widened by what flips too rare to be "
-        "seen on so many seeds could add; in brackets, the smallest δ that would have given equivalence."
+        f"{LEARNED_GAINS[0]:g}. Difference in learning: of these shares, with its 95% confidence sequence (not "
+        "corrected for multiplicity), and the seeds on which only A : only B learned. Difference where both learned: "
+        "descriptive, as it looks at seeds chosen by their outcome.",
     ]
-    if True in levels:
-        size = next(finding.family_size for finding in evidence.findings if finding.contrast.primary)
+    if True in alphas:
         notes.append(
-            f"Primary: one of {size} contrasts fixed beforehand, all intervals here at {levels[True]}, so that any "
-            "wrong claim among them, at any of the planned looks, has a chance of at most 5%."
+            f"Primary: fixed beforehand, one of the study’s {PRIMARY_SLOTS} slots, each with an error rate of "
+            f"{alphas[True]:g}: together at most {percent(STUDY_ALPHA)} for any wrong verdict, whenever one stops."
         )
-    if False in levels:
-        notes.append(
-            f"Exploratory: a family of its own, intervals at {levels[False]}; p-values adjusted by Holm’s method."
-        )
-    if any(finding.waiting for finding in evidence.findings):
-        looks = ", ".join(f"{seeds:,}" for seeds in LOOKS)
-        notes.append(
-            f"Waiting: pairs beyond the last planned look; looks are at {looks} pairs, as looking whenever one likes "
-            "would raise the chance of a wrong claim."
-        )
+    if False in alphas:
+        notes.append(f"Exploratory: an error rate of {alphas[False]:g} each, not corrected for multiplicity.")
+    notes += [
+        f"{finding.sides} counts as exploratory: it {finding.contrast.late}."
+        for finding in evidence.findings
+        if finding.contrast.late
+    ]
+    contrasts = evidence.ledger.contrasts
     if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in contrasts):
         notes.append(
-            "Where shapes or kinds of initial weights differ, both sides share a seed’s data, not its weights."
+            "Where shapes or kinds of initial weights differ, both arms share a seed’s data, not its weights."
         )
     return tuple(notes)

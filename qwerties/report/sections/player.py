@@ -19,15 +19,15 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from qwerties.analysis import films
 from qwerties.analysis.contrasts import Evidence
-from qwerties.analysis.films import Reel, read_reel
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.plotting import axes as labels
 from qwerties.plotting import network as plots
 from qwerties.plotting import style as theme
+from qwerties.report import films
 from qwerties.report.elements import Numbers, Shown, shown
 from qwerties.report.figures import as_picture
+from qwerties.report.films import Reel, read_reel
 from qwerties.scoring import theory
 from qwerties.scoring.predict import accuracy
 from qwerties.stats.formats import percent

@@ -20,9 +20,9 @@ from qwerties.report import question_figures
 from qwerties.report.elements import Numbers, Shown, said, shown
 from qwerties.report.figures import Curves, Picture, gradient_ratios
 from qwerties.scoring import theory
+from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import wilson
-from qwerties.stats.legacy import Comparison
 from qwerties.study.coverage import STATES, Networks, config_names, read_curves
 from qwerties.tracking.store import Store, StoreError
 
@@ -131,16 +131,14 @@ def _source(stem: str, one: Evidence | None, facts: Sequence[Fact]) -> Source:
 
 def _said(finding: Finding, one: Evidence) -> Said:
     kind = "primary" if finding.contrast.primary else "exploratory"
-    compared = finding.comparison
+    difference, learned = finding.difference, finding.learned
     told: tuple[str, ...] = ()
-    if compared is not None:
-        rule = compared.learned[0]
-        estimate = number(compared.difference.estimate, 4, sign=True)
+    if difference is not None and learned is not None:
         told = said(
-            f"{estimate} {bounds(compared.difference, 4, sign=True)}".strip(),
-            plural(compared.n, "pair"),
-            f"learned {percent(rule.a.estimate)} against {percent(rule.b.estimate)}",
-            _stuck(finding, compared.n, one),
+            f"{number(difference.estimate, 4, sign=True)} {bounds(difference, 4, sign=True)}".strip(),
+            plural(difference.n, "pair"),
+            f"learned {percent(learned.a[0].estimate)} against {percent(learned.b[0].estimate)}",
+            _stuck(finding, one),
         )
     return Said(_sides(finding), finding.words, finding.told, kind, told)
 
@@ -149,11 +147,11 @@ def _sides(finding: Finding) -> str:
     return f"{finding.sides} at {finding.where}" if finding.where else finding.sides
 
 
-def _stuck(finding: Finding, pairs: int, one: Evidence) -> str:
-    """Shares of both sides that answer with one class, among the pairs that were compared."""
+def _stuck(finding: Finding, one: Evidence) -> str:
+    """Shares of both arms that answer with one class, among the seeds that both have."""
     frames = {networks.config: networks.frame for networks in one.networks.values()}
     a, b = (frames[side] for side in (finding.contrast.a, finding.contrast.b))
-    seeds = np.intersect1d(a["seed"], b["seed"])[:pairs]
+    seeds = np.intersect1d(a["seed"], b["seed"])
     shares = [
         percent(float(side.loc[side["seed"].isin(seeds), "state"].isin(STUCK).mean())) for side in (a, b)
     ]
@@ -164,7 +162,7 @@ def _compared(one: Evidence | None) -> list[tuple[str, Comparison]]:
     return [
         (_sides(finding), finding.comparison)
         for finding in (one.findings if one else ())
-        if finding.comparison is not None and not np.isnan(finding.comparison.difference.estimate)
+        if finding.comparison is not None and not np.isnan(finding.comparison.estimate)
     ]
 
 

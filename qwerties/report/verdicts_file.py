@@ -1,0 +1,228 @@
+"""``verdicts.json`` beside a page: written, read, and compared with what the store says now.
+
+A verdict changes when what it says of the two arms does: better, equivalent, open. That digits moved is no change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qwerties.analysis.contrasts import OPEN, Evidence
+from qwerties.analysis.verdicts import FORMAT, make_verdicts
+from qwerties.errors import clean, plural
+from qwerties.stats.formats import number
+from qwerties.stats.verdict import UNDECIDED
+
+SILENT = (*OPEN, "withheld")
+"""Verdicts that say nothing of the arms, so that nothing is taken back."""
+
+
+class VerdictsError(Exception):
+    """A ``verdicts.json`` cannot be read; the message is one line."""
+
+
+def path_beside(page: Path) -> Path:
+    """Return where the verdicts of a page are: ``verdicts.json`` beside ``summary.html``."""
+    return page.with_name("verdicts.json" if page.stem == "summary" else f"{page.stem}-verdicts.json")
+
+
+def make_document(evidence: Sequence[Evidence], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Make the document of all findings, with the changes since an earlier one.
+
+    Parameters
+    ----------
+    evidence : sequence of Evidence
+        Every experiment of the store.
+    before : mapping, optional
+        The document before this one, from `read_verdicts`.
+
+    Returns
+    -------
+    dict
+        From `make_verdicts`, and ``changes``. Where no contrast's numbers differ from those before, its changes stay,
+        so that the same store gives the same bytes.
+    """
+    document = {**make_verdicts(evidence), "changes": []}
+    if before is not None:
+        same = before["contrasts"] == document["contrasts"]
+        document["changes"] = before["changes"] if same else changes(before, document)
+    return document
+
+
+def to_text(document: Mapping[str, Any]) -> str:
+    """Write the document as JSON, the same bytes for the same content."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_verdicts(path: Path) -> dict[str, Any] | None:
+    """Read the verdicts of an earlier report; None where there are none, or those of another format.
+
+    Raises
+    ------
+    VerdictsError
+        If the file is there and is no such document.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            return None
+        for contrast in document["contrasts"]:
+            key(contrast)
+            tuple(contrast[name] for name in ("verdict", "words", "n", "code", "delta", "interval"))
+        for change in document["changes"]:
+            tuple(change[name] for name in ("experiment", "contrast", "before", "now", "why", "flipped"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise VerdictsError(f"{path} must hold the verdicts of a report, got {reason}") from None
+    return document
+
+
+def key(contrast: Mapping[str, Any]) -> str:
+    """Return what makes a contrast the same one in two reports: its experiment and its arms."""
+    return json.dumps([contrast[name] for name in ("experiment", "a", "b")], sort_keys=True)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tell which verdicts are others than before, and why.
+
+    Returns
+    -------
+    list of dict
+        ``experiment``, ``contrast``, ``before`` and ``now`` (in words), ``why`` (list of str), and ``flipped``:
+        whether a verdict that had been told no longer holds. To settle what was open, or to say more of the same, is
+        no flip.
+    """
+    earlier = {key(contrast): contrast for contrast in before["contrasts"]}
+    found = []
+    for contrast in now["contrasts"]:
+        old = earlier.pop(key(contrast), None)
+        if old is None:
+            if contrast["verdict"] != "withheld":
+                found.append(_change(contrast, "not asked", contrast["words"], ["new contrast"]))
+        elif old["verdict"] != contrast["verdict"]:
+            found.append(
+                _change(
+                    contrast, old["words"], contrast["words"], _why(old, contrast), _flipped(old, contrast)
+                )
+            )
+    for old in earlier.values():
+        told = old["verdict"] not in SILENT
+        found.append(_change(old, old["words"], "no longer asked", ["contrast removed"], told))
+    return found
+
+
+def _change(
+    contrast: Mapping[str, Any], before: str, now: str, why: Sequence[str], flipped: bool = False
+) -> dict[str, Any]:
+    sides = contrast.get("a_minus_b", "")
+    where = f" at {contrast['where']}" if contrast.get("where") else ""
+    return {
+        "experiment": contrast["experiment"],
+        "contrast": f"{sides}{where}",
+        "before": before,
+        "now": now,
+        "why": list(why),
+        "flipped": flipped,
+    }
+
+
+def _why(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    why = []
+    if new["verdict"] == "withheld":
+        why.append("the design is no longer complete")
+    elif old["verdict"] == "withheld":
+        why.append("the design is now complete")
+    if old["n"] != new["n"] and old["n"] and new["n"]:
+        why.append(
+            f"{'more' if new['n'] > old['n'] else 'fewer'} seeds: {new['n']:,} pairs, {old['n']:,} before"
+        )
+    if old["code"] != new["code"]:
+        why.append("other code")
+    if old["delta"] != new["delta"]:
+        why.append(f"other margin: {new['delta']:g}, {old['delta']:g} before")
+    if old.get("alpha") != new.get("alpha"):
+        why.append(f"other error rate: {new['alpha']:g} now")
+    runs = ("runs_a", "runs_b")
+    if not why and any(old.get(name) != new.get(name) for name in runs):
+        why.append("other runs of the same seeds")
+    return why or ["other scores in the same runs, or another rule"]
+
+
+def _flipped(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether a verdict is taken back: not where it was open, nor where the new one says as much and more."""
+    if old["verdict"] in SILENT:
+        return False
+    if old["verdict"] not in UNDECIDED:
+        return True
+    leader = old["verdict"][0]  # of "a_ahead" or "b_ahead"
+    low, high = new.get("interval") or (None, None)
+    still_ahead = low is not None and high is not None and (low > 0 if leader == "a" else high < 0)
+    return not (new["verdict"] == f"{leader}_better" or (new["verdict"] == "equivalent" and still_ahead))
+
+
+# For the terminal
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """Lay the verdicts out in plain text, primary ones first; nothing where there are none."""
+    contrasts = document["contrasts"]
+    if not contrasts:
+        return ""
+    lines = []
+    for primary in (True, False):
+        chosen = [contrast for contrast in contrasts if contrast["primary"] is primary]
+        if not chosen:
+            continue
+        rows = [_cells(contrast) for contrast in chosen]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines.append("primary contrasts" if primary else "exploratory contrasts")
+        lines += [
+            "  "
+            + "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip()
+            for row in rows
+        ]
+    undecided = [c for c in contrasts if c["verdict"] in UNDECIDED]
+    if undecided:
+        lines.append(
+            f"{plural(len(undecided), 'contrast')} not decided: make sweep SETTLE=all MAX_SEEDS=N trains more seeds"
+        )
+    return "\n".join(lines)
+
+
+def _cells(contrast: Mapping[str, Any]) -> tuple[str, ...]:
+    where = f" ({contrast['where']})" if contrast["where"] else ""
+    estimate = ""
+    if contrast.get("estimate") is not None:
+        lo, hi = contrast["interval"]
+        estimate = number(contrast["estimate"], 4, sign=True)
+        if lo is not None:
+            estimate += f" [{number(lo, 4, sign=True)}, {number(hi, 4, sign=True)}]"
+    late = f"; exploratory, as it {contrast['late']}" if contrast["late"] else ""
+    if contrast["plan_changes"]:
+        late += "; the plan was changed after data were seen"
+    return (
+        clean(contrast["experiment"], 40),
+        clean(f"{contrast['a_minus_b']}{where}", 80),
+        "" if contrast["n"] is None else f"n={contrast['n']:,}",
+        estimate,
+        clean(contrast["words"] + late),
+    )
+
+
+def changes_text(found: Sequence[Mapping[str, Any]]) -> str:
+    """Lay changes out in plain text; says so where there are none."""
+    if not found:
+        return "no verdict changed since the last report"
+    lines = [f"{plural(len(found), 'verdict')} changed since the last report"]
+    for change in found:
+        mark = "FLIPPED  " if change["flipped"] else ""
+        lines.append(f"  {mark}{clean(change['experiment'], 40)}: {clean(change['contrast'], 80)}")
+        lines.append(f"    was: {clean(change['before'])}")
+        lines.append(f"    now: {clean(change['now'])}")
+        lines.append(f"    why: {clean('; '.join(change['why']))}")
+    return "\n".join(lines)
