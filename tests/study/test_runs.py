@@ -290,7 +290,9 @@ def test_dataset_names_what_was_drawn():
     assert len(digests) == 4  # the loss does not change the data
     xor = make_record(by_hand(LEARNED, config=Config(data="xor")))
     assert xor.dataset.name == "qwerties xor d=4"
-    assert xor.metrics["separable"] is None  # where the best classifier is no line, no sample's optimum is defined
+    assert (
+        xor.metrics["separable"] is None
+    )  # where the best classifier is no line, no sample's optimum is defined
     assert xor.metrics["excess_loss"] is None
 
 
