@@ -440,7 +440,9 @@ def test_a_change_of_the_code_that_moves_numbers(tmp_path, monkeypatch, what):
             patch.setattr(training.networks, "knobs", lambda configs: knobs(configs) * factors)
         elif what == "data":
             place = training.data.place
-            patch.setattr(training.data, "place", lambda noise, distance: place(noise, distance + 0.001))
+            patch.setattr(
+                training.data, "place", lambda noise, distance, data: place(noise, distance + 0.001, data)
+            )
         else:
             start = training.networks.stacked_weights
             later = lambda config, seeds: start(config, [seed + 1 for seed in seeds])  # noqa: E731
