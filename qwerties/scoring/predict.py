@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def activation(name: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return an activation over NumPy arrays: one of `ACTIVATIONS`, else the entry of `networks`, which brings torch."""
+    """Return an activation over NumPy arrays: of `ACTIVATIONS`, else the entry of `networks`, which imports torch."""
     if name in ACTIVATIONS:
         return ACTIVATIONS[name]
     import torch

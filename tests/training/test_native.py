@@ -121,7 +121,9 @@ def test_an_activation_is_torchs_at_every_number(activation):
     n = len(finite)
     weights = {
         "0.weight": torch.stack([finite, torch.zeros(n)], 1)[:, None],
-        **{"0.bias": torch.zeros(n, 1), "2.weight": torch.zeros(n, 1, 1), "2.bias": torch.zeros(n, 1)},
+        "0.bias": torch.zeros(n, 1),
+        "2.weight": torch.zeros(n, 1, 1),
+        "2.bias": torch.zeros(n, 1),
     }
     gradients = run(Config(activation=activation), weights, torch.eye(2).expand(n, 2, 2))[2]
     activate = networks.ACTIVATIONS[activation]
@@ -293,7 +295,7 @@ def test_an_activation_is_one_entry(hidden, softsign, caplog):
     with caplog.at_level(logging.WARNING):
         trained = assert_reference(Config(hidden=hidden, activation="softsign", epochs=30, learning_rate=0.5))
         record = make_record(trained)  # scored and drawn
-    assert "plots/boundary.png" in record.files or any(name.endswith(".png") for name in record.files)
+    assert any(name.endswith(".png") for name in record.files)
     assert 0.5 <= record.metrics["population_accuracy"] <= theory.bayes_accuracy(4.0)
     lines = [line.getMessage() for line in caplog.records]
     assert lines == [f"kernel.cpp has no activation 'softsign': {native.SLOWER}"]
