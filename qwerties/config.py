@@ -106,7 +106,7 @@ class Config:
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """Values of the fields that fix tensor shapes and centres: configs that share them train in one batch."""
+        """Values of the fields that a batch has in common: configs that share them train together."""
         return tuple(getattr(self, name) for name in self.STRUCTURAL)
 
     @property

@@ -227,10 +227,10 @@ def test_numpy_values_that_break_a_rule_are_refused_like_pythons(name, value, sh
 # Config: derived values
 
 
-def test_structure_holds_what_fixes_shapes_and_nothing_else():
+def test_structure_holds_what_a_batch_has_in_common_and_nothing_else():
     for name, value in OTHER.items():
         same = dataclasses.replace(DEFAULT, **{name: value}).structure == DEFAULT.structure
-        assert same == (name not in ("data", "hidden", "samples", "optimizer")), name
+        assert same == (name not in ("data", "loss", "activation", "hidden", "samples", "optimizer")), name
 
 
 def test_trajectory_forgets_only_the_epochs():

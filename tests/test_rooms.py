@@ -206,7 +206,7 @@ def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
         "from qwerties.tuning.trials import train_trials\nfrom qwerties.study.tasks import Task, train_shard\n"
         "configs = (Config(epochs=9), Config(epochs=9, activation='tanh'))\n"
         "train_trials([Config()], Seeds(0, 64))\n"
-        "train_shard(Task(Shard(configs, Seeds(0, 2), compiled=True), 'cpu', None))\n"
+        "train_shard(Task(Shard(configs, Seeds(0, 2)), 'cpu', None))\n"
         "print({'mlflow', 'optuna', 'torch._dynamo', 'torch._inductor', 'sympy', 'jax'} & sys.modules.keys())\n"
     )
     environment = {**os.environ, "QWERTIES_KERNELS": str(tmp_path)}

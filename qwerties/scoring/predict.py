@@ -16,18 +16,30 @@ ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "tanh": np.tanh,
 }
 
+
+def activation(name: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return an activation over NumPy arrays: of `ACTIVATIONS`, else the entry of `networks`, which imports torch."""
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    import torch
+
+    from qwerties.training import networks
+
+    return lambda u: networks.ACTIVATIONS[name](torch.from_numpy(u)).numpy()
+
+
 Layers = tuple[tuple[NDArray[Any], NDArray[Any]], ...]
 """Weights (out, in) and biases (out,), the first layer first."""
 
 
-def answer(activation: str, layers: Layers, x: NDArray[Any]) -> NDArray[np.float64]:
-    """Log-odds of class 1 at points x (2, points), of a network of any width and depth: (points,)."""
-    value = x.astype(np.float64)
+def answer(name: str, layers: Layers, x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the log-odds of class 1 at points x (2, points), of a network of any width and depth: (points,)."""
+    function, value = activation(name), x.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         for k, (weight, bias) in enumerate(layers):
             value = weight @ value + bias[:, None]  # (out, points)
             if k < len(layers) - 1:
-                value = ACTIVATIONS[activation](value)
+                value = function(value)
     return value[0]
 
 

@@ -6,6 +6,8 @@ theory of an arrangement (`scoring.theory`) follows from its entry. Imported wit
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -43,13 +45,13 @@ def draw_noise(seeds: Iterable[int], samples: int) -> Tensor:
     import torch
 
     numbers, generator = [int(seed) for seed in seeds], torch.Generator()
-    noise = torch.empty(len(numbers), 4, samples, dtype=torch.float32)
-    classes = noise.flatten(0, 1).unbind()
-    for i, seed in enumerate(numbers):
+    noise = torch.empty(len(numbers), 2, 2, samples, dtype=torch.float32)  # (seeds, axes, classes, samples)
+    drawn = zip(*(noise[:, axis, label].unbind() for label in (0, 1) for axis in (0, 1)), strict=True)
+    for seed, parts in zip(numbers, drawn, strict=True):
         generator.manual_seed(2 * seed)
-        for values in classes[4 * i : 4 * i + 4]:
+        for values in parts:
             values.normal_(generator=generator)
-    return noise[:, [0, 2, 1, 3]].reshape(-1, 2, 2 * samples)  # (seeds, 2, points)
+    return noise.flatten(2)  # (seeds, 2, points)
 
 
 def labels(samples: int) -> Tensor:
@@ -84,11 +86,13 @@ def place(noise: Tensor, distance: Tensor, data: str = "clusters") -> Tensor:
     offsets = torch.tensor([*first, *second], dtype=torch.float64).mT  # (2, clusters)
     origin = torch.tensor(ORIGIN, dtype=torch.float64)[:, None]
     at = (origin + distance[:, None, None] * offsets).float()  # (networks, 2, clusters)
-    point = torch.arange(samples)
-    cluster = torch.cat(
-        (point * len(first) // samples, len(first) + point * len(second) // samples)
-    )  # (points,)
-    return noise + at[:, :, cluster]  # (networks, 2, points)
+    placed, cluster = torch.empty_like(noise), 0
+    for label, own in enumerate((first, second)):
+        edges = [samples * label + math.ceil(samples * k / len(own)) for k in range(len(own) + 1)]
+        for begin, end in itertools.pairwise(edges):
+            torch.add(noise[:, :, begin:end], at[:, :, cluster, None], out=placed[:, :, begin:end])
+            cluster += 1
+    return placed  # (networks, 2, points)
 
 
 def draw(seeds: Iterable[int], distance: float, samples: int, data: str = "clusters") -> Tensor:

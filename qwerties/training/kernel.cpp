@@ -45,7 +45,7 @@ struct tanh_activation {
 
 // Losses: add a point's loss and return its gradient by the logit, from the probability p and the label y
 struct bce_loss {  // torch's BCELoss clamps the logarithm at -100, and p * (1 - p) at 1e-12 where it divides by that
-    static constexpr float LEAST = 3.7200759760208e-44f;  // exp(-100)
+    static constexpr double LEAST = 3.720075976020836e-44;  // exp(-100)
     Logs logs;
     template <class T> inline T add(T p, int y) {
         logs.add(y ? p : 1.0f - p, LEAST);
@@ -188,7 +188,7 @@ struct Scores {
         right += is_right;
         beyond += choose(is_right > 0.5f, T(V{}), magnitude(z));  // log(1 + exp(|z|)) = |z| + log(1 + exp(-|z|))
         brier += wrong * wrong;
-        logs.add(surer, 0.0f);
+        logs.add(surer, 0.0);
     }
 };
 

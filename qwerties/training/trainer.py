@@ -149,12 +149,20 @@ def _train_block(
     """Train configs of one structure on a chunk of the seeds, to the last stop."""
     data_seeds, weight_seeds, first = seeds.data[chunk], seeds.weights[chunk], configs[0]
     own, place = np.unique(data_seeds, return_inverse=True)
-    noise = data.draw_noise(own, first.samples)[place]  # (seeds, 2, points)
+    noise = data.draw_noise(own, first.samples)  # (data seeds, 2, points)
+    noise = noise if len(own) == len(chunk) else noise[place]  # (seeds, 2, points)
+
+    def spread(values: Tensor) -> Tensor:
+        """Repeat a config's values for each of its networks, (configs, ...) -> (networks, ...)."""
+        return values[:, None].expand(-1, len(chunk), *values.shape[1:]).flatten(0, 1)
+
     distance = torch.tensor([config.distance for config in configs], dtype=torch.float64)
     x = data.place(
-        noise.repeat(len(configs), 1, 1), distance.repeat_interleave(len(chunk)), first.data
+        noise.expand(len(configs), *noise.shape).flatten(0, 1),
+        spread(distance),
+        first.data,
     )  # (networks, 2, points)
-    hyper = networks.hyperparameters(configs).repeat_interleave(len(chunk), dim=0)  # (networks, fields)
+    hyper = spread(networks.hyperparameters(configs))  # (networks, fields)
     drawn = functools.cache(networks.stacked_weights)
     starts = [drawn(config.start, tuple(weight_seeds.tolist())) for config in configs]
     weights = {name: torch.cat([w[name] for w in starts]).to(device) for name in starts[0]}  # (networks, ...)

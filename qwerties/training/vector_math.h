@@ -103,13 +103,13 @@ struct Logs {
     I powers = {};
 
     // Multiply by a factor from 0 to 2**100, or by `least` where that is more
-    inline void add(V factor, float least) {
-        const V next = at_least(factor * float(1 << SCALE), least * (1 << SCALE)) * product;
+    inline void add(V factor, double least) {
+        const V next = at_least(factor * float(1 << SCALE), float(least * (1 << SCALE))) * product;
         poison += next * 0.0f;  // what is not finite is not lost
         powers += bits(next) >> 23;
         product = floats((bits(next) & 0x007fffff) | (127 << 23));
     }
-    template <int N> inline void add(Tile<N> factors, float least) { EACH_POINT add(factors.v[k], least); }
+    template <int N> inline void add(Tile<N> factors, double least) { EACH_POINT add(factors.v[k], least); }
     inline V sum(int64_t factors) const {
         const I power = powers - int32_t((127 + SCALE) * factors);
         return logarithm(product) + __builtin_convertvector(power, V) * 0.693147181f + poison;

@@ -83,6 +83,11 @@ def _prepare(config: Config, step: Step, arguments: Sequence[Tensor], is_compile
     return prepared
 
 
+def _size(networks: int, max_networks: int) -> int:
+    """Return how many networks a GPU trains for so many: a power of two, as each size is compiled by itself."""
+    return max(networks, min(1 << (networks - 1).bit_length(), max_networks))
+
+
 def _pad(value: Tensor, size: int) -> Tensor:
     """Repeat the last network until there are ``size``; the copies' results are dropped."""
     return torch.cat([value, value[-1:].expand(size - len(value), *value.shape[1:])])
@@ -104,12 +109,12 @@ def train(
     config : Config
         Any of the batch.
     max_networks : int
-        Networks that there is room for: a GPU trains a power of two, as each size is compiled by itself.
+        Networks that there is room for.
     """
     y, n, epochs = data.labels(config.samples).to(x.device), len(hyper), int(stops[-1])
     gradients = vmap(grad(_loss(config)), in_dims=(0, 0, None))(weights, x, y)
     is_gpu = x.device.type != "cpu"
-    size = max(n, min(1 << (n - 1).bit_length(), max_networks)) if is_gpu else n
+    size = _size(n, max_networks) if is_gpu else n
     fixed = [_pad(hyper, size), _pad(x, size), y]
     padded = {name: _pad(value, size) for name, value in weights.items()}
     state = [value for moment in initial_state(padded) for value in moment.values()]

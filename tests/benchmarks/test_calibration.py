@@ -306,7 +306,7 @@ def test_blocks_cover_the_seeds_once_and_begin_far_from_any_study():
 def test_a_pool_scores_as_the_study_does(tmp_path):
     seeds = Seeds(pool.FIRST_SEED, pool.FIRST_SEED + 6)
     found = load(6, tmp_path)
-    for config, of_one in zip(TINY, train(TINY, seeds, compiled=False), strict=True):
+    for config, of_one in zip(TINY, train(TINY, seeds), strict=True):
         table = score(config, seeds, of_one.losses, of_one.checkpoints, of_one.weights).table
         assert found.of(config) == pytest.approx(table["population_accuracy"].to_numpy(float), abs=1e-12)
         assert (found.has_learned(config) == (table["state"] == "learned")).all()
@@ -318,11 +318,11 @@ def test_a_pool_that_was_stopped_goes_on(tmp_path, monkeypatch):
     trained = []
     real = pool.train_block
 
-    def stops_at_the_third(configs, seeds, compiled):
+    def stops_at_the_third(configs, seeds):
         trained.append(seeds)
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return real(configs, seeds, compiled)
+        return real(configs, seeds)
 
     monkeypatch.setattr(pool, "train_block", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):

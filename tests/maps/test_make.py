@@ -16,7 +16,7 @@ from factories import call, fill, make_folder
 from qwerties.config import Config, Seeds
 from qwerties.maps import make as mapping
 from qwerties.maps import scores as map_scores
-from qwerties.maps.make import is_compiled, make_blocks, make_map, train_block, train_map
+from qwerties.maps.make import make_blocks, make_map, train_block, train_map
 from qwerties.maps.scores import measure
 from qwerties.maps.spec import MEASURES, STATES, Axis, MapSpec, block_from_bytes, from_bytes
 from qwerties.report.cache_key import store_digest
@@ -35,9 +35,9 @@ SMALL = MapSpec(RATE, DISTANCE, base=Config(epochs=3))
 
 
 def expected(spec, place):
-    """One pixel, from the scores that a sweep tracks; compiled or not as the map is, as high rates amplify rounding."""
+    """One pixel, from the scores that a sweep tracks."""
     config = spec.config(place)
-    trained = train([config], Seeds(0, spec.seeds), compiled=is_compiled(spec))[0]
+    trained = train([config], Seeds(0, spec.seeds))[0]
     table = scoring.score(config, trained.seeds, trained.losses, trained.checkpoints, trained.weights).table
     gain = table["gain"].where(table["state"] != "diverged", 0.0).to_numpy()
     return {"gain": gain.mean(), **{state: (table["state"] == state).mean() for state in STATES}}
@@ -57,7 +57,7 @@ def test_a_map_of_32_by_32_equals_the_same_networks_trained_by_train(tmp_path):
     )
     arrays = train_map(spec, tmp_path / "scratch", workers=1)
     configs = [spec.config(tuple(place)) for place in np.ndindex(spec.shape)]
-    alone = train(configs, Seeds(0, spec.seeds), compiled=is_compiled(spec))
+    alone = train(configs, Seeds(0, spec.seeds))
     gains, ended = [], []
     for one in alone:  # by another way: the closed form for each network, its state from its own points
         w = [one.final[name].astype(float) for name in one.final]
@@ -283,7 +283,7 @@ def test_a_map_goes_on_where_it_was_killed(tmp_path):
 
 def test_measuring_does_not_depend_on_company():
     configs = [SMALL.config(place) for place in np.ndindex(SMALL.shape)]
-    trained = train(configs, Seeds(0, 2), compiled=False)
+    trained = train(configs, Seeds(0, 2))
     together = measure(trained)
     for i, one in enumerate(trained):
         alone = measure([one])
@@ -293,7 +293,7 @@ def test_measuring_does_not_depend_on_company():
 
 def test_a_block_is_what_its_pixels_are(tmp_path):
     block = make_blocks(SMALL)[0]
-    arrays = train_block(SMALL, block, compiled=is_compiled(SMALL))
+    arrays = train_block(SMALL, block)
     whole = train_map(SMALL, tmp_path, workers=1)
     for name in MEASURES:
         np.testing.assert_array_equal(

@@ -291,14 +291,9 @@ def test_lengths_of_one_trajectory_train_once():
     assert shard.cost == longest.cost
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_shard_holds_one_structure_and_one_length_and_one_kind_if_compiled(monkeypatch, compiled):
-    monkeypatch.setattr(training, "pays_to_compile", lambda config, network_epochs: compiled)
+def test_a_shard_holds_one_structure_and_one_length():
     for shard in make_shards(jobs_of(GRIDS, [Seeds(0, 50)])):
         assert len({config.structure for config in shard.configs}) == 1
-        assert shard.compiled == compiled
-        kinds = {(config.loss, config.activation in ("tanh", "sigmoid")) for config in shard.configs}
-        assert not compiled or len(kinds) == 1
         longest = {}
         for config in shard.configs:
             longest[config.trajectory] = max(config.epochs, longest.get(config.trajectory, 0))

@@ -377,7 +377,7 @@ def test_crossed_seeds_are_in_the_table():
 
 def test_train_records_makes_one_per_config_in_order():
     configs = [Config(epochs=4), Config(epochs=2), Config(epochs=4, hidden=(2,))]
-    made = train_records(configs, Seeds(0, 2), compiled=False)
+    made = train_records(configs, Seeds(0, 2))
     assert [Config.from_params(one.params) for one in made] == configs
     assert [len(one.series["train_loss"].steps) for one in made] == [4, 2, 4]
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from qwerties.config import Config
+from qwerties.config import CHOICES, Config
+from qwerties.scoring import predict
 from qwerties.training import data, networks
-from qwerties.training.networks import Knobs
+from qwerties.training.networks import ACTIVATIONS, Hyperparameters
 
 MODULES = {"relu": nn.ReLU, "linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}
@@ -24,10 +25,6 @@ def sequential(config, seed):
         layers += [nn.Linear(fan_in, width), MODULES[config.activation]()]
         fan_in = width
     return nn.Sequential(*layers, nn.Linear(fan_in, 1), nn.Sigmoid())
-
-
-def knobs_of(config):
-    return Knobs(*networks.knobs([config])[0])
 
 
 # Initial weights
@@ -130,48 +127,24 @@ def test_forward_pass_is_the_models(activation, hidden):
         torch.testing.assert_close(activity[-1], model[:-2](x.T).T, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("activation", list(MODULES))
-def test_knobs_say_the_activation_whether_or_not_the_family_is_known(activation):
+def test_hyperparameters_are_one_row_per_config_in_the_fields_order():
+    rows = networks.hyperparameters([Config(), Config(learning_rate=0.5, momentum=0.25)])
+    assert rows.dtype == torch.float32
+    first, second = (Hyperparameters(*row.tolist()) for row in rows)
+    assert first == Hyperparameters(pytest.approx(0.01), 0)
+    assert second == Hyperparameters(0.5, 0.25)
+
+
+def test_the_configs_choices_have_an_entry_each():
+    assert set(networks.ACTIVATIONS) == set(CHOICES["activation"])
+    assert set(networks.LOSSES) == set(CHOICES["loss"])
+
+
+@pytest.mark.parametrize("activation", list(predict.ACTIVATIONS))
+def test_what_the_page_draws_without_torch_is_the_entry(activation):
     u = torch.cat((torch.linspace(-30, 30, 2001), torch.tensor([-1e30, -1e-30, 0.0, 1e-30, 1e30])))
-    k = knobs_of(Config(activation=activation))
-    expected = MODULES[activation]()(u)
-    known = networks.activation_of(k, activation in networks.SQUASHING)(u)
-    unknown = networks.activation_of(k, None)(u)
-    assert torch.equal(known, unknown)
-    torch.testing.assert_close(known, expected, atol=2e-7, rtol=0)
-    assert torch.equal(networks.ACTIVATIONS[activation](u), expected)
-
-
-@pytest.mark.parametrize("activation", list(MODULES))
-@pytest.mark.parametrize("hidden", [(1,), (8, 8)])
-def test_loss_and_gradient_are_the_same_whether_or_not_the_family_is_known(activation, hidden):
-    config = Config(activation=activation, hidden=hidden)
-    weights, k = networks.initial_weights(config, 1), knobs_of(config)
-    x, y = data.draw([1], 4.0, 50)[0], data.labels(50)
-    known, unknown = (
-        networks.gradients_and_loss(weights, k, x, y, networks.activation_of(k, squashing))
-        for squashing in (activation in networks.SQUASHING, None)
-    )
-    assert torch.equal(known[1], unknown[1])
-    for name in weights:
-        assert torch.equal(known[0][name], unknown[0][name]), name
-
-
-def test_relu_has_slope_zero_at_zero_as_in_torch():
-    k = knobs_of(Config())
-    u = torch.zeros((), requires_grad=True)
-    networks.activation_of(k, False)(u).backward()
-    v = torch.zeros((), requires_grad=True)
-    torch.relu(v).backward()
-    assert u.grad == v.grad == 0
-
-
-def test_knobs_are_one_row_per_config_in_the_fields_order():
-    rows = networks.knobs([Config(), Config(loss="mse", learning_rate=0.5, momentum=0.25, activation="tanh")])
-    assert rows.shape == (2, len(Knobs._fields))
-    first, second = (Knobs(*row.tolist()) for row in rows)
-    assert first == Knobs(0, 0, 0, 1, 1, 0, pytest.approx(0.01), 0)
-    assert second == Knobs(1, 1, 1, 2, 2, 1, 0.5, 0.25)
+    found = torch.from_numpy(predict.activation(activation)(u.double().numpy()))
+    torch.testing.assert_close(found, ACTIVATIONS[activation](u.double()), rtol=1e-12, atol=1e-300)
 
 
 def test_layers_go_from_the_input_to_the_output():
@@ -192,20 +165,15 @@ def test_layers_go_from_the_input_to_the_output():
 @pytest.mark.parametrize("seed", [0, 2, 5])
 def test_loss_and_gradient_are_those_of_torch_where_outputs_saturate_too(scale, loss, activation, seed):
     config = Config(loss=loss, activation=activation, output_scale=scale)
-    weights, k = networks.initial_weights(config, seed), knobs_of(config)
+    weights = networks.initial_weights(config, seed)
     x, y = data.draw([seed], 4.0, 100)[0], data.labels(100)
     model = sequential(config, seed)
     model.load_state_dict(weights)
     expected = LOSSES[loss](model(x.T), y[:, None])
     expected.backward()
 
-    gradient, value = networks.gradients_and_loss(weights, k, x, y, networks.activation_of(k, None))
-    of_one_loss, same = networks.gradients_and_loss(
-        weights, k, x, y, networks.activation_of(k, None), loss == "mse"
-    )
-    assert same == value
-    assert all(torch.equal(of_one_loss[name], gradient[name]) for name in gradient)
-    assert networks.loss(weights, k, x, y, networks.activation_of(k, None)) == value
+    activate, loss_of = networks.ACTIVATIONS[activation], networks.LOSSES[loss]
+    gradient, value = torch.func.grad_and_value(networks.loss)(weights, x, y, activate, loss_of)
     torch.testing.assert_close(value, expected.detach(), atol=1e-6, rtol=2e-6)
     size = max(parameter.grad.abs().max().item() for parameter in model.parameters())
     for name, parameter in model.named_parameters():
@@ -241,11 +209,11 @@ def test_the_corners_of_float32_one_point_at_a_time(z, y, loss):
     v = torch.tensor(z, requires_grad=True)
     expected = LOSSES[loss](torch.sigmoid(v.reshape(1)), target)
     expected.backward()
-    value, gradient = networks.at_logit(torch.tensor([z]), target, torch.tensor(loss == "mse"))
-    of_one_loss = networks.at_logit(torch.tensor([z]), target, loss == "mse")
-    assert torch.equal(torch.stack(of_one_loss), torch.stack([value, gradient]))
-    torch.testing.assert_close(value[0], expected.detach(), atol=6e-8, rtol=1e-6)  # 1 - p is rounded there
-    torch.testing.assert_close(gradient[0], v.grad, atol=0, rtol=1e-5)
+    z = torch.tensor([z], requires_grad=True)
+    value = networks.LOSSES[loss](torch.sigmoid(z), target)
+    value.sum().backward()
+    torch.testing.assert_close(value[0], expected, atol=6e-8, rtol=1e-6)  # 1 - p is rounded there
+    torch.testing.assert_close(z.grad[0], v.grad, atol=0, rtol=1e-5)
 
 
 def test_the_corners_are_reached():
@@ -258,8 +226,7 @@ def test_the_corners_are_reached():
 
 
 def test_nan_weights_give_a_nan_loss():
-    for loss in LOSSES:
-        k = knobs_of(Config(loss=loss))
+    for loss_of in networks.LOSSES.values():
         weights = {name: value * math.nan for name, value in networks.initial_weights(Config(), 0).items()}
         x, y = data.draw([0], 4.0, 5)[0], data.labels(5)
-        assert networks.loss(weights, k, x, y, networks.activation_of(k, None)).isnan()
+        assert networks.loss(weights, x, y, torch.relu, loss_of).isnan()

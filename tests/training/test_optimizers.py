@@ -7,7 +7,7 @@ import torch
 
 from qwerties.config import Config
 from qwerties.training import networks
-from qwerties.training.networks import Knobs
+from qwerties.training.networks import Hyperparameters
 from qwerties.training.optimizers import OPTIMIZERS, adam, bias_corrections, initial_state, sgd
 
 STEPS = 50
@@ -27,8 +27,8 @@ def slope(w):
     return w + torch.sin(3 * w) / 2
 
 
-def knobs_of(**settings):
-    return Knobs(*networks.knobs([Config(**settings)])[0])
+def hyper_of(**settings):
+    return Hyperparameters(*networks.hyperparameters([Config(**settings)])[0])
 
 
 def path(update, k, steps=STEPS, slope=slope):
@@ -63,7 +63,7 @@ def assert_same_path(found, expected):
 @pytest.mark.parametrize("rate", [0.01, 0.3])
 def test_sgd_is_torchs(rate, momentum):
     assert_same_path(
-        path(sgd, knobs_of(learning_rate=rate, momentum=momentum)),
+        path(sgd, hyper_of(learning_rate=rate, momentum=momentum)),
         path_of_torch(lambda p: torch.optim.SGD(p, lr=rate, momentum=momentum)),
     )
 
@@ -71,14 +71,14 @@ def test_sgd_is_torchs(rate, momentum):
 @pytest.mark.parametrize("rate", [0.001, 0.01, 0.3])
 def test_adam_is_torchs(rate):
     assert_same_path(
-        path(adam, knobs_of(optimizer="adam", learning_rate=rate)),
+        path(adam, hyper_of(optimizer="adam", learning_rate=rate)),
         path_of_torch(lambda p: torch.optim.Adam(p, lr=rate)),
     )
 
 
 def test_adam_is_torchs_where_gradients_are_tiny_or_zero():
     gradients = torch.tensor([0.0, 1e-10, 1e-8, 1e-4, 1.0])
-    k = knobs_of(optimizer="adam")
+    k = hyper_of(optimizer="adam")
     weights, state = {"w": torch.zeros(5)}, initial_state({"w": torch.zeros(5)})
     parameter = torch.nn.Parameter(torch.zeros(5))
     optimizer = torch.optim.Adam([parameter], lr=0.01)
@@ -90,7 +90,7 @@ def test_adam_is_torchs_where_gradients_are_tiny_or_zero():
 
 
 def test_one_step_by_hand():
-    k, two, half = knobs_of(learning_rate=0.25, momentum=0.5), torch.tensor([2.0]), torch.tensor([0.5])
+    k, two, half = hyper_of(learning_rate=0.25, momentum=0.5), torch.tensor([2.0]), torch.tensor([0.5])
     nothing = torch.zeros(2)
     state = initial_state({"w": two})
     assert all(not moment["w"].any() for moment in state)
@@ -101,7 +101,7 @@ def test_one_step_by_hand():
 
 
 def test_adams_first_step_is_the_learning_rate_whatever_the_gradient():
-    k = knobs_of(optimizer="adam", learning_rate=0.125)
+    k = hyper_of(optimizer="adam", learning_rate=0.125)
     for gradient in (1e-3, -1.0, 1e6):
         w = {"w": torch.zeros(1)}
         updated, _ = adam(w, {"w": torch.tensor([gradient])}, initial_state(w), k, bias_corrections(1)[0])
@@ -120,7 +120,7 @@ def test_bias_corrections():
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
 def test_every_optimizer_converges_on_a_bowl(name):
-    k = knobs_of(optimizer=name, learning_rate=0.5)
+    k = hyper_of(optimizer=name, learning_rate=0.5)
     last = path(OPTIMIZERS[name], k, steps=1500, slope=lambda w: w - 3)[-1]
     for value in last.values():
         torch.testing.assert_close(value, torch.full_like(value, 3.0), atol=1e-3, rtol=0)
@@ -130,7 +130,7 @@ def test_every_optimizer_converges_on_a_bowl(name):
 def test_updating_mutates_nothing(name):
     weights, gradients = start(), {n: slope(w) for n, w in start().items()}
     state = initial_state(weights)
-    OPTIMIZERS[name](weights, gradients, state, knobs_of(optimizer=name), bias_corrections(1)[0])
+    OPTIMIZERS[name](weights, gradients, state, hyper_of(optimizer=name), bias_corrections(1)[0])
     for n, w in start().items():
         assert torch.equal(weights[n], w)
         assert torch.equal(gradients[n], slope(w))

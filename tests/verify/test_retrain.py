@@ -434,10 +434,9 @@ def test_a_change_of_the_code_that_moves_numbers(tmp_path, monkeypatch, what):
     fast = {"fast": EXPERIMENTS["fast"]}
     with monkeypatch.context() as patch:
         if what == "rate":
-            knobs = training.networks.knobs
-            factors = torch.ones(8)
-            factors[6] = 1.001
-            patch.setattr(training.networks, "knobs", lambda configs: knobs(configs) * factors)
+            hyper = training.networks.hyperparameters
+            factors = torch.tensor([1.001, 1.0])
+            patch.setattr(training.networks, "hyperparameters", lambda configs: hyper(configs) * factors)
         elif what == "data":
             place = training.data.place
             patch.setattr(
