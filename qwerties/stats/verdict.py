@@ -11,21 +11,9 @@ UNDECIDED = ("a_ahead", "b_ahead", "open")  # more units may still change these
 def decide(low: float, high: float, margin: float, *, identical: bool = False) -> str:
     """Return the verdict on an interval for the mean difference A − B.
 
-    The first rule that applies decides:
-
-    1. The interval is beyond the margin: ``a_better`` or ``b_better``.
-    2. The interval is within ±margin: ``equivalent`` (the interval rule of Schuirmann 1987; Lakens 2017).
-    3. The interval excludes 0: ``a_ahead`` or ``b_ahead``.
-    4. Otherwise: ``open``.
-
-    Parameters
-    ----------
-    low, high : float
-        Bounds of the interval.
-    margin : float
-        The smallest difference that matters, in the same unit.
-    identical : bool
-        The two arms are the same runs: the verdict is ``identical``, and nothing is inferred.
+    The first rule that applies decides: beyond the margin on one side, ``a_better`` or ``b_better``; within ±margin,
+    ``equivalent`` (the interval rule of Schuirmann 1987; Lakens 2017); without 0, ``a_ahead`` or ``b_ahead``; else
+    ``open``. Arms that are the same runs are ``identical``, and nothing is inferred.
     """
     if identical:
         return "identical"
@@ -53,22 +41,10 @@ def words(
     needed: int | None = None,
     unit: str = "unit",
 ) -> str:
-    """Return the verdict as a sentence without its full stop.
+    """Return the verdict on arms named `a` and `b` as a sentence without its full stop.
 
-    Parameters
-    ----------
-    verdict : str
-        One of `VERDICTS`.
-    a, b : str
-        Names of the arms.
-    margin : float
-        The margin of the verdict.
-    low, high : float
-        Bounds of the interval; where they exclude 0, "equivalent" names the arm that is slightly ahead.
-    needed : int, optional
-        How many units would decide an undecided verdict; None: more than are within reach.
-    unit : str
-        What a unit is, in the singular: ``seed``.
+    Bounds that exclude 0 let "equivalent" name the arm that is slightly ahead. An undecided verdict tells how many
+    units are `needed`; None means more than are within reach. `unit` is what a unit is, in the singular.
     """
     more = (
         f"about {needed:,} {unit}s would decide it"
@@ -96,4 +72,5 @@ def words(
 
 def mirrored(verdict: str) -> str:
     """Return the verdict with the arms swapped."""
-    return {"a": "b", "b": "a"}[verdict[0]] + verdict[1:] if verdict[:2] in ("a_", "b_") else verdict
+    other = {"a_": "b_", "b_": "a_"}
+    return other.get(verdict[:2], verdict[:2]) + verdict[2:]
