@@ -38,9 +38,7 @@ class Comparison:
     unpaired_a: tuple[Any, ...] = ()  # units that only A has; they are not compared
     unpaired_b: tuple[Any, ...] = ()
     missing: tuple[Any, ...] = ()  # paired units without a value in one arm or both; they are not compared
-    needed: int | None = (
-        None  # about how many units in all would decide it, if at most `planning.LIMIT` would
-    )
+    needed: int | None = None  # about how many units in all would decide it, None beyond `planning.LIMIT`
     equivalence_margin: float = math.inf  # any larger margin would give "equivalent"
     differences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
@@ -51,9 +49,8 @@ class Comparison:
 
     def words(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the verdict as a sentence without its full stop."""
-        return words(
-            self.verdict, a, b, self.margin, low=self.low, high=self.high, needed=self.needed, unit=unit
-        )
+        given = (self.verdict, a, b, self.margin)
+        return words(*given, low=self.low, high=self.high, needed=self.needed, unit=unit)
 
     def swapped(self) -> Comparison:
         """Return the comparison of B with A."""
@@ -71,14 +68,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON; what is undefined is None."""
+        names = ("verdict", "estimate", "low", "high", "n", "alpha", "margin")
         return {
-            "verdict": self.verdict,
+            **{name: getattr(self, name) for name in names},
             "estimate": None if math.isnan(self.estimate) else self.estimate,
-            "low": self.low,
-            "high": self.high,
-            "n": self.n,
-            "alpha": self.alpha,
-            "margin": self.margin,
             "unpaired": {"a": list(self.unpaired_a), "b": list(self.unpaired_b)},
             "needed": self.needed,
         }

@@ -46,28 +46,20 @@ def words(
     Bounds that exclude 0 let "equivalent" name the arm that is slightly ahead. An undecided verdict tells how many
     units are `needed`; None means more than are within reach. `unit` is what a unit is, in the singular.
     """
-    more = (
-        f"about {needed:,} {unit}s would decide it"
-        if needed
-        else f"no number of {unit}s within reach would decide it"
-    )
-    match verdict:
-        case "a_better":
-            return f"{a} beats {b} by more than {margin:g}"
-        case "b_better":
-            return f"{b} beats {a} by more than {margin:g}"
-        case "equivalent":
-            slightly = f"; {a} slightly ahead" if low > 0 else f"; {b} slightly ahead" if high < 0 else ""
-            return f"{a} and {b} are equivalent within {margin:g}{slightly}"
-        case "a_ahead":
-            return f"{a} is ahead of {b}; by how much relative to {margin:g} is open; {more}"
-        case "b_ahead":
-            return f"{b} is ahead of {a}; by how much relative to {margin:g} is open; {more}"
-        case "open":
-            return f"open; {more}"
-        case "identical":
-            return f"identical runs: {a} and {b} agree on every {unit}"
-    raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {verdict!r}")
+    if verdict.startswith("b_"):
+        return words(mirrored(verdict), b, a, margin, low=-high, high=-low, needed=needed, unit=unit)
+    more = f"about {needed:,} {unit}s" if needed else f"no number of {unit}s within reach"
+    slightly = f"; {a} slightly ahead" if low > 0 else f"; {b} slightly ahead" if high < 0 else ""
+    sentences = {
+        "a_better": f"{a} beats {b} by more than {margin:g}",
+        "equivalent": f"{a} and {b} are equivalent within {margin:g}{slightly}",
+        "a_ahead": f"{a} is ahead of {b}; by how much relative to {margin:g} is open; {more} would decide it",
+        "open": f"open; {more} would decide it",
+        "identical": f"identical runs: {a} and {b} agree on every {unit}",
+    }
+    if verdict not in sentences:
+        raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {verdict!r}")
+    return sentences[verdict]
 
 
 def mirrored(verdict: str) -> str:
