@@ -108,11 +108,11 @@ def measure(shape: Shape, sequences: int, alpha: float, seed: int) -> Measured:
     for k in range(sequences):
         values = rng.choice(shape.values, LENGTH, p=shape.probabilities)
         (low,), (high,) = confidence_sequence(values, **rule)
-        outside += not low <= shape.mean <= high
+        outside += int(not low <= shape.mean <= high)
         decided[k] = first_decided(values, alpha, MARGIN, BOUNDS)
         t_low, t_high = t_intervals(values, at, alpha)
         missed = (t_low > shape.mean) | (t_high < shape.mean)  # (looks,)
-        ever += missed.any()
+        ever += int(missed.any())
         t_outside += missed[columns]
         beyond, within = (t_low > MARGIN) | (t_high < -MARGIN), (t_low > -MARGIN) & (t_high < MARGIN)
         t_decided += (beyond | within)[columns]
@@ -123,7 +123,7 @@ def measure(shape: Shape, sequences: int, alpha: float, seed: int) -> Measured:
         alpha=alpha,
         outside=outside / sequences,
         t_outside=dict(zip(COUNTS, (t_outside / sequences).tolist(), strict=True)),
-        t_ever_outside=float(ever) / sequences,
+        t_ever_outside=ever / sequences,
         decided={count: float((decided <= count).mean()) for count in COUNTS},
         t_decided=dict(zip(COUNTS, (t_decided / sequences).tolist(), strict=True)),
     )
