@@ -33,8 +33,8 @@ status: .venv/run.stamp  ## what is planned, tracked, missing
 verify: .venv/run.stamp  ## check the store, retrain some networks with the notebook's loop (NETWORKS=20)
 	$(BIN)/qwerties verify $(if $(NETWORKS),--networks $(NETWORKS))
 
-calibrate: .venv/run.stamp  ## measure on trained networks whether the verdicts keep their promises (minutes)
-	$(BIN)/python -m benchmarks.calibration $(if $(POOL),--pool $(POOL)) $(if $(FAMILIES),--families $(FAMILIES)) $(if $(JOBS),--jobs $(JOBS))
+calibrate: .venv/run.stamp  ## measure error rate and price of the intervals beside Student's t, on trained networks (POOL=20000 SEQUENCES=5000; minutes)
+	$(BIN)/python -m benchmarks.calibration $(if $(POOL),--pool $(POOL)) $(if $(SEQUENCES),--sequences $(SEQUENCES)) $(if $(JOBS),--jobs $(JOBS))
 
 bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking network server growth map gpu tuning sweep", REPEATS=3, QUICK=1; twenty minutes)
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)

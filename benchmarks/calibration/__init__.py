@@ -1,1 +1,1 @@
-"""Whether the verdicts keep their promises, measured on trained networks: ``python -m benchmarks.calibration``."""
+"""Error rate and price of the verdicts' intervals, beside Student's t: ``python -m benchmarks.calibration``."""

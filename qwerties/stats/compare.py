@@ -25,48 +25,21 @@ MAX_NAMED = 5  # units that a message names
 
 @dataclass(frozen=True)
 class Comparison:
-    """The mean difference A − B over paired units, with its interval and verdict.
+    """The mean difference A − B over paired units, with its interval and verdict."""
 
-    Attributes
-    ----------
-    n : int
-        Pairs compared.
-    estimate, low, high : float
-        Mean difference A − B, and the bounds of its interval, which holds wherever one stops.
-    alpha : float
-        Probability that the true mean is ever outside.
-    margin : float
-        The smallest difference that matters.
-    bounds : tuple of float
-        The smallest and largest difference that is possible.
-    verdict : str
-        One of `verdict.VERDICTS`.
-    unpaired_a, unpaired_b : tuple
-        Units that only this arm has; they are not compared.
-    missing : tuple
-        Paired units without a value in one arm or both; they are not compared.
-    needed : int or None
-        About how many units in all would decide it; None where it is decided, or where more than
-        `planning.LIMIT` would.
-    equivalence_margin : float
-        Any larger margin would give "equivalent".
-    differences : ndarray, shape (n,)
-        Differences A − B in the order in which they were weighed.
-    """
-
-    n: int
+    n: int  # pairs compared
     estimate: float
-    low: float
+    low: float  # bounds of the interval, which holds wherever one stops
     high: float
-    alpha: float
-    margin: float
-    bounds: tuple[float, float]
-    verdict: str
-    unpaired_a: tuple[Any, ...] = ()
+    alpha: float  # probability that the true mean is ever outside
+    margin: float  # the smallest difference that matters
+    bounds: tuple[float, float]  # the smallest and largest difference that is possible
+    verdict: str  # one of `verdict.VERDICTS`
+    unpaired_a: tuple[Any, ...] = ()  # units that only A has; they are not compared
     unpaired_b: tuple[Any, ...] = ()
-    missing: tuple[Any, ...] = ()
-    needed: int | None = None
-    equivalence_margin: float = math.inf
+    missing: tuple[Any, ...] = ()  # paired units without a value in one arm or both; they are not compared
+    needed: int | None = None  # about how many units in all would decide it, None beyond `planning.LIMIT`
+    equivalence_margin: float = math.inf  # any larger margin would give "equivalent"
     differences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
     @property
@@ -76,9 +49,8 @@ class Comparison:
 
     def words(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the verdict as a sentence without its full stop."""
-        return words(
-            self.verdict, a, b, self.margin, low=self.low, high=self.high, needed=self.needed, unit=unit
-        )
+        given = (self.verdict, a, b, self.margin)
+        return words(*given, low=self.low, high=self.high, needed=self.needed, unit=unit)
 
     def swapped(self) -> Comparison:
         """Return the comparison of B with A."""
@@ -96,15 +68,11 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON; what is undefined is None."""
+        names = ("verdict", "estimate", "low", "high", "n", "alpha", "margin")
         return {
-            "verdict": self.verdict,
+            **{name: getattr(self, name) for name in names},
             "estimate": None if math.isnan(self.estimate) else self.estimate,
-            "low": self.low,
-            "high": self.high,
-            "n": self.n,
-            "alpha": self.alpha,
-            "margin": self.margin,
-            "unpaired": {"a": _plain(self.unpaired_a), "b": _plain(self.unpaired_b)},
+            "unpaired": {"a": list(self.unpaired_a), "b": list(self.unpaired_b)},
             "needed": self.needed,
         }
 
@@ -147,10 +115,8 @@ def compare_paired(
         Differences A − B, in an order that was fixed before they were seen.
     bounds : tuple of float
         The smallest and the largest difference that is possible: (−1, 1) for an accuracy.
-    margin : float
-        The smallest difference that matters.
-    alpha : float
-        Probability that the true mean is ever outside the interval, wherever one stops.
+    margin, alpha : float
+        As in `compare`.
     identical : bool
         The arms are the same runs.
 
@@ -223,13 +189,6 @@ def compare(
     ValueError
         If the metric is not numeric or outside the bounds, a unit occurs twice, no unit is in both arms, or an
         argument is out of range.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> a, b = pd.Series([0.9] * 400), pd.Series([0.5] * 400)
-    >>> compare(a, b, bounds=(0, 1), margin=0.01).verdict
-    'a_better'
     """
     low, high = check(np.empty(0), alpha, bounds)
     values_a, values_b = _checked(a, "A", low, high), _checked(b, "B", low, high)
@@ -248,9 +207,9 @@ def compare(
     )
     return replace(
         result,
-        unpaired_a=tuple(_in_order(values_a.index.difference(units, sort=False))),
-        unpaired_b=tuple(_in_order(values_b.index.difference(units, sort=False))),
-        missing=tuple(units[absent]),
+        unpaired_a=tuple(_in_order(values_a.index.difference(units, sort=False)).tolist()),
+        unpaired_b=tuple(_in_order(values_b.index.difference(units, sort=False)).tolist()),
+        missing=tuple(units[absent].tolist()),
     )
 
 
@@ -266,17 +225,12 @@ def _checked(values: pd.Series | pd.DataFrame, arm: str, low: float, high: float
         raise ValueError(f"{arm} must be a pandas Series indexed by unit, got {type(values).__name__}")
     if not pd.api.types.is_numeric_dtype(values):
         raise ValueError(f"the metric of {arm} must be numbers, got {values.dtype}")
-    if not values.index.is_unique:
-        raise ValueError(
-            f"units must occur once in {arm}; more often: {_named(values.index[values.index.duplicated()].unique())}"
-        )
+    if len(repeated := values.index[values.index.duplicated()]):
+        raise ValueError(f"units must occur once in {arm}; more often: {_named(repeated.unique())}")
     numbers = values.astype(float)
-    outside = (numbers < low) | (numbers > high)
-    if outside.any():
-        raise ValueError(
-            f"the metric must be from {low:g} to {high:g}; outside in {arm}: {numbers[outside].iloc[0]:g} at unit "
-            f"{_named(numbers.index[outside])}"
-        )
+    if len(outside := numbers[(numbers < low) | (numbers > high)]):
+        where = f"{outside.iloc[0]:g} at unit {_named(outside.index)}"
+        raise ValueError(f"the metric must be from {low:g} to {high:g}; outside in {arm}: {where}")
     return numbers
 
 
@@ -294,17 +248,3 @@ def _named(units: pd.Index) -> str:
     """Return the first units by name, and how many more there are."""
     names = ", ".join(str(unit) for unit in units[:MAX_NAMED]) or "none"
     return names + (f" and {len(units) - MAX_NAMED:,} more" if len(units) > MAX_NAMED else "")
-
-
-def _plain(units: tuple[Any, ...]) -> list[Any]:
-    """Return units as JSON knows them: numbers, texts, and lists of those."""
-    return [
-        _plain(unit)
-        if isinstance(unit, tuple)
-        else unit.item()
-        if isinstance(unit, np.generic)
-        else unit
-        if isinstance(unit, int | float | str)
-        else str(unit)
-        for unit in units
-    ]

@@ -1,7 +1,4 @@
-"""Estimates with their intervals: a proportion's by Wilson, a mean's by Student's t and by BCa bootstrap.
-
-What is undefined is NaN here and None in JSON. No value is ever left out of a mean.
-"""
+"""Descriptive intervals: a proportion's by Wilson, a mean's by Student's t. What is undefined is NaN, None in JSON."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -9,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 SAME = 1e-12  # scores no further apart are equal: rounding
 
@@ -39,16 +36,13 @@ class Interval:
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval for a proportion (Newcombe 1998, method 3); (NaN, NaN) where `n` is 0."""
+    """Return Wilson's interval for a proportion; (NaN, NaN) where `n` is 0."""
+    from scipy.stats import binomtest  # takes a second to import
+
     if n == 0:
         return math.nan, math.nan
-    z, p = float(ndtri((1 + level) / 2)), successes / n
-    centre, whole = 2 * n * p + z**2, 2 * (n + z**2)
-    half = z * math.sqrt(4 * n * p * (1 - p) + z**2)
-    return (
-        0.0 if successes == 0 else (centre - half) / whole,
-        1.0 if successes == n else (centre + half) / whole,
-    )
+    interval = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:

@@ -27,19 +27,8 @@ def units_needed(
     """Return about how many units in all would decide a comparison, or None where more than `limit` would.
 
     The differences are continued with values resampled from them, a few times; the answer is the median of the
-    counts at which the continued sequences say "better" or "equivalent". What the differences have not shown, such
-    as a rare flip, the continuations do not show either: the number is a guide.
-
-    Parameters
-    ----------
-    differences : array_like, shape (n,)
-        Differences A − B, in the order of the units.
-    alpha, margin, bounds
-        As in `compare_paired`.
-    limit : int
-        The largest number of units to try.
-    seed : int
-        Of the resampling.
+    counts at which the continued sequences say "better" or "equivalent". What the differences, shape (n,), have not
+    shown, such as a rare flip, the continuations do not show either: the number is a guide.
     """
     seen = np.asarray(differences, float)  # (n,)
     check(seen, alpha, bounds)
@@ -52,7 +41,7 @@ def units_needed(
         counts = []
         for _ in range(CONTINUATIONS):
             drawn = rng.choice(seen, max(length - len(seen), 0))
-            counts.append(_first_decided(np.append(seen, drawn), alpha, margin, bounds))
+            counts.append(first_decided(np.append(seen, drawn), alpha, margin, bounds))
         if (count := sorted(counts)[CONTINUATIONS // 2]) <= length:
             return count
     return None
@@ -88,35 +77,34 @@ def narrowing(
 
     values = np.asarray(differences, float)  # (n,)
     n = len(values)
-    at = np.unique(np.geomspace(1, n, 80).round().astype(int)) if counts is None else np.asarray(counts)
+    spaced = np.geomspace(1, n, 80).round() if n else []
+    at = np.unique(spaced if counts is None else counts).astype(int)  # (counts,)
     low, high = confidence_sequence(values, alpha=alpha, bounds=bounds, counts=at.tolist())
     estimate = np.cumsum(values)[at - 1] / at  # (counts,)
     sd = np.array([values[:count].std(ddof=1) if count > 1 else np.nan for count in at])
     half = stdtrit(np.maximum(at - 1, 1), 1 - alpha / 2) * sd / np.sqrt(at)  # (counts,)
-    decided = _first_decided(values, alpha, margin, bounds)
+    decided = first_decided(values, alpha, margin, bounds)
     return Narrowing(
         at, low, high, estimate, estimate - half, estimate + half, decided if decided <= n else None
     )
 
 
-def _first_decided(
+def first_decided(
     values: NDArray[np.float64], alpha: float, margin: float, bounds: tuple[float, float]
 ) -> int:
     """Return the first count at which the sequence says "better" or "equivalent"; one beyond all if none does."""
     low, high = bounds
-    width = high - low
 
-    def first_above(y: NDArray[np.float64], bets: NDArray[np.float64], mean: float) -> int:
+    def first_above(values: NDArray[np.float64], low: float, high: float, mean: float) -> int:
         """Return the first count at which the mean is known to be larger than `mean`."""
-        if not 0 < mean < 1:
-            return 1 if mean <= 0 else len(y) + 1
-        above = log_wealth(y, bets, mean, alpha) > 0  # (n,)
+        if not low < mean < high:
+            return 1 if mean <= low else len(values) + 1
+        y = (values - low) / (high - low)  # (n,)
+        above = log_wealth(y, bet_sizes(y, alpha), (mean - low) / (high - low), alpha) > 0  # (n,)
         return int(above.argmax()) + 1 if above.any() else len(y) + 1
 
-    up, down = (values - low) / width, (high - values) / width  # (n,) each
-    bets_up, bets_down = bet_sizes(up, alpha), bet_sizes(down, alpha)
-    a_better = first_above(up, bets_up, (margin - low) / width)
-    b_better = first_above(down, bets_down, (high + margin) / width)
-    not_worse = first_above(up, bets_up, (-margin - low) / width)
-    not_better = first_above(down, bets_down, (high - margin) / width)
+    a_better = first_above(values, low, high, margin)
+    b_better = first_above(-values, -high, -low, margin)
+    not_worse = first_above(values, low, high, -margin)
+    not_better = first_above(-values, -high, -low, -margin)
     return min(a_better, b_better, max(not_worse, not_better))

@@ -1,18 +1,15 @@
-"""How much of the spread comes from the data, how much from the start, how much from the two together.
+"""Variance components of a score: the data seed, the weight seed, and the two together.
 
-The layout is fully crossed: every data seed with every weight seed, once. A score is mean + data_i + start_j
-+ interaction_ij. With one network a cell the interaction is whatever is left over; as training is
-deterministic, there is no further noise in it.
+The layout is fully crossed: each data seed meets each weight seed once. A score is mean + data_i + start_j +
+interaction_ij; training is deterministic, so that the interaction holds no further noise.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from qwerties.stats.intervals import plain
 from qwerties.stats.scores import scores
 
 
@@ -41,10 +38,6 @@ class VarianceComponents:
     start: Component
     interaction: Component
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, fit for JSON."""
-        return plain(asdict(self))
-
 
 def variance_components(
     frame: pd.DataFrame,
@@ -54,25 +47,20 @@ def variance_components(
     resamples: int = 1999,
     seed: int = 0,
 ) -> VarianceComponents:
-    """Split the variance of a score by the method of moments (ANOVA).
+    """Split the variance of a score by the method of moments (two-way ANOVA without replication).
 
-    The estimates are those of the two-way ANOVA without replication: interaction = MS_residual, data =
-    (MS_data − MS_residual)/weight_seeds, start likewise; one below 0 is reported as 0.
-
-    The bounds come from a bootstrap that reweights data seeds and weight seeds independently, with
-    exponential weights (Owen & Eckles 2012, Annals of Applied Statistics 6): both are samples, and a network
-    shares its data with a row and its start with a column. Normal theory (modified large sample, Burdick &
-    Graybill 1992) is no use with bimodal scores: in simulations its 95% intervals held the interaction in 10
-    to 50% of the layouts. These hold the true value in 91 to 100% of 40 × 40 layouts (20 × 20: 87 to 100%),
-    but in 80 to 90% only where a handful of networks makes the component.
+    Negative estimates are reported as 0. The bounds come from a bootstrap that reweights data seeds and weight seeds
+    independently with exponential weights (Owen & Eckles 2012, Annals of Applied Statistics 6), as networks share
+    their data with a row and their start with a column. In simulations 95% bounds held the true value in 91 to 100% of
+    40 × 40 layouts, but in 80 to 90% where a handful of networks makes the component. Normal theory (Burdick &
+    Graybill 1992) held it in 10 to 50%, as scores are bimodal.
 
     Parameters
     ----------
     frame : DataFrame
-        One row a network, with `data_seed`, `weight_seed`, `state` and `column`; a diverged one counts as a
-        guess.
+        One row a network: `data_seed`, `weight_seed`, `state` and `column`; a diverged one counts as a guess.
     column : str
-        One of `stats.CHANCE`.
+        One of `scores.CHANCE`.
     level : float
         Of the bounds.
     resamples, seed : int
@@ -81,8 +69,7 @@ def variance_components(
     Raises
     ------
     ValueError
-        If a cell of the layout is missing, occurs twice or has no score, or there are fewer than two seeds a
-        side.
+        If a cell of the layout is missing, occurs twice or has no score, or there are fewer than two seeds a side.
     """
     cells = frame.assign(score=scores(frame, column)).set_index(["data_seed", "weight_seed"])["score"]
     if len(repeated := cells.index[cells.index.duplicated()]):
@@ -107,16 +94,7 @@ def variance_components(
         Component(*map(float, (variances[0, k], lo[k], hi[k], shares[0, k], lo[k + 3], hi[k + 3])))
         for k in range(3)
     )
-    return VarianceComponents(
-        column=column,
-        mean=float(y.mean()),
-        data_seeds=y.shape[0],
-        weight_seeds=y.shape[1],
-        level=level,
-        data=data,
-        start=start,
-        interaction=interaction,
-    )
+    return VarianceComponents(column, float(y.mean()), *y.shape, level, data, start, interaction)
 
 
 def _components(
@@ -125,14 +103,8 @@ def _components(
     """Return the variances of data, start and interaction, at least 0, shape (weightings, 3).
 
     Half the mean squared difference of two networks is start + interaction where they share the data seed,
-    data + interaction where they share the weight seed, and data + start + interaction where they share
-    neither. With equal weights the solution is that of the ANOVA.
-
-    Parameters
-    ----------
-    y : array, shape (data, start)
-    u : array, shape (weightings, data)
-    v : array, shape (weightings, start)
+    data + interaction where they share the weight seed, and the sum of all three where they share neither. The scores
+    have shape (data, start), the weights of data seeds `u` (weightings, data), of weight seeds `v` (weightings, start).
     """
     y = y - y[0, 0]  # differences are what counts; this keeps them exact where all scores agree
     U, V = u.sum(1), v.sum(1)  # (weightings,)

@@ -11,21 +11,9 @@ UNDECIDED = ("a_ahead", "b_ahead", "open")  # more units may still change these
 def decide(low: float, high: float, margin: float, *, identical: bool = False) -> str:
     """Return the verdict on an interval for the mean difference A − B.
 
-    The first rule that applies decides:
-
-    1. The interval is beyond the margin: ``a_better`` or ``b_better``.
-    2. The interval is within ±margin: ``equivalent`` (the interval rule of Schuirmann 1987; Lakens 2017).
-    3. The interval excludes 0: ``a_ahead`` or ``b_ahead``.
-    4. Otherwise: ``open``.
-
-    Parameters
-    ----------
-    low, high : float
-        Bounds of the interval.
-    margin : float
-        The smallest difference that matters, in the same unit.
-    identical : bool
-        The two arms are the same runs: the verdict is ``identical``, and nothing is inferred.
+    The first rule that applies decides: beyond the margin on one side, ``a_better`` or ``b_better``; within ±margin,
+    ``equivalent`` (the interval rule of Schuirmann 1987; Lakens 2017); without 0, ``a_ahead`` or ``b_ahead``; else
+    ``open``. Arms that are the same runs are ``identical``, and nothing is inferred.
     """
     if identical:
         return "identical"
@@ -53,47 +41,28 @@ def words(
     needed: int | None = None,
     unit: str = "unit",
 ) -> str:
-    """Return the verdict as a sentence without its full stop.
+    """Return the verdict on arms named `a` and `b` as a sentence without its full stop.
 
-    Parameters
-    ----------
-    verdict : str
-        One of `VERDICTS`.
-    a, b : str
-        Names of the arms.
-    margin : float
-        The margin of the verdict.
-    low, high : float
-        Bounds of the interval; where they exclude 0, "equivalent" names the arm that is slightly ahead.
-    needed : int, optional
-        How many units would decide an undecided verdict; None: more than are within reach.
-    unit : str
-        What a unit is, in the singular: ``seed``.
+    Bounds that exclude 0 let "equivalent" name the arm that is slightly ahead. An undecided verdict tells how many
+    units are `needed`; None means more than are within reach. `unit` is what a unit is, in the singular.
     """
-    more = (
-        f"about {needed:,} {unit}s would decide it"
-        if needed
-        else f"no number of {unit}s within reach would decide it"
-    )
-    match verdict:
-        case "a_better":
-            return f"{a} beats {b} by more than {margin:g}"
-        case "b_better":
-            return f"{b} beats {a} by more than {margin:g}"
-        case "equivalent":
-            slightly = f"; {a} slightly ahead" if low > 0 else f"; {b} slightly ahead" if high < 0 else ""
-            return f"{a} and {b} are equivalent within {margin:g}{slightly}"
-        case "a_ahead":
-            return f"{a} is ahead of {b}; by how much relative to {margin:g} is open; {more}"
-        case "b_ahead":
-            return f"{b} is ahead of {a}; by how much relative to {margin:g} is open; {more}"
-        case "open":
-            return f"open; {more}"
-        case "identical":
-            return f"identical runs: {a} and {b} agree on every {unit}"
-    raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {verdict!r}")
+    if verdict.startswith("b_"):
+        return words(mirrored(verdict), b, a, margin, low=-high, high=-low, needed=needed, unit=unit)
+    more = f"about {needed:,} {unit}s" if needed else f"no number of {unit}s within reach"
+    slightly = f"; {a} slightly ahead" if low > 0 else f"; {b} slightly ahead" if high < 0 else ""
+    sentences = {
+        "a_better": f"{a} beats {b} by more than {margin:g}",
+        "equivalent": f"{a} and {b} are equivalent within {margin:g}{slightly}",
+        "a_ahead": f"{a} is ahead of {b}; by how much relative to {margin:g} is open; {more} would decide it",
+        "open": f"open; {more} would decide it",
+        "identical": f"identical runs: {a} and {b} agree on every {unit}",
+    }
+    if verdict not in sentences:
+        raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {verdict!r}")
+    return sentences[verdict]
 
 
 def mirrored(verdict: str) -> str:
     """Return the verdict with the arms swapped."""
-    return {"a": "b", "b": "a"}[verdict[0]] + verdict[1:] if verdict[:2] in ("a_", "b_") else verdict
+    other = {"a_": "b_", "b_": "a_"}
+    return other.get(verdict[:2], verdict[:2]) + verdict[2:]

@@ -1,6 +1,7 @@
 """``qwerties compare``: any two tables, one clear line where they are no good, and no heavy imports."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from qwerties.cli.main import main
 from qwerties.stats.compare import compare
@@ -258,6 +260,22 @@ def test_fields_beyond_the_header_move_no_column(run, tables):
     Path("new.csv").write_text("seed,accuracy\n" + text)
     _, out, _ = run(f"{TWO} --json")
     assert json.loads(out) == expected(tables).to_dict()
+
+
+def test_the_guide_shows_what_happens(run):
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "own-numbers.md").read_text(encoding="utf-8")
+    write_tables, from_python = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    exec(compile(write_tables + from_python, "guide", "exec"), names := {})
+    _, out, _ = run("branch.csv main.csv --metric accuracy")
+    assert f"$ qwerties compare branch.csv main.csv --metric accuracy\n{out}```" in guide
+    assert names["result"].words("branch", "main") == out.splitlines()[0]
+    (workflow,) = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    (line,) = re.findall(r"qwerties compare (.*?)> verdict.md", workflow, re.DOTALL)
+    status, out, _ = run(line.replace("\\\n", " "))
+    assert status == 0
+    assert f"\n\n{out}\n" in guide
+    assert Path("evidence.svg").stat().st_size > 1000
+    assert set(yaml.safe_load(workflow)["jobs"]["compare"]) == {"runs-on", "steps"}
 
 
 HEAVY = {"torch", "mlflow", "optuna", "scipy", "matplotlib", "statsmodels", "sklearn", "dask"}

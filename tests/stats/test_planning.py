@@ -1,5 +1,7 @@
 """How many units would decide a comparison."""
 
+from bisect import bisect_left
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
@@ -11,13 +13,14 @@ from qwerties.stats.verdict import UNDECIDED, decide
 RULE = {"alpha": 0.05, "margin": 0.01, "bounds": (-1, 1)}
 
 
+def is_decided(values):
+    (low,), (high,) = confidence_sequence(values, alpha=0.05)
+    return decide(low, high, 0.01) not in UNDECIDED
+
+
 def first_decided(values):
-    """Return the first count at which the verdict is final, by trying every count."""
-    lower, upper = confidence_sequence(values, alpha=0.05, counts=range(1, len(values) + 1))
-    for count, (low, high) in enumerate(zip(lower, upper, strict=True), start=1):
-        if decide(low, high, 0.01) not in UNDECIDED:
-            return count
-    return None
+    """Return the first count at which the verdict is final; a final verdict stays."""
+    return bisect_left(range(len(values) + 1), True, key=lambda count: is_decided(values[:count]))
 
 
 @pytest.mark.parametrize("value", [0.05, -0.05, 0.0, 0.003])
@@ -30,7 +33,7 @@ def test_the_number_would_decide_it_about_half_of_the_time():
     rng = np.random.default_rng(0)
     pool = np.where(rng.random(5000) < 0.12, 0.48, 0.001)
     needed = units_needed(pool[:400], **RULE)
-    decided = [(first_decided(rng.choice(pool[:400], 2 * needed)) or 9e9) <= needed for _ in range(40)]
+    decided = [is_decided(rng.choice(pool[:400], needed)) for _ in range(40)]
     assert 0.15 < np.mean(decided) < 0.85
 
 
@@ -91,3 +94,8 @@ def test_narrowing_at_counts_and_without_a_decision():
     shown = narrowing([0.1, 0.2, 0.3], **RULE, counts=[2, 3])
     assert shown.estimate == pytest.approx([0.15, 0.2])
     assert shown.decided is None
+
+
+def test_nothing_seen_narrows_nothing():
+    assert [len(values) for values in narrowing([], **RULE)[:6]] == [0] * 6
+    assert narrowing([], **RULE).decided is None
