@@ -630,11 +630,12 @@ def test_a_sweep_that_was_stopped_ends_with_the_same_store(tmp_path, monkeypatch
     write = Store.write
     written = []
 
-    def once(self, *arguments, **named):
-        if written:
+    def once(self, experiment_id, record, parent=None):
+        if parent is None and written:
             raise KeyboardInterrupt
-        written.append(write(self, *arguments, **named))
-        return written[0]
+        run_id = write(self, experiment_id, record, parent)
+        written.extend([run_id] if parent is None else [])
+        return run_id
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", once)
@@ -674,7 +675,7 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path):
     out, _ = call(folder, "sweep", "--dry-run", "--jobs", "2")
     rows = {line.split()[0]: line.split()[1:4] for line in out.splitlines()[:4]}
     assert rows["rates"] == rows["exploratory"] == ["2", "2", "1,000"]
-    assert re.search(r"^in all +4 +4 +1,000 ", out, re.MULTILINE)  # what both share is trained once
+    assert re.search(r"^in all +2 +4 +1,000 ", out, re.MULTILINE)  # what both share is trained once
     assert (
         "while contrasts are open (1), up to 4,000 seeds of their configs: at most 7,000 more networks" in out
     )

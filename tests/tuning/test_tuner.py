@@ -672,12 +672,12 @@ def confirmed(store):
         Config(epochs=1, learning_rate=1e-6),
     )
     experiment = Experiment("t", "q", (good, bad), share=2.0)
-    confirm({"rates": experiment}, store, wanted=30)
+    confirm({"rates": experiment}, store, wanted=100)
     return store, good, bad
 
 
 def contend(config, store):
-    return champion.contend("rates", config, store, lambda duel: confirm(duel, store, wanted=30))
+    return champion.contend("rates", config, store, lambda duel: confirm(duel, store, wanted=100))
 
 
 def test_the_model_moves_only_by_verdict(confirmed):
@@ -695,8 +695,23 @@ def test_the_model_moves_only_by_verdict(confirmed):
     assert json.loads(held.tags["qwerties.config"]) == good.to_params()
     assert float(held.tags["qwerties.confirmation"]) > 0.9
     assert contend(good, store) is None
-    assert contend(bad, store).startswith(f"the registered model stays, version {number}: ")
     assert registry.champion(store.uri) == held
+
+
+def test_repeated_challenges_are_counted_and_told(store):
+    """A config that challenges once more, on the same seeds, is the same challenge."""
+    good = Config(epochs=60, learning_rate=0.3, activation="linear")
+    bad = [Config(epochs=1, learning_rate=rate) for rate in (1e-6, 2e-6)]
+    confirm({"rates": Experiment("t", "q", (good, *bad), share=2.0)}, store, wanted=100)
+    assert contend(good, store).startswith("registered version 1")
+    for config, count in ((bad[0], 1), (bad[0], 1), (bad[1], 2), (bad[0], 1)):
+        said = contend(config, store)
+        assert said.startswith("the registered model stays, version 1: ")
+        assert said.endswith(f"(challenge {count} of version 1)")
+        assert (
+            f"This is challenge {count} of version 1."
+            in store.experiments()[champion.STEM][1]["qwerties.question"]
+        )
 
 
 def test_the_registered_model_predicts_in_a_fresh_process(confirmed, tmp_path):
