@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from factories import new_store
 from mlflow import MlflowClient
 
 from qwerties.cli import main as cli
@@ -216,7 +217,7 @@ def test_a_store_that_cannot_be_used(refused, repository, monkeypatch, tmp_path_
 
 
 def test_a_port_that_is_taken(repository, capsys):
-    tracking.Store(tracking.default_uri(repository))
+    new_store(repository)
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from factories import new_store
 from pages import BCE, HOSTILE, MSE, OURS, SEEDS, TABLES, Reader, record, section, table, tags
 from scipy import stats as reference
 from scipy.stats import binomtest
@@ -18,7 +19,6 @@ from scipy.stats import binomtest
 from qwerties.config import Config, Seeds
 from qwerties.report.build import Composed, render, write_report
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(folder):
-    return Store(f"sqlite:///{folder / 'mlflow.db'}")
+    return new_store(folder)
 
 
 @pytest.fixture(scope="module")

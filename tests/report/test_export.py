@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from factories import new_store
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 
 from qwerties.execution import signals
 from qwerties.report import export as exports
 from qwerties.report.build import is_current, render, write_report
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -33,7 +33,7 @@ EVIL = "../../=cmd|' /C calc'!A0"
 def store(tmp_path_factory):
     before, folder = Path.cwd(), tmp_path_factory.mktemp("store")
     os.chdir(folder)  # where MLflow puts artifacts
-    made = Store(f"sqlite:///{folder / 'mlflow.db'}")
+    made = new_store(folder)
     pair = made.experiment(
         "pair", tags([BCE, MSE], SEEDS, contrasts=[(BCE, MSE, True), (MSE, BCE, False)], order="1")
     )

@@ -36,7 +36,7 @@ SPACE = {
 SEARCH = Search(SPACE, trials=18, batch=4, seed=3)
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["qwerties.search"])
+processes.set_forkserver_preload(["qwerties.tuning.search"])
 
 
 def score(params):

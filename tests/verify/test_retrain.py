@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import new_store
 
 from qwerties.cli import commands
 from qwerties.cli import main as cli
@@ -50,7 +51,7 @@ def build(folder, experiments=EXPERIMENTS):
     """Sweep into a store of its own."""
     folder.mkdir()
     with contextlib.chdir(folder):
-        store = Store(default_uri(folder))
+        store = new_store(folder)
         sweep(experiments, store, SEEDS, workers=Workers(), progress=lambda _: None)
     return store
 
@@ -191,6 +192,7 @@ def test_worker_processes_find_the_same(sound):
 
 
 def test_an_empty_store(tmp_path):
+    new_store(tmp_path)
     assert told(tmp_path) == (False, ["nothing tracked yet: make sweep"])
 
 
