@@ -295,10 +295,9 @@ def test_a_reel_of_other_times_or_points_is_left_out():
 
 
 @pytest.fixture(scope="module")
-def filled(template, tmp_path_factory):
+def filled(tmp_path_factory):
     """Three configs on four seeds; nothing else writes to it."""
     path = tmp_path_factory.mktemp("filled")
-    (path / "mlflow.db").write_bytes(template.read_bytes())
     scores = {
         DEFAULT: table(SEEDS, {1: "slow"}),
         MSE: table(SEEDS, {0: "dead", 1: "slow"}),
