@@ -90,12 +90,14 @@ def test_what_is_asked_for_often_starts_without_heavy_libraries(code):
     assert loaded(code, HEAVY) == set()
 
 
+@pytest.mark.slow
 def test_the_report_is_made_without_torch(tmp_path):
     fill(make_folder(tmp_path))
     code = "from qwerties.cli.main import main\nassert main(['report']) == 0"
     assert loaded(code, HEAVY | {"jinja2"}, tmp_path) == {"mlflow", "jinja2"}
 
 
+@pytest.mark.slow
 def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
     """Each takes seconds, of every worker."""
     code = (

@@ -227,6 +227,7 @@ def test_a_port_that_is_taken(repository, capsys):
     assert capsys.readouterr() == ("", expected)
 
 
+@pytest.mark.server
 def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(repository, capsys, monkeypatch):
     called = []
 

@@ -91,6 +91,7 @@ def alone(tmp_path_factory):
         return swept(tmp_path_factory.mktemp("alone") / "study", "--jobs", "1")[0]
 
 
+@pytest.mark.slow
 def test_a_sweep_by_several_processes_is_the_same(alone, four_shards, tmp_path):
     assert swept(tmp_path / "study", "--jobs", "2")[0] == alone
 
@@ -134,6 +135,7 @@ def test_workers_work_meanwhile(tmp_path):
     assert len(found) >= 2
 
 
+@pytest.mark.slow
 def test_workers_that_are_warmed_up_have_imported_what_training_takes():
     get_reusable_executor().shutdown(kill_workers=True)
     with warming_up(Workers(2), TRAINS):
@@ -309,6 +311,7 @@ def fragile(tmp_path):
     started.stop()
 
 
+@pytest.mark.server
 def test_a_cluster_does_every_task_once_and_few_results_wait(running, tmp_path):
     assert cluster.check(running.address, print) is torch.cuda.is_available()
     read = []
@@ -322,11 +325,13 @@ def test_a_cluster_does_every_task_once_and_few_results_wait(running, tmp_path):
     assert found == {i: 2 * i for i in range(12)}
 
 
+@pytest.mark.server
 def test_an_error_of_a_task_of_a_cluster_is_not_swallowed(running):
     with pytest.raises(ArithmeticError, match="task"):
         list(run_tasks(fail, [(i,) for i in range(3)], running.as_workers))
 
 
+@pytest.mark.server
 def test_workers_of_other_code_are_refused(running, monkeypatch):
     ours = cluster.portrait()
     monkeypatch.setattr(cluster, "portrait", lambda: {**ours, "code": "another"})
@@ -348,6 +353,7 @@ def deserted(tmp_path):
     started.stop()
 
 
+@pytest.mark.server
 def test_a_cluster_without_workers_is_refused(deserted, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWERS", 0.5)
     with pytest.raises(UsageError) as refused:
@@ -357,6 +363,7 @@ def test_a_cluster_without_workers_is_refused(deserted, monkeypatch):
     )
 
 
+@pytest.mark.server
 def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(deserted):
     killer = threading.Timer(1, deserted.scheduler.kill)
     killer.start()
@@ -365,6 +372,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(deserted):
     killer.join()
 
 
+@pytest.mark.server
 def test_a_task_that_kills_every_worker_of_a_cluster_is_named(fragile, tmp_path):
     cluster.check(fragile.address, print)
     with pytest.raises(LostError) as lost:
@@ -375,6 +383,7 @@ def test_a_task_that_kills_every_worker_of_a_cluster_is_named(fragile, tmp_path)
 # Sweeps by a cluster
 
 
+@pytest.mark.server
 def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, running, tmp_path):
     found, out = swept(tmp_path / "study", *running.options)
     assert found == alone
@@ -382,6 +391,7 @@ def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, running, tmp_path)
     assert LOST not in out
 
 
+@pytest.mark.server
 def test_a_sweep_by_a_cluster_whose_worker_is_killed_is_the_same(
     alone, four_shards, fragile, tmp_path, monkeypatch
 ):
@@ -412,6 +422,7 @@ def finished(database):
         ).fetchall()
 
 
+@pytest.mark.server
 def test_compiled_networks_are_the_same_by_a_cluster(running, tmp_path, monkeypatch):
     """As most of a real study is; a shard for each worker."""
     monkeypatch.setattr("qwerties.training.trainer.pays_to_compile", lambda config, network_epochs: True)
@@ -422,6 +433,7 @@ def test_compiled_networks_are_the_same_by_a_cluster(running, tmp_path, monkeypa
     assert here == there
 
 
+@pytest.mark.server
 def test_a_sweep_by_a_cluster_is_stopped_at_once(running, tmp_path):
     folder = make_folder(tmp_path / "study", small=SMALL.format(epochs=30_000, hidden="((1,), (2,))"))
     new_store(folder)
@@ -606,6 +618,7 @@ def test_a_gpu_has_blocks_of_few_sizes_within_its_memory():
     ]
 
 
+@pytest.mark.gpu
 @GPU
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_gpu_agrees_with_the_cpu(compiled):
@@ -619,6 +632,7 @@ def test_a_gpu_agrees_with_the_cpu(compiled):
             np.testing.assert_allclose(other.weights[name], value, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.gpu
 @GPU
 def test_a_sweep_by_a_gpu_says_so_and_agrees(alone, tmp_path):
     found, _ = swept(tmp_path / "study", "--device", "cuda")

@@ -249,6 +249,7 @@ def killed(folder, number):
     return process.returncode, time.monotonic() - asked, said
 
 
+@pytest.mark.slow
 def test_a_map_goes_on_where_it_was_killed(tmp_path):
     make_folder(tmp_path)
     assert killed(tmp_path, signal.SIGKILL)[0] == -signal.SIGKILL

@@ -68,6 +68,7 @@ def test_many_are_drawn_by_another_and_an_error_is_the_drawing_s_own():
         _ = Drawing(SVG, fails).content
 
 
+@pytest.mark.slow
 def test_a_killed_process_costs_no_picture():
     with drawing_elsewhere():
         drawings = [Drawing(SVG, content_or_killed, os.getpid()) for _ in range(WORTH_A_PROCESS + 1)]
@@ -122,6 +123,7 @@ with drawing_elsewhere(at_once=True):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell of signals")
+@pytest.mark.slow
 def test_ctrl_c_is_not_for_the_process_that_draws_from_its_first_moment():
     """In a process of its own, as loky's first child is another matter."""
     done = subprocess.run([sys.executable, "-c", SPARED], capture_output=True, text=True, check=True)

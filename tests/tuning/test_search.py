@@ -253,6 +253,7 @@ WRITES = (1, 2, 3, 4, 7, 8, 10, 12, 33, 39, 40)
 
 
 @pytest.mark.parametrize("moment", ["before", "within", "after"])
+@pytest.mark.slow
 def test_a_study_killed_at_any_write_ends_as_one_that_was_not(moment, tmp_path, undisturbed):
     killed = [(write, start(killed_at, tmp_path / f"{write}.journal", write, moment)) for write in WRITES]
     for write, process in killed:

@@ -415,6 +415,7 @@ def _tune_and_die(folder, point):
     ],
     ids=["training", "tracking", "studies"],
 )
+@pytest.mark.slow
 def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, tmp_path, monkeypatch):
     new_store(tmp_path)
     for point in points:
@@ -457,6 +458,7 @@ def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store,
     assert (chosen(small(), store), told(store)) == unkilled
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(store, tmp_path, monkeypatch):
     base = dataclasses.replace(BASE, hidden=(1,))  # scored in closed form, in workers too
     rates = {"learning_rate": Float(0.01, 10, log=True)}
@@ -668,6 +670,7 @@ def contend(config, store):
     return champion.contend("rates", config, store, lambda duel: confirm(duel, store, wanted=30))
 
 
+@pytest.mark.slow
 def test_the_model_moves_only_by_verdict(confirmed):
     store, good, bad = confirmed
     assert registry.champion(store.uri) is None
@@ -687,6 +690,7 @@ def test_the_model_moves_only_by_verdict(confirmed):
     assert registry.champion(store.uri) == held
 
 
+@pytest.mark.slow
 def test_the_registered_model_predicts_in_a_fresh_process(confirmed, tmp_path):
     store, good, _ = confirmed
     contend(good, store)

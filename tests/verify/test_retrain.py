@@ -187,6 +187,7 @@ def test_a_sound_store_agrees(sound):
     assert rest.endswith("; all agree")
 
 
+@pytest.mark.slow
 def test_worker_processes_find_the_same(sound):
     assert told(sound, 2, workers=2)[1] == told(sound, 2)[1]
 
