@@ -57,26 +57,37 @@ format: .venv/lint.stamp  ## lay the code out
 
 setup: .venv/run.stamp  ## only set up .venv
 
-.venv/run.stamp: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qwerties needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
-	@echo "setting up .venv, once; PyTorch is large"
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --upgrade pip
-	$(BIN)/python -m pip install -c constraints.txt -e .
+# .venv holds the path of its folder: it is set up again where the folder was moved or copied
+MOVED := $(shell test "$$(cat .venv/folder 2>/dev/null)" = "$$(pwd)" || echo moved)
+
+.PHONY: moved
+moved:
+	@rm -rf .venv
+
+# pip's output is shown only where it fails
+define install
+	@$(BIN)/python -m pip install -c constraints.txt $(1) > .venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
 	@touch $@
+endef
+
+.venv/run.stamp: pyproject.toml constraints.txt $(MOVED)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qwerties needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	@echo "setting up .venv, once; PyTorch is large, this takes a few minutes"
+	@$(PYTHON) -m venv .venv
+	@pwd > .venv/folder
+	@$(BIN)/python -m pip install --upgrade pip > .venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
+	$(call install,-e .)
 
 .venv/cluster.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install -c constraints.txt -e '.[cluster]'
-	@touch $@
+	$(call install,-e '.[cluster]')
 
 .venv/bench.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
-	@touch $@
+	$(call install,-e '.[bench]')
 
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install -c constraints.txt --group test
-	@touch $@
+	@echo "installing what the tests need, once"
+	$(call install,--group test)
 
 .venv/lint.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install -c constraints.txt --group lint
-	@touch $@
+	@echo "installing what the checks need, once"
+	$(call install,--group lint)

@@ -100,7 +100,7 @@ def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
 
 def _make_study(study: Path, sources: Mapping[str, str] = MappingProxyType({})) -> None:
     (study / "experiments").mkdir(parents=True)
-    (study / "pyproject.toml").write_text("")
+    (study / "pyproject.toml").write_text("[tool.qwerties]\n")
     for stem, source in sources.items():
         (study / "experiments" / f"{stem}.py").write_text(source)
 

@@ -230,6 +230,9 @@ def _plain(name: str) -> Any:
     return lambda value: f"{name.replace('_', ' ')} {value:g}"
 
 
+MAX_NETWORKS = 1_000_000  # of one block of seeds
+
+
 @dataclass(frozen=True)
 class Seeds:
     """A block of replicates: seeds ``start`` to ``stop - 1``, or data seeds crossed with weight seeds.
@@ -265,12 +268,18 @@ class Seeds:
 
     @classmethod
     def parse(cls, text: str) -> Seeds:
-        """Inverse of ``str``; ValueError if the text is no block of seeds."""
+        """Read what ``str`` writes; ValueError if the text is no block of seeds, or one of more than `MAX_NETWORKS`.
+
+        The text may come from a store that somebody else wrote, and the block's seeds are listed in memory.
+        """
         found = re.fullmatch(r"(\d{1,10})-(\d{1,10})(?: x 0-(\d{1,10}))?", text)
         if not found:
             raise ValueError(f"seeds must look like 0-499 or 0-29 x 0-29, got {text!r}")
         first, last, crossed = found.groups()
-        return cls(int(first), int(last) + 1, None if crossed is None else int(crossed) + 1)
+        seeds = cls(int(first), int(last) + 1, None if crossed is None else int(crossed) + 1)
+        if len(seeds) > MAX_NETWORKS:
+            raise ValueError(f"seeds must be at most {MAX_NETWORKS:,} networks, got {text!r}")
+        return seeds
 
     @property
     def data(self) -> np.ndarray:

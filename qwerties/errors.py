@@ -22,9 +22,15 @@ class NothingTrackedError(FailedError):
     """There is no store to read."""
 
 
+def without_passwords(text: str) -> str:
+    """Return a text whose addresses show no password; rather too little of an address than a piece of a password."""
+    hidden = re.sub(r"(\w[\w+.-]*://[^\s:/@]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1***", hidden)
+
+
 def complain(error: object, status: int) -> int:
-    """Print the one line; returns the exit status it was given."""
-    line = "".join(c if c.isprintable() else " " for c in str(error))
+    """Print an error as one line without passwords; return the exit status that is given."""
+    line = "".join(c if c.isprintable() else " " for c in without_passwords(str(error)))
     print(f"qwerties: error: {line}", file=sys.stderr)
     return status
 
@@ -32,7 +38,7 @@ def complain(error: object, status: int) -> int:
 def first_line(error: object) -> str:
     """What an error says in its first line, which may be nothing."""
     try:
-        return next((line for line in str(error).splitlines() if line.strip()), "")
+        return without_passwords(next((line for line in str(error).splitlines() if line.strip()), ""))
     except Exception:  # an error that cannot even be told
         return ""
 

@@ -17,7 +17,8 @@ from mlflow.db import upgrade
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.tracking.records import Record, Series
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
+from qwerties.tracking.uri import default_uri
 
 CODE = "code"
 SEEDS = Seeds(0, 4)
@@ -28,7 +29,7 @@ def make_folder(folder, **experiments):
     """A repository with files of experiments, and nothing tracked."""
     (folder / "experiments").mkdir(parents=True)
     (folder / "reports").mkdir()
-    (folder / "pyproject.toml").write_text("")
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
     for name, source in experiments.items():
         (folder / "experiments" / f"{name}.py").write_text(source)
     return folder

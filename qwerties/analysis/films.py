@@ -5,7 +5,6 @@ Everything is worked out again from those weights, without torch: what a network
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from qwerties.config import Config
 from qwerties.scoring import theory
 from qwerties.scoring.predict import ACTIVATIONS
 from qwerties.study.coverage import UNREADABLE, Networks
+from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
@@ -114,8 +114,7 @@ def _read(store: Store, run: Tracked) -> dict[str, NDArray[Any]]:
     wanted = {"epochs", "loss", "checkpoints", "exemplars", "exemplar_points"}
     wanted |= {f"exemplar.{name}" for name in NAMES}
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in wanted & set(arrays.files)}
+        return read_arrays(content, wanted)
     except (*UNREADABLE, KeyError, AttributeError) as error:
         raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
 

@@ -6,7 +6,9 @@ Exit status: 0 done, 1 something failed and is named, 2 the request was wrong, 1
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from typing import Any, NoReturn
 
 from qwerties.cli import commands
 from qwerties.config import CHOICES, DEFAULT, FIELDS
-from qwerties.errors import FailedError, UsageError, complain
+from qwerties.errors import FailedError, UsageError, complain, reason_of
 from qwerties.execution.signals import asked, heeding_signals
 from qwerties.execution.workers import BACKENDS, DEVICES
 from qwerties.maps.options import add_map
@@ -25,6 +27,8 @@ SEEDS = 500
 
 SELDOM = 50_000
 """New objects between two collections of garbage: what is imported and listed stays, and looking at it again costs."""
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)  # a full disk, a closed output
 
 MOST_SEEDS = 1_000_000
 MOST_NETWORKS = 1_000_000
@@ -41,6 +45,30 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     gc.set_threshold(SELDOM, 20, 20)
+    _prepare_process()
+    return _flushed(_run(argv))
+
+
+def _prepare_process() -> None:
+    """Make this process, and those that it starts, independent of how the terminal and matplotlib are set up."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's shell names one that is not installed here
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # "−" and "δ" are not in every encoding
+
+
+def _flushed(status: int) -> int:
+    """Flush what was printed; a disk or a reader that does not take it makes the command fail, without a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return complain(f"the output cannot be written: {reason_of(error)}", 1)
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         with heeding_signals():
             arguments = _parser().parse_args(argv)
@@ -54,6 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        return complain(f"it cannot be written: {reason_of(error)}", 1)
     except Exception:
         if status := asked():  # the interrupt, as some library in C handed it on
             return _say_stopped(status)

@@ -54,9 +54,8 @@ class Status:
 def read_status(store: Store) -> Status:
     """Read how a store stands, and what disk it takes."""
     database = None
-    if store.uri.startswith("sqlite:///"):
-        path = store.uri.removeprefix("sqlite:///")
-        database = sum(_size(Path(f"{path}{end}")) for end in ("", "-wal", "-shm"))
+    if store.file is not None:
+        database = sum(_size(Path(f"{store.file}{end}")) for end in ("", "-wal", "-shm"))
     folders = store.artifact_folders()
     artifacts = None if folders is None else sum(map(_size_of_all, folders))
     return Status(public_uri(store.uri), tuple(checked_ledgers(store)), database, artifacts)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
@@ -13,6 +15,8 @@ from typing import Any
 
 PATIENCE = 1.5
 """Seconds that a write in hand may take after it was asked to stop."""
+
+SECONDS_BETWEEN_LOOKS = 1.0  # at whether a worker's parent is there
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -38,10 +42,20 @@ def stop_if_asked() -> None:
         raise Stopped
 
 
-def ignore_interrupts() -> None:
-    """In a worker process: leave Ctrl-C and SIGTERM to the one that asked, which ends its workers."""
+def prepare_worker(parent: int) -> None:
+    """Make a worker process leave Ctrl-C and SIGTERM to its parent, and end when the parent has ended.
+
+    A parent that is killed cannot end its workers; each of them would keep its memory for ever.
+    """
     for number in STATUS:
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 @contextmanager
@@ -83,7 +97,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def sparing_processes() -> Iterator[None]:
     """Within the block, processes that are started are spared Ctrl-C from their first moment, as they import.
 
-    This one gets it when the block is through, if it comes meanwhile. `ignore_interrupts` comes later, and holds.
+    This one gets it when the block is through, if it comes meanwhile. `prepare_worker` comes later, and holds.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

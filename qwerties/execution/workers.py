@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwerties.errors import UsageError
 from qwerties.execution.calls import ADDRESS, LOST, LostError, call
-from qwerties.execution.signals import ignore_interrupts, sparing_processes
+from qwerties.execution.signals import prepare_worker, sparing_processes
 
 if TYPE_CHECKING:
     from qwerties.execution.cluster import Cluster
@@ -88,8 +88,10 @@ class Workers:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, by its affinity and by its container's quota."""
+    from joblib.externals.loky import cpu_count
+
+    return int(cpu_count())
 
 
 def run_tasks(
@@ -278,7 +280,11 @@ class _Machine:
         try:
             with sparing_processes():
                 self._executor = get_reusable_executor(
-                    self._count, timeout=self.IDLE, initializer=ignore_interrupts, env=ONE_THREAD
+                    self._count,
+                    timeout=self.IDLE,
+                    initializer=prepare_worker,
+                    initargs=(os.getpid(),),
+                    env=ONE_THREAD,
                 )
                 submitted = self._executor.submit(call, function, arguments)
             self._submitted = [one for one in self._submitted if not _is_taken(one)] + [submitted]

@@ -37,6 +37,7 @@ from qwerties.portability.relocate import (
     rewrite,
     writing,
 )
+from qwerties.tracking.files import place_new_file
 
 FORMAT = 1
 """Of the file; raised when something that must be understood is added."""
@@ -300,20 +301,18 @@ def _unpack(source: Path, folder: Path, root: Path, progress: Progress) -> tuple
             name = member.name
             if not (member.type == tarfile.REGTYPE and _may_be_inside(name)) or name in seen:
                 raise _foreign(source, f"{name[:100]!r} must not be in it")
-            member.mode = 0o644
-            safe = tarfile.data_filter(member, str(folder))  # refuses what would leave the folder
-            done += safe.size
+            done += member.size
             if done > size:
                 raise _foreign(source, "it holds more than it says")
             seen.add(name)
-            content = tar.extractfile(safe)
+            content = tar.extractfile(member)
             assert content is not None
-            target = folder / safe.name
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
                 while piece := content.read(PIECE):
                     file.write(piece)
-                    progress(done - safe.size + file.tell(), size)
+                    progress(done - member.size + file.tell(), size)
         for _ in range(64):  # to the end of the file, whose checksum is told there
             if not packed.read(PIECE):
                 break
@@ -386,10 +385,8 @@ def _put_in_place(folder: Path, root: Path) -> None:
                 (root / name).mkdir()
                 made.append(root / name)
             for path in sorted((folder / name).iterdir()):
-                made.append(root / name / path.name)
-                path.rename(root / name / path.name)
-        made.append(root / DATABASE)
-        (folder / DATABASE).rename(root / DATABASE)
+                _place(path, root / name / path.name, made)
+        _place(folder / DATABASE, root / DATABASE, made)
     except BaseException:
         for path in reversed(made):
             if path.is_dir():
@@ -397,3 +394,20 @@ def _put_in_place(folder: Path, root: Path) -> None:
             else:
                 path.unlink(missing_ok=True)
         raise
+
+
+def _place(source: Path, target: Path, made: list[Path]) -> None:
+    """Rename a file or a folder to a name that nobody has taken meanwhile, and note it as ours.
+
+    Raises
+    ------
+    OSError
+        If the name is taken; what is there stays.
+    """
+    if source.is_dir():
+        target.mkdir()
+        made.append(target)
+        source.replace(target)
+    else:
+        place_new_file(source, target)
+        made.append(target)

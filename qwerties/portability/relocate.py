@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sqlite3
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from qwerties.tracking.uri import configured_uri, sqlite_path
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
 """MLflow's default store: a database, and a folder of artifacts beside it."""
@@ -62,8 +63,8 @@ class Relocated:
 
 def database_of(root: Path) -> Path | None:
     """Return the file of the store that commands in a repository use; None where that is no SQLite store."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / DATABASE}"
-    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+    path = sqlite_path(configured_uri(root))
+    return None if path is None else path.absolute()
 
 
 def is_new(database: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 from joblib.externals.loky import ProcessPoolExecutor
 
-from qwerties.execution.signals import ignore_interrupts, sparing_processes
+from qwerties.execution.signals import prepare_worker, sparing_processes
 
 SVG, PNG = "image/svg+xml", "image/png"
 
@@ -90,7 +91,9 @@ class _Waiting:
     def start(self) -> None:
         """Start the process, if there is none."""
         if self._process is None:
-            self._process = ProcessPoolExecutor(max_workers=1, initializer=ignore_interrupts)
+            self._process = ProcessPoolExecutor(
+                max_workers=1, initializer=prepare_worker, initargs=(os.getpid(),)
+            )
             with sparing_processes():
                 self._process.submit(_prepare)
 

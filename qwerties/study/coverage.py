@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.study.chunks import CONTRASTS, PartError, contrasts_of, read_parts, tag_of
+from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import FAILURE, PROCESS, STUDY, SUPERSEDED
@@ -469,13 +470,14 @@ def read_curves(store: Store, networks: Networks, name: str) -> tuple[NDArray[An
     StoreError
         If it is missing or cannot be read.
     """
-    epochs, parts = np.empty(0), []
+    epochs: NDArray[Any] = np.empty(0)
+    parts: list[NDArray[Any]] = []
     for run, rows in zip(networks.runs, networks.rows, strict=True):
         content = store.read(run, "curves.npz")
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                epochs = arrays["epochs"]
-                parts.append(arrays[name][rows])
+            arrays = read_arrays(content, ("epochs", name))
+            epochs = arrays["epochs"]
+            parts.append(arrays[name][rows])
         except (*UNREADABLE, KeyError, IndexError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
     try:

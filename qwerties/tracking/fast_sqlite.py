@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from qwerties.tracking.records import Series
+from qwerties.tracking.uri import sqlite_path
 
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})
 """Revisions of MLflow's schema (MLflow 3.17) whose metric tables are the ones below."""
@@ -53,7 +56,8 @@ def open_store(uri: str) -> sa.Engine | None:
 
     The write-ahead log persists in the file, and lets the UI read while a sweep writes.
     """
-    if not uri.startswith("sqlite:///") or not Path(uri.removeprefix("sqlite:///")).is_file():
+    path = sqlite_path(uri)
+    if path is None or not path.is_file():
         return None  # to connect would create the file
     engine = sa.create_engine(uri, connect_args={"timeout": 60}, poolclass=sa.pool.SingletonThreadPool)
     try:
@@ -74,6 +78,24 @@ def _on_connect(connection: object, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def checkpoint(path: Path) -> None:
+    """Move what is in the write-ahead log into the database file, so that a copy of the file alone is complete."""
+    if not path.with_name(f"{path.name}-wal").exists():
+        return
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=5)) as connection:
+        connection.execute(
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        )  # read-only, or in use: the log stays and is read
+
+
+def set_artifact_location(engine: sa.Engine, experiment_id: str, uri: str) -> None:
+    """Set where the artifacts of a new experiment's runs are kept; MLflow itself offers no way to do that later."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (uri, int(experiment_id))
+        )
 
 
 def write_params(engine: sa.Engine, run_id: str, params: Mapping[str, str]) -> None:

@@ -7,12 +7,15 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -39,12 +42,26 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties.errors import reason_of
-from qwerties.tracking import fast_sqlite as bulk
+from qwerties.tracking import fast_sqlite
+from qwerties.tracking.files import place_new_file
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
 from qwerties.tracking.tags import APART, ARTIFACTS, FAILURE, MAP, PARENT, PREFIX, PROCESS, RUN_NAME
-from qwerties.tracking.uri import StoreError, check_reachable, default_uri, is_on_disk, public_uri
+from qwerties.tracking.uri import (
+    StoreError,
+    artifact_path,
+    check_reachable,
+    configured_uri,
+    is_on_disk,
+    public_uri,
+    sqlite_path,
+    sqlite_uri,
+)
 
 MOST_REASON = 500
+
+MAX_ARTIFACT = 2**29  # bytes
+
+SECONDS_TO_END = 3.0  # that a server has after SIGTERM
 
 ENTRIES_PER_BATCH = 1000
 """MLflow's own limit of ``log_batch``: metrics, params and tags together."""
@@ -76,15 +93,16 @@ class Store:
         self.uri = uri
         self._writer = writer
         check_reachable(uri, reads)
-        self.file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        self.file = sqlite_path(uri)
         try:
             if self.file is not None and not self.file.exists():
                 _create_database(self.file)
-            self._client = MlflowClient(uri)
-            self._client.search_experiments(max_results=1)
+            with _without_stray_folders(uri):
+                self._client = MlflowClient(uri)
+                self._client.search_experiments(max_results=1)
         except (MlflowException, sa.exc.SQLAlchemyError, ImportError, OSError) as error:
             raise StoreError(f"the store {public_uri(uri)} cannot be opened: {_reason(error)}") from error
-        self._engine = bulk.open_store(uri)
+        self._engine = fast_sqlite.open_store(uri)
         self._context: dict[str, str] | None = None
         self._listed: dict[str, list[Tracked]] | None = None
         self._named: dict[str, tuple[str, dict[str, str]]] | None = None
@@ -92,7 +110,17 @@ class Store:
     @classmethod
     def open(cls, root: Path, *, reads: bool = False, writer: str = "") -> Store:
         """Open the store that ``MLFLOW_TRACKING_URI`` names, else MLflow's default one, anchored to ``root``."""
-        return cls(os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root), reads=reads, writer=writer)
+        return cls(configured_uri(root), reads=reads, writer=writer)
+
+    def close(self) -> None:
+        """Close the connections to a SQLite file, which then holds everything without its write-ahead log."""
+        if self.file is None:
+            return
+        if self._engine is not None:
+            self._engine.dispose()
+        if (engine := getattr(self._client._tracking_client.store, "engine", None)) is not None:
+            engine.dispose()
+        fast_sqlite.checkpoint(self.file)
 
     # Writing
 
@@ -101,7 +129,9 @@ class Store:
         found = self._client.get_experiment_by_name(PREFIX + stem)
         if found is None:
             try:
-                return self._client.create_experiment(PREFIX + stem, tags=dict(tags))
+                created = self._client.create_experiment(PREFIX + stem, tags=dict(tags))
+                self._quote_artifact_location(created)
+                return created
             except MlflowException:
                 found = self._client.get_experiment_by_name(PREFIX + stem)
                 if found is None:  # else somebody created it at the same moment
@@ -120,6 +150,21 @@ class Store:
             if found.tags.get(key) != value:
                 self._client.set_experiment_tag(found.experiment_id, key, value)
         return found.experiment_id
+
+    def _quote_artifact_location(self, experiment_id: str) -> None:
+        """Give a new experiment's artifacts the address of the folder that they are in, whatever its name.
+
+        MLflow stores its default as a plain path, and decodes ``%20`` in it when it writes.
+        """
+        if self.file is None:
+            return
+        place = self._client.get_experiment(experiment_id).artifact_location
+        if not place.startswith("/") or urllib.parse.unquote(place) == place:
+            return
+        if self._engine is None:
+            self._client.delete_experiment(experiment_id)
+            raise StoreError(f"the folder's name must hold no percent sign with this MLflow, got {place}")
+        fast_sqlite.set_artifact_location(self._engine, experiment_id, Path(place).as_uri())
 
     def write(self, experiment_id: str, record: Record, parent: str | None = None) -> str:
         """Track one run and its children; it has its status only when all of it is there. Returns the run's id."""
@@ -173,7 +218,7 @@ class Store:
 
     def _terminate(self, run_id: str, status: str) -> None:
         now = int(time.time() * 1000)
-        if self._engine is not None and bulk.end_run(self._engine, run_id, status, now):
+        if self._engine is not None and fast_sqlite.end_run(self._engine, run_id, status, now):
             return
         try:
             self._client.set_terminated(run_id, status, now)
@@ -215,7 +260,7 @@ class Store:
         if record.dataset is not None:
             self._client.log_inputs(run_id, datasets=[_dataset_input(record.dataset)])
         if is_on_disk(artifact_uri):
-            _write_files(Path(artifact_uri.removeprefix("file://")), record.files)
+            _write_files(artifact_path(artifact_uri), record.files)
         elif record.files:
             with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
                 _write_files(Path(folder), record.files)
@@ -225,8 +270,8 @@ class Store:
         """Write metrics and params at once, or in as few requests as a server takes them."""
         timestamp = int(time.time() * 1000)
         if self._engine is not None:
-            bulk.write_params(self._engine, run_id, params)
-            bulk.write_metrics(self._engine, run_id, series, timestamp)
+            fast_sqlite.write_params(self._engine, run_id, params)
+            fast_sqlite.write_metrics(self._engine, run_id, series, timestamp)
             return
         metrics = [
             Metric(key, value, timestamp, step)
@@ -255,7 +300,9 @@ class Store:
     def _run_context(self) -> dict[str, str]:
         """Source, git and user tags, which MlflowClient.create_run does not set."""
         if self._context is None:
-            self._context = {key: str(value) for key, value in resolve_tags().items()} | _git_tags()
+            tags = {key: str(value) for key, value in resolve_tags().items()}
+            own = {key: value for key, value in tags.items() if not key.startswith("mlflow.source.git.")}
+            self._context = own | _git_tags()
         return self._context
 
     # Reading
@@ -290,7 +337,7 @@ class Store:
         places = [e.artifact_location for e in found]
         if not all(map(is_on_disk, places)):
             return None
-        return [Path(place.removeprefix("file://")) for place in places]
+        return list(map(artifact_path, places))
 
     def runs(self, experiment_id: str) -> list[Tracked]:
         """Every active run of an experiment, oldest first."""
@@ -327,7 +374,7 @@ class Store:
                     run["artifact_uri"],
                     (run["start_time"] or 0) / 1000,
                 )
-                for run in bulk.read_runs(self._engine, experiment_id)
+                for run in fast_sqlite.read_runs(self._engine, experiment_id)
             ]
         found: list[Tracked] = []
         token: str | None = None
@@ -368,7 +415,7 @@ class Store:
         """
         try:
             if is_on_disk(run.artifact_uri):
-                return Path(run.artifact_uri.removeprefix("file://"), path).read_bytes()
+                return _read_file(artifact_path(run.artifact_uri), path)
             # what a plugin for artifacts must define: `download_artifacts` asks three times more for each file,
             # what the run is, whether it has models, and whether the file is a folder
             with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
@@ -377,35 +424,32 @@ class Store:
                     path, str(local)
                 )
                 return local.read_bytes()
-        except (OSError, MlflowException) as error:
+        except (OSError, ValueError, MlflowException) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
     def lacks(self, run: Tracked, path: str) -> bool:
         """Tell whether an artifact of a run that lies on this machine is not there."""
-        return (
-            is_on_disk(run.artifact_uri)
-            and not Path(run.artifact_uri.removeprefix("file://"), path).is_file()
-        )
+        return is_on_disk(run.artifact_uri) and not Path(artifact_path(run.artifact_uri), path).is_file()
 
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Bytes of each artifact of a run by its path, where they lie on this machine; empty where they do not."""
         if not is_on_disk(run.artifact_uri):
             return {}
-        return dict(sorted(_sizes(run.artifact_uri.removeprefix("file://"))))
+        return dict(sorted(_sizes(str(artifact_path(run.artifact_uri)))))
 
     def damaged(self, run: Tracked) -> list[str]:
         """Artifacts of a run that are lost, cut short or altered, by its own digests; none where it has none.
 
         Artifacts that do not lie on this machine are not looked at.
         """
-        root = Path(run.artifact_uri.removeprefix("file://"))
         try:
             digests = dict(json.loads(run.tags.get(ARTIFACTS, "{}")))
         except (ValueError, TypeError):
             return [ARTIFACTS]
         if not is_on_disk(run.artifact_uri):
             return []
-        return [path for path, expected in digests.items() if _digest_of(root / path) != expected]
+        root = artifact_path(run.artifact_uri)
+        return [path for path, expected in digests.items() if _digest_of(root, path) != expected]
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run as MLflow's UI does: it is listed no more, and can be restored."""
@@ -425,8 +469,11 @@ class Store:
             self._client.delete_experiment_tag(experiment_id, key)
 
     def end_abandoned(self, runs: Iterable[Tracked], is_abandoned: Callable[[Tracked], bool]) -> int:
-        """Mark as KILLED the RUNNING runs that ``is_abandoned`` says nobody writes any more; return how many."""
-        gone = [run for run in runs if run.status == "RUNNING" and is_abandoned(run)]
+        """Mark as KILLED those RUNNING runs of ours that ``is_abandoned`` says nobody writes; return how many.
+
+        A run without our tag is somebody's own and is left alone.
+        """
+        gone = [run for run in runs if run.status == "RUNNING" and PROCESS in run.tags and is_abandoned(run)]
         for run in gone:
             self._client.set_terminated(run.run_id, "KILLED")
         return len(gone)
@@ -450,10 +497,34 @@ def _kind(tags: Mapping[str, str]) -> str:
     return next((what for tag, what in APART.items() if tag in tags), "a question")
 
 
-def _digest_of(path: Path) -> str | None:
+def _read_file(root: Path, path: str) -> bytes:
+    """Read an artifact: a regular file of bounded size inside the run's folder, whatever a tag calls it.
+
+    Raises
+    ------
+    OSError
+        If it is no such file, or cannot be read.
+    """
+    target = root / path
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise OSError(f"an artifact must be inside the run's folder, got {path!r}")
+    with open(target, "rb", opener=_open_without_waiting) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_ARTIFACT:
+            raise OSError(
+                f"an artifact must be a regular file of at most {MAX_ARTIFACT:,} bytes, got {path!r}"
+            )
+        return file.read(MAX_ARTIFACT)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a FIFO would wait for a writer for ever
+
+
+def _digest_of(root: Path, path: str) -> str | None:
     try:
-        return digest(path.read_bytes())
-    except OSError:
+        return digest(_read_file(root, path))
+    except (OSError, ValueError):  # a ValueError: a name that no file can have
         return None
 
 
@@ -478,21 +549,46 @@ def digest(content: bytes) -> str:
 
 
 def _git_tags() -> dict[str, str]:
-    """Commit of the working folder and whether it was changed since; MLflow looks beside the script, in ``.venv``."""
-    git = ("git", "-C", str(Path.cwd()))
+    """Return the commit of the study's folder and whether it was changed since.
+
+    Nothing is returned where git does not track the folder's experiments: a source archive that was unpacked inside
+    another repository has no commit. Git's own variables, as a hook sets them, would name another repository.
+    """
     try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=30
-        )
-        changes = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=30
-        )
+        if not _git("ls-files", "--", "experiments"):
+            return {}
+        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     except (OSError, subprocess.SubprocessError):
         return {}  # no git, or no repository of git
-    return {
-        "mlflow.source.git.commit": commit.stdout.strip(),
-        "mlflow.source.git.dirty": str(bool(changes.stdout.strip())).lower(),
-    }
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(changes)).lower()}
+
+
+def _git(*arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "-C", str(Path.cwd()), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env=environment,
+    )
+    return done.stdout.strip()
+
+
+@contextmanager
+def _without_stray_folders(uri: str) -> Iterator[None]:
+    """Remove the empty folders that MLflow creates for a SQLite URI with a quoted percent sign, which it reads raw."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    absent = [
+        path for path in (folder, *folder.parents) if uri.startswith("sqlite:///") and not path.exists()
+    ]
+    try:
+        yield
+    finally:
+        for path in absent:
+            with suppress(OSError):  # it is not there, or somebody has put something into it
+                path.rmdir()
 
 
 def _create_database(path: Path) -> None:
@@ -501,9 +597,10 @@ def _create_database(path: Path) -> None:
     cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         new = Path(folder, path.name)
-        upgrade.main([f"sqlite:///{new}"], standalone_mode=False)
+        with _without_stray_folders(sqlite_uri(new)):
+            upgrade.main([sqlite_uri(new)], standalone_mode=False)
         with suppress(FileExistsError):  # somebody else was faster
-            os.link(new, path)
+            place_new_file(new, path)
 
 
 def _reason(error: object) -> str:
@@ -546,14 +643,32 @@ def serve_ui(store: Store, port: int) -> int:
     ids = [experiment_id for experiment_id, _ in store.experiments().values()]
     page = f"experiments/{ids[0]}/runs?workflowType=machine_learning" if ids else "experiments"
     if store.uri.startswith("http"):
-        print(f"{store.uri.rstrip('/')}/#/{page}")
+        print(f"{public_uri(store.uri).rstrip('/')}/#/{page}")
         return 0
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: connections may linger
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise StoreError(f"--port must be free, got {port} ({error.strerror})") from error
     print(f"http://127.0.0.1:{port}/#/{page}\n(it takes a while to answer; Ctrl-C ends it)", flush=True)
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1"]
-    return subprocess.run([*command, "--port", str(port)], env=environment, check=False).returncode
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": store.uri,  # a password on the command line would be seen by all
+    }
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        return server.wait()
+    finally:
+        _end_group(server)
+
+
+def _end_group(server: subprocess.Popen[bytes]) -> None:
+    """End a server with all processes that it has started, so that its port is free again."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(SECONDS_TO_END)

@@ -1,6 +1,7 @@
-"""Where a store is: its address in words that may be shown, and whether it answers.
+"""Where a store is. URIs are built, taken apart, shown and checked here and nowhere else.
 
-MLflow would try a server that is away for minutes, and fail with a traceback; here it is asked once.
+SQLAlchemy and MLflow both decode ``%20`` in an address, so that a folder of that very name needs its percent sign
+quoted. MLflow would try a server that is away for minutes, and fail with a traceback; here it is asked once.
 """
 
 from __future__ import annotations
@@ -15,28 +16,56 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from qwerties.errors import reason_of
+from qwerties.errors import reason_of, without_passwords
 
 
 class StoreError(Exception):
     """The store cannot be used; the message is one line for the user."""
 
 
+def configured_uri(root: Path) -> str:
+    """Return the URI in ``MLFLOW_TRACKING_URI``, else MLflow's default store in a folder.
+
+    White space around the variable's value is dropped: a file of settings written on Windows leaves a ``\\r`` there.
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI", "").strip() or default_uri(root)
+
+
 def default_uri(root: Path) -> str:
-    """MLflow's own default store, so that a bare ``mlflow ui`` in ``root`` shows it."""
-    return f"sqlite:///{root / 'mlflow.db'}"
+    """Return MLflow's own default store, so that a bare ``mlflow ui`` in ``root`` shows it."""
+    return sqlite_uri(root / "mlflow.db")
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return the URI of a SQLite file; what a URI would decode in its name is quoted."""
+    return sa.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the file of a SQLite URI; None where the URI names another kind of store."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    try:
+        return Path(sa.make_url(uri).database or "")
+    except (sa.exc.ArgumentError, ValueError):
+        return Path(uri.removeprefix("sqlite:///"))
+
+
+def artifact_path(uri: str) -> Path:
+    """Return the folder of artifacts that lie on this machine, by the address that MLflow stores."""
+    if uri.startswith("file:"):
+        return Path(urllib.request.url2pathname(urllib.parse.urlsplit(uri).path))
+    return Path(uri)
 
 
 def public_uri(uri: str) -> str:
-    """The URI without its passwords, for messages and the report; rather too little of it than a piece of one."""
-    hidden = re.sub(r"^(\w[\w+.-]*://)?([^:/@]*):.*@", r"\1\2:***@", uri)
-    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&]*", r"\1***", hidden)
+    """Return the URI without its passwords, for messages and the report."""
+    return without_passwords(re.sub(r"^([^:/@]*):[^/].*@", r"\1:***@", uri))
 
 
 def check_reachable(uri: str, reads: bool = False) -> None:
     """Refuse in one line what MLflow would retry for minutes, or fail on with a traceback."""
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
+    if (path := sqlite_path(uri)) is not None:
         if path.name == ":memory:" or "?" in uri:
             raise StoreError(f"the store must be a file, without options, got {uri}")
         if not path.parent.is_dir():

@@ -7,7 +7,6 @@ less on any other day.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from qwerties.stats.compare import scores
 from qwerties.study.coverage import Ledger, Networks, make_ledger, read_networks
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.tracking import models as registry
+from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Model, Record
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import NOTE
@@ -141,8 +141,8 @@ def _register(stem: str, networks: Networks, store: Store, tags: Mapping[str, st
     sizes = np.cumsum([len(rows) for rows in networks.rows])
     which = int(np.searchsorted(sizes, chosen, side="right"))
     run, row = networks.runs[which], int(networks.rows[which][chosen - (sizes[which - 1] if which else 0)])
-    with np.load(io.BytesIO(store.read(run, "weights.npz")), allow_pickle=False) as arrays:
-        weights = {name: torch.from_numpy(arrays[name][row].copy()) for name in arrays.files}
+    arrays = read_arrays(store.read(run, "weights.npz"))
+    weights = {name: torch.from_numpy(array[row].copy()) for name, array in arrays.items()}
     config = networks.config
     found: dict[str, Any] = {str(key): value for key, value in networks.frame.loc[chosen].items()}
     seed = int(found["seed"])

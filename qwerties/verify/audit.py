@@ -5,7 +5,6 @@ What is read here was written by somebody else: what cannot be read is told, and
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study import runs as results
 from qwerties.study.coverage import UNREADABLE, parse_scores
+from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError, digest
@@ -124,10 +124,10 @@ def read_block(run: Tracked, read: Read) -> Block:
     try:
         table = _read_table(read(name), seeds)
         name = "curves.npz"
-        curves = _read_arrays(read(name))
+        curves = read_arrays(read(name))
         _check_curves(curves, config, seeds)
         name = "weights.npz"
-        weights = _read_arrays(read(name))
+        weights = read_arrays(read(name))
         _check_shapes(weights, {key: (len(seeds), *shape) for key, shape in _weight_shapes(config).items()})
     except StoreError:
         raise ValueError(f"{name} cannot be read") from None
@@ -151,11 +151,6 @@ def _read_table(content: bytes, seeds: Seeds) -> pd.DataFrame:
         if table[name].dtype != bool:
             raise ValueError(f"{name} must be True or False")
     return table
-
-
-def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def _weight_shapes(config: Config) -> dict[str, tuple[int, ...]]:

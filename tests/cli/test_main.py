@@ -33,7 +33,7 @@ experiment = Experiment(title="Tiny", question="Which?", configs=grid(Config(epo
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository with one tiny experiment, in which the process works."""
-    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "pyproject.toml").write_text("[tool.qwerties]\n")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "tiny.py").write_text(TINY)
     (tmp_path / "experiments" / "_shared.py").write_text("raise RuntimeError('no experiment')\n")
@@ -160,9 +160,8 @@ def test_report_into_a_folder_that_does_not_exist(refused, repository):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_repository_here(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(folder, "__file__", str(tmp_path / "site-packages" / "qwerties" / "folder.py"))
     assert cli.main([command]) == 2
-    expected = f"no experiments/ with a pyproject.toml beside it in {tmp_path} or above"
+    expected = f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {tmp_path} or above"
     assert capsys.readouterr() == ("", f"qwerties: error: {expected}\n")
     assert list(tmp_path.iterdir()) == []
 

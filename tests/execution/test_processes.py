@@ -33,3 +33,14 @@ def test_nothing_is_known_of_other_hosts_nor_of_what_cannot_be_read():
         assert not is_gone(told), told
     assert is_gone(f"{HOST}:{10**30}")  # no process has such a number
     assert not is_local(f"another-{HOST}:1")
+
+
+def test_a_process_of_another_container_with_this_host_s_name_is_not_local():
+    host, pid, start, namespace = this_process().split(":")
+    assert host == HOST
+    assert is_local(this_process())
+    assert not is_gone(this_process())
+    assert not is_local(f"{host}:{pid}:{start}:{int(namespace or 1) + 1}")
+    assert not is_gone(f"{host}:999999999:{start}:{int(namespace or 1) + 1}")
+    assert is_gone(f"{host}:{pid}:{start}1:{namespace}")  # another process has its number
+    assert is_gone(f"{host}:999999999:1")  # as older versions wrote it

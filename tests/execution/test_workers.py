@@ -29,7 +29,7 @@ from qwerties.study import runs as results
 from qwerties.study import sweep as sweeping
 from qwerties.study.experiment import MOST_LOSSES, Experiment, Job, Shard, grid, make_shards, missing_jobs
 from qwerties.study.tasks import TRAINS, Task, train_shard
-from qwerties.tracking.store import default_uri
+from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 from qwerties.training import vmapped as lifted
 

@@ -15,7 +15,7 @@ import torch
 from factories import call, fill, make_folder
 
 from qwerties.portability.relocate import copy_database, relocate
-from qwerties.tracking.store import default_uri
+from qwerties.tracking.uri import default_uri
 
 HEAD = """
 from qwerties.config import Config

@@ -29,7 +29,7 @@ from qwerties.cli import main as cli
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.portability.relocate import copy_database, relocate
 from qwerties.scoring.digest import code_digest
-from qwerties.tracking.store import default_uri
+from qwerties.tracking.uri import default_uri
 from qwerties.training.reference import train_reference
 
 pytestmark = [
@@ -98,7 +98,7 @@ ENVIRONMENT = {
 def make_repository(folder, **experiments):
     (folder / "experiments").mkdir(parents=True)
     (folder / "reports").mkdir()
-    (folder / "pyproject.toml").write_text("")
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
     for name, source in experiments.items():
         (folder / "experiments" / f"{name}.py").write_text(source)
     return folder

@@ -26,7 +26,8 @@ from benchmarks.servers import Server
 from qwerties.cli import commands
 from qwerties.cli import main as cli
 from qwerties.errors import UsageError
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
+from qwerties.tracking.uri import default_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -132,7 +133,7 @@ def forks(tmp_path_factory):
 
 def make_study(folder):
     (folder / "experiments").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text("")
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
     (folder / "experiments" / "small.py").write_text(EXPERIMENT)
     return folder
 

@@ -23,8 +23,9 @@ from qwerties.report.cache_key import store_digest
 from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
 from qwerties.scoring.digest import code_digest
-from qwerties.tracking.store import Store, StoreError, default_uri
+from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import SUPERSEDED
+from qwerties.tracking.uri import default_uri
 from qwerties.training import reference
 from qwerties.training.trainer import train
 from qwerties.verify.retrain import _check_maps

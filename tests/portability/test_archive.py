@@ -14,8 +14,9 @@ from factories import CONFIGS, call, fill, make_folder, plan, record, refusal
 from qwerties.portability import archive
 from qwerties.portability.archive import ArchiveError, export_study, import_study
 from qwerties.portability.relocate import copy_database, moved_from
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import FAILURE
+from qwerties.tracking.uri import default_uri
 
 
 @pytest.fixture(scope="module")
@@ -340,16 +341,16 @@ def test_a_stopped_export_leaves_nothing(study, tmp_path, monkeypatch, name, err
 @pytest.mark.parametrize("after", range(5))
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_an_import_that_is_stopped_while_put_in_place_leaves_nothing(file, home, monkeypatch, after, error):
-    before, renamed = tree(home), []
-    rename = archive.Path.rename
+    before, placed = tree(home), []
+    place = archive._place
 
-    def stop(path, target):
-        if len(renamed) == after:
+    def stop(source, target, made):
+        if len(placed) == after:
             raise error
-        renamed.append(target)
-        return rename(path, target)
+        placed.append(target)
+        place(source, target, made)
 
-    monkeypatch.setattr(archive.Path, "rename", stop)
+    monkeypatch.setattr(archive, "_place", stop)
     if after == 4:  # all is in place: experiment, journal, verdicts, database
         import_study(home, file)
         assert (home / "mlflow.db").exists()
@@ -358,6 +359,24 @@ def test_an_import_that_is_stopped_while_put_in_place_leaves_nothing(file, home,
         import_study(home, file)
     assert tree(home) == before
     assert sorted(path.name for path in (home / "mlruns").iterdir()) == ["README.md"]
+
+
+def test_an_import_touches_nothing_that_a_sweep_has_made_meanwhile(file, home, monkeypatch):
+    """Between the check that a folder is empty and the renaming."""
+    put_in_place = archive._put_in_place
+
+    def sweep_first(folder, root):
+        theirs = [path.name for path in (folder / "mlruns").iterdir()]
+        (root / "mlruns" / theirs[-1]).mkdir()
+        (root / "mlruns" / theirs[-1] / "seeds.csv").write_text("theirs")
+        (root / "mlflow.db").write_text("theirs, too")
+        put_in_place(folder, root)
+
+    monkeypatch.setattr(archive, "_put_in_place", sweep_first)
+    with pytest.raises(ArchiveError, match="cannot be imported"):
+        import_study(home, file)
+    assert (home / "mlflow.db").read_text() == "theirs, too"
+    assert [path.read_text() for path in (home / "mlruns").rglob("seeds.csv")] == ["theirs"]
 
 
 def test_an_import_that_is_stopped_while_unpacked_leaves_nothing(file, home):

@@ -20,7 +20,8 @@ from qwerties.portability.relocate import (
     relocate,
     rewrite,
 )
-from qwerties.tracking.store import Store, default_uri
+from qwerties.tracking.store import Store
+from qwerties.tracking.uri import default_uri
 
 TINY = """
 from qwerties.config import Config

@@ -26,8 +26,9 @@ from qwerties.tracking import fast_sqlite as bulk
 from qwerties.tracking import store as tracking
 from qwerties.tracking import uri as address
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
-from qwerties.tracking.store import Store, StoreError, default_uri, public_uri
+from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import NOTE, PARENT, PROCESS
+from qwerties.tracking.uri import default_uri, public_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -624,7 +625,10 @@ def test_public_uris(uri, public):
 def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", "-C", str(tmp_path)]
     subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "tiny.py").write_text("")
+    subprocess.run([*git, "add", "experiments"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
     commit = subprocess.run(
         [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()

@@ -23,8 +23,9 @@ from qwerties.scoring import score as scoring
 from qwerties.study.experiment import Experiment
 from qwerties.study.runs import network_record
 from qwerties.study.sweep import sweep
-from qwerties.tracking.store import Store, default_uri, digest
+from qwerties.tracking.store import Store, digest
 from qwerties.tracking.tags import ARTIFACTS, TRIAL
+from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 from qwerties.verify import audit
 from qwerties.verify import retrain as verify
@@ -604,7 +605,7 @@ def test_a_network_that_stands_on_a_threshold(sound, monkeypatch):
 def repository(copy, monkeypatch):
     """The copy as a repository in which the command runs, in one process."""
     (copy / "experiments").mkdir()
-    (copy / "pyproject.toml").write_text("")
+    (copy / "pyproject.toml").write_text("[tool.qwerties]\n")
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(commands, "cores", lambda: 1)

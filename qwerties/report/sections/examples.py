@@ -5,7 +5,6 @@ They come with the final weights and the training points that their runs kept.
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from qwerties.plotting.examples import DOTS, SHOWN, Exemplar, describe, draw_exe
 from qwerties.report.elements import Numbers, Shown, shown
 from qwerties.report.figures import planned_picture
 from qwerties.study.coverage import UNREADABLE, Networks, config_names
+from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
@@ -93,10 +93,10 @@ def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str])
     except StoreError:  # no curves, no exemplars; the figure of the losses tells where they were wanted
         return []
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if not {"exemplars", "exemplar_points"} <= set(arrays.files):
-                return []
-            return _make(config, arrays, states)
+        arrays = read_arrays(content)
+        if not {"exemplars", "exemplar_points"} <= arrays.keys():
+            return []
+        return _make(config, arrays, states)
     except (*UNREADABLE, KeyError, IndexError) as error:
         raise StoreError(
             f"run {run.run_id} ({run.name}): the exemplars in curves.npz cannot be read: {error}"

@@ -1,0 +1,258 @@
+"""The real command in odd folders, odd environments and beside odd files: a line at most, and nothing is lost."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from factories import make_folder
+from mlflow import MlflowClient
+
+from qwerties.tracking.uri import sqlite_uri
+
+pytestmark = pytest.mark.slow
+
+TINY = """
+from qwerties import Contrast, Config, Experiment
+
+A, B = Config(epochs=30), Config(epochs=30, loss="mse")
+experiment = Experiment(title="Tiny", question="?", configs=(A, B), contrasts=(Contrast(A, B),))
+"""
+SWEEP = ("sweep", "--seeds", "2", "--jobs", "1", "--no-report")
+
+
+def run(folder, *argv, status=0, stdout=subprocess.PIPE, **environment):
+    """Run the command as a person does; returns what it printed to stderr after checking that it is no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "qwerties", *argv],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    told = done.stderr.decode(errors="replace")
+    assert "Traceback" not in told, told
+    assert done.returncode == status, told
+    return told
+
+
+def count(database):
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0]
+
+
+def test_a_folder_keeps_its_own_store_whatever_its_name(tmp_path):
+    name = "a%20b # 'é'"
+    folder = make_folder(tmp_path / name, tiny=TINY)
+    decoded = tmp_path / "a b # 'é'"
+    decoded.mkdir()
+    run(folder, *SWEEP)
+    assert count(folder / "mlflow.db") >= 2
+    assert list((folder / "mlruns").glob("*/*/artifacts/seeds.csv"))
+    assert not list(decoded.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {name, decoded.name}
+    run(folder, "report")
+
+
+def test_the_database_alone_holds_every_run_after_a_command(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY)
+    run(folder, "sweep", "--seeds", "2", "--jobs", "1")
+    copy = tmp_path / "copy.db"
+    copy.write_bytes((folder / "mlflow.db").read_bytes())
+    assert count(copy) == count(folder / "mlflow.db") >= 3
+
+
+def test_a_copied_folder_does_not_run_the_original_s_code(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY)
+    (folder / "qwerties").mkdir()
+    (folder / "qwerties" / "__init__.py").write_text("raise SystemExit(7)\n")
+    told = run(folder, *SWEEP, status=2, PYTHONPATH=str(Path(__file__).parents[2]), PYTHONSAFEPATH="1")
+    assert told.startswith(
+        "qwerties: error: this folder has its own qwerties/, but the command runs the code in"
+    )
+    assert told.count("\n") == 1
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_a_folder_that_does_not_say_so_is_no_project(tmp_path):
+    folder = make_folder(tmp_path / "study", evil="raise SystemExit(7)\n")
+    (folder / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    assert "a table [tool.qwerties]" in run(folder, *SWEEP, status=2)
+
+
+ODD = """
+from __future__ import annotations
+import os, warnings
+from dataclasses import dataclass
+
+import mlflow, torch
+
+from _shared import EPOCHS
+from qwerties import Config, Contrast, Experiment
+
+@dataclass
+class Setting:
+    epochs: int = EPOCHS
+
+torch.set_default_dtype(torch.float64)
+os.chdir("..")
+os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///elsewhere.db"
+mlflow.set_tracking_uri("sqlite:///" + os.path.abspath("elsewhere.db"))
+mlflow.set_experiment("x")
+mlflow.start_run()
+warnings.simplefilter("error")
+A, B = Config(epochs=Setting().epochs), Config(epochs=Setting().epochs, loss="mse")
+experiment = Experiment(title="Odd", question="?", configs=(A, B), contrasts=(Contrast(A, B),))
+"""
+
+
+def test_an_experiment_file_changes_nothing_of_the_process(tmp_path):
+    plain = make_folder(tmp_path / "plain", tiny=TINY)
+    odd = make_folder(tmp_path / "odd" / "study", tiny=TINY, a_first_one=ODD, _shared="EPOCHS = 20\n")
+    for folder in (plain, odd):
+        run(folder, *SWEEP)
+    losses = []
+    for folder in (plain, odd):
+        client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
+        found = client.get_experiment_by_name("qwerties/tiny")
+        runs = client.search_runs([found.experiment_id], order_by=["params.loss"])
+        losses.append([r.data.metrics["train_loss"] for r in runs if "train_loss" in r.data.metrics])
+        assert found.artifact_location == str(folder / "mlruns" / found.experiment_id)
+    assert losses[0] == losses[1]
+
+
+def test_what_is_no_experiment_is_passed_over_and_a_bad_name_is_named(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY, random=TINY, train=TINY)
+    (folder / "experiments" / ".#tiny.py").symlink_to("nobody@nowhere.1")
+    (folder / "experiments" / "._tiny.py").write_bytes(b"\x00\x05\x16\x07")
+    (folder / "experiments" / "folder.py").mkdir()
+    told = run(folder, *SWEEP, status=1)
+    complaints = [line for line in told.splitlines() if "error" in line]
+    assert len(complaints) == 2
+    assert "experiments/random.py was left out: its name must not be that of a module of Python" in told
+    assert "experiments/train.py was left out: its name must not be that of another MLflow experiment" in told
+    assert count(folder / "mlflow.db") >= 2
+
+
+def test_an_odd_environment_changes_nothing(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY)
+    odd = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as a cell of a notebook sets it
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+        "MLFLOW_TRACKING_URI": " \r",
+        "COLUMNS": "12",
+        "TZ": "Pacific/Auckland",
+    }
+    run(folder, "sweep", "--seeds", "2", "--jobs", "1", **odd)
+    assert count(folder / "mlflow.db") >= 2
+    assert (folder / "reports" / "summary.html").is_file()
+    with Path("/dev/full").open("wb") as full:
+        assert run(folder, "status", status=1, stdout=full).count("\n") == 1
+
+
+def test_a_tag_that_names_a_pipe_or_another_file_is_not_followed(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY)
+    run(folder, *SWEEP)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
+    found = client.get_experiment_by_name("qwerties/tiny")
+    runs = [r for r in client.search_runs([found.experiment_id]) if "qwerties.artifacts" in r.data.tags]
+    paths = (str(pipe), "/dev/zero", "../../../../../../dev/zero")
+    for r in runs:
+        client.set_tag(r.info.run_id, "qwerties.artifacts", json.dumps(dict.fromkeys(paths, "0" * 16)))
+    run(folder, *SWEEP)  # each counts as damaged, and is made again
+    assert count(folder / "mlflow.db") >= 4
+
+
+def test_a_stranger_s_running_run_and_params_are_left_alone(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=TINY)
+    run(folder, *SWEEP)
+    client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
+    found = client.get_experiment_by_name("qwerties/tiny")
+    own = client.create_run(found.experiment_id, start_time=0)
+    client.log_param(own.info.run_id, "seeds", "0-2147483647")
+    run(folder, "sweep", "--seeds", "2", "--jobs", "1")
+    assert client.get_run(own.info.run_id).info.status == "RUNNING"
+
+
+def commits(folder):
+    client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
+    found = client.get_experiment_by_name("qwerties/tiny")
+    runs = client.search_runs([found.experiment_id])
+    return {r.data.tags.get("mlflow.source.git.commit") for r in runs if "train_loss" in r.data.metrics}
+
+
+def test_a_commit_is_recorded_only_where_git_tracks_the_experiments(tmp_path):
+    def git(folder, *argv):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        done = subprocess.run(
+            ["git", "-C", folder, *identity, *argv], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    (outer / "file").write_text("1")
+    git(outer, "init", "-q")
+    git(outer, "add", "file")
+    git(outer, "commit", "-qm", "theirs")
+    inside = make_folder(outer / "study", tiny=TINY)
+    run(inside, *SWEEP)
+    assert commits(inside) == {None}
+
+    own = make_folder(tmp_path / "own", tiny=TINY)
+    git(own, "init", "-q")
+    git(own, "add", "experiments")
+    git(own, "commit", "-qm", "ours")
+    run(own, *SWEEP, GIT_DIR=str(outer / ".git"), GIT_WORK_TREE=str(outer))
+    assert commits(own) == {git(own, "rev-parse", "HEAD")}
+
+
+LONG = TINY.replace("epochs=30)", "epochs=2_000_000)").replace("epochs=30,", "epochs=2_000_000,")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are listed by Linux's /proc")
+def test_a_killed_sweep_leaves_no_process(tmp_path):
+    folder = make_folder(tmp_path / "study", tiny=LONG)
+    command = [sys.executable, "-m", "qwerties", "sweep", "--seeds", "300", "--jobs", "2", "--no-report"]
+    sweep = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        until(lambda: len(members(sweep.pid)) >= 3)  # the sweep and its workers
+    finally:
+        sweep.kill()
+        sweep.wait()
+    until(lambda: not members(sweep.pid))
+
+
+def members(session):
+    """Processes of a session that run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, _, _, own = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            except (OSError, IndexError):
+                continue
+            if int(own) == session and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.2)
