@@ -349,12 +349,18 @@ def test_a_run_is_not_finished_before_all_of_it_is_there(store, experiment_id, m
 
 
 def test_running_runs_that_are_said_to_be_abandoned_are_ended_and_no_others(store, client, experiment_id):
+    client.create_run(experiment_id, run_name="somebody's own")
     for name in ("abandoned", "alive", "done"):
-        run = client.create_run(experiment_id, run_name=name)
+        run = client.create_run(experiment_id, run_name=name, tags={PROCESS: "host:1:2"})
     client.set_terminated(run.info.run_id)
     runs = store.runs(experiment_id)
     assert store.end_abandoned(runs, lambda run: run.name != "alive") == 1
-    assert statuses(store, experiment_id) == {"abandoned": "KILLED", "alive": "RUNNING", "done": "FINISHED"}
+    assert statuses(store, experiment_id) == {
+        "somebody's own": "RUNNING",
+        "abandoned": "KILLED",
+        "alive": "RUNNING",
+        "done": "FINISHED",
+    }
 
 
 def test_a_run_tells_the_process_that_writes_it(store, experiment_id):
