@@ -1,14 +1,18 @@
 """Small stores, written as a sweep writes them, without training anything."""
 
+import functools
 import io
 import json
 import os
+import tempfile
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.db import upgrade
 
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds, fingerprint
@@ -29,6 +33,23 @@ def make_folder(folder, **experiments):
     for name, source in experiments.items():
         (folder / "experiments" / f"{name}.py").write_text(source)
     return folder
+
+
+@functools.cache
+def _empty_database():
+    """Return the bytes of a database that holds MLflow's tables and nothing else; making one takes a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mlflow.db")
+        upgrade.main([f"sqlite:///{path}"], standalone_mode=False)
+        return path.read_bytes()
+
+
+def new_store(folder, **options):
+    """Open the store of a folder, empty where the folder has none; artifacts go to the working folder's mlruns."""
+    database = folder / "mlflow.db"
+    if not database.exists():
+        database.write_bytes(_empty_database())
+    return Store(default_uri(folder), **options)
 
 
 def plan(*configs, seeds=SEEDS, code=CODE):
@@ -58,7 +79,7 @@ def record(config, seeds=SEEDS, code=CODE, files=None, **tags):
 def fill(folder):
     """Track two finished runs of one experiment in a folder; returns the store."""
     with chdir(folder):
-        store = Store(default_uri(folder))
+        store = new_store(folder)
         pair = store.experiment("pair", {"qwerties.title": "A pair", "qwerties.plan": plan(*CONFIGS)})
         for config in CONFIGS:
             store.write(pair, record(config))

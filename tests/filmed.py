@@ -2,11 +2,12 @@
 
 import json
 
+from factories import new_store
+
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.scoring import score as scoring
 from qwerties.study import runs as results
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import Store
 from qwerties.training.trainer import train
 
 CODE = "9bdcd5e26e69"
@@ -36,7 +37,7 @@ def record(config, seeds, table, curves, code=CODE):
 
 def make_store(folder, configs=CONFIGS, seeds=SEEDS):
     """Train, without the compiler, and track; the working folder must be one to write to."""
-    store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+    store = new_store(folder)
     experiment = store.experiment("losses", plan(configs, seeds))
     for trained in train(configs, seeds, compiled=False):
         table = scoring.score(

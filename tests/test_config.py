@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, Seeds, fingerprint, parse_field
+from qwerties.config import CHOICES, DEFAULT, FIELDS, MAX_NETWORKS, Config, Seeds, fingerprint, parse_field
 
 RULES = {
     "data": "one of clusters, xor",
@@ -367,8 +367,14 @@ def test_fingerprint_is_sixteen_hex_digits_and_stays_the_same():
 # Seeds
 
 
-@given(st.integers(0, 2**31 - 1), st.integers(1, 10**6), st.none() | st.integers(1, 10**6))
-def test_seeds_round_trip_through_text(start, size, crossed):
+def blocks(size):
+    """Sizes of a block with as many networks as may be: data seeds, and weight seeds where they are crossed."""
+    return st.tuples(st.just(size), st.none() | st.integers(1, MAX_NETWORKS // size))
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, MAX_NETWORKS).flatmap(blocks))
+def test_seeds_round_trip_through_text(start, sizes):
+    size, crossed = sizes
     seeds = Seeds(start, min(start + size, 2**31), crossed)
     assert Seeds.parse(str(seeds)) == seeds
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from factories import new_store
 
 from qwerties.analysis.contrasts import gather
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
@@ -16,7 +17,6 @@ from qwerties.report import verdicts_file as verdicts
 from qwerties.report.build import render, write_report
 from qwerties.stats.confidence import confidence_sequence
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -82,7 +82,7 @@ def track(store, stem, seeds, tables, contrasts, *, code=CODE, planned=None, **t
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
-    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return new_store(tmp_path)
 
 
 def document(store, before=None):
@@ -98,7 +98,7 @@ def planted(folder, score_a, score_b):
     folder.mkdir()
     os.chdir(folder)
     try:
-        store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+        store = new_store(folder)
         seeds = Seeds(0, 200)
         for stem, (a, b) in QUESTIONS.items():
             tables = {a: table(seeds, score_a), b: table(seeds, score_b)}
@@ -336,7 +336,7 @@ def plain_document(tmp_path_factory):
     here = Path.cwd()
     os.chdir(folder)
     try:
-        store = Store(f"sqlite:///{folder / 'mlflow.db'}")
+        store = new_store(folder)
         seeds = Seeds(0, 200)
         a, b = QUESTIONS["loss"]
         track(store, "loss", seeds, {a: table(seeds, GOOD), b: table(seeds, POOR)}, [contrast(a, b)])

@@ -9,11 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from factories import new_store
 from mlflow import MlflowClient
 
 from qwerties.cli import main as cli
 from qwerties.cli import project as folder
 from qwerties.tracking import store as tracking
+from qwerties.tracking.uri import default_uri
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
@@ -56,7 +58,7 @@ def refused(repository, capsys):
         assert err.endswith("\n")
         assert err.count("\n") == 1
         assert err.startswith("qwerties: error: ")
-        assert sorted(repository.rglob("*")) == before
+        assert sorted(repository.rglob("*")) == before, set(repository.rglob("*")) - set(before)
         return err.removeprefix("qwerties: error: ").rstrip("\n")
 
     return call
@@ -215,7 +217,7 @@ def test_a_store_that_cannot_be_used(refused, repository, monkeypatch, tmp_path_
 
 
 def test_a_port_that_is_taken(repository, capsys):
-    tracking.Store(tracking.default_uri(repository))
+    new_store(repository)
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -225,6 +227,7 @@ def test_a_port_that_is_taken(repository, capsys):
     assert capsys.readouterr() == ("", expected)
 
 
+@pytest.mark.server
 def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(repository, capsys, monkeypatch):
     called = []
 
@@ -232,7 +235,7 @@ def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(reposi
         called.append((command, env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]))
         return subprocess.CompletedProcess(command, 7)
 
-    uri = tracking.default_uri(repository)
+    uri = default_uri(repository)
     experiment_id = tracking.Store(uri).experiment("tiny", {})
     monkeypatch.setattr(tracking.subprocess, "run", run)
     with closing(socket.socket()) as free:
@@ -273,7 +276,7 @@ def test_experiments_that_do_not_work_are_named_and_the_others_go_on(repository,
         for name, (_, message) in sorted(BROKEN.items())
     ]
     assert out.startswith("2 runs of 2 planned configs tracked, 4 networks trained in ")
-    client = MlflowClient(tracking.default_uri(repository))
+    client = MlflowClient(default_uri(repository))
     names = {
         e.name: e.experiment_id for e in client.search_experiments(filter_string="name LIKE 'qwerties/%'")
     }

@@ -9,15 +9,13 @@ from pathlib import Path
 from sqlite3 import connect
 
 import pytest
-from factories import CONFIGS, SEEDS, call, fill, make_folder, plan, record
+from factories import CONFIGS, SEEDS, call, fill, make_folder, new_store, plan, record
 
 from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import Config
 from qwerties.study.coverage import make_ledger
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
-from qwerties.tracking.uri import default_uri
 
 NOTHING = "nothing tracked yet: make sweep"
 A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))
@@ -108,7 +106,7 @@ def test_the_document(folder):
     assert (failed["status"], failed["failure"]) == ("FAILED", "no space left on device")
     assert pair["complete"]
     assert (train["planned"], train["loose"], train["complete"]) == (None, 1, True)
-    store = Store(default_uri(folder))
+    store = new_store(folder)
     ours = [Path(folder, "mlruns", experiment_id) for experiment_id, _ in store.experiments().values()]
     size = sum(path.stat().st_size for place in ours for path in place.rglob("*") if path.is_file())
     assert document["disk"]["artifacts"] == size
@@ -133,7 +131,7 @@ def test_failures_are_told_by_their_last_and_are_not_without_number(tmp_path):
     folder = make_folder(tmp_path / "study")
     configs = [Config(epochs=epochs) for epochs in range(1, 13)]
     with chdir(folder):
-        store = Store(default_uri(folder))
+        store = new_store(folder)
         many = store.experiment("many", {"qwerties.plan": plan(*configs)})
         for config in configs:
             for reason in ("first", "second\nline\x1b[31m"):
@@ -173,7 +171,7 @@ def test_the_document_where_nothing_is_tracked(tmp_path):
 
 
 def test_a_store_without_experiments(tmp_path):
-    store = Store(default_uri(make_folder(tmp_path / "study")))
+    store = new_store(make_folder(tmp_path / "study"))
     assert table(read_status(store)) == NOTHING
     assert not read_status(store).complete
     assert to_json(read_status(store))["disk"]["artifacts"] == 0
@@ -208,8 +206,8 @@ def test_a_lost_run_is_made_good_by_another():
 
 
 def test_status_needs_neither_torch_nor_what_draws():
-    program = "import sys, qwerties.status; print([n for n in ('torch', 'matplotlib', 'jinja2') if n in sys.modules])"
+    program = "import sys, qwerties.cli.status; print({'torch', 'matplotlib', 'jinja2'} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=200
     )
-    assert done.stdout == "[]\n"
+    assert done.stdout == "set()\n"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,11 +12,10 @@ from concurrent.futures import Future
 from contextlib import closing, nullcontext
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
-from factories import call, loaded, make_folder
+from factories import call, loaded, make_folder, new_store
 from joblib.externals.loky import get_reusable_executor
 from mlflow import MlflowClient
 from tasks import die_always, die_once, double, fail, nap, threads
@@ -25,20 +23,12 @@ from tasks import die_always, die_once, double, fail, nap, threads
 from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, UsageError
 from qwerties.execution import cluster, devices, workers
-from qwerties.execution.workers import (
-    LOST,
-    TRAINS,
-    LostError,
-    WorkerLostError,
-    Workers,
-    run_tasks,
-    warming_up,
-)
+from qwerties.execution.calls import LOST, LostError
+from qwerties.execution.workers import WorkerLostError, Workers, run_tasks, warming_up
 from qwerties.study import runs as results
 from qwerties.study import sweep as sweeping
 from qwerties.study.experiment import MOST_LOSSES, Experiment, Job, Shard, grid, make_shards, missing_jobs
-from qwerties.study.tasks import Task, train_shard
-from qwerties.tracking.store import Store
+from qwerties.study.tasks import TRAINS, Task, train_shard
 from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 from qwerties.training import vmapped as lifted
@@ -80,20 +70,11 @@ def contents(folder, configs):
     return kept
 
 
-def swept(folder, empty, *options, seeds="5", source=STUDY, configs=CONFIGS):
+def swept(folder, *options, seeds="5", source=STUDY, configs=CONFIGS):
     make_folder(folder, small=source)
-    shutil.copy(empty, folder / "mlflow.db")
+    new_store(folder)
     out, _ = call(folder, "sweep", "--seeds", seeds, "--no-report", *options)
     return contents(folder, configs), out
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """A database with nothing in it, to be copied: making one takes seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    Store(default_uri(folder))
-    mlflow.set_tracking_uri(None)
-    return folder / "mlflow.db"
 
 
 @pytest.fixture
@@ -103,21 +84,22 @@ def four_shards(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def alone(empty, tmp_path_factory):
+def alone(tmp_path_factory):
     """What one process makes of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "BLOCK", 7)
-        return swept(tmp_path_factory.mktemp("alone") / "study", empty, "--jobs", "1")[0]
+        return swept(tmp_path_factory.mktemp("alone") / "study", "--jobs", "1")[0]
 
 
-def test_a_sweep_by_several_processes_is_the_same(alone, four_shards, empty, tmp_path):
-    assert swept(tmp_path / "study", empty, "--jobs", "2")[0] == alone
+@pytest.mark.slow
+def test_a_sweep_by_several_processes_is_the_same(alone, four_shards, tmp_path):
+    assert swept(tmp_path / "study", "--jobs", "2")[0] == alone
 
 
-def test_a_sweep_in_larger_shards_is_the_same(alone, four_shards, empty, tmp_path, monkeypatch):
+def test_a_sweep_in_larger_shards_is_the_same(alone, four_shards, tmp_path, monkeypatch):
     """Two configs a shard, which train one after the other: in one batch, the last bits would be others."""
     monkeypatch.setitem(sweeping.SHARD, "cpu", 10)
-    assert swept(tmp_path / "study", empty, "--jobs", "1")[0] == alone
+    assert swept(tmp_path / "study", "--jobs", "1")[0] == alone
 
 
 # Tasks
@@ -153,9 +135,10 @@ def test_workers_work_meanwhile(tmp_path):
     assert len(found) >= 2
 
 
+@pytest.mark.slow
 def test_workers_that_are_warmed_up_have_imported_what_training_takes():
     get_reusable_executor().shutdown(kill_workers=True)
-    with warming_up(Workers(2)):
+    with warming_up(Workers(2), TRAINS):
         pass
     has_it = f"{TRAINS!r} in __import__('sys').modules"
     assert dict(run_tasks(eval, [(has_it,)] * 4, Workers(2))) == dict.fromkeys(range(4), True)
@@ -164,8 +147,9 @@ def test_workers_that_are_warmed_up_have_imported_what_training_takes():
 def test_workers_end_with_an_error_of_what_they_are_warmed_up_for():
     script = (
         "import psutil\nfrom qwerties.execution.workers import Workers, warming_up\n"
+        "from qwerties.study.tasks import TRAINS\n"
         "def there(): return sum('popen_loky' in ' '.join(p.cmdline()) for p in psutil.Process().children())\n"
-        "try:\n    with warming_up(Workers(2)):\n        print(there())\n        raise ArithmeticError\n"
+        "try:\n    with warming_up(Workers(2), TRAINS):\n        print(there())\n        raise ArithmeticError\n"
         "except ArithmeticError:\n    print(there())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
@@ -190,7 +174,7 @@ def test_an_error_at_once_waits_until_the_pool_has_taken_what_it_was_given(monke
             states.clear()
 
     monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", lambda *a, **k: Executor())
-    with pytest.raises(TimeoutError), warming_up(Workers(3)):
+    with pytest.raises(TimeoutError), warming_up(Workers(3), TRAINS):
         states[0].result(timeout=0)
     assert not states
 
@@ -198,7 +182,7 @@ def test_an_error_at_once_waits_until_the_pool_has_taken_what_it_was_given(monke
 def test_one_process_and_a_cluster_have_nobody_to_warm_up(monkeypatch):
     monkeypatch.setattr(workers, "_Machine", None)
     for alone in (Workers(1), Workers(2, "dask", "tcp://127.0.0.1:1")):
-        with warming_up(alone):
+        with warming_up(alone, TRAINS):
             pass
 
 
@@ -252,9 +236,13 @@ def test_a_task_has_one_thread_and_leaves_the_others_theirs(count, monkeypatch):
 
 # A cluster on the loopback
 
+HELPERS = Path(__file__).parents[1]  # where the module of the tasks is
+
 ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": str(Path(__file__).parent),  # where its workers find the tasks
+    "PYTHONPATH": os.pathsep.join(
+        (str(HELPERS), os.environ.get("PYTHONPATH", ""))
+    ),  # where its workers find them
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",  # a task that kills two workers is given up; usually four
 }
 
@@ -323,6 +311,7 @@ def fragile(tmp_path):
     started.stop()
 
 
+@pytest.mark.server
 def test_a_cluster_does_every_task_once_and_few_results_wait(running, tmp_path):
     assert cluster.check(running.address, print) is torch.cuda.is_available()
     read = []
@@ -336,11 +325,13 @@ def test_a_cluster_does_every_task_once_and_few_results_wait(running, tmp_path):
     assert found == {i: 2 * i for i in range(12)}
 
 
+@pytest.mark.server
 def test_an_error_of_a_task_of_a_cluster_is_not_swallowed(running):
     with pytest.raises(ArithmeticError, match="task"):
         list(run_tasks(fail, [(i,) for i in range(3)], running.as_workers))
 
 
+@pytest.mark.server
 def test_workers_of_other_code_are_refused(running, monkeypatch):
     ours = cluster.portrait()
     monkeypatch.setattr(cluster, "portrait", lambda: {**ours, "code": "another"})
@@ -362,6 +353,7 @@ def deserted(tmp_path):
     started.stop()
 
 
+@pytest.mark.server
 def test_a_cluster_without_workers_is_refused(deserted, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWERS", 0.5)
     with pytest.raises(UsageError) as refused:
@@ -371,6 +363,7 @@ def test_a_cluster_without_workers_is_refused(deserted, monkeypatch):
     )
 
 
+@pytest.mark.server
 def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(deserted):
     killer = threading.Timer(1, deserted.scheduler.kill)
     killer.start()
@@ -379,6 +372,7 @@ def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(deserted):
     killer.join()
 
 
+@pytest.mark.server
 def test_a_task_that_kills_every_worker_of_a_cluster_is_named(fragile, tmp_path):
     cluster.check(fragile.address, print)
     with pytest.raises(LostError) as lost:
@@ -389,15 +383,17 @@ def test_a_task_that_kills_every_worker_of_a_cluster_is_named(fragile, tmp_path)
 # Sweeps by a cluster
 
 
-def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, empty, running, tmp_path):
-    found, out = swept(tmp_path / "study", empty, *running.options)
+@pytest.mark.server
+def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, running, tmp_path):
+    found, out = swept(tmp_path / "study", *running.options)
     assert found == alone
     assert "4 runs of 4 planned configs tracked, 20 networks trained" in out
     assert LOST not in out
 
 
+@pytest.mark.server
 def test_a_sweep_by_a_cluster_whose_worker_is_killed_is_the_same(
-    alone, four_shards, empty, fragile, tmp_path, monkeypatch
+    alone, four_shards, fragile, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(cluster, "LOOK", 0.1)
     cluster.check(fragile.address, print)
@@ -411,7 +407,7 @@ def test_a_sweep_by_a_cluster_whose_worker_is_killed_is_the_same(
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    there, out = swept(tmp_path / "study", empty, *fragile.options)
+    there, out = swept(tmp_path / "study", *fragile.options)
     assert len(found) < CONFIGS - 1, "killed too late"
     assert out.splitlines().count(LOST) == 1
     assert there == alone
@@ -426,17 +422,19 @@ def finished(database):
         ).fetchall()
 
 
-def test_compiled_networks_are_the_same_by_a_cluster(empty, running, tmp_path):
+@pytest.mark.server
+def test_compiled_networks_are_the_same_by_a_cluster(running, tmp_path):
     """As most of a real study is; a shard for each worker."""
     given = {"seeds": "300", "configs": 2, "source": SMALL.format(epochs=40, hidden="((1,),)")}
-    here, _ = swept(tmp_path / "here", empty, "--jobs", "1", **given)
-    there, _ = swept(tmp_path / "there", empty, *running.options, **given)
+    here, _ = swept(tmp_path / "here", "--jobs", "1", **given)
+    there, _ = swept(tmp_path / "there", *running.options, **given)
     assert here == there
 
 
-def test_a_sweep_by_a_cluster_is_stopped_at_once(empty, running, tmp_path):
+@pytest.mark.server
+def test_a_sweep_by_a_cluster_is_stopped_at_once(running, tmp_path):
     folder = make_folder(tmp_path / "study", small=SMALL.format(epochs=30_000, hidden="((1,), (2,))"))
-    shutil.copy(empty, folder / "mlflow.db")
+    new_store(folder)
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with subprocess.Popen(
         [sys.executable, "-m", "qwerties", "sweep", "--seeds", "5", "--no-report", *running.options],
@@ -519,7 +517,7 @@ def test_many_points_make_runs_of_fewer_seeds():
 # Devices
 
 
-def test_the_device_reaches_the_trainer_and_the_run(empty, tmp_path, monkeypatch):
+def test_the_device_reaches_the_trainer_and_the_run(tmp_path, monkeypatch):
     seen = []
 
     def train(*arguments, device, **options):
@@ -534,7 +532,7 @@ def test_the_device_reaches_the_trainer_and_the_run(empty, tmp_path, monkeypatch
     source = SMALL.format(epochs=2, hidden="((1,),)")
     for device, tag in (("auto", "A cuda device"), ("cpu", "CPU")):
         folder = tmp_path / device
-        swept(folder, empty, "--device", device, "--jobs", "2", source=source, configs=2)
+        swept(folder, "--device", device, "--jobs", "2", source=source, configs=2)
         client = MlflowClient(default_uri(folder))
         found = client.get_experiment_by_name("qwerties/small")
         runs = client.search_runs([found.experiment_id])
@@ -574,9 +572,7 @@ def test_a_gpu_takes_as_many_networks_as_it_has_room_for(monkeypatch):
 
 
 @pytest.mark.parametrize(("jobs", "workers"), [([], 4), (["--jobs", "7"], 7), (["--jobs", "1"], 1)])
-def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(
-    empty, tmp_path, monkeypatch, jobs, workers
-):
+def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(tmp_path, monkeypatch, jobs, workers):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("qwerties.cli.commands.cores", lambda: 16)
     asked = []
@@ -588,7 +584,7 @@ def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(
     monkeypatch.setattr(sweeping, "sweep", sweep)
     monkeypatch.setattr("qwerties.cli.commands.warming_up", lambda workers: nullcontext())
     make_folder(tmp_path / "study", small=STUDY)
-    shutil.copy(empty, tmp_path / "study" / "mlflow.db")
+    new_store(tmp_path / "study")
     call(tmp_path / "study", "sweep", "--seeds", "5", "--no-report", "--device", "cuda", *jobs)
     assert asked == [(workers, "cuda")]
 
@@ -611,6 +607,7 @@ def test_a_gpu_has_blocks_of_few_sizes_within_its_memory():
     assert found == [1, 4, 512, 1024, 3000, 3000]
 
 
+@pytest.mark.gpu
 @GPU
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_gpu_agrees_with_the_cpu(compiled):
@@ -624,9 +621,10 @@ def test_a_gpu_agrees_with_the_cpu(compiled):
             np.testing.assert_allclose(other.weights[name], value, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.gpu
 @GPU
-def test_a_sweep_by_a_gpu_says_so_and_agrees(alone, empty, tmp_path):
-    found, _ = swept(tmp_path / "study", empty, "--device", "cuda")
+def test_a_sweep_by_a_gpu_says_so_and_agrees(alone, tmp_path):
+    found, _ = swept(tmp_path / "study", "--device", "cuda")
     assert found.keys() == alone.keys()
     for key, (_, params, metrics, _) in alone.items():
         assert found[key][1] == params

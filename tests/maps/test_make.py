@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import call, fill, make_folder
+from factories import call, fill, make_folder, new_store
 
 from qwerties.config import Config, Seeds
 from qwerties.maps import make as mapping
@@ -179,7 +179,7 @@ def check_maps(store):
 
 def tracked(folder, spec=SMALL, told=None):
     with chdir(folder):
-        store = Store(default_uri(folder))
+        store = new_store(folder)
         tell = (lambda line: None) if told is None else told.append
         return store, make_map(spec, store, folder, no_pictures, workers=1, tell=tell)
 
@@ -250,6 +250,7 @@ def killed(folder, number):
     return process.returncode, time.monotonic() - asked, said
 
 
+@pytest.mark.slow
 def test_a_map_goes_on_where_it_was_killed(tmp_path):
     make_folder(tmp_path)
     assert killed(tmp_path, signal.SIGKILL)[0] == -signal.SIGKILL

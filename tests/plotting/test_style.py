@@ -198,6 +198,6 @@ def test_settings_are_left_as_they_were():
 
 
 def test_neither_pyplot_nor_seaborn_nor_torch_is_imported():
-    code = "import sys, qwerties.plots, qwerties.figures; print(*sys.modules)"
+    code = "import sys, qwerties.plotting.network, qwerties.plotting.compare; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"matplotlib.pyplot", "seaborn", "torch", "mlflow"} & set(modules.split())

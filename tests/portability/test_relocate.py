@@ -268,6 +268,7 @@ def working_in(folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+@pytest.mark.slow
 def test_a_model_and_its_registered_version_are_loaded_from_the_new_folder(tmp_path):
     folder = make_folder(tmp_path / "before")
     call(folder, "train", "--epochs", "3")

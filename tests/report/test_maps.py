@@ -9,23 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import make_folder
+from factories import make_folder, new_store
+from map_files import HOSTILE, made
 from pictures import overlapping, words
 from PIL import Image
-from test_maps import HOSTILE, made
 
 from qwerties.config import DEFAULT, Config
 from qwerties.maps.make import STEM, make_record
 from qwerties.maps.marks import Mark, marks_of, place
+from qwerties.maps.pictures import draw_map, pictures
 from qwerties.maps.spec import STATES, Axis, MapSpec
-from qwerties.plotting.heatmap import DOTS, GAIN, draw_map, encode, map_figure, pictures, scale, shares_figure
+from qwerties.plotting.heatmap import DOTS, GAIN, encode, map_figure, scale, shares_figure
 from qwerties.report.build import render
 from qwerties.report.sections.maps import SHARES
 from qwerties.study.search_space import Float, Search
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import Store
 from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
-from qwerties.tracking.uri import default_uri
 
 SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
 MARKS = [
@@ -136,7 +135,7 @@ def track(store, spec=SPEC, seed=0, **changes):
 def store(tmp_path):
     make_folder(tmp_path)
     with chdir(tmp_path):
-        return Store(default_uri(tmp_path))
+        return new_store(tmp_path)
 
 
 def part(page):
@@ -188,7 +187,7 @@ def spoilt(tmp_path_factory):
     """A store with one map, whose arrays are to be written over."""
     folder = make_folder(tmp_path_factory.mktemp("spoilt") / "home")
     with chdir(folder):
-        store = Store(default_uri(folder))
+        store = new_store(folder)
         track(store)
     return store, store.maps()[0]
 

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from factories import new_store
 from filmed import plan, record
 
 from qwerties.analysis.contrasts import gather
@@ -23,7 +24,7 @@ from qwerties.scoring import score as scoring
 from qwerties.scoring.predict import accuracy
 from qwerties.study import runs as results
 from qwerties.study.coverage import Networks
-from qwerties.tracking.store import Store, StoreError
+from qwerties.tracking.store import StoreError
 from qwerties.training.trainer import train
 
 pytestmark = [
@@ -75,18 +76,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """A store with nothing in it: making one takes seconds, a copy does not."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    Store(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def store(folder, template):
-    (folder / "mlflow.db").write_bytes(template.read_bytes())
-    return Store(f"sqlite:///{folder / 'mlflow.db'}")
+def store(folder):
+    return new_store(folder)
 
 
 def track(store, runs, stem="losses", seeds=SEEDS):
@@ -303,10 +295,9 @@ def test_a_reel_of_other_times_or_points_is_left_out():
 
 
 @pytest.fixture(scope="module")
-def filled(template, tmp_path_factory):
+def filled(tmp_path_factory):
     """Three configs on four seeds; nothing else writes to it."""
     path = tmp_path_factory.mktemp("filled")
-    (path / "mlflow.db").write_bytes(template.read_bytes())
     scores = {
         DEFAULT: table(SEEDS, {1: "slow"}),
         MSE: table(SEEDS, {0: "dead", 1: "slow"}),
@@ -314,7 +305,7 @@ def filled(template, tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        made = Store(f"sqlite:///{path / 'mlflow.db'}")
+        made = new_store(path)
         track(made, [(config, frame, curves(SEEDS)) for config, frame in scores.items()])
     return made
 

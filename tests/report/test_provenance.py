@@ -8,6 +8,7 @@ import os
 import re
 
 import pytest
+from factories import new_store
 from filmed import CODE, CONFIGS, SEEDS, make_store, plan, record
 
 from qwerties.analysis.contrasts import gather
@@ -36,7 +37,7 @@ pytestmark = [
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
-    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return new_store(tmp_path)
 
 
 def part(store):

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from factories import new_store
 from pages import HOSTILE, record, tags
 
 from qwerties.analysis.contrasts import gather
@@ -15,7 +16,6 @@ from qwerties.report.elements import Numbers
 from qwerties.report.sections.examples import read_exemplars
 from qwerties.report.sections.questions import RESTS_ON, make_questions
 from qwerties.scoring.predict import answer
-from qwerties.tracking.store import Store
 
 SEEDS = Seeds(0, 60)
 LINEAR, MSE, LONG = Config(activation="linear"), Config(loss="mse"), Config(epochs=4000)
@@ -31,7 +31,7 @@ SIDES = {
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
-    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return new_store(tmp_path)
 
 
 def table(learned, *, dead=0, accuracy=0.97):

@@ -3,11 +3,11 @@
 import re
 
 import pytest
+from factories import new_store
 from pages import BCE, MSE, Reader, record, section, table, tags
 
 from qwerties.config import Config, Seeds
 from qwerties.report.build import render, write_report
-from qwerties.tracking.store import Store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -22,7 +22,7 @@ FEW, SOME = Seeds(0, 3), Seeds(0, 60)
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
-    return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return new_store(tmp_path)
 
 
 def sound(page):

@@ -3,14 +3,12 @@
 import json
 
 import pytest
-from factories import make_folder
+from factories import make_folder, new_store
 
 from qwerties.config import Config, Seeds
 from qwerties.study.chunks import CONTRASTS, MOST, contrasts_text
 from qwerties.study.coverage import make_ledger, read_ledgers
 from qwerties.study.experiment import Contrast, Experiment, grid
-from qwerties.tracking.store import Store
-from qwerties.tracking.uri import default_uri
 
 PLAN = "qwerties.plan"
 SEEDS = Seeds(0, 4)
@@ -25,7 +23,7 @@ def experiment(configs, contrasts=()):
 def store(tmp_path, monkeypatch):
     folder = make_folder(tmp_path / "study")
     monkeypatch.chdir(folder)
-    return Store(default_uri(folder))
+    return new_store(folder)
 
 
 def test_2000_configs_come_back_in_order_and_a_shorter_plan_forgets_the_rest(store):

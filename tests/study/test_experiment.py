@@ -1,10 +1,8 @@
-"""The pure part of an experiment: grids, plans, what is missing, how work is split, the digest of the code."""
+"""The pure part of an experiment: grids, plans, what is missing, how work is split."""
 
 import dataclasses
 import itertools
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,6 @@ from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
 from qwerties.study import experiment
 from qwerties.study.experiment import (
-    NUMERIC_MODULES,
     Contrast,
     Experiment,
     Figure,
@@ -315,76 +312,3 @@ def test_the_largest_shard_comes_first():
 
 def test_no_jobs_no_shards():
     assert make_shards([]) == []
-
-
-# The digest of the code
-
-
-@pytest.fixture
-def digest_of(tmp_path, monkeypatch):
-    """Digest of a copy of the package after an edit: (module, old text, new text)."""
-    for name in (*NUMERIC_MODULES, "experiment", "results"):
-        shutil.copy(Path(experiment.__file__).with_name(f"{name}.py"), tmp_path)
-    shutil.copy(Path(experiment.__file__).with_name(experiment.VECTORS), tmp_path)
-    monkeypatch.setattr(experiment, "__file__", str(tmp_path / "experiment.py"))
-
-    def edit(module=None, old="", new=""):
-        if module:
-            path = tmp_path / f"{module}.py"
-            text = path.read_text(encoding="utf-8")
-            assert old in text
-            path.write_text(text.replace(old, new, 1), encoding="utf-8")
-        return code_digest.__wrapped__()
-
-    return edit
-
-
-def test_the_digest_is_that_of_this_code(digest_of):
-    assert digest_of() == code_digest()
-    assert len(code_digest()) == 12
-    assert int(code_digest(), 16) >= 0
-
-
-def test_comments_docstrings_and_layout_do_not_change_the_digest(digest_of):
-    before = digest_of()
-    assert digest_of("training", "BLOCK = 512", "# a remark\nBLOCK = (\n    512  # another\n)") == before
-    assert (
-        digest_of("optimizers", '"""Zero moments in the shape of the weights."""', '"""Nothing, at first."""')
-        == before
-    )
-    assert digest_of("data", '"""Class of every point, (points,): zeros, then ones."""\n', "") == before
-    assert digest_of("config", '"""One setting', '"""A setting') == before
-    assert digest_of("results", "GRID = (60, 96)", "GRID = (6, 9)") == before
-
-
-@pytest.mark.parametrize(
-    ("module", "old", "new"),
-    [
-        ("config", "learning_rate: float = 0.01", "learning_rate: float = 0.02"),
-        ("data", "2 * seed)", "3 * seed)"),
-        ("networks", "math.sqrt(5)", "math.sqrt(6)"),
-        ("optimizers", "0.999", "0.99"),
-        ("scoring", "LEARNED_GAIN = 0.8", "LEARNED_GAIN = 0.9"),
-        ("theory", "ndtr(distance / 2)", "ndtr(distance / 3)"),
-        ("training", "BLOCK = 512", "BLOCK = 256"),
-    ],
-)
-def test_whatever_decides_a_number_changes_the_digest(digest_of, module, old, new):
-    before = digest_of()
-    assert digest_of(module, old, new) != before
-
-
-def test_what_training_and_scoring_import_is_in_the_digest():
-    import ast
-
-    folder, todo, seen = Path(experiment.__file__).parent, ["training", "scoring"], set()
-    while todo:
-        name = todo.pop()
-        seen.add(name)
-        tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "qwerties":
-                parts = node.module.split(".")
-                names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
-                todo += [n for n in names if n not in seen]
-    assert seen == set(NUMERIC_MODULES)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from factories import new_store
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
@@ -219,7 +220,7 @@ def test_params_are_the_same_rows_and_answers_too(store, engine):
 
 def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    store = Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = new_store(tmp_path)
     assert store._engine is not None
     one, other = store.experiment("one", {}), store.experiment("other", {})
     values = {"a": 0.1, "nan": np.nan, "above": np.inf, "below": -np.inf, "none": None}

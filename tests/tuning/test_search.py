@@ -36,7 +36,7 @@ SPACE = {
 SEARCH = Search(SPACE, trials=18, batch=4, seed=3)
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["qwerties.search"])
+processes.set_forkserver_preload(["qwerties.tuning.search"])
 
 
 def score(params):
@@ -253,6 +253,7 @@ WRITES = (1, 2, 3, 4, 7, 8, 10, 12, 33, 39, 40)
 
 
 @pytest.mark.parametrize("moment", ["before", "within", "after"])
+@pytest.mark.slow
 def test_a_study_killed_at_any_write_ends_as_one_that_was_not(moment, tmp_path, undisturbed):
     killed = [(write, start(killed_at, tmp_path / f"{write}.journal", write, moment)) for write in WRITES]
     for write, process in killed:

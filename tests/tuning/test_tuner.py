@@ -12,12 +12,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from factories import new_store
 from mlflow import MlflowClient
 
 from qwerties.analysis.searches import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
 from qwerties.config import DEFAULT, Config, Seeds
+from qwerties.execution.processes import this_process
 from qwerties.execution.workers import Workers
-from qwerties.portability.relocate import copy_database
 from qwerties.report.build import render
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
@@ -30,7 +31,6 @@ from qwerties.study.sweep import PLAN_CHANGES, sweep
 from qwerties.tracking import models as registry
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
-from qwerties.tracking.uri import default_uri
 from qwerties.tuning import champion, search, tuner
 from qwerties.tuning import trials as outcomes
 from qwerties.tuning.declaration import (
@@ -96,19 +96,10 @@ def few_points():
     scoring._sobol_normals.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """A database with nothing in it: to set one up takes seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    Store(default_uri(folder))
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def store(empty, tmp_path, monkeypatch):
+def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    copy_database(empty, tmp_path / "mlflow.db")
-    yield Store.open(tmp_path)
+    yield new_store(tmp_path)
     mlflow.set_tracking_uri(None)
 
 
@@ -148,13 +139,12 @@ def told(store, stem="rates"):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(empty, tmp_path_factory):
+def undisturbed(tmp_path_factory):
     """A tuning and its confirmation, never interrupted."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    copy_database(empty, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        store = Store.open(folder)
+        store = new_store(folder)
         found = chosen(declare(), store)
         confirm({"rates": found.experiment}, store)
     return folder, store, found
@@ -371,17 +361,16 @@ def test_the_report_tells_budgets_and_both_scores(undisturbed):
 # Killed and resumed
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["qwerties.tuner"])
+processes.set_forkserver_preload(["qwerties.tuning.tuner"])
 
 
 @pytest.fixture(scope="module")
-def unkilled(empty, tmp_path_factory):
+def unkilled(tmp_path_factory):
     """A small tuning, never interrupted: what it found, and what is tracked."""
     folder = tmp_path_factory.mktemp("unkilled")
-    copy_database(empty, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        store = Store.open(folder)
+        store = new_store(folder)
         return chosen(small(), store), told(store)
 
 
@@ -411,7 +400,7 @@ def _tune_and_die(folder, point):
     os.chdir(folder)
     scoring.SOBOL_POINTS = FEW_POINTS
     _die_at(point)
-    chosen(small(), Store.open(folder))
+    chosen(small(), Store.open(folder, writer=this_process()))
 
 
 @pytest.mark.parametrize(
@@ -426,8 +415,9 @@ def _tune_and_die(folder, point):
     ],
     ids=["training", "tracking", "studies"],
 )
-def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, empty, tmp_path, monkeypatch):
-    copy_database(empty, tmp_path / "mlflow.db")
+@pytest.mark.slow
+def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, tmp_path, monkeypatch):
+    new_store(tmp_path)
     for point in points:
         process = processes.Process(target=_tune_and_die, args=(tmp_path, point))
         process.start()
@@ -468,7 +458,8 @@ def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store,
     assert (chosen(small(), store), told(store)) == unkilled
 
 
-def test_two_workers_find_what_one_finds(store, tmp_path, empty, monkeypatch):
+@pytest.mark.slow
+def test_two_workers_find_what_one_finds(store, tmp_path, monkeypatch):
     base = dataclasses.replace(BASE, hidden=(1,))  # scored in closed form, in workers too
     rates = {"learning_rate": Float(0.01, 10, log=True)}
     tuning = declare(searches={"best": Tuned(base, rates, 4)}, contrasts=())
@@ -476,8 +467,7 @@ def test_two_workers_find_what_one_finds(store, tmp_path, empty, monkeypatch):
     (tmp_path / "two").mkdir()
     monkeypatch.chdir(tmp_path / "two")
     monkeypatch.setattr(tuner, "SMALL", 0)
-    copy_database(empty, tmp_path / "two" / "mlflow.db")
-    other = Store.open(tmp_path / "two")
+    other = new_store(tmp_path / "two")
     assert tune("rates", tuning, other, journal(Path.cwd()), 4, workers=2) == found
     assert told(other) == told(store)
 
@@ -680,6 +670,7 @@ def contend(config, store):
     return champion.contend("rates", config, store, lambda duel: confirm(duel, store, wanted=100))
 
 
+@pytest.mark.slow
 def test_the_model_moves_only_by_verdict(confirmed):
     store, good, bad = confirmed
     assert registry.champion(store.uri) is None
@@ -698,6 +689,7 @@ def test_the_model_moves_only_by_verdict(confirmed):
     assert registry.champion(store.uri) == held
 
 
+@pytest.mark.slow
 def test_repeated_challenges_are_counted_and_told(store):
     """A config that challenges once more, on the same seeds, is the same challenge."""
     good = Config(epochs=60, learning_rate=0.3, activation="linear")
@@ -714,6 +706,7 @@ def test_repeated_challenges_are_counted_and_told(store):
         )
 
 
+@pytest.mark.slow
 def test_the_registered_model_predicts_in_a_fresh_process(confirmed, tmp_path):
     store, good, _ = confirmed
     contend(good, store)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import new_store
 
 from qwerties.cli import commands
 from qwerties.cli import main as cli
@@ -51,7 +52,7 @@ def build(folder, experiments=EXPERIMENTS):
     """Sweep into a store of its own."""
     folder.mkdir()
     with contextlib.chdir(folder):
-        store = Store(default_uri(folder))
+        store = new_store(folder)
         sweep(experiments, store, SEEDS, workers=Workers(), progress=lambda _: None)
     return store
 
@@ -187,11 +188,13 @@ def test_a_sound_store_agrees(sound):
     assert rest.endswith("; all agree")
 
 
+@pytest.mark.slow
 def test_worker_processes_find_the_same(sound):
     assert told(sound, 2, workers=2)[1] == told(sound, 2)[1]
 
 
 def test_an_empty_store(tmp_path):
+    new_store(tmp_path)
     assert told(tmp_path) == (False, ["nothing tracked yet: make sweep"])
 
 
@@ -224,8 +227,11 @@ def test_so_it_is_from_its_weights_where_the_metrics_were_altered_too(copy, colu
     )
 
 
-@pytest.mark.parametrize("stem", ["crossed", "fast", "wide"])
-@pytest.mark.parametrize("of", [lambda text: "7", lambda text: "" if text else "30"], ids=["other", "never"])
+@pytest.mark.parametrize(
+    ("stem", "of"),
+    [("fast", lambda text: "7"), ("crossed", lambda text: "" if text else "30"), ("wide", lambda text: "7")],
+    ids=["another epoch, fast", "never, crossed", "another epoch, wide"],
+)
 def test_an_altered_time_to_learn_is_found_by_retraining(copy, stem, of):
     rewrite(copy, stem, "seeds.csv", cell("epochs_to_learn", 0, of))
     assert any("seed 0: epochs_to_learn is " in line for line in differing(copy, ALL))
@@ -324,10 +330,15 @@ def test_one_altered_cell_is_named_beside_the_artifact(copy):
     assert any("seed 2: bce of seeds.csv is " in line for line in found)
 
 
-@pytest.mark.parametrize("path", ["seeds.csv", "curves.npz", "weights.npz"])
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"PK\x03\x04xx", b"seed,state\n0,learned\n", b"\x93NUMPY\x01\x00v\x00{}"],
+    ("path", "content"),
+    [
+        ("seeds.csv", b""),
+        ("seeds.csv", b"seed,state\n0,learned\n"),
+        ("curves.npz", b""),
+        ("curves.npz", b"PK\x03\x04xx"),
+        ("weights.npz", b"\x93NUMPY\x01\x00v\x00{}"),
+    ],
 )
 def test_what_cannot_be_read_is_told(copy, path, content):
     run = rewrite(copy, "fast", path, lambda _: content)
@@ -379,7 +390,7 @@ def no_collection():
     gc.enable()
 
 
-@pytest.mark.parametrize("tag", ["{", "3", '["x"]', "[" * 2000])
+@pytest.mark.parametrize("tag", ["{", '["x"]', "[" * 2000])
 def test_digests_that_cannot_be_read(copy, no_collection, tag):
     run = run_of(copy, "fast")
     change(copy, "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", tag, run.run_id, ARTIFACTS)
@@ -411,7 +422,6 @@ def test_text_of_the_store_cannot_break_the_output(copy):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("seeds", "all"),
         ("seeds", "0-2147483646"),
         ("seeds", "0-2 x 0-1"),
         ("epochs", "-3"),
