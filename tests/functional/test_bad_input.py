@@ -171,7 +171,7 @@ def test_a_scheduler_that_does_not_answer(home, free_port):
 
 def test_a_scheduler_that_says_nothing(home, monkeypatch):
     """Some other server, that takes the connection and is silent."""
-    monkeypatch.setattr("qwerties.cluster.ANSWERS", 0.5)
+    monkeypatch.setattr("qwerties.execution.cluster.ANSWERS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()

@@ -176,7 +176,11 @@ def test_three_sweeps_at_once_do_each_config_once(undisturbed, tmp_path):
     """They also make the database at once."""
     expected, _ = undisturbed
     folder = make_study(tmp_path / "study")
-    with started(folder, *SWEEP) as first, started(folder, *SWEEP) as second, started(folder, *SWEEP) as third:
+    with (
+        started(folder, *SWEEP) as first,
+        started(folder, *SWEEP) as second,
+        started(folder, *SWEEP) as third,
+    ):
         ends = [command.wait() for command in (first, second, third)]
     said = "".join(out + err for _, out, err in ends)
     assert [status for status, *_ in ends] == [0, 0, 0], said
@@ -204,7 +208,9 @@ def half(half_done, tmp_path):
 
 
 def test_a_full_disk_is_told_in_one_line_and_the_sweep_goes_on_when_there_is_room(undisturbed, half):
-    _, err = run(half, *SWEEP, status=1, max_bytes=100_000)  # pictures are smaller, SQLite's log of a run is not
+    _, err = run(
+        half, *SWEEP, status=1, max_bytes=100_000
+    )  # pictures are smaller, SQLite's log of a run is not
     *_, last = err.splitlines()
     assert last.startswith("qwerties: error: the store failed, the same command goes on from there: ")
     run(half, *SWEEP)

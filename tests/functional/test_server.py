@@ -141,7 +141,10 @@ def test_what_is_for_a_file_is_refused(mlflow_server, study, argv, line):
 def test_two_people_sweep_into_one_server(mlflow_server, tmp_path):
     folders = [make_folder(tmp_path / name, shared=QUESTION.format(epochs=30)) for name in ("one", "two")]
     argv = ("sweep", "--seeds", SEEDS, "--jobs", "1", "--no-report")
-    with start(folders[0], mlflow_server.uri, *argv) as one, start(folders[1], mlflow_server.uri, *argv) as two:
+    with (
+        start(folders[0], mlflow_server.uri, *argv) as one,
+        start(folders[1], mlflow_server.uri, *argv) as two,
+    ):
         ends = [one.wait(), two.wait()]
     assert [status for status, *_ in ends] == [0, 0], ends
     assert len(tables(Store(mlflow_server.uri), "shared")) == 2
