@@ -77,7 +77,7 @@ def project(tmp_path, empty_database):
 
 @pytest.fixture(scope="session")
 def swept_project(tmp_path_factory, empty_database):
-    """A project whose one tiny experiment is swept; to be read only."""
+    """A project whose one tiny experiment is swept; to be read only, or copied by `copy_project`."""
     from factories import call, make_folder
     from projects import TINY
 
@@ -85,14 +85,6 @@ def swept_project(tmp_path_factory, empty_database):
     shutil.copy(empty_database, folder / "mlflow.db")
     call(folder, "sweep", "--seeds", "3", "--jobs", "1", "--no-report")
     return folder
-
-
-@pytest.fixture
-def swept_copy(swept_project, tmp_path):
-    """A copy of the swept project, to be written to."""
-    from projects import copy_project
-
-    return copy_project(swept_project, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")

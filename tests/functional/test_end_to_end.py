@@ -542,11 +542,6 @@ def test_check_fails_when_a_verdict_no_longer_holds(copy, study):
     assert json.loads(path.read_text()) == found  # nothing is written
 
 
-def test_check_needs_an_earlier_report(copy):
-    _, err = call(copy, "report", "--check", status=2)
-    assert err.startswith("qwerties: error: --check needs the verdicts of a report, got none in ")
-
-
 def test_a_margin_that_changes_after_there_are_data_is_told(empty_database, tmp_path):
     def source(more):
         return CLOSE.replace("Contrast(CONFIGS[1], CONFIGS[0])", f"Contrast(CONFIGS[1], CONFIGS[0]{more})")

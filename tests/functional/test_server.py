@@ -124,20 +124,6 @@ def test_what_was_altered_on_the_server_is_found(swept, mlflow_server, study):
     assert f"{names[1]}plots/loss_curve.png is lost: it cannot be read" in told
 
 
-@pytest.mark.parametrize(
-    ("argv", "line"),
-    [
-        (("relocate",), "relocate mends a SQLite store, got {uri}"),
-        (("export", "x.tar.gz"), "export is for the store in this folder, MLFLOW_TRACKING_URI names {uri}"),
-        (("import", "x.tar.gz"), "import is for the store in this folder, MLFLOW_TRACKING_URI names {uri}"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else None,
-)
-def test_what_is_for_a_file_is_refused(mlflow_server, study, argv, line):
-    out, err = call(study, mlflow_server.uri, *argv, status=2)
-    assert (out, err) == ("", f"qwerties: error: {line.format(uri=mlflow_server.uri)}\n")
-
-
 def test_two_people_sweep_into_one_server(mlflow_server, tmp_path):
     folders = [make_folder(tmp_path / name, shared=QUESTION.format(epochs=30)) for name in ("one", "two")]
     argv = ("sweep", "--seeds", SEEDS, "--jobs", "1", "--no-report")
@@ -229,16 +215,3 @@ def test_a_database_that_does_not_answer(postgres):
         assert message.startswith(f"the database {uri.replace('hush', '***')} must answer, got: ")
         assert reason in message
         assert "\n" not in message
-
-
-def test_a_driver_that_is_not_installed(monkeypatch):
-    def absent(*arguments, **settings):
-        raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
-
-    monkeypatch.setattr(address.sa, "create_engine", absent)
-    with pytest.raises(StoreError) as caught:
-        Store("postgresql://me:hush@127.0.0.1/x")
-    assert str(caught.value) == (
-        "the database postgresql://me:***@127.0.0.1/x needs the package psycopg, which is not installed: "
-        "pip install 'qwerties[server]'"
-    )
