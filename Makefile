@@ -10,11 +10,11 @@ SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
 	$(if $(SETTLE),--settle) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS)) $(if $(DEVICE),--device $(DEVICE)) \
 	$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-.PHONY: help sweep map report status verify calibrate bench ui test lint format setup
+.PHONY: help sweep map report status verify calibrate bench ui test test-fast lint format setup
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 sweep: .venv/run.stamp $(if $(filter dask,$(BACKEND)),.venv/cluster.stamp)  ## train and track what is not tracked yet, write reports/summary.html
 	$(BIN)/qwerties sweep $(ONLY) $(SWEEP)
@@ -42,8 +42,11 @@ bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="traini
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))
 
-test: .venv/test.stamp  ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: .venv/test.stamp  ## run all tests
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test-fast: .venv/test.stamp  ## run the tests that need no server, no browser and not much time
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not server and not browser"
 
 lint: .venv/lint.stamp  ## check style and types
 	$(BIN)/ruff check .

@@ -1,12 +1,45 @@
-"""Set-up of the whole session: one thread, as a sweep's workers have; and the compiler's cache and warnings."""
+"""Set-up of the whole session: the same environment for everybody, and what is slow to make, made once.
+
+A user's settings (a proxy, a matplotlibrc, the language, git's configuration, the umask, a MLflow server) must not
+turn a test red; nor may it matter whether the tests were started in a terminal or as a background job.
+"""
 
 import os
+import shutil
+import signal
+import threading
 from pathlib import Path
 
-# two threads that wait for one another are slow on a busy machine
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("QWERTIES_KERNELS", str(Path(__file__).parents[1] / ".cache" / "kernels"))
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "inductor"))
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+USERS = ("MLFLOW_", "QWERTIES_", "GIT_", "PG", "TORCHINDUCTOR_", "LC_")  # prefixes of a user's settings
+for name in list(os.environ):
+    if name.startswith(USERS) or name in ("LANGUAGE", "PYTHONWARNINGS", "FORCE_COLOR", "PYTHON_COLORS"):
+        del os.environ[name]
+os.environ |= {
+    "OMP_NUM_THREADS": "1",  # as a sweep's workers; two threads that wait for one another are slow on a busy machine
+    "QWERTIES_KERNELS": str(ROOT / ".cache" / "kernels"),  # compiled once, not once a test
+    "TORCHINDUCTOR_CACHE_DIR": str(ROOT / ".cache" / "inductor"),
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "LANG": "C.UTF-8",  # the language of PostgreSQL's and Java's messages
+    "COLUMNS": "80",
+    "MPLBACKEND": "agg",
+    "MATPLOTLIBRC": os.devnull,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+os.umask(0o022)
+
+if threading.current_thread() is threading.main_thread():
+    # a background job of a shell ignores Ctrl-C, and every process that it starts inherits that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+COSTLY = ("browser", "server", "slow")  # markers of tests that are started first, so that no worker ends late
 
 
 def pytest_configure(config):
@@ -15,3 +48,80 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"
     )
+
+
+def pytest_collection_modifyitems(items):
+    costly = {item.path for item in items if any(item.get_closest_marker(name) for name in COSTLY)}
+    items.sort(key=lambda item: item.path not in costly)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A SQLite file with MLflow's tables and nothing in them, to be copied: making the tables takes seconds."""
+    from qwerties.tracking.store import Store
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    Store(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def project(tmp_path, empty_database):
+    """A project folder without experiments; its store is empty."""
+    from factories import make_folder
+
+    folder = make_folder(tmp_path / "project")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def swept_project(tmp_path_factory, empty_database):
+    """A project whose one tiny experiment is swept; to be read only, or copied by `copy_project`."""
+    from factories import call, make_folder
+    from projects import TINY
+
+    folder = make_folder(tmp_path_factory.mktemp("swept") / "project", tiny=TINY)
+    shutil.copy(empty_database, folder / "mlflow.db")
+    call(folder, "sweep", "--seeds", "3", "--jobs", "1", "--no-report")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server on the loopback; each test creates a database of its own."""
+    from benchmarks.servers import Postgres
+
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(postgres, tmp_path_factory):
+    """MLflow's own tracking server on the loopback, with PostgreSQL behind it."""
+    from benchmarks.servers import Server
+
+    server = Server(tmp_path_factory.mktemp("server"), postgres.create("mlflow"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, without a window; closed after each file, as its event loop would break others'."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    assert program, f"no browser found: install one of {', '.join(names)}"
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

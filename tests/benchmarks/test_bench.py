@@ -29,10 +29,7 @@ from qwerties.errors import FailedError
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
+pytestmark = pytest.mark.slow
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 needs_jax = pytest.mark.skipif(bool(jaxed.missing()), reason=jaxed.missing())
@@ -289,13 +286,13 @@ def test_a_wrong_request_is_told_in_one_line(argv, message, capsys):
 
 
 def test_training_small(bench):
-    status, out, found = bench("training")
+    status, out, found = bench("training", repeats=1)
     assert status == 0
     rows = {row["name"]: row for row in found["rows"]}
     assert {"the notebook's loop", "eager `vmap`", "ours, without a compiler", "ours, compiled"} <= set(rows)
     for name, row in rows.items():
         if not row["skipped"]:
-            assert len(row["wall"]) == len(row["cpu"]) == 2
+            assert len(row["wall"]) == len(row["cpu"]) == 1
             assert "110 epochs" in row["work"]
             assert name == "drawing, within ours alone" or row["difference"] <= paper.CLOSE
     assert bool(rows["JAX, its best"]["skipped"]) == bool(jaxed.missing())
@@ -336,6 +333,7 @@ def test_growth_small(bench):
     )
 
 
+@pytest.mark.server
 def test_a_server_small(bench):
     status, _, found = bench("server", repeats=1)
     assert status == 0
@@ -351,20 +349,17 @@ def test_a_server_small(bench):
     assert all(target["value"] > 0 for target in found["targets"])
 
 
-@pytest.mark.parametrize("reason", ["no PostgreSQL", "no psycopg"])
-def test_without_a_server_the_file_is_measured_alone(bench, monkeypatch, reason):
-    if reason == "no psycopg":
-        monkeypatch.setattr(servers, "find_spec", lambda name: None)
-    else:
-        monkeypatch.setattr(servers, "_initdb", lambda: None)
+def test_without_a_server_the_file_is_measured_alone(bench, monkeypatch):
+    monkeypatch.setattr(servers, "find_spec", lambda name: None)
     status, out, found = bench("server", repeats=1)
     assert status == 0
     assert names_of(found) == ["SQLite, a file"]
-    assert [row["skipped"] for row in found["rows"]] == ["", reason, reason]
-    assert f"| `mlflow server` with PostgreSQL | – | | | | | | skipped: {reason} |" in out
+    assert [row["skipped"] for row in found["rows"]] == ["", "no psycopg", "no psycopg"]
+    assert "| `mlflow server` with PostgreSQL | – | | | | | | skipped: no psycopg |" in out
     assert [target["value"] for target in found["targets"]] == [None, None]
 
 
+@pytest.mark.server
 def test_a_server_that_does_not_start_is_told(tmp_path):
     server = servers.Server(tmp_path, "nosuch://database")
     try:
@@ -395,6 +390,7 @@ def test_without_a_gpu_its_part_says_so(bench):
     assert "skipped: no CUDA device" in out
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_beside_the_cpu_small(bench):
     status, _, found = bench("gpu", repeats=1)

@@ -7,37 +7,31 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from factories import call, make_folder
 from mlflow import MlflowClient
+from processes import finish, started_python
+from projects import copy_project
 
-from qwerties.cli import main as cli
+from benchmarks.servers import free_port
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.portability.relocate import copy_database, relocate
 from qwerties.scoring.digest import code_digest
 from qwerties.tracking.uri import default_uri
 from qwerties.training.reference import train_reference
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings(
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
-    ),  # MLflow's own import
-]
+pytestmark = pytest.mark.slow
 
 HEAD = """
 from qwerties.config import Config
@@ -89,68 +83,13 @@ COLUMNS = {
 }
 SWEEP = ("-m", "qwerties", "sweep", "--seeds", str(len(SEEDS)))
 
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
-
-def make_repository(folder, **experiments):
-    (folder / "experiments").mkdir(parents=True)
-    (folder / "reports").mkdir()
-    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
-    for name, source in experiments.items():
-        (folder / "experiments" / f"{name}.py").write_text(source)
+def make_repository(folder, empty_database=None, **experiments):
+    """Make a project with experiments; its store is a copy of an empty database, or still to be made."""
+    make_folder(folder, **experiments)
+    if empty_database:
+        shutil.copy(empty_database, folder / "mlflow.db")
     return folder
-
-
-@contextmanager
-def process(folder, *argv, **environment):
-    """Start Python in a process group of its own, which is gone at the end whatever happens."""
-    pipe = subprocess.PIPE
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # children of a background job ignore Ctrl-C
-    with subprocess.Popen(
-        [sys.executable, *argv],
-        cwd=folder,
-        env={**ENVIRONMENT, **environment},
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        start_new_session=True,
-    ) as started:
-        signal.signal(signal.SIGINT, before)
-        try:
-            yield started
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-
-
-def finish(started, status=0):
-    """Wait for a process; returns what it said."""
-    out, err = started.communicate(timeout=200)
-    assert started.returncode == status, out + err
-    assert "Traceback" not in err
-    assert "Warning" not in err
-    return out, err
-
-
-def call(folder, *argv, status=0):
-    """Run the command in this process, which spares the imports; returns what it said."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
-            patch.setenv(name, os.environ.get(name, ""))  # so that what a command sets is undone
-            patch.delenv(name)
-        patch.setenv("MLFLOW_TRACKING_URI", "")
-        patch.chdir(folder)
-        try:
-            assert cli.main(argv) == status, err.getvalue()
-        finally:
-            mlflow.set_tracking_uri(None)
-    return out.getvalue(), err.getvalue()
 
 
 @functools.cache
@@ -172,22 +111,22 @@ def artifacts(run):
     return {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sweeps(tmp_path_factory):
     """The same study in two fresh repositories: by two workers, and by one with its report."""
     folders = [
-        make_repository(tmp_path_factory.mktemp("study") / name, losses=LOSSES, lengths=LENGTHS)
+        make_folder(tmp_path_factory.mktemp("study") / name, losses=LOSSES, lengths=LENGTHS)
         for name in ("two workers", "one worker")
     ]
     with (
-        process(folders[0], *SWEEP, "--jobs", "2", "--no-report") as two,
-        process(folders[1], *SWEEP, "--jobs", "1") as one,
+        started_python(folders[0], *SWEEP, "--jobs", "2", "--no-report") as two,
+        started_python(folders[1], *SWEEP, "--jobs", "1") as one,
     ):
         said = [finish(two), finish(one)]
     return folders, said
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def study(sweeps):
     """A repository after one sweep; nothing writes to it."""
     return sweeps[0][0]
@@ -196,12 +135,7 @@ def study(sweeps):
 @pytest.fixture
 def copy(study, tmp_path):
     """The study's store, to be written to."""
-    folder = tmp_path / "copy"
-    make_repository(folder, losses=LOSSES, lengths=LENGTHS)
-    copy_database(study / "mlflow.db", folder / "mlflow.db")
-    shutil.copytree(study / "mlruns", folder / "mlruns")
-    relocate(folder / "mlflow.db", folder).backup.unlink()
-    return folder
+    return copy_project(study, tmp_path / "copy")
 
 
 # A sweep
@@ -371,15 +305,15 @@ def test_more_seeds_train_only_those_that_are_new(copy):
 # Stopped
 
 
-def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
+def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(empty_database, tmp_path):
     """Ctrl-C in the middle of ``python experiments/widths.py``, which also shows that a file runs alone."""
-    folder = make_repository(tmp_path / "stopped", widths=WIDTHS)
+    folder = make_repository(tmp_path / "stopped", empty_database, widths=WIDTHS)
     options = ("--seeds", "3", "--jobs", "2", "--no-report")
 
     def finished():
         return sum(run.info.status == "FINISHED" for run in runs_of(folder, "widths"))
 
-    with process(folder, "experiments/widths.py", *options) as started:
+    with started_python(folder, "experiments/widths.py", *options) as started:
         deadline = time.monotonic() + 120
         while started.poll() is None and time.monotonic() < deadline:
             if len(list((folder / "mlruns").glob("*/*/artifacts/seeds.csv"))) > 1:
@@ -411,8 +345,8 @@ def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
 # A tuned study
 
 
-def test_a_tuned_study_is_swept_like_any_other(tmp_path):
-    folder = make_repository(tmp_path / "tuned", tuned=TUNED.replace("HIGH", "3.0"))
+def test_a_tuned_study_is_swept_like_any_other(empty_database, tmp_path):
+    folder = make_repository(tmp_path / "tuned", empty_database, tuned=TUNED.replace("HIGH", "3.0"))
     out, _ = call(folder, *SWEEP[2:], "--jobs", "1")
     assert re.match(r"2 runs of 2 planned configs tracked, 16 networks trained in \d+ s\n", out)
     assert "models:/qwerties@champion" in out
@@ -441,9 +375,9 @@ def test_a_tuned_study_is_swept_like_any_other(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(empty_database, tmp_path_factory):
     """``qwerties train --seed 3``: the repository, what was said, and the run."""
-    folder = make_repository(tmp_path_factory.mktemp("train") / "repository", losses=LOSSES)
+    folder = make_repository(tmp_path_factory.mktemp("train") / "repository", empty_database, losses=LOSSES)
     out, _ = call(folder, "train", "--seed", "3", "--epochs", "1500")
     (run,) = runs_of(folder, "train")
     return folder, out, run
@@ -483,7 +417,7 @@ def test_the_model_loads_in_a_fresh_process_and_predicts_the_same(trained):
         "assert 'qwerties' not in sys.modules; "
         "np.save('predicted.npy', model.predict(np.load('points.npy')))"
     )
-    with process(folder, "-c", script, f"runs:/{run.info.run_id}/model") as started:
+    with started_python(folder, "-c", script, f"runs:/{run.info.run_id}/model") as started:
         assert started.wait(100) == 0, started.stderr.read()
     with torch.no_grad():
         expected = found.model(found.points).numpy()
@@ -503,10 +437,8 @@ def test_the_model_is_an_exported_graph(trained):
 
 @pytest.fixture(scope="module")
 def ui(study):
-    """A bare ``mlflow ui`` in the study's root; returns its address."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """A bare ``mlflow ui`` in the study's root; return its address."""
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     quiet = {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     log = study.parent / "ui.log"
@@ -514,7 +446,7 @@ def ui(study):
         started = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "ui", "--port", str(port)],
             cwd=study,
-            env={**ENVIRONMENT, **quiet},
+            env={**os.environ, **quiet},
             stdout=said,
             stderr=said,
             start_new_session=True,
@@ -543,6 +475,7 @@ def ask(address, path, **body):
         return json.load(answer)
 
 
+@pytest.mark.server
 def test_a_bare_mlflow_ui_lists_experiments_and_runs_and_serves_artifacts(ui, study):
     listed = ask(ui, "/api/2.0/mlflow/experiments/search", max_results=100)["experiments"]
     ids = {found["name"]: found["experiment_id"] for found in listed}
@@ -724,16 +657,11 @@ def test_check_fails_when_a_verdict_no_longer_holds(copy, study):
     assert json.loads(path.read_text()) == found  # nothing is written
 
 
-def test_check_needs_an_earlier_report(copy):
-    _, err = call(copy, "report", "--check", status=2)
-    assert err.startswith("qwerties: error: --check needs the verdicts of a report, got none in ")
-
-
-def test_a_margin_that_changes_after_there_are_data_is_told(tmp_path):
+def test_a_margin_that_changes_after_there_are_data_is_told(empty_database, tmp_path):
     def source(more):
         return CLOSE.replace("Contrast(CONFIGS[1], CONFIGS[0])", f"Contrast(CONFIGS[1], CONFIGS[0]{more})")
 
-    folder = make_repository(tmp_path / "study", rates=source(""))
+    folder = make_repository(tmp_path / "study", empty_database, rates=source(""))
     file = folder / "experiments" / "rates.py"
 
     def changes(more, *argv):

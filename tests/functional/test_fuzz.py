@@ -239,6 +239,7 @@ def test_a_status_is_told_of_any_store(store):
             )
 
 
+@pytest.mark.slow
 @PAGES
 @given(stores())
 @pytest.mark.filterwarnings("ignore")  # what NumPy and SciPy say of absurd scores is no crash

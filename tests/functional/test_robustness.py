@@ -1,17 +1,11 @@
-"""A sweep may be killed at any instant, by any means; the same command finishes it, and nothing is lost or doubled.
-
-Attempts are real processes, forked from one that has imported everything, which spares each the seconds of that.
-"""
+"""A sweep may be killed at any instant, by any means; the same command finishes it, and nothing is lost or doubled."""
 
 import itertools
-import json
 import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -19,157 +13,72 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from factories import loaded
+from factories import loaded, make_folder
 from mlflow import MlflowClient
+from processes import finish, run, started, started_python
+from projects import copy_project
 
 from benchmarks.servers import Server
 from qwerties.cli import commands
 from qwerties.cli import main as cli
 from qwerties.errors import UsageError
-from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings(
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
-    ),  # MLflow's own import
-]
+pytestmark = pytest.mark.slow
 
 EXPERIMENT = """
 from qwerties.config import Config
 from qwerties.study.experiment import Experiment, grid
 
-experiment = Experiment(
-    title="Small", question="?", configs=grid(Config(epochs=30), loss=("bce", "mse"), activation=("relu", "linear"))
-)
+experiment = Experiment(title="Small", question="?", configs=grid(Config(epochs=20), {values}))
 """
-CONFIGS, SEEDS = 4, "3"
-SWEEP = ("sweep", "small", "--seeds", SEEDS, "--jobs", "1", "--no-report")
-KILLS = 25
-
-FORKS = """
-import json, os, resource, signal, sys, time, traceback
-import sqlite3  # noqa
-import qwerties.cli, qwerties.relocate, qwerties.settle, qwerties.sweep, qwerties.tracking, qwerties.turns  # noqa
-import matplotlib.figure, mlflow.pytorch  # noqa
-
-def child(order):
-    os.setpgid(0, 0)
-    os.chdir(order["folder"])
-    said = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    os.environ.update(order.get("environment", {}))
-    if order.get("most_bytes"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (order["most_bytes"],) * 2)
-    if order.get("nobody") and os.getuid() == 0:
-        os.setgid(65534)
-        os.setuid(65534)
-    status = 99
-    try:
-        status = qwerties.cli.main(order["argv"])
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-print("ready", flush=True)
-for line in sys.stdin:
-    order = json.loads(line)
-    pids = []
-    for _ in range(order.get("times", 1)):
-        pid = os.fork()
-        if not pid:
-            child(order)
-        pids.append(pid)
-    started = time.monotonic()
-    if order.get("signal"):
-        time.sleep(order["delay"])
-        for pid in pids:
-            os.kill(pid, order["signal"])
-    signalled = time.monotonic()
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    print(json.dumps([statuses, time.monotonic() - started]), flush=True)
-"""
+PAIR = EXPERIMENT.format(values='loss=("bce", "mse")')
+FOUR = EXPERIMENT.format(values='loss=("bce", "mse"), activation=("relu", "linear")')
+SWEEP = ("sweep", "small", "--seeds", "2", "--jobs", "1", "--no-report")
+KILLS, STOPS = 25, 5
+MIGRATION = 4.0  # seconds, about what MLflow takes to make its tables
+LOST = "a worker process was lost, perhaps for want of memory: its work is done again"
 
 
-class Forks:
-    """Runs commands in processes forked from one that has imported everything."""
-
-    def __init__(self, log):
-        environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", FORKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**environment, "MLFLOW_DISABLE_TELEMETRY": "true"},
-        )
-        assert self.process.stdout.readline() == "ready\n"
-
-    def __call__(self, folder, *argv, **order):
-        """Run a command; returns its exit statuses, how long it took, and what it said."""
-        said = folder / "said.txt"
-        said.unlink(missing_ok=True)
-        order |= {"folder": str(folder), "argv": argv or SWEEP, "said": str(said)}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        statuses, seconds = json.loads(self.process.stdout.readline())
-        return statuses, seconds, said.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    log = tmp_path_factory.mktemp("forks") / "log.txt"
-    with log.open("w") as file:
-        started = Forks(file)
-        yield started
-        started.process.communicate()
-    assert not log.read_text()
-
-
-def make_study(folder):
-    (folder / "experiments").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
-    (folder / "experiments" / "small.py").write_text(EXPERIMENT)
+def make_study(folder, database=None, experiment=PAIR):
+    """Make a project with one experiment; its store is a copy of a database, or still to be made."""
+    make_folder(folder, small=experiment)
+    if database:
+        shutil.copy(database, folder / "mlflow.db")
     return folder
 
 
-def studies(folder, undisturbed_database):
-    """Fresh studies, one after the other; every third without a database, so that its set-up is interrupted, too."""
+def studies(folder, empty_database, seconds):
+    """Fresh studies and how long each takes; the first has no database, so that its set-up is interrupted, too."""
+    yield make_study(folder / "new"), seconds + MIGRATION
     for i in itertools.count():
-        study = make_study(folder / str(i))
-        if i % 3:
-            shutil.copy(undisturbed_database, study / "mlflow.db")
-        yield study
+        yield make_study(folder / str(i), empty_database), seconds
 
 
 def contents(folder):
     """Of every finished run by its name and its parent's: files by their bytes, metrics with their whole histories."""
     client = MlflowClient(default_uri(folder))
-    found = client.get_experiment_by_name("qwerties/small")
-    runs = {run.info.run_id: run for run in client.search_runs([found.experiment_id], max_results=1000)}
+    experiment = client.get_experiment_by_name("qwerties/small")
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    runs = {tracked.info.run_id: tracked for tracked in found}
     kept = {}
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        for run in runs.values():
-            parent = runs.get(run.data.tags.get("mlflow.parentRunId"))
-            if run.info.status != "FINISHED" or (parent is not None and parent.info.status != "FINISHED"):
+        for tracked in runs.values():
+            parent = runs.get(tracked.data.tags.get("mlflow.parentRunId"))
+            if tracked.info.status != "FINISHED" or (parent is not None and parent.info.status != "FINISHED"):
                 continue
-            key = (run.info.run_name, parent and parent.info.run_name)
+            key = (tracked.info.run_name, parent and parent.info.run_name)
             assert key not in kept, f"{key} is there twice"
-            root = Path(run.info.artifact_uri)
+            root = Path(tracked.info.artifact_uri)
             files = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
             rows = database.execute(
                 "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step",
-                (run.info.run_id,),
+                (tracked.info.run_id,),
             ).fetchall()
             kept[key] = (
                 rows,
-                run.data.metrics,
-                run.data.params,
+                tracked.data.metrics,
+                tracked.data.params,
                 {name: loaded(path) for name, path in files.items()},
             )
     return kept
@@ -188,56 +97,53 @@ def check(folder, expected):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(forks, tmp_path_factory):
-    """A sweep that nobody stops: its store's content, and how long it took."""
+def undisturbed(empty_database, tmp_path_factory):
+    """A sweep that nobody stops: its store's content, and how long it takes."""
     outer = tmp_path_factory.mktemp("undisturbed")
-    folder = make_study(outer / "study")
-    Store(default_uri(folder))
-    shutil.copy(folder / "mlflow.db", outer / "empty.db")
-    statuses, seconds, said = forks(folder)
-    assert statuses == [0], said
-    found = contents(folder)
-    assert sum(parent is None for _, parent in found) == CONFIGS
+    for name in ("first", "second"):  # the first one also starts what commands are forked from
+        folder = make_study(outer / name, empty_database)
+        begin = time.monotonic()
+        run(folder, *SWEEP)
+        seconds = time.monotonic() - begin
+    content = contents(folder)
+    assert sum(parent is None for _, parent in content) == 2
     mlflow.set_tracking_uri(None)
-    return found, seconds, outer / "empty.db"
+    return content, seconds
 
 
-def stop_until_done(forks, folder, number, seconds, rng):
-    """Start the same sweep and stop it, again and again, until it gets through; returns the statuses on the way."""
-    seen = []
+def stop_until_done(folder, number, seconds, rng):
+    """Start the same sweep and stop it, again and again, until it gets through; return the statuses on the way."""
+    statuses = []
     while True:
-        statuses, _, said = forks(
-            folder, signal=number, delay=rng.uniform(0.01, (0.6 + 0.3 * len(seen)) * seconds)
-        )
-        if statuses == [0]:
-            return seen
-        assert "Traceback" not in said, said
-        seen += statuses
+        with started(folder, *SWEEP) as command:
+            time.sleep(rng.uniform(0, (0.6 + 0.3 * len(statuses)) * seconds))
+            if command.poll() is None:
+                command.send_signal(number)
+            status, out, err = command.wait()
+        if status == 0:
+            return statuses
+        assert "Traceback" not in out + err, err
+        statuses.append(status)
+        assert len(statuses) < 20, "the sweep gets nowhere"
 
 
-def test_killed_at_25_instants_it_ends_as_if_nobody_had(forks, undisturbed, tmp_path):
-    expected, seconds, empty = undisturbed
-    rng, kills = random.Random(0), 0
-    fresh = studies(tmp_path, empty)
-    while kills < KILLS:
-        folder = next(fresh)
-        stopped = stop_until_done(forks, folder, signal.SIGKILL, seconds, rng)
-        assert set(stopped) <= {-signal.SIGKILL}
-        kills += len(stopped)
+@pytest.mark.parametrize(
+    ("number", "status", "times"),
+    [(signal.SIGKILL, -signal.SIGKILL, KILLS), (signal.SIGTERM, 143, STOPS), (signal.SIGINT, 130, STOPS)],
+)
+def test_stopped_at_many_instants_it_ends_as_if_nobody_had(
+    undisturbed, empty_database, tmp_path, number, status, times
+):
+    expected, seconds = undisturbed
+    rng, stops = random.Random(0), 0
+    for folder, lasts in itertools.islice(studies(tmp_path, empty_database, seconds), 3 * times):
+        statuses = stop_until_done(folder, number, lasts, rng)
+        assert set(statuses) <= {status}
+        stops += len(statuses)
         check(folder, expected)
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_stopped_by_a_signal_it_says_how_to_go_on(forks, undisturbed, tmp_path, number, status):
-    expected, seconds, empty = undisturbed
-    rng, stops = random.Random(1), 0
-    fresh = studies(tmp_path, empty)
-    while stops < 5:
-        folder = next(fresh)
-        stopped = stop_until_done(forks, folder, number, seconds, rng)
-        assert set(stopped) <= {status}
-        stops += len(stopped)
-        check(folder, expected)
+        if stops >= times:
+            break
+    assert stops >= times, "most sweeps ended before they were stopped"
 
 
 def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys):
@@ -251,130 +157,122 @@ def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys
     assert "cannot be opened" not in capsys.readouterr().err
 
 
-def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(forks, undisturbed, tmp_path):
+def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(undisturbed, empty_database, tmp_path):
     """No run is left half written by Ctrl-C: whatever was begun is FINISHED."""
-    _, seconds, empty = undisturbed
-    folder = make_study(tmp_path / "study")
-    shutil.copy(empty, folder / "mlflow.db")
-    statuses, _, said = forks(folder, signal=signal.SIGINT, delay=0.6 * seconds)
-    if statuses == [130]:  # else it was through already
-        assert said.endswith(
-            "qwerties: stopped; what is tracked stays, the same command goes on from there\n"
-        )
+    _, seconds = undisturbed
+    folder = make_study(tmp_path / "study", empty_database)
+    with started(folder, *SWEEP) as command:
+        time.sleep(0.6 * seconds)
+        if command.poll() is None:
+            command.send_signal(signal.SIGINT)
+        status, _, err = command.wait()
+    if status == 130:  # else the sweep was through already
+        assert err.endswith("qwerties: stopped; what is tracked stays, the same command goes on from there\n")
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         assert {row[0] for row in database.execute("SELECT status FROM runs")} <= {"FINISHED"}
 
 
-def test_three_sweeps_at_once_do_each_config_once(forks, undisturbed, tmp_path):
-    expected, *_ = undisturbed
+def test_three_sweeps_at_once_do_each_config_once(undisturbed, tmp_path):
+    """They also make the database at once."""
+    expected, _ = undisturbed
     folder = make_study(tmp_path / "study")
-    statuses, _, said = forks(folder, times=3)
-    assert statuses == [0, 0, 0], said
-    assert said.count("nothing to do: all 4 planned configs are tracked") == 2
+    with (
+        started(folder, *SWEEP) as first,
+        started(folder, *SWEEP) as second,
+        started(folder, *SWEEP) as third,
+    ):
+        ends = [command.wait() for command in (first, second, third)]
+    said = "".join(out + err for _, out, err in ends)
+    assert [status for status, *_ in ends] == [0, 0, 0], said
+    assert said.count("nothing to do: all 2 planned configs are tracked") == 2
     assert "locked" not in said
     assert "Traceback" not in said
     check(folder, expected)
 
 
-@pytest.fixture
-def half(forks, undisturbed, tmp_path):
-    """A study with two of its four runs."""
-    folder = make_study(tmp_path / "study")
-    file = folder / "experiments" / "small.py"
-    file.write_text(EXPERIMENT.replace('("relu", "linear")', '("relu",)'))
-    statuses, _, said = forks(folder)
-    assert statuses == [0], said
-    file.write_text(EXPERIMENT)
+@pytest.fixture(scope="module")
+def half_done(undisturbed, empty_database, tmp_path_factory):
+    """The files of a study with one of its two runs; artifacts lie where `half` puts them."""
+    folder = make_study(
+        tmp_path_factory.mktemp("half") / "study", empty_database, PAIR.replace('("bce", "mse")', '("bce",)')
+    )
+    run(folder, *SWEEP)
+    (folder / "experiments" / "small.py").write_text(PAIR)
     return folder
 
 
-def test_a_full_disk_is_told_in_one_line_and_the_sweep_goes_on_when_there_is_room(forks, undisturbed, half):
-    room = (half / "mlflow.db").stat().st_size + 60_000
-    statuses, _, said = forks(half, most_bytes=room)
-    assert statuses == [1], said
-    *_, last = said.splitlines()
+@pytest.fixture
+def half(half_done, tmp_path):
+    """A study with one of its two runs."""
+    return copy_project(half_done, tmp_path / "study")
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_sweep_goes_on_when_there_is_room(undisturbed, half):
+    _, err = run(
+        half, *SWEEP, status=1, max_bytes=100_000
+    )  # pictures are smaller, SQLite's log of a run is not
+    *_, last = err.splitlines()
     assert last.startswith("qwerties: error: the store failed, the same command goes on from there: ")
-    assert "Traceback" not in said
-    statuses, _, said = forks(half)
-    assert statuses == [0], said
+    run(half, *SWEEP)
     check(half, undisturbed[0])
 
 
-def test_a_read_only_store_is_told_in_one_line(forks, undisturbed, half):
-    kept = (half / "mlflow.db").read_bytes()
-    (half / "said.txt").write_text("")
-    (half / "said.txt").chmod(0o666)
-    for path in (half.parent, *half.parent.rglob("*")):
-        if path.name != "said.txt":
-            path.chmod(path.stat().st_mode & ~0o222 | 0o555)
-    outer = half.parent
+def test_a_read_only_store_is_told_in_one_line(half):
+    before = (half / "mlflow.db").read_bytes()
+    for path in (half, *half.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o222 | 0o555)
+    outer = half.parent  # the tests' own folders are closed to others
     while outer.stat().st_uid == os.getuid() and outer != outer.parent and "pytest" in str(outer):
         outer.chmod(outer.stat().st_mode | 0o555)
         outer = outer.parent
     try:
-        statuses, _, said = forks_as_nobody(forks, half)
+        out, err = run(half, *SWEEP, status=2, as_nobody=True)
     finally:
-        for path in (half.parent, *half.parent.rglob("*")):
+        for path in (half, *half.rglob("*")):
             path.chmod(path.stat().st_mode | 0o700)
-    assert statuses == [2], said
-    assert said == f"qwerties: error: the store must be writable, got {half / 'mlflow.db'}\n"
-    assert (half / "mlflow.db").read_bytes() == kept
-
-
-def forks_as_nobody(forks, folder):
-    """Run the sweep as a user whom permissions bind."""
-    order = {"folder": str(folder), "argv": SWEEP, "said": str(folder / "said.txt"), "nobody": True}
-    forks.process.stdin.write(json.dumps(order) + "\n")
-    forks.process.stdin.flush()
-    statuses, seconds = json.loads(forks.process.stdout.readline())
-    return statuses, seconds, (folder / "said.txt").read_text()
+    assert (out, err) == ("", f"qwerties: error: the store must be writable, got {half / 'mlflow.db'}\n")
+    assert (half / "mlflow.db").read_bytes() == before
 
 
 # Made anew
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut short"])
-def test_a_run_whose_artifacts_are_damaged_is_made_anew(forks, undisturbed, half, harm):
+def test_a_run_whose_artifacts_are_damaged_is_made_anew(half, harm):
     client = MlflowClient(default_uri(half))
-    found = client.get_experiment_by_name("qwerties/small")
-    run = next(
-        run for run in client.search_runs([found.experiment_id]) if "mlflow.parentRunId" not in run.data.tags
-    )
-    path = Path(run.info.artifact_uri, "seeds.csv")
+    [tracked] = top_runs(client)
+    path = Path(tracked.info.artifact_uri, "seeds.csv")
     if harm == "lost":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:100])
-    statuses, _, said = forks(half)
-    assert statuses == [0], said
-    assert (
-        f"small: making {run.info.run_name} anew, as seeds.csv of run {run.info.run_id} is lost or altered"
-        in said
-    )
-    new = client.get_run(run.info.run_id).data.tags["qwerties.superseded"]
+    out, _ = run(half, *SWEEP)
+    name, run_id = tracked.info.run_name, tracked.info.run_id
+    assert f"small: making {name} anew, as seeds.csv of run {run_id} is lost or altered" in out
+    new = client.get_run(run_id).data.tags["qwerties.superseded"]
     assert client.get_run(new).info.status == "FINISHED"
-    assert client.get_run(new).data.params == run.data.params
-    again = forks(half)
-    assert "nothing to do" in again[2]
+    assert client.get_run(new).data.params == tracked.data.params
+    assert "nothing to do" in run(half, *SWEEP)[0]
 
 
-def test_runs_of_other_code_are_kept_and_superseded(forks, undisturbed, half):
+def test_runs_of_other_code_are_kept_and_superseded(half):
     """As if the numeric code had changed since they were made."""
     with closing(sqlite3.connect(half / "mlflow.db")) as database, database:
         database.execute("UPDATE tags SET value = 'older' WHERE key = 'qwerties.code'")
-    statuses, _, said = forks(half)
-    assert statuses == [0], said
-    assert said.splitlines()[-2].startswith("4 runs of 4 planned configs tracked")
-    client = MlflowClient(default_uri(half))
-    found = client.get_experiment_by_name("qwerties/small")
-    runs = [
-        run for run in client.search_runs([found.experiment_id]) if "mlflow.parentRunId" not in run.data.tags
-    ]
-    old = [run for run in runs if run.data.tags["qwerties.code"] == "older"]
-    assert len(old) == 2
-    assert len(runs) == 6
-    ids = {run.info.run_id for run in runs} - {run.info.run_id for run in old}
-    assert {run.data.tags["qwerties.superseded"] for run in old} < ids
+    out, _ = run(half, *SWEEP)
+    assert out.splitlines()[-2].startswith("2 runs of 2 planned configs tracked")
+    runs = top_runs(MlflowClient(default_uri(half)))
+    [old] = [tracked for tracked in runs if tracked.data.tags["qwerties.code"] == "older"]
+    new = {tracked.info.run_id for tracked in runs} - {old.info.run_id}
+    assert len(new) == 2
+    assert old.data.tags["qwerties.superseded"] in new
+
+
+def top_runs(client):
+    """Runs of the experiment that hang below no other."""
+    experiment = client.get_experiment_by_name("qwerties/small")
+    runs = client.search_runs([experiment.experiment_id])
+    return [tracked for tracked in runs if "mlflow.parentRunId" not in tracked.data.tags]
 
 
 # A server
@@ -388,117 +286,91 @@ def runs_of(server):
         ).fetchall()
 
 
-def test_a_server_that_is_killed_in_mid_sweep_and_comes_back_is_waited_for(forks, undisturbed, tmp_path):
-    folder = make_study(tmp_path / "study")
+@pytest.mark.server
+def test_a_server_that_is_killed_in_mid_sweep_and_comes_back_is_waited_for(empty_database, tmp_path):
+    folder = make_study(tmp_path / "study", experiment=FOUR)
+    shutil.copy(empty_database, tmp_path / "server.db")
     server = Server(tmp_path)
     server.start()
-    found = []
+    seen = []
 
     def interrupt():
         while not any(status == "FINISHED" for _, status in runs_of(server)):
             time.sleep(0.05)
         server.kill()
-        found.extend(runs_of(server))
+        seen.extend(runs_of(server))
         server.start()
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
     try:
-        statuses, _, said = forks(folder, environment={"MLFLOW_TRACKING_URI": server.uri})
+        environment = {"MLFLOW_TRACKING_URI": server.uri}
+        with started(folder, *SWEEP, environment=environment) as command:
+            thread.start()
+            status, out, err = command.wait()
+        assert status == 0, out + err
+        assert "Traceback" not in out + err
         thread.join()
-        assert statuses == [0], said
-        assert "Traceback" not in said
-        assert 1 <= sum(status == "FINISHED" for _, status in found) < CONFIGS, "killed too early or too late"
-        finished = [name for name, status in runs_of(server) if status == "FINISHED"]
-        assert len(finished) == len(set(finished)) == CONFIGS
-        again = forks(folder, environment={"MLFLOW_TRACKING_URI": server.uri})
-        assert "nothing to do" in again[2]
+        assert 1 <= sum(status == "FINISHED" for _, status in seen) < 4, "killed too early or too late"
+        names = [name for name, status in runs_of(server) if status == "FINISHED"]
+        assert len(names) == len(set(names)) == 4
+        assert "nothing to do" in run(folder, *SWEEP, environment=environment)[0]
     finally:
-        thread.join()
         server.kill()
 
 
 # Workers
 
 
-def test_the_work_of_a_worker_that_is_killed_is_done_again(undisturbed, tmp_path):
-    folder = make_study(tmp_path / "study")
-    (folder / "experiments" / "small.py").write_text(
-        EXPERIMENT.replace("epochs=30", "epochs=20_000, samples=5000").replace(
-            "activation=", "hidden=((1,), (2,)), activation="
-        )
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "qwerties", "sweep", "--seeds", "2", "--jobs", "2", "--no-report"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as started:
-        try:
-            victim = None
-            while victim is None and started.poll() is None:
-                victim = next(iter(busy_workers(started.pid)), None)
-                time.sleep(0.05)
-            assert victim is not None, started.communicate()
-            os.kill(victim, signal.SIGKILL)
-            out, err = started.communicate(timeout=200)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-    assert started.returncode == 0, out + err
+def test_the_work_of_a_worker_that_is_killed_is_done_again(empty_database, tmp_path):
+    long = FOUR.replace("epochs=20", "epochs=5000, samples=5000")
+    folder = make_study(tmp_path / "study", empty_database, long)
+    argv = ("sweep", "--seeds", "2", "--jobs", "2", "--no-report")
+    with started(folder, *argv) as command:
+        victim = None
+        while victim is None and command.poll() is None:
+            victim = next(busy_workers(command.pid), None)
+            time.sleep(0.02)
+        assert victim is not None, command.wait()
+        os.kill(victim, signal.SIGKILL)
+        status, out, err = command.wait()
+    assert status == 0, out + err
     first, second, *_ = out.splitlines()
-    assert first == "a worker process was lost, perhaps for want of memory: its work is done again"
-    assert second.startswith("8 runs of 8 planned configs tracked, 16 networks trained in ")
+    assert first == LOST
+    assert second.startswith("4 runs of 4 planned configs tracked, 8 networks trained in ")
     assert "Traceback" not in err
-    found = contents(folder)  # none is there twice
-    assert sum(parent is None for _, parent in found) == 2 * CONFIGS
+    assert sum(parent is None for _, parent in contents(folder)) == 4  # none is there twice
 
 
-def test_work_that_kills_every_worker_is_told_in_one_line(undisturbed, tmp_path, monkeypatch):
+def test_work_that_kills_every_worker_is_told_in_one_line(empty_database, tmp_path):
     """The real killer would be the system, for want of memory."""
-    folder = make_study(tmp_path / "study")
-    killing = "import os, signal\n\ndef train_records(*_, **__):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-    (folder / "killing.py").write_text(killing)
+    folder = make_study(tmp_path / "study", empty_database, FOUR)
+    (folder / "killing.py").write_text(
+        "import os, signal\n\n\ndef train_shard(task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
     begin = (
-        "import qwerties.sweep, killing, sys\nfrom qwerties import cli\n"
-        "qwerties.study.sweep.train_shard = killing.train_records\nsys.exit(cli.main(sys.argv[1:]))\n"
+        "import sys, killing, qwerties.study.sweep\nfrom qwerties.cli.main import main\n"
+        "qwerties.study.sweep.train_shard = killing.train_shard\nsys.exit(main(sys.argv[1:]))\n"
     )
-    (folder / "experiments" / "small.py").write_text(
-        EXPERIMENT.replace("activation=", "hidden=((1,), (2,)), activation=")
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [sys.executable, "-c", begin, "sweep", "--seeds", "2", "--jobs", "2", "--no-report"],
-        cwd=folder,
-        env={**environment, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert (
-        done.stdout.splitlines()
-        == ["a worker process was lost, perhaps for want of memory: its work is done again"] * 2
-    )
-    last = done.stderr.splitlines()[-1]
+    argv = ("-c", begin, "sweep", "--seeds", "2", "--jobs", "2", "--no-report")
+    with started_python(folder, *argv, PYTHONPATH=os.pathsep.join([str(folder), *python_path()])) as process:
+        out, err = finish(process, status=1)
+    assert out.splitlines() == [LOST] * 2
+    last = err.splitlines()[-1]
     assert last.startswith("qwerties: error: ")
     assert last.endswith(
         " on seeds 0-1: every worker process that took it was lost, perhaps for want of memory; what is "
         "tracked stays, the same command goes on from there, and takes less memory with --jobs 1"
     )
-    assert "Traceback" not in done.stderr
+
+
+def python_path():
+    return filter(None, [os.environ.get("PYTHONPATH")])
 
 
 def busy_workers(parent):
-    """Worker processes of a sweep that have computed for longer than it takes to import torch."""
-    ticks = os.sysconf("SC_CLK_TCK")
+    """Worker processes of a sweep that train: they have loaded the compiled loop."""
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
             fields = (path / "stat").read_text().rpartition(")")[2].split()
-            command = (path / "cmdline").read_text()
-            if int(fields[1]) == parent and "popen_loky" in command and int(fields[11]) > 5 * ticks:
+            if int(fields[1]) == parent and os.environ["QWERTIES_KERNELS"] in (path / "maps").read_text():
                 yield int(path.name)

@@ -1,19 +1,20 @@
 """A shared server: MLflow's own, with PostgreSQL behind it, through which two people sweep."""
 
 import json
-import os
+import shutil
 import signal
-import subprocess
-import sys
-from contextlib import chdir
+import time
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 
+import processes
 import pytest
 from factories import make_folder
 from mlflow import MlflowClient
 
-from benchmarks.servers import Postgres, Server, free_port
+from benchmarks.servers import free_port
 from qwerties.config import Config
+from qwerties.execution.processes import this_process
 from qwerties.maps.make import STEM, make_record, train_map
 from qwerties.maps.spec import Axis, MapSpec
 from qwerties.scoring.digest import code_digest
@@ -22,10 +23,7 @@ from qwerties.tracking import uri as address
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.timeout(600),
-]
+pytestmark = pytest.mark.server
 
 QUESTION = """
 from qwerties.config import Config
@@ -38,42 +36,16 @@ EPOCHS, SEEDS = 1200, "4"  # of so many losses, more than one request takes
 
 
 @pytest.fixture(scope="module")
-def postgres():
-    found = Postgres()
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
-
-
-@pytest.fixture(scope="module")
-def server(postgres, tmp_path_factory):
-    found = Server(tmp_path_factory.mktemp("server"), postgres.create("mlflow"))
-    try:
-        found.start()
-        yield found
-    finally:
-        found.kill()
-
-
-@pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("study"), losses=QUESTION.format(epochs=EPOCHS))
 
 
 def start(folder, uri, *argv):
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri}
-    command = [sys.executable, "-W", "ignore", "-m", "qwerties", *argv]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+    return processes.started(folder, *argv, environment={"MLFLOW_TRACKING_URI": uri})
 
 
 def call(folder, uri, *argv, status=0):
-    started = start(folder, uri, *argv)
-    out, err = started.communicate(timeout=400)
-    assert started.returncode == status, out + err
-    return out, err
+    return processes.run(folder, *argv, status=status, environment={"MLFLOW_TRACKING_URI": uri})
 
 
 def tables(store, stem):
@@ -87,9 +59,9 @@ def tables(store, stem):
 
 
 @pytest.fixture(scope="module")
-def swept(server, study):
+def swept(mlflow_server, study):
     """What a sweep into the server says."""
-    return call(study, server.uri, "sweep", "--seeds", SEEDS, "--jobs", "1")
+    return call(study, mlflow_server.uri, "sweep", "--seeds", SEEDS, "--jobs", "1")
 
 
 def test_a_sweep_says_no_more_than_into_a_file(swept):
@@ -98,10 +70,10 @@ def test_a_sweep_says_no_more_than_into_a_file(swept):
     assert all(line.lstrip()[0].isdigit() for line in err.splitlines())  # plain lines of progress
 
 
-def test_the_server_holds_what_a_file_would(swept, server, study, tmp_path):
+def test_the_server_holds_what_a_file_would(swept, mlflow_server, study, tmp_path):
     alone = make_folder(tmp_path, losses=QUESTION.format(epochs=EPOCHS))
     call(alone, address.default_uri(alone), "sweep", "--seeds", SEEDS, "--jobs", "1", "--no-report")
-    far, near = Store(server.uri), Store(address.default_uri(alone))
+    far, near = Store(mlflow_server.uri), Store(address.default_uri(alone))
     assert tables(far, "losses") == tables(near, "losses")
     pairs = [{run.name: run for run in store.runs(store.experiments()["losses"][0])} for store in (far, near)]
     assert pairs[0].keys() == pairs[1].keys()
@@ -120,28 +92,28 @@ def test_the_server_holds_what_a_file_would(swept, server, study, tmp_path):
     assert not (study / "mlruns").exists()
 
 
-def test_every_command_works_through_the_server(swept, server, study):
-    assert "nothing to do" in call(study, server.uri, "sweep", "--seeds", SEEDS)[0]
-    status = json.loads(call(study, server.uri, "status", "--json")[0])
+def test_every_command_works_through_the_server(swept, mlflow_server, study):
+    assert "nothing to do" in call(study, mlflow_server.uri, "sweep", "--seeds", SEEDS)[0]
+    status = json.loads(call(study, mlflow_server.uri, "status", "--json")[0])
     assert status["complete"]
-    assert status["store"] == server.uri
-    assert "agree" in call(study, server.uri, "verify", "--networks", "2")[0]
+    assert status["store"] == mlflow_server.uri
+    assert "agree" in call(study, mlflow_server.uri, "verify", "--networks", "2")[0]
     page = study / "reports" / "summary.html"
     page.unlink()
-    call(study, server.uri, "report")
-    assert f"{server.uri}/#/experiments/" in page.read_text(encoding="utf-8")
-    call(study, server.uri, "report", "--check")
+    call(study, mlflow_server.uri, "report")
+    assert f"{mlflow_server.uri}/#/experiments/" in page.read_text(encoding="utf-8")
+    call(study, mlflow_server.uri, "report", "--check")
 
 
-def test_what_was_altered_on_the_server_is_found(swept, server, study):
-    store = Store(server.uri)
+def test_what_was_altered_on_the_server_is_found(swept, mlflow_server, study):
+    store = Store(mlflow_server.uri)
     runs = [run for run in store.runs(store.experiments()["losses"][0]) if run.parent is None]
-    altered, lost = (Path(*server.folder.glob(f"artifacts/*/{run.run_id}/artifacts")) for run in runs)
+    altered, lost = (Path(*mlflow_server.folder.glob(f"artifacts/*/{run.run_id}/artifacts")) for run in runs)
     before = {path: path.read_bytes() for path in (altered / "curves.npz", lost / "plots" / "loss_curve.png")}
     try:
         (altered / "curves.npz").write_bytes(before[altered / "curves.npz"] + b"!")
         (lost / "plots" / "loss_curve.png").unlink()
-        out, _ = call(study, server.uri, "verify", "--networks", "1", status=1)
+        out, _ = call(study, mlflow_server.uri, "verify", "--networks", "1", status=1)
     finally:
         for path, content in before.items():
             path.write_bytes(content)
@@ -152,30 +124,19 @@ def test_what_was_altered_on_the_server_is_found(swept, server, study):
     assert f"{names[1]}plots/loss_curve.png is lost: it cannot be read" in told
 
 
-@pytest.mark.parametrize(
-    ("argv", "line"),
-    [
-        (("relocate",), "relocate mends a SQLite store, got {uri}"),
-        (("export", "x.tar.gz"), "export is for the store in this folder, MLFLOW_TRACKING_URI names {uri}"),
-        (("import", "x.tar.gz"), "import is for the store in this folder, MLFLOW_TRACKING_URI names {uri}"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else None,
-)
-def test_what_is_for_a_file_is_refused(server, study, argv, line):
-    out, err = call(study, server.uri, *argv, status=2)
-    assert (out, err) == ("", f"qwerties: error: {line.format(uri=server.uri)}\n")
-
-
-def test_two_people_sweep_into_one_server(server, tmp_path):
+def test_two_people_sweep_into_one_server(mlflow_server, tmp_path):
     folders = [make_folder(tmp_path / name, shared=QUESTION.format(epochs=30)) for name in ("one", "two")]
     argv = ("sweep", "--seeds", SEEDS, "--jobs", "1", "--no-report")
-    started = [start(folder, server.uri, *argv) for folder in folders]
-    said = [process.communicate(timeout=400) for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    assert len(tables(Store(server.uri), "shared")) == 2
-    trained = ["2 runs of 2 planned configs tracked" in out for out, _ in said]
+    with (
+        start(folders[0], mlflow_server.uri, *argv) as one,
+        start(folders[1], mlflow_server.uri, *argv) as two,
+    ):
+        ends = [one.wait(), two.wait()]
+    assert [status for status, *_ in ends] == [0, 0], ends
+    assert len(tables(Store(mlflow_server.uri), "shared")) == 2
+    trained = ["2 runs of 2 planned configs tracked" in out for _, out, _ in ends]
     assert sorted(trained) == [False, True]
-    assert "nothing to do: all 2 planned configs are tracked" in said[trained.index(False)][0]
+    assert "nothing to do: all 2 planned configs are tracked" in ends[trained.index(False)][1]
 
 
 MAP_OF = ("map", "--size", "3x2", "--epochs", "20", "--jobs", "1")
@@ -186,38 +147,43 @@ SPEC = MapSpec(
 )
 
 
+@contextmanager
 def waiting(folder, uri):
-    """Start a map; returns once it says that it waits for its turn."""
-    started = start(folder, uri, *MAP_OF)
-    line = started.stdout.readline()
-    assert line.startswith("waiting for another that makes the same map, "), line + started.communicate()[1]
-    return started
+    """Start a map that says that it waits for its turn."""
+    with start(folder, uri, *MAP_OF) as command:
+        while "\n" not in command.texts()[0] and command.poll() is None:
+            time.sleep(0.02)
+        assert command.texts()[0].startswith("waiting for another that makes the same map, "), command.texts()
+        yield command
 
 
 @pytest.mark.parametrize("kind", ["a server", "a file"])
-def test_a_map_is_made_once_in_a_store_that_folders_share(kind, server, tmp_path):
-    uri = server.uri if kind == "a server" else address.default_uri(tmp_path)
+def test_a_map_is_made_once_in_a_store_that_folders_share(kind, mlflow_server, empty_database, tmp_path):
+    uri = mlflow_server.uri if kind == "a server" else address.default_uri(tmp_path)
+    if kind == "a file":
+        shutil.copy(empty_database, tmp_path / "mlflow.db")
     folders = [make_folder(tmp_path / name) for name in ("one", "two", "three")]
-    store, key = Store(uri), SPEC.fingerprint(code_digest())
     with chdir(tmp_path):
+        store, key = Store(uri, writer=this_process()), SPEC.fingerprint(code_digest())
         experiment_id = store.experiment(STEM, {MAP: "1"})
-    with turn(store, [experiment_id], pytest.fail, f"map-{key}"):
-        stopped = waiting(folders[0], uri)
-        stopped.send_signal(signal.SIGINT)
-        out, err = stopped.communicate(timeout=60)
-        assert (stopped.returncode, out) == (130, "")
-        assert err.endswith("stopped; what is tracked stays, the same command goes on from there\n")
-        assert "Traceback" not in err
-        second = waiting(folders[1], uri)
-        other = start(folders[2], uri, *MAP_OF, "--seeds", "1")  # another map: nobody waits for it
-        assert other.communicate(timeout=400)[0].startswith("24 networks in ")
-        arrays = train_map(SPEC, tmp_path / "blocks", workers=1)
-        pictures = {"plots/gain.png": b"picture"}
-        run_id = store.write(experiment_id, make_record(SPEC, arrays, pictures, code_digest()))
-        assert second.poll() is None
-    out, err = second.communicate(timeout=400)
-    assert second.returncode == 0, err
-    assert out.startswith(f"nothing to do: the map is tracked as run {run_id}\n")
+    with ExitStack() as waits:
+        with turn(store, [experiment_id], pytest.fail, f"map-{key}"):
+            with waiting(folders[0], uri) as stopped:
+                stopped.send_signal(signal.SIGINT)
+                status, _, err = stopped.wait()
+            assert status == 130
+            assert err.endswith("stopped; what is tracked stays, the same command goes on from there\n")
+            assert "Traceback" not in err
+            second = waits.enter_context(waiting(folders[1], uri))
+            other, _ = call(folders[2], uri, *MAP_OF, "--seeds", "1")  # another map: nobody waits for it
+            assert other.startswith("24 networks in ")
+            arrays = train_map(SPEC, tmp_path / "blocks", workers=1)
+            pictures = {"plots/gain.png": b"picture"}
+            run_id = store.write(experiment_id, make_record(SPEC, arrays, pictures, code_digest()))
+            assert second.poll() is None
+        status, out, err = second.wait()
+    assert status == 0, err
+    assert out.splitlines()[1] == f"nothing to do: the map is tracked as run {run_id}"
     assert len(store.maps()) == 2
     assert not [tag for tag in store.experiment_tags()[experiment_id] if "lease" in tag]
 
@@ -249,16 +215,3 @@ def test_a_database_that_does_not_answer(postgres):
         assert message.startswith(f"the database {uri.replace('hush', '***')} must answer, got: ")
         assert reason in message
         assert "\n" not in message
-
-
-def test_a_driver_that_is_not_installed(monkeypatch):
-    def absent(*arguments, **settings):
-        raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
-
-    monkeypatch.setattr(address.sa, "create_engine", absent)
-    with pytest.raises(StoreError) as caught:
-        Store("postgresql://me:hush@127.0.0.1/x")
-    assert str(caught.value) == (
-        "the database postgresql://me:***@127.0.0.1/x needs the package psycopg, which is not installed: "
-        "pip install 'qwerties[server]'"
-    )
