@@ -281,13 +281,19 @@ def test_weights_are_the_final_ones_of_every_seed(hidden):
 def test_dataset_names_what_was_drawn():
     dataset = record().dataset
     assert dataset.name == "qwerties d=4"
-    assert dataset.profile == {"points": 200, "distance": 4.0, "seeds": "3-10"}
+    assert dataset.profile == {"points": 200, "data": "clusters", "distance": 4.0, "seeds": "3-10"}
     assert 0 < len(dataset.digest) <= 36
     digests = {
         make_record(by_hand(LEARNED, config=config)).dataset.digest
-        for config in (DEFAULT, Config(loss="mse"), Config(distance=2), Config(samples=5))
+        for config in (DEFAULT, Config(loss="mse"), Config(distance=2), Config(samples=5), Config(data="xor"))
     }
-    assert len(digests) == 3  # the loss does not change the data
+    assert len(digests) == 4  # the loss does not change the data
+    xor = make_record(by_hand(LEARNED, config=Config(data="xor")))
+    assert xor.dataset.name == "qwerties xor d=4"
+    assert (
+        xor.metrics["separable"] is None
+    )  # where the best classifier is no line, no sample's optimum is defined
+    assert xor.metrics["excess_loss"] is None
 
 
 def test_a_record_made_twice_is_the_same_byte_for_byte():
