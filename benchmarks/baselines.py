@@ -117,8 +117,10 @@ def _eager(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
     config = work.config
 
     def loss(w: dict[str, Tensor], x: Tensor) -> Tensor:
-        h = torch.relu(w["0.weight"] @ x + w["0.bias"][:, None])  # (hidden, points)
-        z = (w["2.weight"] @ h + w["2.bias"][:, None])[0]  # (points,)
+        *hidden, (weight, bias) = networks.layers(w)
+        for own, shift in hidden:
+            x = torch.relu(own @ x + shift[:, None])  # (hidden, points)
+        z = (weight @ x + bias[:, None])[0]  # (points,)
         return torch.nn.functional.binary_cross_entropy(torch.sigmoid(z), y)
 
     step = vmap(grad_and_value(loss))

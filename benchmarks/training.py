@@ -22,9 +22,13 @@ PART = "training"
 WHOLE = 2000
 """Epochs of a network; values of shorter trainings are scaled to it, and the row says what was run."""
 
-CELLS = ((1, 64, 2000), (1, 1024, 2000), (1, 16384, 110), (8, 64, 400), (8, 1024, 400), (8, 16384, 110))
-QUICK_CELLS = ((1, 16, 110),)
-"""Width, networks and epochs; all in a cell train that many epochs, but for the notebook's loop with its 2000."""
+# Hidden layers, networks and epochs; all in a cell train that many epochs, but for the notebook's loop with its 2000
+CELLS = (
+    *(((1,), 64, 2000), ((1,), 1024, 2000), ((1,), 16384, 110)),
+    *(((8,), 64, 400), ((8,), 1024, 400), ((8,), 16384, 110)),
+    ((32, 32), 1024, 20),
+)
+QUICK_CELLS = (((1,), 16, 110),)
 
 NOTEBOOK, EAGER, PLAIN = "the notebook's loop", "eager `vmap`", "ours, without a compiler"
 DRAWING = "drawing, within ours alone"
@@ -43,9 +47,9 @@ def measure(settings: Settings, folder: Path) -> Found:
         team(settings.processes, {**ONE_THREAD, **cache}) as singles,
         team(1, {**ONE_THREAD, "NPROC": str(settings.processes)}) as threaded,
     ):
-        for width, networks, epochs in QUICK_CELLS if settings.quick else CELLS:
-            settings.tell(f"{networks} networks of width {width}")
-            cell = _Cell(width, networks, epochs, settings, singles, threaded, library, no_floor)
+        for hidden, networks, epochs in QUICK_CELLS if settings.quick else CELLS:
+            cell = _Cell(hidden, networks, epochs, settings, singles, threaded, library, no_floor)
+            settings.tell(cell.group)
             found = cell.measure()
             rows += found
             targets += _targets(found, cell)
@@ -56,7 +60,7 @@ def _targets(rows: list[Row], cell: _Cell) -> list[Target]:
     """Bounds are for the notebook's width and 1024 networks or more; elsewhere the ratio is only told."""
 
     def times(slow: str, fast: str, least: float | None = None) -> Target:
-        bound = least if cell.networks >= 1024 and cell.width == 1 else None
+        bound = least if cell.networks >= 1024 and cell.hidden == (1,) else None
         return Target(
             PART, f"{fast} against {slow}: {cell.group}", ratio(rows, cell.group, slow, fast), bound
         )
@@ -83,9 +87,9 @@ class _Way:
 
 @dataclasses.dataclass
 class _Cell:
-    """One width and number of networks."""
+    """One shape and number of networks."""
 
-    width: int
+    hidden: tuple[int, ...]
     networks: int
     epochs: int
     settings: Settings
@@ -96,11 +100,11 @@ class _Cell:
 
     @property
     def group(self) -> str:
-        return f"{self.networks} networks, width {self.width}"
+        return f"{self.networks} networks, width {'x'.join(map(str, self.hidden))}"
 
     @property
     def config(self) -> Config:
-        return Config(hidden=(self.width,), epochs=self.epochs)
+        return Config(hidden=self.hidden, epochs=self.epochs)
 
     def measure(self) -> list[Row]:
         loop = dataclasses.replace(self.config, epochs=110 if self.settings.quick else WHOLE)
@@ -114,8 +118,8 @@ class _Cell:
             DRAWING: self._way("drawing", self.singles),
         }
         skipped = {}
-        if self.library is None:
-            skipped[FLOOR] = self.no_floor
+        if self.library is None or len(self.hidden) > 1:
+            skipped[FLOOR] = self.no_floor or "written for one hidden layer"
         else:
             ways[FLOOR] = self._way("floor", self.singles)
         note = ""
