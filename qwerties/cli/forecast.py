@@ -230,7 +230,7 @@ def _tuned(
         arms[study.side] = tracked.winner if tracked and tracked.winner else study.tuned.base
         if tracked is None or tracked.winner is None:
             left = study.search.trials - (len(tracked.trials) if tracked else 0)
-            shard = Shard((study.tuned.base,), study.seeds, False)
+            shard = Shard((study.tuned.base,), study.seeds)
             points = left * len(curve_epochs(study.tuned.base.epochs))
             search += Work("", left, left * shard.networks, runs=left, trials=left, points=points)
     return tuning.experiment(arms), search
@@ -254,7 +254,7 @@ def _measured(store: Store, workers: int) -> Rates | None:
             continue
         seconds += gap
         if run.start_time - began > FIRST_SHARDS:
-            cost += Shard((config,), seeds, False).cost
+            cost += Shard((config,), seeds).cost
     disk = read_status(store)
     if seconds < FEWEST_SECONDS or not cost or disk.database is None or disk.artifacts is None:
         return None
