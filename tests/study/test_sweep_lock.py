@@ -35,8 +35,8 @@ class Tags:
         del self.tags[experiment_id][key]
 
 
-def lease(process="elsewhere:1:2:3", token="theirs", seconds=60.0):
-    return json.dumps({"process": process, "token": token, "until": time.time() + seconds})
+def lease(process="elsewhere:1:2:3", token="theirs", seconds=60.0, until=None):
+    return json.dumps({"process": process, "token": token, "until": until or time.time() + seconds})
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_another_sweep_of_this_very_process_is_another():
     assert waited == [this_process()]
 
 
-@pytest.mark.parametrize("tag", ["", "no json", "[]", '{"until": "soon"}', lease(seconds=-1)])
+@pytest.mark.parametrize("tag", ["", "no json", "[]", '{"until": "soon"}', lease(until=1.0)])
 def test_a_tag_that_holds_no_lease_is_nobody_s(tag):
     store = Tags()
     store.tag_experiment("1", LEASE, tag)
