@@ -77,8 +77,8 @@ def narrowing(
 
     values = np.asarray(differences, float)  # (n,)
     n = len(values)
-    spaced = np.geomspace(1, n, 80).round() if n else []
-    at = np.unique(spaced if counts is None else counts).astype(int)  # (counts,)
+    spaced = np.geomspace(1, n, 80).round() if n else np.empty(0)
+    at = np.unique(spaced if counts is None else np.asarray(counts)).astype(int)  # (counts,)
     low, high = confidence_sequence(values, alpha=alpha, bounds=bounds, counts=at.tolist())
     estimate = np.cumsum(values)[at - 1] / at  # (counts,)
     sd = np.array([values[:count].std(ddof=1) if count > 1 else np.nan for count in at])
