@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-# of make sweep: SEEDS=50  ONLY="loss epochs"  JOBS=2  SETTLE=1  MAX_SEEDS=2000  DEVICE=auto
+# of make sweep: SEEDS=50  MAX_SEEDS=2000  SETTLE=primary|all|none  ONLY="loss epochs"  JOBS=2  DEVICE=auto  DRY_RUN=1
 #   BACKEND=dask SCHEDULER=tcp://127.0.0.1:8786
 SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
-	$(if $(SETTLE),--settle) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS)) $(if $(DEVICE),--device $(DEVICE)) \
+	$(if $(SETTLE),--settle $(SETTLE)) $(if $(DRY_RUN),--dry-run) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS)) $(if $(DEVICE),--device $(DEVICE)) \
 	$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 .PHONY: help sweep map report status verify calibrate bench ui test test-fast lint format setup

@@ -7,7 +7,7 @@ stops. A diverged network counts as a guess, and no network is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,9 +75,6 @@ class Finding:
 
     Attributes
     ----------
-    stem, title : str
-        Of its experiment.
-    contrast : PlannedContrast
     name_a, name_b : str
         What differs between the arms, in words.
     where : str
@@ -86,17 +83,14 @@ class Finding:
         Probability that the true mean difference is ever outside the interval.
     base_seeds : int
         Seeds per config in the experiment's plan.
-    comparison : Comparison or None
+    comparison, learned : Comparison, Learned or None
         None where an arm has no scores, or scores that cannot be compared.
-    learned : Learned or None
     diverged : int
-        Diverged networks among the seeds that were compared, of both arms.
+        Diverged networks of both arms among the seeds that were compared.
     withheld : str
         Why there is no verdict; empty where there is one.
     plan_changes : tuple of str
         What was changed in the experiment's contrasts after there were data.
-    runs_a, runs_b : tuple of Tracked
-        Those that the scores come from.
     """
 
     stem: str
@@ -156,17 +150,8 @@ class Finding:
 class Evidence:
     """One experiment: its plan, the networks that could be read, and its findings.
 
-    Attributes
-    ----------
-    ledger : Ledger
-    networks : mapping of int to Networks
-        By the place of their entry in the ledger.
-    problems : tuple of str
-        What could not be read.
-    incomplete : tuple of str
-        Planned configs that are not complete, and how they stand.
-    findings : tuple of Finding
-        In the plan's order.
+    ``networks`` are by the place of their entry in the ledger; ``problems`` say what could not be read, ``incomplete``
+    which planned configs are not complete. ``findings`` are in the plan's order.
     """
 
     ledger: Ledger
@@ -176,26 +161,15 @@ class Evidence:
     findings: tuple[Finding, ...]
 
 
-def gather(
-    store: Store,
-    stems: Sequence[str] | None = None,
-    progress: Callable[[str], None] = lambda stem: None,
-    *,
-    only_primary: bool = False,
-) -> list[Evidence]:
-    """Read every experiment's scores, or those of some, and compare the arms of its contrasts.
-
-    ``progress`` is called with each experiment's stem before it is read. With ``only_primary``, exploratory contrasts
-    are not compared.
-    """
+def gather(store: Store, stems: Sequence[str] | None = None, *, only_primary: bool = False) -> list[Evidence]:
+    """Read every experiment's scores, or those of some, and compare its contrasts, or only the primary ones."""
     ledgers = read_ledgers(store)
     primary = sum(contrast.primary for ledger in ledgers for contrast in ledger.contrasts)
-    results = []
-    for ledger in ledgers:
-        if stems is None or ledger.stem in stems:
-            progress(ledger.stem)
-            results.append(weigh(store, ledger, primary, only_primary=only_primary))
-    return results
+    return [
+        weigh(store, ledger, primary, only_primary=only_primary)
+        for ledger in ledgers
+        if stems is None or ledger.stem in stems
+    ]
 
 
 def weigh(
@@ -239,17 +213,8 @@ def find(
 ) -> tuple[Finding, ...]:
     """Compare the contrasts of an experiment.
 
-    Parameters
-    ----------
-    ledger : Ledger
-    networks : mapping of int to Networks
-        Of the entries that could be read, by their place in the ledger.
-    primary : int
-        Primary contrasts of the whole study, which share one error budget.
-    complete : bool
-        Whether the whole design is there: verdicts are withheld until it is.
-    only_primary : bool
-        Leave out exploratory contrasts.
+    The whole study has ``primary`` primary contrasts, which share one error budget. Verdicts are withheld unless the
+    design is ``complete``.
     """
     among = [side for contrast in ledger.contrasts for side in (contrast.a, contrast.b)]
     return tuple(

@@ -27,16 +27,8 @@ BLOCK = 500  # seeds between two stages
 class Step:
     """What to train next.
 
-    Attributes
-    ----------
-    more : dict
-        Configs and how many seeds each needs, by experiment.
-    open, capped : tuple of Finding
-        Undecided contrasts that get more seeds, and those that have as many as they may.
-    decided : int
-        Contrasts whose verdict more seeds cannot change.
-    seeds : int
-        The largest number of seeds that a config needs.
+    ``more`` tells by experiment how many seeds each config needs, at most ``seeds``. Undecided contrasts get more seeds
+    (``open``) or have as many as they may (``capped``); ``decided`` counts the others.
     """
 
     more: dict[str, dict[Config, int]]
@@ -52,17 +44,9 @@ class Step:
 
 
 def next_step(store: Store, stems: Iterable[str], settle: str, max_seeds: int) -> Step:
-    """Tell which configs need how many seeds.
+    """Tell which configs of some experiments need how many seeds, at most ``max_seeds``.
 
-    Parameters
-    ----------
-    store : Store
-    stems : iterable of str
-        Experiments to settle.
-    settle : {"primary", "all"}
-        Which contrasts get more seeds.
-    max_seeds : int
-        Seeds per config beyond which nothing is added.
+    With ``settle="primary"`` primary contrasts alone get more, else all of them.
     """
     more: dict[str, dict[Config, int]] = {}
     undecided: list[Finding] = []

@@ -13,7 +13,7 @@ import qwerties
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
-LIBRARIES = ("jinja2", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "seaborn", "statsmodels")
+LIBRARIES = ("jinja2", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "seaborn")
 """Those that a report's bytes may depend on."""
 
 

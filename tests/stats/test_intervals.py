@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 from scipy import stats
 
 from qwerties.stats.intervals import mean_interval, wilson
-from qwerties.stats.legacy import bca_interval
 
 
 def test_wilson_recomputed_from_its_formula():
@@ -46,32 +44,6 @@ def test_mean_interval_of_equal_values_is_that_value(values):
 
 def test_mean_interval_drops_no_nan():
     assert math.isnan(mean_interval([0.1, math.nan, 0.2]).estimate)
-
-
-def test_bca_is_reproducible_near_t_for_bell_shaped_values_and_skewed_for_skewed_ones():
-    rng = np.random.default_rng(0)
-    bell = rng.normal(size=300)
-    assert bca_interval(bell) == bca_interval(bell)
-    assert bca_interval(bell) != bca_interval(bell, seed=1)
-    width = mean_interval(bell).hi - mean_interval(bell).lo
-    assert bca_interval(bell).lo == pytest.approx(mean_interval(bell).lo, abs=0.05 * width)
-    skewed = bca_interval(rng.exponential(size=60) ** 2)
-    assert skewed.hi - skewed.estimate > 1.3 * (skewed.estimate - skewed.lo)
-
-
-@pytest.mark.parametrize("values", [[], [0.1], [0.2, 0.2], [0.1, math.nan, 0.3]])
-def test_bca_is_undefined_where_there_is_nothing_to_resample(values):
-    found = bca_interval(values)
-    assert math.isnan(found.lo)
-    assert math.isnan(found.hi)
-
-
-@pytest.mark.parametrize("values", [[0, 0.3, 0.1], [0.47, 0, 0.3], [0, -0.47, 0, 0.01]])
-def test_bca_of_mirrored_values_is_mirrored(values):
-    found = bca_interval(values, 0.9, resamples=99)
-    mirrored = bca_interval([-value for value in values], 0.9, resamples=99)
-    assert (mirrored.lo, mirrored.hi) == (-found.hi, -found.lo)
-    assert found.lo < found.hi
 
 
 def test_undefined_is_none_in_json():
