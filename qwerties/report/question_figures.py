@@ -20,6 +20,7 @@ from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import end_labels, fixed_ticks, short
 from qwerties.report.figures import Picture, as_picture
+from qwerties.scoring.predict import activation
 from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 
@@ -39,6 +40,12 @@ GRADIENTS: dict[str, Curve] = {
     "bce": lambda z: expit(-z),
     "mse": lambda z: 2 * expit(-z) ** 2 * expit(z),
 }
+
+
+def _slope(name: str, u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return an activation's slope; by differences where no formula is given."""
+    return SLOPES[name](u) if name in SLOPES else np.gradient(activation(name)(u), u)
+
 
 SAID_SLOPES = "Slope of each activation, by what goes into it"
 SAID_GRADIENTS = (
@@ -107,7 +114,7 @@ def gradients(ratios: pd.DataFrame | None) -> Picture:
     styles = theme.styles(CHOICES["activation"])
     fig, axes = _axes(3.5, *[1.0] * (1 + len(inits)))
     x = _grid(REACH["slopes"])
-    frame = pd.DataFrame({name: SLOPES[name](x) for name in CHOICES["activation"]}, index=x)
+    frame = pd.DataFrame({name: _slope(name, x) for name in CHOICES["activation"]}, index=x)
     frame.loc[x == 0, "relu"] = np.nan  # the jump
     curve_lines(
         axes[0], frame, styles, xlabel="input of the unit", ylabel="", title="slope of the activation"

@@ -29,7 +29,7 @@ from qwerties.report.elements import Numbers, Shown, shown
 from qwerties.report.figures import as_picture
 from qwerties.report.films import Reel, read_reel
 from qwerties.scoring import theory
-from qwerties.scoring.predict import accuracy
+from qwerties.scoring.predict import ACTIVATIONS, accuracy
 from qwerties.stats.formats import percent
 from qwerties.study.coverage import STATES
 from qwerties.tracking.store import Store, StoreError
@@ -117,6 +117,8 @@ def read_reels(store: Store, evidence: Sequence[Evidence]) -> list[Reel]:
     for networks in (one for part in evidence for one in part.networks.values()):
         config = networks.config
         if replace(config, loss=DEFAULT.loss, activation=DEFAULT.activation) != DEFAULT or config in found:
+            continue
+        if config.activation not in ACTIVATIONS:  # player.js computes these alone
             continue
         try:
             reel = read_reel(store, networks)
