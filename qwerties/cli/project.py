@@ -40,9 +40,6 @@ def enter_root() -> Path:
             _check_package(folder)
             os.chdir(folder)
             os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / ".cache" / "inductor"))
-            os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pools below our own workers
-            os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # as the processor says: trying costs 10 s
             return folder
     raise UsageError(
         f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {Path.cwd()} or above"

@@ -8,8 +8,10 @@ within float32's rounding and not bit for bit; every run's tag ``qwerties.device
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -48,7 +50,11 @@ def choose(wanted: str, is_there: bool | None = None) -> str:
     if wanted == "cuda" and not found:
         where = f"(PyTorch {torch.__version__})" if is_there is None else "on every worker of the cluster"
         raise UsageError(f"--device cuda needs a CUDA device that PyTorch can use, got none {where}")
-    return "cuda" if found else "cpu"
+    if not found:
+        return "cpu"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.cwd() / ".cache" / "inductor"))
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pools below our own workers
+    return "cuda"
 
 
 def name(device: str) -> str:

@@ -1,6 +1,5 @@
 """The command line: a wrong request is one clear line and exit status 2, and leaves nothing behind."""
 
-import os
 import re
 import socket
 import subprocess
@@ -40,9 +39,6 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "experiments" / "_shared.py").write_text("raise RuntimeError('no experiment')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that what a command sets is undone
-        monkeypatch.delenv(name)
     return tmp_path
 
 

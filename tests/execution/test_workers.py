@@ -472,7 +472,7 @@ def test_shards_hold_everything_once_in_the_same_batches(most):
     assert sorted((c.label(), str(s.seeds)) for s in shards for c in s.configs) == sorted(
         (job.config.label(), str(job.seeds)) for job in jobs
     )
-    assert len({shard.configs[0].structure for shard in shards}) == 2
+    assert len({shard.configs[0].structure for shard in shards}) == 8
     batches = {shard.configs for shard in make_shards(jobs)}
     together = training.BLOCK // 200
     for shard in shards:
@@ -532,15 +532,19 @@ def test_the_device_reaches_the_trainer_and_the_run(tmp_path, monkeypatch):
     source = SMALL.format(epochs=2, hidden="((1,),)")
     for device, tag in (("auto", "A cuda device"), ("cpu", "CPU")):
         folder = tmp_path / device
-        swept(folder, "--device", device, "--jobs", "2", source=source, configs=2)
+        swept(folder, "--device", device, "--jobs", "1", source=source, configs=2)
         client = MlflowClient(default_uri(folder))
         found = client.get_experiment_by_name("qwerties/small")
         runs = client.search_runs([found.experiment_id])
         assert {run.data.tags["qwerties.device"] for run in runs} == {tag}
-    (first, block), (second, usually) = seen  # one shard each, in this process
-    assert (first, second) == ("cuda", "cpu")
-    assert block > 10_000
-    assert usually == usual
+    assert [device for device, _ in seen] == [
+        "cuda",
+        "cuda",
+        "cpu",
+        "cpu",
+    ]  # a shard for each loss, in this process
+    assert all(block > 10_000 for device, block in seen if device == "cuda")
+    assert all(block == usual for device, block in seen if device == "cpu")
 
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):

@@ -228,7 +228,6 @@ ADDRESSES = {
     "file:///tmp/mlruns": f"{SCHEMES} file:///tmp/mlruns",
     "sqlite://mlflow.db": f"{SCHEMES} sqlite://mlflow.db",
     "databricks": f"{SCHEMES} databricks",
-    " sqlite:///mlflow.db": f"{SCHEMES}  sqlite:///mlflow.db",
     "sqlite:///": "the store must be a file, got the folder .",
     "sqlite:///{folder}": "the store must be a file, got the folder {folder}",
     "sqlite:///{folder}/none/mlflow.db": "the store's folder must exist, got {folder}/none",
@@ -335,12 +334,13 @@ BROKEN = {
     ),
     "figure": (
         source(figures="(Figure('pie'),)"),
-        "ValueError: figure kind must be one of scores, lines, outcomes, losses, gradients, variance, got 'pie'",
+        "ValueError: figure kind must be one of scores, lines, distribution, outcomes, losses, gradients, variance, "
+        "relu_minus_linear, retraining, got 'pie'",
     ),
     "axis": (
         source(figures="(Figure('lines', x='colour'),)"),
-        "ValueError: x must be one of loss, activation, hidden, distance, samples, epochs, learning_rate, optimizer, "
-        "momentum, output_scale, init, got 'colour'",
+        "ValueError: x must be one of data, loss, activation, hidden, distance, samples, epochs, learning_rate, "
+        "optimizer, momentum, output_scale, init, got 'colour'",
     ),
     "figures": (source(figures="('scores',)"), "ValueError: figures must be Figures, got ('scores',)"),
     "share": (source(share="0"), "ValueError: share must be above 0 and at most 4, got 0"),

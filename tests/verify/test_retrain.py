@@ -610,9 +610,6 @@ def repository(copy, monkeypatch):
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(commands, "cores", lambda: 1)
-    for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_COMPILE_THREADS", "TORCHINDUCTOR_VEC_ISA_OK"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
     return copy
 
 
