@@ -223,23 +223,24 @@ def test_a_port_that_is_taken(repository, capsys):
     assert capsys.readouterr() == ("", expected)
 
 
-@pytest.mark.server
 def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(repository, capsys, monkeypatch):
     called = []
 
-    def run(command, *, env, check):
-        called.append((command, env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]))
-        return subprocess.CompletedProcess(command, 7)
+    start = subprocess.Popen
+
+    def server(command, *, env, **options):
+        called.append((command, env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"], env["MLFLOW_BACKEND_STORE_URI"]))
+        return start([sys.executable, "-c", "raise SystemExit(7)"], **options)  # a server that ends at once
 
     uri = default_uri(repository)
     experiment_id = tracking.Store(uri).experiment("tiny", {})
-    monkeypatch.setattr(tracking.subprocess, "run", run)
+    monkeypatch.setattr(tracking.subprocess, "Popen", server)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     assert cli.main(["ui", "--port", port]) == 7
-    options = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", port]
-    assert called == [([sys.executable, "-m", "mlflow", "ui", *options], "false")]
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", port]
+    assert called == [(command, "false", uri)]
     link = f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     assert capsys.readouterr().out.splitlines()[0] == link
 
