@@ -153,8 +153,6 @@ def _process_as_it_was(folder: Path) -> Iterator[None]:
         warnings.filters[:] = filters  # type: ignore[index]
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_default_dtype(torch.float32)
-            torch.set_default_device(None)
-            torch.use_deterministic_algorithms(False)
         if (mlflow := sys.modules.get("mlflow")) is not None:
             while mlflow.active_run() is not None:
                 mlflow.end_run()
