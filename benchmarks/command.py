@@ -97,6 +97,10 @@ def _run(root: Path, parts: Sequence[str], repeats: int, quick: bool, output: Pa
     from qwerties.execution.workers import cores
 
     processes = min(PROCESSES, cores())
+    # the processes that parts start, in folders of their own, import this package, which is not installed
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    )
     commit, before, found = paper.commit(root), paper.load(), {}
     for name in parts:
         settings = Settings(
