@@ -591,13 +591,28 @@ def _without_stray_folders(uri: str) -> Iterator[None]:
                 path.rmdir()
 
 
+@contextmanager
+def _loggers_as_they_were() -> Iterator[None]:
+    """Enable again the loggers that alembic, which sets logging up for itself, disables."""
+    enabled = [
+        logger
+        for logger in logging.root.manager.loggerDict.values()
+        if isinstance(logger, logging.Logger) and not logger.disabled
+    ]
+    try:
+        yield
+    finally:
+        for logger in enabled:
+            logger.disabled = False
+
+
 def _create_database(path: Path) -> None:
     """Set a database up beside its place and move it there whole: MLflow's set-up is many transactions."""
     cache = path.parent / ".cache"
     cache.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         new = Path(folder, path.name)
-        with _without_stray_folders(sqlite_uri(new)):
+        with _without_stray_folders(sqlite_uri(new)), _loggers_as_they_were():
             upgrade.main([sqlite_uri(new)], standalone_mode=False)
         with suppress(FileExistsError):  # somebody else was faster
             place_new_file(new, path)

@@ -718,14 +718,16 @@ def test_the_registered_model_predicts_in_a_fresh_process(confirmed, tmp_path):
         "assert model.metadata.signature is not None"
     )
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", script],
-        check=True,
+        check=False,
         cwd=tmp_path,
         env=environment,
         capture_output=True,
+        text=True,
         timeout=120,
     )
+    assert done.returncode == 0, done.stderr
     run = next(run for run in runs_of(store) if run.name.startswith("model: "))
     networks = {run.run_id: run for run in runs_of(store)}
     assert Config.from_params(networks[run.parent].params) == good
