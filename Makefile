@@ -42,9 +42,7 @@ bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="traini
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))
 
-# one worker more than there are cores: many tests wait for servers and for processes
-PYTEST = $(BIN)/python -m pytest -n $$(($$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)') + 1)) \
-	--dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: .venv/test.stamp  ## run all tests
 	$(PYTEST)

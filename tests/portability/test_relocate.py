@@ -1,6 +1,7 @@
 """A folder that was moved or copied: told by every command, nothing written; mended whole or not at all."""
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import chdir, closing, contextmanager
@@ -265,6 +266,11 @@ def working_in(folder):
         finally:
             mlflow.set_tracking_uri(None)
             mlflow.set_registry_uri(None)
+            for name in (
+                "MLFLOW_TRACKING_URI",
+                "MLFLOW_REGISTRY_URI",
+            ):  # which MLflow has set for child processes
+                os.environ.pop(name, None)
 
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
