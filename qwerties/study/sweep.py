@@ -104,7 +104,11 @@ def sweep(
         If the cluster's scheduler went away.
     """
     ids = _plan(experiments, store, wanted)
-    with turn(store, list(ids.values()), lambda holder: tell(f"waiting for another sweep, {holder}, to end")):
+
+    def waiting(holder: str) -> None:
+        tell(f"waiting for another sweep, {holder}, to end")
+
+    with turn(store, list(ids.values()), waiting) as check_turn:
         tracked = {stem: store.runs(experiment_id) for stem, experiment_id in ids.items()}
         jobs = []
         for stem, experiment in experiments.items():
@@ -112,7 +116,9 @@ def sweep(
             sound = _sound(stem, tracked[stem], store, tell)
             jobs += missing_jobs(stem, experiment, wanted, sound, more.get(stem, EMPTY))
         planned = sum(len(experiment.configs) for experiment in experiments.values())
-        return _work(jobs, planned, ids, tracked, store, workers, device, progress, tell, meanwhile)
+        return _work(
+            jobs, planned, ids, tracked, store, workers, device, progress, tell, meanwhile, check_turn
+        )
 
 
 def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> dict[str, str]:
@@ -156,8 +162,9 @@ def _work(
     progress: Callable[[Progress], None],
     tell: Callable[[str], None],
     meanwhile: Callable[[], None],
+    check_turn: Callable[[], None],
 ) -> Progress:
-    """Train what is to be trained and track it as it comes."""
+    """Train what is to be trained and track it as it comes, as long as the store's turn is this process's."""
     with warming_up(workers, TRAINS) if are_several(job.config for job in jobs) else nullcontext():
         shards = make_shards(jobs, SHARD[device])
     takers: dict[tuple[Config, Seeds], list[str]] = {}
@@ -189,6 +196,7 @@ def _work(
                 for config, record in zip(task.shard.configs, records, strict=True):
                     for stem in takers[config, seeds]:
                         stop_if_asked()
+                        check_turn()
                         old = replaced(tracked[stem], config, seeds)
                         with finishing_first():
                             run_id = store.write(ids[stem], _tagged(record, stem, config, seeds))

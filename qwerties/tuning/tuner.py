@@ -119,13 +119,19 @@ def tune(
     winners = _winners(planned, runs)
     if len(winners) == len(planned):
         return Chosen(tuning.experiment(winners), winners)
-    with turn(store, [experiment_id], lambda holder: tell(f"waiting for another sweep, {holder}, to end")):
+
+    def waiting(holder: str) -> None:
+        tell(f"waiting for another sweep, {holder}, to end")
+
+    with turn(store, [experiment_id], waiting) as check_turn:
         runs = store.runs(experiment_id)
         store.end_abandoned(runs, is_abandoned)
         winners = _winners(planned, runs)
         for study in planned:
             if study.side not in winners:
-                searcher = _Searcher(stem, study, store, storage, experiment_id, workers, step, later)
+                searcher = _Searcher(
+                    stem, study, store, storage, experiment_id, workers, step, later, check_turn
+                )
                 winners[study.side] = searcher.work()
     return Chosen(tuning.experiment(winners), winners)
 
@@ -197,7 +203,9 @@ class _Searcher:
         workers: int,
         step: Step,
         later: Later,
+        check_turn: Callable[[], None],
     ) -> None:
+        self.check_turn = check_turn
         self.stem, self.study, self.store, self.storage = stem, study, store, storage
         self.experiment_id, self.step, self.later = experiment_id, step, later
         network_epochs = study.search.trials * len(study.seeds) * study.tuned.base.epochs
@@ -310,6 +318,7 @@ class _Searcher:
             trial, outcome = self.untracked[0]
             config = outcome.config
             kept = curve_epochs(config.epochs)
+            self.check_turn()
             with finishing_first():
                 self.store.write(
                     self.experiment_id,
