@@ -97,7 +97,7 @@ class Store:
         try:
             if self.file is not None and not self.file.exists():
                 _create_database(self.file)
-            with _without_stray_folders(uri):
+            with _without_stray_folders(uri), _loggers_as_they_were():
                 self._client = MlflowClient(uri)
                 self._client.search_experiments(max_results=1)
         except (MlflowException, sa.exc.SQLAlchemyError, ImportError, OSError) as error:

@@ -289,9 +289,15 @@ def assert_reference(config):
     return trained
 
 
+@pytest.fixture(autouse=True)
+def nothing_said_before():
+    """Kernels and warnings are remembered for a process: other tests may have asked for the same before."""
+    native._load.cache_clear()
+    native._warn.cache_clear()
+
+
 @pytest.mark.parametrize("hidden", [(1,), (4, 4)])
 def test_an_activation_is_one_entry(hidden, softsign, caplog):
-    native._warn.cache_clear()
     with caplog.at_level(logging.WARNING):
         trained = assert_reference(Config(hidden=hidden, activation="softsign", epochs=30, learning_rate=0.5))
         record = make_record(trained)  # scored and drawn
@@ -302,7 +308,6 @@ def test_an_activation_is_one_entry(hidden, softsign, caplog):
 
 
 def test_a_loss_and_an_optimizer_are_one_entry_each(power, caplog):
-    native._warn.cache_clear()
     with caplog.at_level(logging.WARNING):
         assert_reference(Config(hidden=(2,), loss="fourth", epochs=30, learning_rate=0.5))
         assert_reference(Config(hidden=(2,), optimizer="sign", epochs=30))
@@ -312,7 +317,6 @@ def test_a_loss_and_an_optimizer_are_one_entry_each(power, caplog):
 
 
 def test_networks_that_are_too_large_are_trained_by_torch(monkeypatch, caplog):
-    native._load.cache_clear()
     monkeypatch.setattr(native, "MAX_WEIGHTS", 8)
     try:
         with caplog.at_level(logging.WARNING):
