@@ -184,6 +184,7 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
         except RelocateError as error:
             raise UsageError(error) from None
     from qwerties.execution.processes import this_process
+    from qwerties.execution.signals import finishing_first
     from qwerties.tracking.store import STORE_FAILURES, Store, StoreError
 
     try:
@@ -191,7 +192,8 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
         try:
             yield store
         finally:
-            store.close()
+            with finishing_first():  # SQLAlchemy logs a signal that comes while it closes a connection
+                store.close()
     except StoreError as error:
         raise UsageError(error) from None
     except BrokenPipeError:  # of our output, not of the store
