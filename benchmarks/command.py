@@ -39,7 +39,7 @@ PARTS = {
 DEFAULT = ("training", "tracking", "network", "server", "growth", "map", "tuning")
 """All but what needs a GPU, and the whole sweep, which takes a quarter of an hour by itself."""
 
-REPEATS, MOST_REPEATS, PROCESSES = 3, 99, 2
+REPEATS, MAX_REPEATS, PROCESSES = 3, 99, 2
 
 OUTPUT = Path("reports", "bench.json")
 
@@ -50,9 +50,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _repeats(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_REPEATS):
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_REPEATS):
         raise argparse.ArgumentTypeError(
-            f"repeats must be a whole number from 1 to {MOST_REPEATS}, got {text!r}"
+            f"repeats must be a whole number from 1 to {MAX_REPEATS}, got {text!r}"
         )
     return int(text)
 

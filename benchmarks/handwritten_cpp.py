@@ -57,7 +57,7 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Floor:
-    """Networks laid out for the loop, ready to be trained again and again.
+    """SeedTable laid out for the loop, ready to be trained again and again.
 
     Parameters
     ----------

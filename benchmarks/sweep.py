@@ -17,7 +17,7 @@ from qwerties.training.reference import train_reference
 
 PART, GROUP = "sweep", "the default sweep"
 COLD, WARM, LOOP = "cold cache of compiled steps", "warm cache", "a notebook network"
-MOST_COLD, MOST_WARM = 150, 110
+MAX_COLD, MAX_WARM = 150, 110
 """Notebook networks that could be trained meanwhile."""
 
 
@@ -46,7 +46,7 @@ def measure(settings: Settings, folder: Path) -> Found:
     ]
     targets = tuple(
         Target(PART, f"{GROUP}, {name}, in notebook networks", ratio(rows, GROUP, name, LOOP), most=most)
-        for name, most in ((COLD, MOST_COLD), (WARM, MOST_WARM))
+        for name, most in ((COLD, MAX_COLD), (WARM, MAX_WARM))
     )
     return Found(tuple(rows), targets)
 

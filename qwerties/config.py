@@ -105,7 +105,7 @@ class Config:
             object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
-    def structure(self) -> tuple[Any, ...]:
+    def batch_key(self) -> tuple[Any, ...]:
         """Values of the fields that a batch has in common: configs that share them train together."""
         return tuple(getattr(self, name) for name in self.STRUCTURAL)
 
@@ -116,12 +116,12 @@ class Config:
         return sum((a + 1) * b for a, b in itertools.pairwise(widths))
 
     @property
-    def trajectory(self) -> Config:
+    def without_epochs(self) -> Config:
         """The config but for how long it trains: the shorter of two such trainings is a prefix of the longer."""
         return dataclasses.replace(self, epochs=1)
 
     @property
-    def start(self) -> Config:
+    def init_key(self) -> Config:
         """The config but for all that initial weights do not depend on."""
         return Config(hidden=self.hidden, init=self.init, output_scale=self.output_scale)
 

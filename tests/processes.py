@@ -70,8 +70,8 @@ class Command:
 @contextmanager
 def started(folder, *argv, environment=None, max_bytes=None, as_nobody=False):
     """Start ``qwerties`` in a folder; it and its children are gone at the end, whatever happens."""
-    stem = f"{folder.name}-{os.getpid()}-{next(_numbers)}"
-    out, err = (folder.parent / f"{stem}.{name}" for name in ("out", "err"))
+    experiment_name = f"{folder.name}-{os.getpid()}-{next(_numbers)}"
+    out, err = (folder.parent / f"{experiment_name}.{name}" for name in ("out", "err"))
     for path in (out, err):
         path.touch()
     pid = _ask(

@@ -1,4 +1,4 @@
-"""The store -> what the verdicts rest on: every experiment's ledger, its networks, and its contrasts compared.
+"""The store -> what the verdicts rest on: every experiment's coverage, its networks, and its contrasts compared.
 
 A contrast is compared on all seeds that both arms have, in the order 0, 1, 2, ...: its interval holds wherever a sweep
 stops. A diverged network counts as a guess, and no network is left out.
@@ -23,13 +23,13 @@ from qwerties.stats.scores import scores
 from qwerties.stats.verdict import UNDECIDED, words
 from qwerties.study.budget import EXPLORATORY_ALPHA, PRIMARY_SLOTS, primary_alpha
 from qwerties.study.coverage import (
-    Entry,
-    Ledger,
-    Networks,
+    Coverage,
+    PlannedConfig,
     PlannedContrast,
+    SeedTable,
     config_names,
-    read_all_networks,
-    read_ledgers,
+    read_coverages,
+    read_seed_tables,
 )
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -70,7 +70,7 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ContrastResult:
     """One planned contrast, and its result.
 
     Attributes
@@ -93,7 +93,7 @@ class Finding:
         What was changed in the experiment's contrasts after there were data.
     """
 
-    stem: str
+    experiment_name: str
     title: str
     contrast: PlannedContrast
     name_a: str
@@ -147,43 +147,45 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ExperimentResult:
     """One experiment: its plan, the networks that could be read, and its findings.
 
-    ``networks`` are by the place of their entry in the ledger; ``problems`` say what could not be read, ``incomplete``
-    which planned configs are not complete. ``findings`` are in the plan's order.
+    ``networks`` are by the index of their config in the coverage; ``problems`` say what could not be read,
+    ``incomplete`` which planned configs are not complete. ``findings`` are in the plan's order.
     """
 
-    ledger: Ledger
-    networks: Mapping[int, Networks]
+    coverage: Coverage
+    networks: Mapping[int, SeedTable]
     problems: tuple[str, ...]
     incomplete: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[ContrastResult, ...]
 
 
-def gather(store: Store, stems: Sequence[str] | None = None, *, only_primary: bool = False) -> list[Evidence]:
+def load_results(
+    store: Store, experiment_names: Sequence[str] | None = None, *, only_primary: bool = False
+) -> list[ExperimentResult]:
     """Read every experiment's scores, or those of some, and compare its contrasts, or only the primary ones."""
-    ledgers = read_ledgers(store)
-    primary = sum(contrast.primary for ledger in ledgers for contrast in ledger.contrasts)
+    coverages = read_coverages(store)
+    primary = sum(contrast.primary for coverage in coverages for contrast in coverage.contrasts)
     return [
-        weigh(store, ledger, primary, only_primary=only_primary)
-        for ledger in ledgers
-        if stems is None or ledger.stem in stems
+        compare_arms(store, coverage, primary, only_primary=only_primary)
+        for coverage in coverages
+        if experiment_names is None or coverage.experiment_name in experiment_names
     ]
 
 
-def weigh(
-    store: Store, ledger: Ledger, primary: int = PRIMARY_SLOTS, *, only_primary: bool = False
-) -> Evidence:
+def compare_arms(
+    store: Store, coverage: Coverage, primary: int = PRIMARY_SLOTS, *, only_primary: bool = False
+) -> ExperimentResult:
     """Read one experiment's scores and compare its contrasts; the study has ``primary`` primary ones."""
-    if ledger.plan is None:
-        return Evidence(ledger, {}, (), (), ())
+    if coverage.plan is None:
+        return ExperimentResult(coverage, {}, (), (), ())
     problems: list[str] = []
-    networks: dict[int, Networks] = {}
+    networks: dict[int, SeedTable] = {}
     incomplete: list[str] = []
-    planned = set(ledger.plan.seeds.numbers.tolist())
+    planned = set(coverage.plan.seeds.numbers.tolist())
     for i, (entry, (table, unread)) in enumerate(
-        zip(ledger.entries, read_all_networks(store, ledger.entries), strict=True)
+        zip(coverage.entries, read_seed_tables(store, coverage.entries), strict=True)
     ):
         problems += unread
         if table is not None:
@@ -191,12 +193,12 @@ def weigh(
         if table is None or not planned <= set(table.frame["seed"]):
             state = "its scores cannot be read" if entry.state == "done" else _state_words(entry, table)
             incomplete.append(f"{clean(entry.name)}: {state}")
-    complete = ledger.complete and not incomplete
-    findings = find(ledger, networks, primary=primary, complete=complete, only_primary=only_primary)
-    return Evidence(ledger, networks, tuple(problems), tuple(incomplete), findings)
+    complete = coverage.complete and not incomplete
+    findings = find(coverage, networks, primary=primary, complete=complete, only_primary=only_primary)
+    return ExperimentResult(coverage, networks, tuple(problems), tuple(incomplete), findings)
 
 
-def _state_words(entry: Entry, table: Networks | None) -> str:
+def _state_words(entry: PlannedConfig, table: SeedTable | None) -> str:
     some = f", {plural(len(table.frame), 'seed')} tracked" if table is not None else ""
     return {"missing": "not complete" if some else "not tracked", "failed": "its run failed"}.get(
         entry.state, entry.state
@@ -204,36 +206,36 @@ def _state_words(entry: Entry, table: Networks | None) -> str:
 
 
 def find(
-    ledger: Ledger,
-    networks: Mapping[int, Networks],
+    coverage: Coverage,
+    networks: Mapping[int, SeedTable],
     *,
     primary: int = PRIMARY_SLOTS,
     complete: bool,
     only_primary: bool = False,
-) -> tuple[Finding, ...]:
+) -> tuple[ContrastResult, ...]:
     """Compare the contrasts of an experiment.
 
     The whole study has ``primary`` primary contrasts, which share one error budget. Verdicts are withheld unless the
     design is ``complete``.
     """
-    among = [side for contrast in ledger.contrasts for side in (contrast.a, contrast.b)]
+    among = [side for contrast in coverage.contrasts for side in (contrast.a, contrast.b)]
     return tuple(
-        _compare(ledger, contrast, networks, primary_alpha(primary), complete, _shared(contrast, among))
-        for contrast in ledger.contrasts
+        _compare(coverage, contrast, networks, primary_alpha(primary), complete, _shared(contrast, among))
+        for contrast in coverage.contrasts
         if contrast.primary or not only_primary
     )
 
 
 def _compare(
-    ledger: Ledger,
+    coverage: Coverage,
     contrast: PlannedContrast,
-    networks: Mapping[int, Networks],
+    networks: Mapping[int, SeedTable],
     alpha: float,
     complete: bool,
     where: str,
-) -> Finding:
-    entries = (ledger.find(contrast.a), ledger.find(contrast.b))
-    a, b = (networks.get(ledger.entries.index(entry)) if entry is not None else None for entry in entries)
+) -> ContrastResult:
+    entries = (coverage.find(contrast.a), coverage.find(contrast.b))
+    a, b = (networks.get(coverage.entries.index(entry)) if entry is not None else None for entry in entries)
     alpha = alpha if contrast.primary else EXPLORATORY_ALPHA
     withheld = "" if complete and a is not None and b is not None else "withheld"
     comparison = learned = None
@@ -257,20 +259,20 @@ def _compare(
             learned = _learned(frame_a, frame_b, comparison.differences)
             diverged = int(sum(frame["state"].eq("diverged").sum() for frame in (frame_a, frame_b)))
     name_a, name_b = _sides(contrast)
-    return Finding(
-        stem=ledger.stem,
-        title=ledger.title,
+    return ContrastResult(
+        experiment_name=coverage.experiment_name,
+        title=coverage.title,
         contrast=contrast,
         name_a=name_a,
         name_b=name_b,
         where=where,
         alpha=alpha,
-        base_seeds=len(ledger.plan.seeds) if ledger.plan else 0,
+        base_seeds=len(coverage.plan.seeds) if coverage.plan else 0,
         comparison=comparison,
         learned=learned,
         diverged=diverged,
         withheld=withheld,
-        plan_changes=ledger.plan_changes,
+        plan_changes=coverage.plan_changes,
         runs_a=a.runs if a else (),
         runs_b=b.runs if b else (),
     )

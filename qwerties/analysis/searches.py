@@ -83,7 +83,7 @@ class TrackedStudy:
 
     @property
     def networks(self) -> int:
-        """Networks trained."""
+        """SeedTable trained."""
         return len(self.trials) * len(self.seeds)
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qwerties.analysis.contrasts import Finding, gather
+from qwerties.analysis.contrasts import ContrastResult, load_results
 from qwerties.config import Config
 from qwerties.errors import plural
 from qwerties.stats.confidence import confidence_sequence
@@ -32,8 +32,8 @@ class Step:
     """
 
     more: dict[str, dict[Config, int]]
-    open: tuple[Finding, ...]
-    capped: tuple[Finding, ...]
+    open: tuple[ContrastResult, ...]
+    capped: tuple[ContrastResult, ...]
     decided: int
     seeds: int
 
@@ -43,16 +43,16 @@ class Step:
         return f"open contrasts: {len(self.open)}, {plural(self.seeds, 'seed')}"
 
 
-def next_step(store: Store, stems: Iterable[str], settle: str, max_seeds: int) -> Step:
+def next_step(store: Store, experiment_names: Iterable[str], settle: str, max_seeds: int) -> Step:
     """Tell which configs of some experiments need how many seeds, at most ``max_seeds``.
 
     With ``settle="primary"`` primary contrasts alone get more, else all of them.
     """
     more: dict[str, dict[Config, int]] = {}
-    undecided: list[Finding] = []
-    capped: list[Finding] = []
+    undecided: list[ContrastResult] = []
+    capped: list[ContrastResult] = []
     decided = 0
-    for experiment in gather(store, list(stems), only_primary=settle == "primary"):
+    for experiment in load_results(store, list(experiment_names), only_primary=settle == "primary"):
         trained = {table.config: table.frame["seed"] for table in experiment.networks.values()}
         for finding in experiment.findings:
             if finding.verdict is None:
@@ -65,14 +65,14 @@ def next_step(store: Store, stems: Iterable[str], settle: str, max_seeds: int) -
                 capped += [] if finding.decided else [finding]
                 continue
             undecided.append(finding)
-            needs = more.setdefault(finding.stem, {})
+            needs = more.setdefault(finding.experiment_name, {})
             for arm in arms:
                 needs[arm] = max(target, needs.get(arm, 0))
     largest = max((n for needs in more.values() for n in needs.values()), default=0)
     return Step(more, tuple(undecided), tuple(capped), decided, largest)
 
 
-def next_stage(finding: Finding, paired: Collection[int], max_seeds: int) -> int | None:
+def next_stage(finding: ContrastResult, paired: Collection[int], max_seeds: int) -> int | None:
     """Return the seeds at which a contrast is to be weighed next; None where it is decided or at the cap."""
     comparison = finding.comparison
     if comparison is None or finding.verdict == "identical":

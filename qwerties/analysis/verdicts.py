@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qwerties.analysis.contrasts import Evidence, Finding
+from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
 from qwerties.stats.intervals import plain
 
 FORMAT = 2
 """Of ``verdicts.json``; raised when a field changes its meaning."""
 
 
-def make_verdicts(evidence: Sequence[Evidence]) -> dict[str, Any]:
+def make_verdicts(evidence: Sequence[ExperimentResult]) -> dict[str, Any]:
     """Put all findings into one document, fit for JSON: ``format``, and ``contrasts``, one object each."""
     return {
         "format": FORMAT,
@@ -20,10 +20,10 @@ def make_verdicts(evidence: Sequence[Evidence]) -> dict[str, Any]:
     }
 
 
-def _contrast(evidence: Evidence, finding: Finding) -> dict[str, Any]:
+def _contrast(evidence: ExperimentResult, finding: ContrastResult) -> dict[str, Any]:
     contrast, found, learned = finding.contrast, finding.comparison, finding.learned
     given: dict[str, Any] = {
-        "experiment": finding.stem,
+        "experiment": finding.experiment_name,
         "a": contrast.a.to_params(),
         "b": contrast.b.to_params(),
         "a_minus_b": finding.sides,
@@ -38,7 +38,7 @@ def _contrast(evidence: Evidence, finding: Finding) -> dict[str, Any]:
         "estimate": found.estimate if found else None,
         "interval": [found.low, found.high] if found else None,
         "seeds_needed": found.needed if found and finding.verdict else None,
-        "code": evidence.ledger.plan.code if evidence.ledger.plan else None,
+        "code": evidence.coverage.plan.code if evidence.coverage.plan else None,
         "plan_changes": list(finding.plan_changes),
         "runs_a": [run.run_id for run in finding.runs_a],
         "runs_b": [run.run_id for run in finding.runs_b],

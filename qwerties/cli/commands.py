@@ -23,7 +23,7 @@ from qwerties.execution.workers import WorkerLostError, Workers, cores, warming_
 from qwerties.study.tasks import TRAINS
 
 if TYPE_CHECKING:
-    from qwerties.analysis.contrasts import Finding
+    from qwerties.analysis.contrasts import ContrastResult
     from qwerties.study.experiment import Experiment
     from qwerties.study.sweep import Progress
     from qwerties.tracking.store import Store
@@ -58,8 +58,8 @@ def sweep(arguments: argparse.Namespace) -> int:
             print(f"nothing to do: all {done.configs_planned} planned configs are tracked")
         if arguments.settle != "none" and experiments:
             _settle(experiments, store, arguments.seeds, workers, device, arguments.settle, max_seeds)
-        for stem, winner in winners.items():
-            _contend(stem, winner, store, arguments.seeds, workers, device)
+        for experiment_name, winner in winners.items():
+            _contend(experiment_name, winner, store, arguments.seeds, workers, device)
     if not arguments.no_report:
         _write_report(root, None, anew=False)
     print("browse the runs: make ui")
@@ -210,14 +210,14 @@ def _tune(
 
     experiments: dict[str, Experiment] = {}
     winners: dict[str, Config] = {}
-    for stem, one in declared.items():
+    for experiment_name, one in declared.items():
         if not isinstance(one, Tuning):
-            experiments[stem] = one
+            experiments[experiment_name] = one
             continue
         try:
-            with _worker_losses(), Trials(stem) as shown:
+            with _worker_losses(), Trials(experiment_name) as shown:
                 found = tune(
-                    stem,
+                    experiment_name,
                     one,
                     store,
                     search.default_storage(root),
@@ -228,23 +228,27 @@ def _tune(
                     later=left.append,
                 )
         except search.SearchError as error:
-            raise UsageError(f"experiments/{stem}.py: {error}") from None
+            raise UsageError(f"experiments/{experiment_name}.py: {error}") from None
         except search.OptunaError as error:
             reason = reason_of(error)
             raise FailedError(
                 f"the storage of studies failed, the same command goes on from there: {reason}"
             ) from None
-        experiments[stem] = found.experiment
+        experiments[experiment_name] = found.experiment
         if one.champion is not None:
-            winners[stem] = found.winners[one.champion]
+            winners[experiment_name] = found.winners[one.champion]
     return experiments, winners, finish
 
 
-def _contend(stem: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str) -> None:
+def _contend(
+    experiment_name: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str
+) -> None:
     """Register the model of a tuning's winner, if it has the better of the one that is registered."""
     from qwerties.tuning.champion import contend
 
-    told = contend(stem, winner, store, lambda duel: _work(duel, store, wanted, workers, device, {}))
+    told = contend(
+        experiment_name, winner, store, lambda duel: _work(duel, store, wanted, workers, device, {})
+    )
     if told:
         print(told)
 
@@ -294,8 +298,8 @@ def _settle(
         print(f"{kind} open at the cap of {max_seeds:,} seeds: {len(left)} ({_contrast_names(left)})")
 
 
-def _contrast_names(findings: Iterable[Finding]) -> str:
-    return "; ".join(f"{finding.stem}: {finding.sides}" for finding in findings)
+def _contrast_names(findings: Iterable[ContrastResult]) -> str:
+    return "; ".join(f"{finding.experiment_name}: {finding.sides}" for finding in findings)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -401,7 +405,7 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
 
 
 def _check_report(root: Path, output: Path | None) -> int:
-    from qwerties.analysis.contrasts import gather
+    from qwerties.analysis.contrasts import load_results
     from qwerties.report import verdicts_file as verdicts
 
     path = verdicts.path_beside(_page(root, output))
@@ -412,13 +416,13 @@ def _check_report(root: Path, output: Path | None) -> int:
     if before is None:
         raise UsageError(f"--check needs the verdicts of a report, got none in {path}: make report")
     with open_store(root, reads=True) as store:
-        found = verdicts.changes(before, verdicts.make_document(gather(store)))
+        found = verdicts.changes(before, verdicts.make_document(load_results(store)))
     print(verdicts.changes_text(found))
     return 1 if any(change["flipped"] for change in found) else 0
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print the ledger; status 1 if the study is incomplete."""
+    """Print the coverage; status 1 if the study is incomplete."""
     root = enter_root()
     from qwerties.portability.relocate import database_of
 

@@ -192,11 +192,11 @@ def forecast(
 
 def _decided(store: Store) -> set[tuple[str, Config, Config]]:
     """Contrasts whose verdict more seeds cannot change."""
-    from qwerties.analysis.contrasts import gather
+    from qwerties.analysis.contrasts import load_results
 
     return {
-        (finding.stem, finding.contrast.a, finding.contrast.b)
-        for experiment in gather(store)
+        (finding.experiment_name, finding.contrast.a, finding.contrast.b)
+        for experiment in load_results(store)
         for finding in experiment.findings
         if finding.decided
     }

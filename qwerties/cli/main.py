@@ -37,8 +37,8 @@ SELDOM = 50_000
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)  # a full disk, a closed output
 
-MOST_SEEDS = 1_000_000
-MOST_NETWORKS = 1_000_000
+MAX_SEEDS = 1_000_000
+MAX_NETWORKS = 1_000_000
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep = chosen.add_parser("sweep", help="train and track what is not tracked yet, then write the report")
     sweep.add_argument("names", nargs="*", metavar="NAME", help="files of experiments/ (default: all)")
     sweep.add_argument(
-        "--seeds", type=_count("seeds", MOST_SEEDS), default=SEEDS, metavar="N", help="per config"
+        "--seeds", type=_count("seeds", MAX_SEEDS), default=SEEDS, metavar="N", help="per config"
     )
     sweep.add_argument(
         "--jobs", type=_count("jobs", 1024), metavar="N", help="worker processes (default: one per core)"
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument(
         "--max-seeds",
-        type=_count("max-seeds", MOST_SEEDS),
+        type=_count("max-seeds", MAX_SEEDS),
         metavar="N",
         help=f"not more seeds per config than this (default: {MAX_SEEDS}, or --seeds if that is more)",
     )
@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument(
         "--networks",
-        type=_count("networks", MOST_NETWORKS),
+        type=_count("networks", MAX_NETWORKS),
         default=20,
         metavar="N",
         help="to retrain, drawn at random (default: 20)",

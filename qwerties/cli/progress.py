@@ -59,8 +59,8 @@ class Display:
 class Trials:
     """Progress of studies: a bar each on a terminal, a plain line each elsewhere."""
 
-    def __init__(self, stem: str) -> None:
-        self._stem = stem
+    def __init__(self, experiment_name: str) -> None:
+        self._experiment_name = experiment_name
         self._bar: tqdm | None = None
         self._label = ""
 
@@ -77,12 +77,12 @@ class Trials:
             self.__exit__()
             self._label, self._bar = label, None
             if sys.stderr.isatty():
-                name = f"{self._stem}, {label}"
+                name = f"{self._experiment_name}, {label}"
                 self._bar = tqdm(total=of, initial=done, desc=name, unit=" trials", leave=False)
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
         elif done == of:
-            print(f"{self._stem}, {label}: {done} trials", file=sys.stderr, flush=True)
+            print(f"{self._experiment_name}, {label}: {done} trials", file=sys.stderr, flush=True)
 
 
 class Pixels:

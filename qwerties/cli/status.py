@@ -10,7 +10,7 @@ from typing import Any
 
 from qwerties.errors import clean, plural
 from qwerties.portability.relocate import NOTHING
-from qwerties.study.coverage import COUNTED, Entry, Ledger, checked_ledgers, experiment_json
+from qwerties.study.coverage import COUNTED, Coverage, PlannedConfig, checked_coverages, experiment_json
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import FAILURE, PROCESS
@@ -22,33 +22,33 @@ FORMAT = 1
 ALWAYS = ("planned", "done", "missing")
 """Columns that are there even where they hold zeros only."""
 
-MOST_LINES = 8
+MAX_LINES = 8
 """Configs of one experiment and one state that are told one by one."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """The ledgers of a store, and the disk they take.
+    """The coverages of a store, and the disk they take.
 
     Attributes
     ----------
     uri : str
         Of the store, without its password.
-    ledgers : tuple of Ledger
+    coverages : tuple of Coverage
         One per experiment, in the report's order.
     database, artifacts : int or None
         Bytes; None where they do not lie on this machine.
     """
 
     uri: str
-    ledgers: tuple[Ledger, ...]
+    coverages: tuple[Coverage, ...]
     database: int | None
     artifacts: int | None
 
     @property
     def complete(self) -> bool:
         """Whether something is planned, and all of it is done."""
-        return bool(self.ledgers) and all(ledger.complete for ledger in self.ledgers)
+        return bool(self.coverages) and all(coverage.complete for coverage in self.coverages)
 
 
 def read_status(store: Store) -> Status:
@@ -58,7 +58,7 @@ def read_status(store: Store) -> Status:
         database = sum(_size(Path(f"{store.file}{end}")) for end in ("", "-wal", "-shm"))
     folders = store.artifact_folders()
     artifacts = None if folders is None else sum(map(_size_of_all, folders))
-    return Status(public_uri(store.uri), tuple(checked_ledgers(store)), database, artifacts)
+    return Status(public_uri(store.uri), tuple(checked_coverages(store)), database, artifacts)
 
 
 def _size(path: Path) -> int:
@@ -90,7 +90,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "format": FORMAT,
         "complete": status.complete,
         "store": status.uri,
-        "experiments": [experiment_json(ledger) for ledger in status.ledgers],
+        "experiments": [experiment_json(coverage) for coverage in status.coverages],
         "disk": {"database": status.database, "artifacts": status.artifacts},
     }
 
@@ -100,17 +100,17 @@ def to_json(status: Status) -> dict[str, Any]:
 
 def table(status: Status) -> str:
     """Lay a status out in plain text."""
-    if not status.ledgers:
+    if not status.coverages:
         return NOTHING
-    planned = [ledger for ledger in status.ledgers if ledger.plan is not None]
-    rows = [_counts(ledger) for ledger in planned]
+    planned = [coverage for coverage in status.coverages if coverage.plan is not None]
+    rows = [_counts(coverage) for coverage in planned]
     shown = [name for name in rows[0] if name in ALWAYS or any(row[name] for row in rows)] if rows else []
     lines = [("experiment", *shown)] if rows else []
     lines += [
-        (_stem(ledger), *(f"{row[name]:,}" for name in shown))
-        for ledger, row in zip(planned, rows, strict=True)
+        (_stem(coverage), *(f"{row[name]:,}" for name in shown))
+        for coverage, row in zip(planned, rows, strict=True)
     ]
-    first = max(len(_stem(ledger)) for ledger in status.ledgers)
+    first = max(len(_stem(coverage)) for coverage in status.coverages)
     first = max(first, *(len(line[0]) for line in lines)) if lines else first
     told = [
         "  ".join(
@@ -122,14 +122,14 @@ def table(status: Status) -> str:
         for line in lines
     ]
     told += [
-        f"{_stem(ledger).ljust(first)}  {plural(len(ledger.loose), 'run')}, not part of a plan"
-        for ledger in status.ledgers
-        if ledger.plan is None and not ledger.problems
+        f"{_stem(coverage).ljust(first)}  {plural(len(coverage.loose), 'run')}, not part of a plan"
+        for coverage in status.coverages
+        if coverage.plan is None and not coverage.problems
     ]
-    for ledger in status.ledgers:
-        told += [f"{_stem(ledger)}: {clean(problem)}" for problem in ledger.problems]
+    for coverage in status.coverages:
+        told += [f"{_stem(coverage)}: {clean(problem)}" for problem in coverage.problems]
         for state in ("running", "failed", "lost"):
-            told += _details(ledger, state)
+            told += _details(coverage, state)
     disk = [
         f"{what} {_bytes(size)}"
         for what, size in (("database", status.database), ("artifacts", status.artifacts))
@@ -138,30 +138,30 @@ def table(status: Status) -> str:
     return "\n".join(told + ([f"disk used: {', '.join(disk)}"] if disk else []))
 
 
-def _stem(ledger: Ledger) -> str:
-    return clean(ledger.stem, 24)
+def _stem(coverage: Coverage) -> str:
+    return clean(coverage.experiment_name, 24)
 
 
-def _counts(ledger: Ledger) -> dict[str, int]:
+def _counts(coverage: Coverage) -> dict[str, int]:
     return {
-        "planned": len(ledger.entries),
-        **{state: ledger.count(state) for state in COUNTED},
-        "stale": ledger.stale,
-        "superseded": ledger.superseded,
-        "unplanned": ledger.unplanned,
+        "planned": len(coverage.entries),
+        **{state: coverage.count(state) for state in COUNTED},
+        "stale": coverage.stale,
+        "superseded": coverage.superseded,
+        "unplanned": coverage.unplanned,
     }
 
 
-def _details(ledger: Ledger, state: str) -> list[str]:
-    entries = [entry for entry in ledger.entries if entry.state == state]
+def _details(coverage: Coverage, state: str) -> list[str]:
+    entries = [entry for entry in coverage.entries if entry.state == state]
     lines = [
-        f"{_stem(ledger)}: {clean(entry.name, 60)}: {_why(entry, state)}" for entry in entries[:MOST_LINES]
+        f"{_stem(coverage)}: {clean(entry.name, 60)}: {_why(entry, state)}" for entry in entries[:MAX_LINES]
     ]
     more = len(entries) - len(lines)
-    return [*lines, *([f"{_stem(ledger)}: {more:,} more {state}"] if more else [])]
+    return [*lines, *([f"{_stem(coverage)}: {more:,} more {state}"] if more else [])]
 
 
-def _why(entry: Entry, state: str) -> str:
+def _why(entry: PlannedConfig, state: str) -> str:
     if state == "lost":
         runs = [clean(run.run_id, 40) for run in entry.others if run.status == "FINISHED"]
         return f"lost, seeds.csv of run {_some(runs)} is not there; a sweep makes it anew"

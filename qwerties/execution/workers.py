@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BACKENDS = ("loky", "dask")
 DEVICES = ("cpu", "cuda", "auto")
 
-SUSPECT, MOST_DEATHS = 2, 3
+SUSPECT, MAX_DEATHS = 2, 3
 """Losses of a worker after which the tasks that were in hand are done one at a time, and after which one is given up:
 by then it has killed a worker that had nothing else."""
 
@@ -128,7 +128,7 @@ def run_tasks(
     Raises
     ------
     WorkerLostError
-        If a task killed its worker `MOST_DEATHS` times, the last time alone; on a cluster, as often as the scheduler
+        If a task killed its worker `MAX_DEATHS` times, the last time alone; on a cluster, as often as the scheduler
         allows.
     ClusterLostError
         If the scheduler went away.
@@ -212,7 +212,7 @@ def _unordered(
             lost = [task] + [in_hand.pop(other) for other in list(in_hand) if _is_broken(other)]
             for one in lost:
                 one.deaths += 1
-                if one.deaths == MOST_DEATHS:
+                if one.deaths == MAX_DEATHS:
                     raise _given_up(one, name) from None
             again.extend(lost)
             again = deque(sorted(again, key=lambda one: one.deaths < SUSPECT))

@@ -48,7 +48,7 @@ ARRAYS = "map.npz"
 BLOCK = 1024
 """Networks of a block, unless something makes it smaller: about 3 s of a core at 2000 epochs."""
 
-MOST_VALUES = 2**23
+MAX_VALUES = 2**23
 """Floats that any one of a block's arrays may hold: losses, weights at the checkpoints, points."""
 
 WAITED = 0.5
@@ -82,7 +82,7 @@ def make_blocks(spec: MapSpec) -> list[Block]:
     widths = (2, *spec.base.hidden, 1)
     weights = sum(b * (a + 1) for a, b in itertools.pairwise(widths))
     largest = max(epochs, 2 * samples * max(widths), (64 + line) * weights)  # floats that a network takes
-    together = max(1, min(BLOCK, MOST_VALUES // largest))
+    together = max(1, min(BLOCK, MAX_VALUES // largest))
     seeds = min(spec.seeds, together)
     pixels = line * max(1, together // seeds)
     return [

@@ -11,9 +11,9 @@ from typing import Any
 from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, parse_field
 from qwerties.errors import UsageError
 from qwerties.maps.spec import (
+    MAX_SEEDS,
+    MAX_SIDE,
     MEASURES,
-    MOST_SEEDS,
-    MOST_SIDE,
     PANELS,
     RANGES,
     SCALES,
@@ -48,7 +48,7 @@ def add_map(chosen: Any, run: Callable[[argparse.Namespace], int], count: Count)
     command.add_argument("--size", metavar="N|NxM", help=f"pixels of a panel (default: {SIZE})")
     command.add_argument(
         "--seeds",
-        type=count("seeds", MOST_SEEDS),
+        type=count("seeds", MAX_SEEDS),
         default=SEEDS,
         metavar="N",
         help=f"per pixel (default: {SEEDS})",
@@ -146,9 +146,9 @@ def _size(text: str | None) -> tuple[int, int]:
         parts = [int(part) for part in text.split("x")]
     except ValueError:
         parts = []
-    if len(parts) not in (1, 2) or not all(1 <= part <= MOST_SIDE for part in parts):
+    if len(parts) not in (1, 2) or not all(1 <= part <= MAX_SIDE for part in parts):
         raise UsageError(
-            f"--size must be a whole number from 1 to {MOST_SIDE}, or two such as 120x80, got {text!r}"
+            f"--size must be a whole number from 1 to {MAX_SIDE}, or two such as 120x80, got {text!r}"
         )
     return parts[0], parts[-1]
 

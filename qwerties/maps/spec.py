@@ -40,7 +40,7 @@ RANGES = {
 """The numeric fields: the range that is shown unless another is asked for, and its scale."""
 
 SCALES = ("log", "linear")
-MOST_SIDE, MOST_SEEDS = 1000, 1000
+MAX_SIDE, MAX_SEEDS = 1000, 1000
 PANELS = ("loss", "activation")
 
 UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
@@ -86,8 +86,8 @@ class Axis:
             raise MapError(f"field must be one of {', '.join(RANGES)}, got {self.field!r}")
         if self.scale not in SCALES:
             raise MapError(f"scale must be one of {', '.join(SCALES)}, got {self.scale!r}")
-        if not 1 <= self.size <= MOST_SIDE:
-            raise MapError(f"size must be from 1 to {MOST_SIDE}, got {self.size}")
+        if not 1 <= self.size <= MAX_SIDE:
+            raise MapError(f"size must be from 1 to {MAX_SIDE}, got {self.size}")
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise MapError(f"range must be finite, got {self.range}")
         if not self.low < self.high:
@@ -169,8 +169,8 @@ class MapSpec:
                 raise MapError(
                     f"{name} must be different ones of {', '.join(CHOICES[name])}, got {','.join(chosen)!r}"
                 )
-        if not 1 <= self.seeds <= MOST_SEEDS:
-            raise MapError(f"seeds must be from 1 to {MOST_SEEDS}, got {self.seeds}")
+        if not 1 <= self.seeds <= MAX_SEEDS:
+            raise MapError(f"seeds must be from 1 to {MAX_SEEDS}, got {self.seeds}")
         meaningless = {name: FIELDS[name] for name in (*PANELS, self.x.field, self.y.field)}
         object.__setattr__(self, "base", replace(self.base, **meaningless))
         for corner in itertools.product((0, self.shape[2] - 1), (0, self.shape[3] - 1)):

@@ -53,7 +53,7 @@ FAILURE = "qwerties.failure"
 TRIGGERS = ("prevent_secrets_aad_mutation",)
 """Those of MLflow's own schema."""
 
-MOST_STUDY = 100_000
+MAX_STUDY = 100_000
 """Bytes of ``study.json``."""
 
 PIECE = 1 << 20
@@ -332,7 +332,7 @@ def _may_be_inside(name: str) -> bool:
 
 
 def _read_study(tar: tarfile.TarFile, member: tarfile.TarInfo | None, source: Path) -> dict[str, Any]:
-    if member is None or member.name != STUDY or not member.isreg() or member.size > MOST_STUDY:
+    if member is None or member.name != STUDY or not member.isreg() or member.size > MAX_STUDY:
         raise _foreign(source, f"it must begin with {STUDY}")
     content = tar.extractfile(member)
     assert content is not None

@@ -17,7 +17,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from qwerties.analysis.contrasts import Evidence, gather
+from qwerties.analysis.contrasts import ExperimentResult, load_results
 from qwerties.config import DEFAULT, Config
 from qwerties.errors import clean, plural
 from qwerties.execution.signals import stop_if_asked
@@ -56,7 +56,7 @@ from qwerties.report.verdicts_file import (
 from qwerties.scoring import theory
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import STATES, Ledger, Networks, config_names, config_of, read_curves
+from qwerties.study.coverage import STATES, Coverage, SeedTable, config_names, config_of, read_curves
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
@@ -92,7 +92,9 @@ class Composed:
     files: Mapping[str, bytes]
 
 
-def write_report(store: Store, path: Path, progress: Callable[[str], None] = lambda stem: None) -> Written:
+def write_report(
+    store: Store, path: Path, progress: Callable[[str], None] = lambda experiment_name: None
+) -> Written:
     """Write the page, and beside it the exports and ``verdicts.json``; each is written whole or not at all.
 
     Parameters
@@ -113,10 +115,12 @@ def write_report(store: Store, path: Path, progress: Callable[[str], None] = lam
     much = len(store.experiments()) >= MANY
     with store.as_of_now(), drawing.drawing_elsewhere(at_once=much):
         made_from = store_digest(store)
-        evidence = gather(store)
+        evidence = load_results(store)
         document = make_document(evidence, before)
         composed = compose(store, evidence, document["changes"], progress, places)
-        runs = exports.runs_csv(store, {one.ledger.stem: one.ledger.experiment_id for one in evidence})
+        runs = exports.runs_csv(
+            store, {one.coverage.experiment_name: one.coverage.experiment_id for one in evidence}
+        )
     page = composed.page.encode()
     document |= {"made_from": made_from, "page": hashlib.sha256(page).hexdigest()}
     files = {
@@ -150,9 +154,9 @@ def is_current(store: Store, path: Path) -> bool:
 
 def render(
     store: Store,
-    evidence: Sequence[Evidence] | None = None,
+    evidence: Sequence[ExperimentResult] | None = None,
     changes: Sequence[Mapping[str, Any]] = (),
-    progress: Callable[[str], None] = lambda stem: None,
+    progress: Callable[[str], None] = lambda experiment_name: None,
 ) -> str:
     """Make the page by itself; parameters as in `compose`."""
     return compose(store, evidence, changes, progress).alone
@@ -160,9 +164,9 @@ def render(
 
 def compose(
     store: Store,
-    evidence: Sequence[Evidence] | None = None,
+    evidence: Sequence[ExperimentResult] | None = None,
     changes: Sequence[Mapping[str, Any]] = (),
-    progress: Callable[[str], None] = lambda stem: None,
+    progress: Callable[[str], None] = lambda experiment_name: None,
     places: exports.Places | None = None,
 ) -> Composed:
     """Make the page, and what can be taken away from it.
@@ -170,7 +174,7 @@ def compose(
     Parameters
     ----------
     store : Store
-    evidence : sequence of Evidence, optional
+    evidence : sequence of ExperimentResult, optional
         Of the store, where it has been read already.
     changes : sequence
         What changed since the report before, from `verdicts_file.changes`.
@@ -179,7 +183,7 @@ def compose(
     places : Places, optional
         Of the exports, for the links to them.
     """
-    evidence = gather(store) if evidence is None else evidence
+    evidence = load_results(store) if evidence is None else evidence
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
     numbers, anchors, trained = (
         Numbers(),
@@ -194,11 +198,13 @@ def compose(
     sections = []
     for one in evidence:
         stop_if_asked()
-        progress(one.ledger.stem)
+        progress(one.coverage.experiment_name)
         sections.append(_section(store, one, base, numbers, anchors, trained))
     progress("maps")
     maps = make_maps(store, base, numbers)
-    by_stem = {one.ledger.stem: section.anchor for one, section in zip(evidence, sections, strict=True)}
+    by_name = {
+        one.coverage.experiment_name: section.anchor for one, section in zip(evidence, sections, strict=True)
+    }
     style = Markup("").join(map(_ours, ("summary.css", "player.css") if player else ("summary.css",)))
     scripts = [_ours(name) for name, there in (("page.js", sections), ("player.js", player)) if there]
     environment = jinja2.Environment(
@@ -215,11 +221,11 @@ def compose(
         "script_hashes": [_sha256(script) for script in scripts],
         "summary": trained.summary(),
         "provenance": trained.provenance(),
-        "provenance_part": make_provenance(store, evidence, by_stem, base, numbers),
-        "headlines": headlines(first, by_stem, base),
+        "provenance_part": make_provenance(store, evidence, by_name, base, numbers),
+        "headlines": headlines(first, by_name, base),
         "top_picture": picture,
         "questions": questions,
-        "anchor_of": by_stem,
+        "anchor_of": by_name,
         "player": player,
         "changes": [{name: _shown_text(value) for name, value in change.items()} for change in changes],
         "sections": sections,
@@ -265,7 +271,7 @@ class _Trained:
         self.runs = self.experiments = 0
         self.tags: dict[str, list[str]] = {"qwerties.version": [], "mlflow.source.git.commit": []}
 
-    def add(self, networks: Networks) -> None:
+    def add(self, networks: SeedTable) -> None:
         frame = networks.frame
         pair = ("data_seed", "weight_seed") if "weight_seed" in frame else ("seed", "seed")
         drawn = zip(*(frame[column].tolist() for column in pair), strict=True)
@@ -301,20 +307,25 @@ class _Trained:
 
 
 def _section(
-    store: Store, evidence: Evidence, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
+    store: Store,
+    evidence: ExperimentResult,
+    base: str,
+    numbers: Numbers,
+    anchors: set[str],
+    trained: _Trained,
 ) -> Section:
-    ledger = evidence.ledger
-    if ledger.plan is None:
-        return _loose_section(ledger, base, numbers, anchors, trained)
-    warnings = [*ledger.problems, *evidence.problems]
-    if not ledger.entries:
+    coverage = evidence.coverage
+    if coverage.plan is None:
+        return _loose_section(coverage, base, numbers, anchors, trained)
+    warnings = [*coverage.problems, *evidence.problems]
+    if not coverage.entries:
         warnings.append("the plan holds no configs")
     drawn = list(evidence.networks.values())
     for one in drawn:
         trained.add(one)
     trained.add_runs([run for one in drawn for run in one.runs])
     pictures = []
-    for spec in ledger.figures if drawn else ():
+    for spec in coverage.figures if drawn else ():
         try:
             picture = draw(spec, drawn, lambda one, name: read_curves(store, one, name))
         except (ValueError, StoreError) as error:
@@ -326,15 +337,15 @@ def _section(
     except StoreError as error:
         ended = None
         warnings.append(f"the figure of exemplars could not be drawn: {error}")
-    table = _table(ledger, drawn, base, numbers) if drawn else None
+    table = _table(coverage, drawn, base, numbers) if drawn else None
     return Section(
-        anchor=slug(ledger.stem, anchors),
-        title=clean(ledger.title),
-        question=markdown(ledger.question),
-        design=_design(ledger, drawn),
-        warnings=tuple(clean(warning, 300) for warning in [*warnings, *_counts(ledger)]),
-        plan_changes=tuple(clean(change, 600) for change in ledger.plan_changes),
-        unfinished=_unfinished(ledger, evidence.incomplete),
+        anchor=slug(coverage.experiment_name, anchors),
+        title=clean(coverage.title),
+        question=markdown(coverage.question),
+        design=_design(coverage, drawn),
+        warnings=tuple(clean(warning, 300) for warning in [*warnings, *_counts(coverage)]),
+        plan_changes=tuple(clean(change, 600) for change in coverage.plan_changes),
+        unfinished=_unfinished(coverage, evidence.incomplete),
         pictures=(*pictures, *filter(None, [ended])),
         table=table,
         notes=_notes(drawn),
@@ -343,26 +354,26 @@ def _section(
     )
 
 
-def _unfinished(ledger: Ledger, incomplete: Sequence[str]) -> tuple[str, ...]:
+def _unfinished(coverage: Coverage, incomplete: Sequence[str]) -> tuple[str, ...]:
     if not incomplete:
         return ()
-    planned = len(ledger.entries)
+    planned = len(coverage.entries)
     first = f"{planned - len(incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld until "
     return (f"{first}the design is complete.", *incomplete)
 
 
-def _counts(ledger: Ledger) -> list[str]:
+def _counts(coverage: Coverage) -> list[str]:
     said = []
-    if ledger.stale:
-        said.append(f"{plural(ledger.stale, 'run')} made by other code: left out.")
-    if ledger.unplanned:
-        said.append(f"{plural(ledger.unplanned, 'run')} of configs that are not in the plan: left out.")
+    if coverage.stale:
+        said.append(f"{plural(coverage.stale, 'run')} made by other code: left out.")
+    if coverage.unplanned:
+        said.append(f"{plural(coverage.unplanned, 'run')} of configs that are not in the plan: left out.")
     return said
 
 
-def _design(ledger: Ledger, drawn: Sequence[Networks]) -> str:
-    assert ledger.plan is not None
-    seeds = ledger.plan.seeds
+def _design(coverage: Coverage, drawn: Sequence[SeedTable]) -> str:
+    assert coverage.plan is not None
+    seeds = coverage.plan.seeds
     if seeds.crossed is None:
         on = f"{plural(len(seeds), 'seed')} each ({str(seeds).replace('-', '–')})"
     else:
@@ -370,10 +381,10 @@ def _design(ledger: Ledger, drawn: Sequence[Networks]) -> str:
     parts = [one.config.label().split(" · ") for one in drawn]
     common = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
     shared = f"; all of them: {' · '.join(common)}" if common else ""
-    return f"{plural(len(ledger.entries), 'config')}, {on}{shared}."
+    return f"{plural(len(coverage.entries), 'config')}, {on}{shared}."
 
 
-def _notes(drawn: Sequence[Networks]) -> tuple[str, ...]:
+def _notes(drawn: Sequence[SeedTable]) -> tuple[str, ...]:
     if not drawn:
         return ()
     configs = [one.config for one in drawn]
@@ -412,7 +423,7 @@ def _sampling_sd(config: Config) -> float:
     return float(np.sqrt(accuracy * (1 - accuracy) / (2 * config.samples)))
 
 
-def _table(ledger: Ledger, drawn: Sequence[Networks], base: str, numbers: Numbers) -> Table:
+def _table(coverage: Coverage, drawn: Sequence[SeedTable], base: str, numbers: Numbers) -> Table:
     names = config_names([one.config for one in drawn])
     records = [exports.outcome_record(name, one) for name, one in zip(names, drawn, strict=True)]
     rows = []
@@ -462,11 +473,11 @@ def _cells(record: Mapping[str, Any]) -> list[Cell]:
 
 
 def _loose_section(
-    ledger: Ledger, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
+    coverage: Coverage, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
 ) -> Section:
-    trained.add_runs(ledger.loose)
+    trained.add_runs(coverage.loose)
     rows, data = [], []
-    for run in ledger.loose:
+    for run in coverage.loose:
         config = config_of(run)
         name = (
             f"{config.label()} · seed {clean(run.params['seed'], 20)}"
@@ -494,11 +505,11 @@ def _loose_section(
         tuple(data),
     )
     return Section(
-        anchor=slug(ledger.stem, anchors),
-        title=clean(ledger.title),
-        question=markdown(ledger.question),
-        design=f"{plural(len(ledger.loose), 'run')}, not part of a plan.",
-        warnings=tuple(ledger.problems),
+        anchor=slug(coverage.experiment_name, anchors),
+        title=clean(coverage.title),
+        question=markdown(coverage.question),
+        design=f"{plural(len(coverage.loose), 'run')}, not part of a plan.",
+        warnings=tuple(coverage.problems),
         plan_changes=(),
         unfinished=(),
         pictures=(),

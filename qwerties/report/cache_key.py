@@ -24,8 +24,8 @@ def store_digest(store: Store) -> str:
     that was altered since is for ``qwerties verify`` to find.
     """
     told = [_code_digest()]
-    for stem, (experiment_id, tags) in store.experiments().items():
-        told.append(json.dumps([stem, experiment_id, tags], sort_keys=True))
+    for experiment_name, (experiment_id, tags) in store.experiments().items():
+        told.append(json.dumps([experiment_name, experiment_id, tags], sort_keys=True))
         told += _told(store, store.runs(experiment_id))
     told += _told(store, store.maps())
     return hashlib.sha256("\n".join(told).encode()).hexdigest()

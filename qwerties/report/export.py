@@ -33,7 +33,7 @@ from qwerties.report.elements import ContrastTable, Shown, Studies, Table
 from qwerties.report.figures import score_interval
 from qwerties.report.text import slug
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import STATES, Networks
+from qwerties.study.coverage import STATES, SeedTable
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
@@ -48,7 +48,7 @@ FORMULA = tuple("=+-@＝＋－＠\t\r")
 LONGEST = 2000
 """Characters of one cell."""
 
-PARTS = {"top_picture": "findings", "player": "watch", "provenance_part": "design-ledger"}
+PARTS = {"top_picture": "findings", "player": "watch", "provenance_part": "design-coverage"}
 """Parts of a page that have no anchor of their own, by what the template calls them."""
 
 SUFFIXES = {SVG: "svg", PNG: "png"}
@@ -135,7 +135,7 @@ def _as_displayed(table: Table | ContrastTable) -> list[dict[str, Any]]:
     return rows
 
 
-def outcome_record(name: str, one: Networks) -> dict[str, Any]:
+def outcome_record(name: str, one: SeedTable) -> dict[str, Any]:
     """Put one config's outcomes into numbers, as the table of its section rounds them."""
     frame, config = one.frame, one.config
     states, phi = frame["state"].to_numpy(), frame["phi"].to_numpy(float)

@@ -29,15 +29,15 @@ from qwerties.stats.intervals import Interval, mean_interval, wilson
 from qwerties.stats.planning import narrowing
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
-from qwerties.study.coverage import STATES, FigureSpec, Networks, config_names
+from qwerties.study.coverage import STATES, FigureSpec, SeedTable, config_names
 
-MOST_LINES = 6
+MAX_LINES = 6
 """Loss curves in one panel."""
 
-MOST_TOLD = 12
+MAX_TOLD = 12
 """Points of one line that a figure's text tells."""
 
-MOST_ROWS = 24
+MAX_ROWS = 24
 """Named rows of one figure; more are unreadable, and stand in the table."""
 
 SCORE_WORDS = {
@@ -56,7 +56,7 @@ WIDE = 9.6
 ENDS = {"y": "", "lo": "_lo", "hi": "_hi"}
 """Columns of a figure, and how `best_of` names an estimate's and its bounds'."""
 
-Curves = Callable[[Networks, str], tuple[np.ndarray, np.ndarray]]
+Curves = Callable[[SeedTable, str], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Picture:
     alt: str
 
 
-def draw(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def draw(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     """Draw the figure that is asked for.
 
     Parameters
     ----------
     spec : FigureSpec
-    drawn : sequence of Networks
+    drawn : sequence of SeedTable
         At least one, in the plan's order.
     curves : callable
         ``curves(networks, name)`` gives the epochs kept and one array of ``curves.npz``.
@@ -91,7 +91,7 @@ def draw(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture
     return KINDS[spec.kind](spec, drawn, curves)
 
 
-def names(drawn: Sequence[Networks]) -> list[str]:
+def names(drawn: Sequence[SeedTable]) -> list[str]:
     """Name configs by what differs among them."""
     return config_names([one.config for one in drawn])
 
@@ -154,7 +154,7 @@ def references_of(score: str, config: Config) -> dict[str, float]:
     return dict(filter(None, [limit(score, config)]))
 
 
-def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _score_points(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     found = [score_interval(one.frame, spec.score, one.config) for one in drawn]
     references = _shared_references(spec.score, [one.config for one in drawn])
     every = names(drawn)
@@ -179,7 +179,7 @@ def _score_points(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
     )
 
 
-def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _score_lines(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     shown, field = _by_number(spec, drawn)
     lines = _line_names(field, shown)
     rows = []
@@ -216,7 +216,7 @@ def _score_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) ->
     )
 
 
-def _by_number(spec: FigureSpec, drawn: Sequence[Networks]) -> tuple[list[Networks], str]:
+def _by_number(spec: FigureSpec, drawn: Sequence[SeedTable]) -> tuple[list[SeedTable], str]:
     """Configs that a figure over a numeric field can show, and the field.
 
     Raises
@@ -239,7 +239,7 @@ def _place(config: Config, field: str) -> float:
     return float(value[0] if field == "hidden" else value)
 
 
-def _line_names(field: str, shown: Sequence[Networks], *others: str) -> list[str]:
+def _line_names(field: str, shown: Sequence[SeedTable], *others: str) -> list[str]:
     """Name what differs among configs besides a field, the data and some others; empty where nothing does."""
     same = {name: getattr(DEFAULT, name) for name in (field, "data", *others)}
     rest = [replace(one.config, **same) for one in shown]
@@ -251,13 +251,13 @@ def _told_lines(frame: pd.DataFrame) -> str:
     return "; ".join(
         (f"{name!s}: " if name else "")
         + ", ".join(
-            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MOST_TOLD)
+            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MAX_TOLD)
         )
         for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
     )
 
 
-def _distributions(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _distributions(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     field = spec.x
     if field is None or field not in FIELDS:
         raise ValueError(f"x must be a field of a config, got {field!r}")
@@ -291,7 +291,7 @@ def _distributions(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) 
     )
 
 
-def _relu_minus_linear(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _relu_minus_linear(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     shown, field = _by_number(spec, drawn)
     if spec.score not in CHANCE:
         raise ValueError(f"the score must be one of {', '.join(CHANCE)}, got {spec.score!r}")
@@ -324,7 +324,7 @@ def _relu_minus_linear(spec: FigureSpec, drawn: Sequence[Networks], curves: Curv
     )
 
 
-def _retraining(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _retraining(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     if len(drawn) != 1 or "weight_seed" in drawn[0].frame:
         raise ValueError("it takes one config on independent seeds")
     config, found = drawn[0].config, best_of(drawn[0].frame)
@@ -392,7 +392,7 @@ def _shared_references(score: str, configs: Sequence[Config]) -> dict[str, float
     return found[0] if found and all(one == found[0] for one in found) else {}
 
 
-def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _outcome_bars(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     shares = pd.DataFrame(
         [[float((one.frame["state"].to_numpy() == state).mean()) for state in STATES] for one in drawn],
         index=names(drawn),
@@ -414,34 +414,34 @@ def _outcome_bars(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -
 
 
 def _ends(values: Sequence[float]) -> list[int]:
-    """Places of what `MOST_ROWS` have room for, in order: the highest and the lowest; undefined ranks lowest."""
-    if len(values) <= MOST_ROWS:
+    """Places of what `MAX_ROWS` have room for, in order: the highest and the lowest; undefined ranks lowest."""
+    if len(values) <= MAX_ROWS:
         return list(range(len(values)))
     ranked = np.argsort(np.nan_to_num(np.asarray(values, float), nan=-np.inf), kind="stable").tolist()
-    return sorted(ranked[: MOST_ROWS // 2] + ranked[-MOST_ROWS // 2 :])
+    return sorted(ranked[: MAX_ROWS // 2] + ranked[-MAX_ROWS // 2 :])
 
 
 def _left_out(configs: int) -> str:
-    if configs <= MOST_ROWS:
+    if configs <= MAX_ROWS:
         return ""
-    half = MOST_ROWS // 2
+    half = MAX_ROWS // 2
     return (
         f" Of {configs:,} configs the {half} highest and the {half} lowest, in the plan's order; "
-        f"{configs - MOST_ROWS:,} more in the table."
+        f"{configs - MAX_ROWS:,} more in the table."
     )
 
 
-def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
-    longest: dict[Config, Networks] = {}
+def _loss_lines(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
+    longest: dict[Config, SeedTable] = {}
     for one in drawn:
-        kept = longest.get(one.config.trajectory)
+        kept = longest.get(one.config.without_epochs)
         if kept is None or kept.config.epochs < one.config.epochs:
-            longest[one.config.trajectory] = one
-    panels: dict[str, list[Networks]] = {}
+            longest[one.config.without_epochs] = one
+    panels: dict[str, list[SeedTable]] = {}
     for one in longest.values():
         panels.setdefault(one.config.loss, []).append(one)
-    left_out = sum(max(0, len(members) - MOST_LINES) for members in panels.values())
-    panels = {loss: members[:MOST_LINES] for loss, members in panels.items()}
+    left_out = sum(max(0, len(members) - MAX_LINES) for members in panels.values())
+    panels = {loss: members[:MAX_LINES] for loss, members in panels.items()}
     fig, axes = theme.figure(height=3.9, panels=len(panels), sharex=True)
     told = []
     for ax, (loss, members) in zip(axes, panels.items(), strict=True):
@@ -469,14 +469,14 @@ def _loss_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> 
     return as_picture(fig, f"{caption}{apart}{rest}.", f"Falling curves. {'; '.join(told)}.")
 
 
-def _loss_levels(loss: str, members: Sequence[Networks]) -> dict[str, float]:
+def _loss_levels(loss: str, members: Sequence[SeedTable]) -> dict[str, float]:
     floor = theory.bce_floor if loss == "bce" else theory.brier_floor
     floors = {float(floor(one.config.distance, one.config.data)) for one in members}
     levels = {"Bayes floor": floors.pop()} if len(floors) == 1 else {}
     return levels | {"dead plateau": theory.DEAD_PLATEAU[loss]}
 
 
-def gradient_ratios(drawn: Sequence[Networks], curves: Curves) -> pd.DataFrame:
+def gradient_ratios(drawn: Sequence[SeedTable], curves: Curves) -> pd.DataFrame:
     """Measure how much of the gradient reaches the first layer before the first update.
 
     Returns
@@ -503,7 +503,7 @@ def gradient_ratios(drawn: Sequence[Networks], curves: Curves) -> pd.DataFrame:
     return frame
 
 
-def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _gradient_lines(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     frame = gradient_ratios(drawn, curves)
     inits = list(dict.fromkeys(frame["init"]))
     styles = theme.styles(frame["activation"])
@@ -527,7 +527,7 @@ def _gradient_lines(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves)
     )
 
 
-def _variance(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Picture:
+def _variance(spec: FigureSpec, drawn: Sequence[SeedTable], curves: Curves) -> Picture:
     if len(drawn) != 1 or "weight_seed" not in drawn[0].frame:
         raise ValueError("it takes one config on a crossed block of seeds")
     frame = drawn[0].frame
@@ -565,7 +565,7 @@ def _variance(spec: FigureSpec, drawn: Sequence[Networks], curves: Curves) -> Pi
     )
 
 
-KINDS: dict[str, Callable[[FigureSpec, Sequence[Networks], Curves], Picture]] = {
+KINDS: dict[str, Callable[[FigureSpec, Sequence[SeedTable], Curves], Picture]] = {
     "scores": _score_points,
     "lines": _score_lines,
     "distribution": _distributions,
@@ -581,12 +581,12 @@ KINDS: dict[str, Callable[[FigureSpec, Sequence[Networks], Curves], Picture]] = 
 def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
     """Draw the mean paired difference of each contrast, with ±delta shaded where it is one for all.
 
-    Of more than `MOST_ROWS` those with the largest differences, to either side.
+    Of more than `MAX_ROWS` those with the largest differences, to either side.
     """
     every = len(compared)
-    if every > MOST_ROWS:
+    if every > MAX_ROWS:
         sizes = [abs(found.estimate) for _, found in compared]
-        compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MOST_ROWS:].tolist())]
+        compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MAX_ROWS:].tolist())]
     frame = pd.DataFrame(
         {
             "label": [label for label, _ in compared],
@@ -610,8 +610,8 @@ def draw_contrasts(compared: Sequence[tuple[str, Comparison]]) -> Picture:
         caption="Mean paired difference of each contrast, A − B, with the interval that its verdict comes from."
         f"{band}"
         + (
-            f" The {MOST_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
-            if every > MOST_ROWS
+            f" The {MAX_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
+            if every > MAX_ROWS
             else ""
         ),
         alt=f"Dots with intervals, one row per contrast: {told}.",
@@ -630,7 +630,7 @@ def draw_evidence(name: str, compared: Comparison) -> Picture:
     told = "; ".join(
         f"{plural(int(course.counts[i]), 'seed')} [{number(course.low[i], sign=True)}, "
         f"{number(course.high[i], sign=True)}]"
-        for i in _spaced(len(course.counts), MOST_TOLD)
+        for i in _spaced(len(course.counts), MAX_TOLD)
     )
     return as_picture(
         fig,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qwerties.config import Config
 from qwerties.scoring import theory
 from qwerties.scoring.predict import ACTIVATIONS
-from qwerties.study.coverage import UNREADABLE, Networks
+from qwerties.study.coverage import UNREADABLE, SeedTable
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
@@ -68,7 +68,7 @@ class Reel:
     films: Mapping[int, Film]
 
 
-def read_reel(store: Store, networks: Networks) -> Reel | None:
+def read_reel(store: Store, networks: SeedTable) -> Reel | None:
     """Read the films of a config of one hidden unit.
 
     Returns

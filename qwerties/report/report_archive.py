@@ -1,7 +1,7 @@
 """The report as an artifact of the store: one run in the MLflow experiment ``qwerties/report`` for every page made.
 
-The experiment is tagged, and `Store.experiments` does not list it: no ledger, digest or check counts it. A page that is
-there already is not written again; of more than `MOST`, the oldest are deleted as MLflow's UI does it, and can be
+The experiment is tagged, and `Store.experiments` does not list it: no coverage, digest or check counts it. A page that
+is there already is not written again; of more than `MOST`, the oldest are deleted as MLflow's UI does it, and can be
 restored from there.
 """
 

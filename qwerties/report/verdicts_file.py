@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qwerties.analysis.contrasts import OPEN, Evidence
+from qwerties.analysis.contrasts import OPEN, ExperimentResult
 from qwerties.analysis.verdicts import FORMAT, make_verdicts
 from qwerties.errors import clean, plural
 from qwerties.stats.formats import number
@@ -29,12 +29,14 @@ def path_beside(page: Path) -> Path:
     return page.with_name("verdicts.json" if page.stem == "summary" else f"{page.stem}-verdicts.json")
 
 
-def make_document(evidence: Sequence[Evidence], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def make_document(
+    evidence: Sequence[ExperimentResult], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Make the document of all findings, with the changes since an earlier one.
 
     Parameters
     ----------
-    evidence : sequence of Evidence
+    evidence : sequence of ExperimentResult
         Every experiment of the store.
     before : mapping, optional
         The document before this one, from `read_verdicts`.

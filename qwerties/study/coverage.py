@@ -1,4 +1,4 @@
-"""What was planned, and what of it is in the store: one ledger per experiment.
+"""What was planned, and what of it is in the store: one coverage per experiment.
 
 The plan stands in the experiment's tags; a run counts towards it if it is finished, was made by the plan's code,
 is no exemplar, and was not made anew since. Runs of one config on different blocks of seeds are one config with more
@@ -82,7 +82,7 @@ class PlannedContrast:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedConfig:
     """One planned config, and the runs that count towards it.
 
     `state` is "done" where the runs cover every planned seed; else "running", "lost" or "failed" where a run of it is,
@@ -98,14 +98,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Coverage:
     """One experiment: its plan, and what became of it.
 
     Attributes
     ----------
     plan : Plan or None
         None where the experiment never had one (single networks), or has one that cannot be read (see `problems`).
-    entries : tuple of Entry
+    entries : tuple of PlannedConfig
         In the plan's order.
     stale, unplanned : int
         Finished runs of other code, and of configs that are not, or no longer, in the plan.
@@ -119,7 +119,7 @@ class Ledger:
         Runs that others took the place of; they count nowhere.
     """
 
-    stem: str
+    experiment_name: str
     experiment_id: str
     title: str
     question: str
@@ -127,7 +127,7 @@ class Ledger:
     figures: tuple[FigureSpec, ...]
     contrasts: tuple[PlannedContrast, ...]
     plan: Plan | None
-    entries: tuple[Entry, ...]
+    entries: tuple[PlannedConfig, ...]
     stale: int
     unplanned: int
     loose: tuple[Tracked, ...]
@@ -144,29 +144,29 @@ class Ledger:
         """Whether every planned config is done."""
         return not self.problems and all(entry.state == "done" for entry in self.entries)
 
-    def find(self, config: Config) -> Entry | None:
+    def find(self, config: Config) -> PlannedConfig | None:
         """Find a config's entry; None where it is not planned."""
         keys = list(self.plan.configs) if self.plan else []
         key = self.plan.key(config) if self.plan else ""
         return self.entries[keys.index(key)] if key in keys else None
 
 
-def read_ledgers(store: Store, is_lost: Callable[[Tracked], bool] = lambda run: False) -> list[Ledger]:
-    """Read every experiment of the store, in the report's order; ``is_lost`` as in `make_ledger`."""
-    ledgers = [
-        make_ledger(stem, experiment_id, tags, store.runs(experiment_id), is_lost)
-        for stem, (experiment_id, tags) in store.experiments().items()
+def read_coverages(store: Store, is_lost: Callable[[Tracked], bool] = lambda run: False) -> list[Coverage]:
+    """Read every experiment of the store, in the report's order; ``is_lost`` as in `make_coverage`."""
+    coverages = [
+        make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id), is_lost)
+        for experiment_name, (experiment_id, tags) in store.experiments().items()
     ]
-    return sorted(ledgers, key=lambda ledger: (ledger.order, ledger.stem))
+    return sorted(coverages, key=lambda coverage: (coverage.order, coverage.experiment_name))
 
 
-def make_ledger(
-    stem: str,
+def make_coverage(
+    experiment_name: str,
     experiment_id: str,
     tags: Mapping[str, str],
     runs: Sequence[Tracked],
     is_lost: Callable[[Tracked], bool] = lambda run: False,
-) -> Ledger:
+) -> Coverage:
     """Join an experiment's plan with its runs; a finished run that ``is_lost`` says has lost its scores is not done."""
     problems: list[str] = []
 
@@ -186,9 +186,9 @@ def make_ledger(
     top = [run for run in runs if run.parent is None and SUPERSEDED not in run.tags]
     plan: Plan | None = parsed("qwerties.plan", _parse_plan, None)
     common: dict[str, Any] = {
-        "stem": stem,
+        "experiment_name": experiment_name,
         "experiment_id": experiment_id,
-        "title": tags.get("qwerties.title") or stem,
+        "title": tags.get("qwerties.title") or experiment_name,
         "question": tags.get("qwerties.question") or tags.get("mlflow.note.content") or "",
         "order": parsed("qwerties.order", int, LAST),
         "figures": parsed("qwerties.figures", _parse_figures, ()),
@@ -197,7 +197,7 @@ def make_ledger(
         "superseded": sum(run.parent is None and SUPERSEDED in run.tags for run in runs),
     }
     if plan is None:
-        return Ledger(
+        return Coverage(
             **common, plan=None, entries=(), stale=0, unplanned=0, loose=tuple(top), problems=tuple(problems)
         )
 
@@ -213,7 +213,7 @@ def make_ledger(
         else:
             unplanned += run.status == "FINISHED"
     entries = tuple(_make_entry(name, counted[key], plan, is_lost) for key, name in plan.configs.items())
-    return Ledger(
+    return Coverage(
         **common,
         plan=plan,
         entries=entries,
@@ -226,7 +226,7 @@ def make_ledger(
 
 def _make_entry(
     name: str, found: Sequence[tuple[Config, Tracked]], plan: Plan, is_lost: Callable[[Tracked], bool]
-) -> Entry:
+) -> PlannedConfig:
     finished = tuple(run for _, run in found if run.status == "FINISHED" and not is_lost(run))
     others = tuple(run for _, run in found if run not in finished)
     covered = {number for run in finished for number in Seeds.parse(run.params["seeds"]).numbers.tolist()}
@@ -239,7 +239,7 @@ def _make_entry(
         state = "lost"
     else:
         state = "failed" if statuses & {"FAILED", "KILLED"} else "missing"
-    return Entry(name, found[0][0] if found else None, finished, state, others)
+    return PlannedConfig(name, found[0][0] if found else None, finished, state, others)
 
 
 def config_of(run: Tracked) -> Config | None:
@@ -325,7 +325,7 @@ def _parse_changes(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Networks:
+class SeedTable:
     """Every network of one config: its runs' tables joined, no seed twice.
 
     Attributes
@@ -345,22 +345,24 @@ class Networks:
     frame: pd.DataFrame
 
 
-def read_networks(store: Store, entry: Entry) -> tuple[Networks | None, list[str]]:
+def read_seed_table(store: Store, entry: PlannedConfig) -> tuple[SeedTable | None, list[str]]:
     """Read a config's per-seed scores.
 
     Returns
     -------
-    Networks or None
+    SeedTable or None
         None where no run could be read.
     list of str
         What could not be read, or contradicts itself.
     """
-    (found,) = read_all_networks(store, [entry])
+    (found,) = read_seed_tables(store, [entry])
     return found
 
 
-def read_all_networks(store: Store, entries: Sequence[Entry]) -> list[tuple[Networks | None, list[str]]]:
-    """Read the per-seed scores of many configs at once, each as `read_networks` returns it."""
+def read_seed_tables(
+    store: Store, entries: Sequence[PlannedConfig]
+) -> list[tuple[SeedTable | None, list[str]]]:
+    """Read the per-seed scores of many configs at once, each as `read_seed_table` returns it."""
     contents: dict[str, bytes] = {}
     unread: dict[str, Exception] = {}
     for run in (run for entry in entries for run in entry.runs):
@@ -372,7 +374,9 @@ def read_all_networks(store: Store, entries: Sequence[Entry]) -> list[tuple[Netw
     return [_join(entry, {**tables, **unread}) for entry in entries]
 
 
-def _join(entry: Entry, tables: Mapping[str, pd.DataFrame | Exception]) -> tuple[Networks | None, list[str]]:
+def _join(
+    entry: PlannedConfig, tables: Mapping[str, pd.DataFrame | Exception]
+) -> tuple[SeedTable | None, list[str]]:
     """Join the tables of a config's runs, by the runs' ids."""
     runs, rows, frames, problems = [], [], [], []
     seen: set[int] = set()
@@ -398,7 +402,7 @@ def _join(entry: Entry, tables: Mapping[str, pd.DataFrame | Exception]) -> tuple
     if entry.config is None or not frames:
         return None, problems
     joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-    return Networks(entry.config, tuple(runs), tuple(rows), joined), problems
+    return SeedTable(entry.config, tuple(runs), tuple(rows), joined), problems
 
 
 def parse_tables(contents: Sequence[bytes]) -> list[pd.DataFrame | ValueError]:
@@ -461,7 +465,7 @@ def parse_scores(content: bytes) -> pd.DataFrame:
     return frame
 
 
-def read_curves(store: Store, networks: Networks, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_curves(store: Store, networks: SeedTable, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read one array of ``curves.npz`` over all of a config's networks.
 
     Returns
@@ -492,24 +496,24 @@ def read_curves(store: Store, networks: Networks, name: str) -> tuple[NDArray[An
         raise StoreError(f"the runs of {networks.config.label()} hold curves of different shapes") from error
 
 
-def checked_ledgers(store: Store) -> list[Ledger]:
-    """Read the ledgers of a store; a finished run without its ``seeds.csv`` has lost its scores."""
-    return read_ledgers(store, lambda run: store.lacks(run, "seeds.csv"))
+def checked_coverages(store: Store) -> list[Coverage]:
+    """Read the coverages of a store; a finished run without its ``seeds.csv`` has lost its scores."""
+    return read_coverages(store, lambda run: store.lacks(run, "seeds.csv"))
 
 
-def experiment_json(ledger: Ledger) -> dict[str, Any]:
+def experiment_json(coverage: Coverage) -> dict[str, Any]:
     """Put one experiment into an object, as `to_json` tells it."""
     return {
-        "experiment": ledger.stem,
-        "title": ledger.title,
-        "complete": ledger.complete,
-        "planned": None if ledger.plan is None else len(ledger.entries),
-        **{state: ledger.count(state) for state in COUNTED},
-        "stale": ledger.stale,
-        "superseded": ledger.superseded,
-        "unplanned": ledger.unplanned,
-        "loose": len(ledger.loose),
-        "problems": list(ledger.problems),
+        "experiment": coverage.experiment_name,
+        "title": coverage.title,
+        "complete": coverage.complete,
+        "planned": None if coverage.plan is None else len(coverage.entries),
+        **{state: coverage.count(state) for state in COUNTED},
+        "stale": coverage.stale,
+        "superseded": coverage.superseded,
+        "unplanned": coverage.unplanned,
+        "loose": len(coverage.loose),
+        "problems": list(coverage.problems),
         "configs": [
             {
                 "config": entry.name,
@@ -525,6 +529,6 @@ def experiment_json(ledger: Ledger) -> dict[str, Any]:
                     for run in entry.others
                 ],
             }
-            for entry in ledger.entries
+            for entry in coverage.entries
         ],
     }

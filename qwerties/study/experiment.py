@@ -20,9 +20,9 @@ from qwerties.tracking.tags import NOTE, SUPERSEDED
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
-MOST_SHARE = 4.0
+MAX_SHARE = 4.0
 
-MOST_SEEDS, MOST_LOSSES, MOST_POINTS = 1000, 2**24, 2**20
+MAX_SEEDS, MAX_LOSSES, MAX_POINTS = 1000, 2**24, 2**20
 """Of one run: seeds, losses (seeds times epochs) and points (seeds times two clusters). Scores of its checkpoints take
 10 bytes a point and checkpoint, a loss takes 8: so that a worker stays well below 1 GB."""
 
@@ -141,8 +141,8 @@ class Experiment:
         if len(set(self.configs)) < len(self.configs):
             twice = next(config for config in self.configs if self.configs.count(config) > 1)
             raise ValueError(f"configs must differ, got {twice.label()} twice")
-        if not 0 < self.share <= MOST_SHARE:
-            raise ValueError(f"share must be above 0 and at most {MOST_SHARE:g}, got {self.share!r}")
+        if not 0 < self.share <= MAX_SHARE:
+            raise ValueError(f"share must be above 0 and at most {MAX_SHARE:g}, got {self.share!r}")
         for contrast in self.contrasts:
             for config in (contrast.a, contrast.b):
                 if config not in self.configs:
@@ -283,7 +283,7 @@ def _named(a: Config, b: Config) -> str:
 class Job:
     """One run to be made: a config on a block of seeds, for one experiment."""
 
-    stem: str
+    experiment_name: str
     config: Config
     seeds: Seeds
 
@@ -298,12 +298,12 @@ class Shard:
     @property
     def networks(self) -> int:
         """Networks to be trained; configs that differ in epochs alone count once."""
-        return len({config.trajectory for config in self.configs}) * len(self.seeds)
+        return len({config.without_epochs for config in self.configs}) * len(self.seeds)
 
     @property
     def network_epochs(self) -> int:
         """Epochs to be trained, over all networks."""
-        longest = {c.trajectory: c.epochs for c in sorted(self.configs, key=lambda c: c.epochs)}
+        longest = {c.without_epochs: c.epochs for c in sorted(self.configs, key=lambda c: c.epochs)}
         return sum(longest.values()) * len(self.seeds)
 
     @property
@@ -341,7 +341,7 @@ def replaced(runs: Iterable[Tracked], config: Config, seeds: Seeds) -> list[Trac
 
 
 def missing_jobs(
-    stem: str,
+    experiment_name: str,
     experiment: Experiment,
     wanted: int,
     runs: Iterable[Tracked],
@@ -367,35 +367,35 @@ def missing_jobs(
     jobs = []
     for config in experiment.configs:
         if seeds.crossed is not None:
-            jobs += [] if (config, str(seeds)) in whole else [Job(stem, config, seeds)]
+            jobs += [] if (config, str(seeds)) in whole else [Job(experiment_name, config, seeds)]
             continue
         stop = max(seeds.stop, more.get(config, 0))
         left = [s for s in range(seeds.start, stop) if s not in covered.get(config, set())]
         for _, group in itertools.groupby(enumerate(left), key=lambda pair: pair[1] - pair[0]):
             stretch = [seed for _, seed in group]
-            room = min(MOST_SEEDS, MOST_LOSSES // config.epochs, MOST_POINTS // (2 * config.samples))
+            room = min(MAX_SEEDS, MAX_LOSSES // config.epochs, MAX_POINTS // (2 * config.samples))
             most = max(1, room)
             for first in range(stretch[0], stretch[-1] + 1, most):
-                jobs.append(Job(stem, config, Seeds(first, min(first + most, stretch[-1] + 1))))
+                jobs.append(Job(experiment_name, config, Seeds(first, min(first + most, stretch[-1] + 1))))
     return jobs
 
 
 def are_several(configs: Iterable[Config]) -> bool:
     """Whether configs make more than one shard, as far as can be told without torch: then there is work for several."""
-    return len({(config.structure, config.epochs) for config in configs}) > 1
+    return len({(config.batch_key, config.epochs) for config in configs}) > 1
 
 
 def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
     """Group the configs of all jobs into pieces of work, largest first; what two experiments share is done once.
 
     A shard consists of whole batches, as `trainer.train` makes them again: one, or as many as have ``most`` networks
-    and no more than `MOST_LOSSES` losses. So a network's company, and with it every bit of its numbers, does not depend
+    and no more than `MAX_LOSSES` losses. So a network's company, and with it every bit of its numbers, does not depend
     on the size of shards.
     """
     groups: dict[tuple, dict[Config, list[Config]]] = {}
     for job in jobs:
-        configs = groups.setdefault((job.config.structure, job.seeds), {}).setdefault(
-            job.config.trajectory, []
+        configs = groups.setdefault((job.config.batch_key, job.seeds), {}).setdefault(
+            job.config.without_epochs, []
         )
         if job.config not in configs:
             configs.append(job.config)
@@ -411,7 +411,7 @@ def make_shards(jobs: Iterable[Job], most: int | None = None) -> list[Shard]:
         together = max(1, BLOCK // len(seeds))
         for epochs, alike in itertools.groupby(sorted(by_trajectory.values(), key=longest), key=longest):
             members = list(alike)
-            room = min(most or 0, MOST_LOSSES // epochs)
+            room = min(most or 0, MAX_LOSSES // epochs)
             size = together * max(1, room // (together * len(seeds)))
             for first in range(0, len(members), size):
                 chunk = tuple(itertools.chain.from_iterable(members[first : first + size]))

@@ -26,7 +26,7 @@ from qwerties.training.trainer import Trained, train
 QUANTILES = {"train_loss_p10": 0.1, "train_loss_p50": 0.5, "train_loss_p90": 0.9}
 MEANS = ("train_accuracy", "population_accuracy", "gain", "bce", "brier")
 EXEMPLAR_STATES = ("learned", "slow", "constant", "dead")
-FILMED, MOST_FILMED_WEIGHTS = 16, 100
+FILMED, MAX_FILMED_WEIGHTS = 16, 100
 """So many of a block's first networks, if they are small, keep their weights at every checkpoint: the same seeds in
 every config, to be watched side by side."""
 
@@ -159,7 +159,7 @@ def _quantile(ranked: np.ndarray, q: float) -> np.ndarray:
 def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
     """Networks that keep their weights at every checkpoint: exemplars, and the first ones where they are small."""
     weights = sum(value[0].size for value in trained.final.values())
-    filmed = FILMED if weights <= MOST_FILMED_WEIGHTS and trained.seeds.crossed is None else 0
+    filmed = FILMED if weights <= MAX_FILMED_WEIGHTS and trained.seeds.crossed is None else 0
     return sorted({*exemplars, *range(min(filmed, len(trained.seeds)))})
 
 

@@ -41,7 +41,7 @@ from qwerties.tracking.tags import NOTE, SUPERSEDED
 PLAN_CHANGES = "qwerties.plan_changes"
 """Tag of an experiment: what was changed in its contrasts after there were data."""
 
-MOST_HISTORY = 15_000
+MAX_HISTORY = 15_000
 """Characters; MLflow takes up to 20,000 in a tag of an experiment."""
 
 
@@ -74,7 +74,7 @@ def sweep(
 
     Parameters
     ----------
-    experiments : mapping of file stem to Experiment
+    experiments : mapping of experiment name to Experiment
     store : Store
     wanted : int
         Seeds per config; an experiment may take a share of them, or cross its own.
@@ -84,7 +84,7 @@ def sweep(
         Called with the state of things, now and then, from another thread.
     device : {"cpu", "cuda"}
         What to train on.
-    more : mapping of file stem to mapping of Config to int
+    more : mapping of experiment name to mapping of Config to int
         Configs that need at least so many seeds, whatever the others have.
     tell : callable
         Called with what there is to say besides, a line each.
@@ -109,12 +109,14 @@ def sweep(
         tell(f"waiting for another sweep, {holder}, to end")
 
     with turn(store, list(ids.values()), waiting) as check_turn:
-        tracked = {stem: store.runs(experiment_id) for stem, experiment_id in ids.items()}
+        tracked = {
+            experiment_name: store.runs(experiment_id) for experiment_name, experiment_id in ids.items()
+        }
         jobs = []
-        for stem, experiment in experiments.items():
-            store.end_abandoned(tracked[stem], is_abandoned)
-            sound = _sound(stem, tracked[stem], store, tell)
-            jobs += missing_jobs(stem, experiment, wanted, sound, more.get(stem, EMPTY))
+        for experiment_name, experiment in experiments.items():
+            store.end_abandoned(tracked[experiment_name], is_abandoned)
+            sound = _sound(experiment_name, tracked[experiment_name], store, tell)
+            jobs += missing_jobs(experiment_name, experiment, wanted, sound, more.get(experiment_name, EMPTY))
         planned = sum(len(experiment.configs) for experiment in experiments.values())
         return _work(
             jobs, planned, ids, tracked, store, workers, device, progress, tell, meanwhile, check_turn
@@ -125,26 +127,29 @@ def _plan(experiments: Mapping[str, Experiment], store: Store, wanted: int) -> d
     """Tell the store what is planned, before anything runs; returns the ids of the MLflow experiments."""
     known = store.experiments()
     ids = {}
-    for stem, experiment in experiments.items():
+    for experiment_name, experiment in experiments.items():
         tags = experiment.tags(experiment.seeds(wanted))
-        found, before = known.get(stem, (None, {}))
+        found, before = known.get(experiment_name, (None, {}))
         runs = functools.partial(store.runs, found) if found else list
         tags |= contrasts_tags(mark_late(contrasts_of(tags), before, runs))
         changed = {}
         if contrasts_text(before) != contrasts_text(tags) and found:
             changed = _plan_history(before, tags, store.runs(found))
-        ids[stem] = store.experiment(stem, {**tags, **changed})
+        ids[experiment_name] = store.experiment(experiment_name, {**tags, **changed})
     return ids
 
 
-def _sound(stem: str, runs: Sequence[Tracked], store: Store, tell: Callable[[str], None]) -> list[Tracked]:
+def _sound(
+    experiment_name: str, runs: Sequence[Tracked], store: Store, tell: Callable[[str], None]
+) -> list[Tracked]:
     """Those of the tracked runs whose artifacts are as they were written; the others are made anew."""
     sound = []
     for run in runs:
         damaged = store.damaged(run) if is_complete(run) else []
         if damaged:
             tell(
-                f"{stem}: making {run.name} anew, as {', '.join(damaged)} of run {run.run_id} is lost or altered"
+                f"{experiment_name}: training {run.name} again, because {', '.join(damaged)} of run {run.run_id} "
+                "is lost or altered"
             )
         else:
             sound.append(run)
@@ -169,7 +174,7 @@ def _work(
         shards = make_shards(jobs, SHARD[device])
     takers: dict[tuple[Config, Seeds], list[str]] = {}
     for job in jobs:
-        takers.setdefault((job.config, job.seeds), []).append(job.stem)
+        takers.setdefault((job.config, job.seeds), []).append(job.experiment_name)
     state = Progress(
         configs_planned=configs_planned,
         runs_planned=len(jobs),
@@ -194,12 +199,14 @@ def _work(
                 task = tasks[place]
                 seeds = task.shard.seeds
                 for config, record in zip(task.shard.configs, records, strict=True):
-                    for stem in takers[config, seeds]:
+                    for experiment_name in takers[config, seeds]:
                         stop_if_asked()
                         check_turn()
-                        old = replaced(tracked[stem], config, seeds)
+                        old = replaced(tracked[experiment_name], config, seeds)
                         with finishing_first():
-                            run_id = store.write(ids[stem], _tagged(record, stem, config, seeds))
+                            run_id = store.write(
+                                ids[experiment_name], _tagged(record, experiment_name, config, seeds)
+                            )
                             for run in old:
                                 store.tag_run(run.run_id, SUPERSEDED, run_id)
                         state = dataclasses.replace(state, runs=state.runs + 1)
@@ -229,7 +236,7 @@ def history(before: Mapping[str, str], changed: Sequence[str], runs: int) -> dic
     except (ValueError, TypeError):
         told = []  # overwritten by somebody: what is new is told all the same
     told.append({"when": datetime.date.today().isoformat(), "runs": runs, "what": list(changed)})
-    while len(text := json.dumps(told)) > MOST_HISTORY and len(told) > 1:
+    while len(text := json.dumps(told)) > MAX_HISTORY and len(told) > 1:
         del told[len(told) // 2]  # the first and the latest tell most
     return {PLAN_CHANGES: text}
 
@@ -273,14 +280,14 @@ def _in_words(arguments: tuple[Task]) -> str:
     return f"{shard.configs[0].label()}{more} on seeds {shard.seeds}"
 
 
-def _tagged(record: Record, stem: str, config: Config, seeds: Seeds) -> Record:
+def _tagged(record: Record, experiment_name: str, config: Config, seeds: Seeds) -> Record:
     """The record with the tags that say what it is, on it and on its exemplars."""
     common = {
         "qwerties.version": version("qwerties"),
         "qwerties.python": platform.python_version(),
         **{f"qwerties.{name}": version(name) for name in ("torch", "numpy", "mlflow")},
         "qwerties.code": code_digest(),
-        "mlflow.source.name": f"experiments/{stem}.py",
+        "mlflow.source.name": f"experiments/{experiment_name}.py",
     }
     own = {
         "qwerties.fingerprint": fingerprint(config, seeds, code_digest()),

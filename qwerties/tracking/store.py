@@ -57,7 +57,7 @@ from qwerties.tracking.uri import (
     sqlite_uri,
 )
 
-MOST_REASON = 500
+MAX_REASON = 500
 
 MAX_ARTIFACT = 2**29  # bytes
 
@@ -124,27 +124,27 @@ class Store:
 
     # Writing
 
-    def experiment(self, stem: str, tags: Mapping[str, str]) -> str:
+    def experiment(self, experiment_name: str, tags: Mapping[str, str]) -> str:
         """Create the MLflow experiment of a question, or bring its tags up to date; returns its id."""
-        found = self._client.get_experiment_by_name(PREFIX + stem)
+        found = self._client.get_experiment_by_name(PREFIX + experiment_name)
         if found is None:
             try:
-                created = self._client.create_experiment(PREFIX + stem, tags=dict(tags))
+                created = self._client.create_experiment(PREFIX + experiment_name, tags=dict(tags))
                 self._quote_artifact_location(created)
                 return created
             except MlflowException:
-                found = self._client.get_experiment_by_name(PREFIX + stem)
+                found = self._client.get_experiment_by_name(PREFIX + experiment_name)
                 if found is None:  # else somebody created it at the same moment
                     raise
         if found.lifecycle_stage != "active":
             raise StoreError(
-                f"experiment {PREFIX + stem} was deleted in MLflow; restore it with "
+                f"experiment {PREFIX + experiment_name} was deleted in MLflow; restore it with "
                 f"`mlflow experiments restore --experiment-id {found.experiment_id}` or remove it with `mlflow gc`"
             )
         if (held := _kind(found.tags)) != (wanted := _kind(tags)):
             raise StoreError(
-                f"experiment {PREFIX + stem} must be free or that of {wanted}, got that of {held}: rename "
-                f"experiments/{stem}.py"
+                f"experiment {PREFIX + experiment_name} must be free or that of {wanted}, got that of {held}: rename "
+                f"experiments/{experiment_name}.py"
             )
         for key, value in tags.items():
             if found.tags.get(key) != value:
@@ -238,7 +238,7 @@ class Store:
         def mark() -> None:
             with suppress(*STORE_FAILURES), _without_retries():
                 if not stopped:
-                    self._client.set_tag(run_id, FAILURE, reason_of(error)[:MOST_REASON])
+                    self._client.set_tag(run_id, FAILURE, reason_of(error)[:MAX_REASON])
                 self._client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
 
         stopped = isinstance(error, KeyboardInterrupt)
@@ -308,7 +308,7 @@ class Store:
     # Reading
 
     def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """Id and tags of every active experiment that asks a question, by its stem, sorted."""
+        """Id and tags of every active experiment that asks a question, by its experiment_name, sorted."""
         if self._listed is None or self._named is None:
             self._named = self._find_experiments()
         return dict(self._named)  # tags are read, not changed

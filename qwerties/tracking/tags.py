@@ -36,7 +36,7 @@ MAP = "qwerties.map"
 """Tag of the experiment that keeps the maps, which asks no question either."""
 
 APART = {REPORT: "the reports", MAP: "the maps"}
-"""Tags of experiments that no ledger counts, and what they hold."""
+"""Tags of experiments that no coverage counts, and what they hold."""
 
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""

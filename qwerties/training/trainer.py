@@ -19,7 +19,7 @@ from qwerties.config import Config, Seeds
 from qwerties.training import data, native, networks, vmapped
 from qwerties.training.networks import Weights
 
-# Networks trained together: their data of 1.6 KB each fit a core's second-level cache
+# SeedTable trained together: their data of 1.6 KB each fit a core's second-level cache
 BLOCK = 512
 
 
@@ -101,19 +101,19 @@ def train(
     longest: dict[Config, int] = {}
     wanted: dict[Config, set[int]] = {}
     for config in configs:
-        longest[config.trajectory] = max(config.epochs, longest.get(config.trajectory, 0))
-        wanted.setdefault(config.trajectory, set()).add(config.epochs)
+        longest[config.without_epochs] = max(config.epochs, longest.get(config.without_epochs, 0))
+        wanted.setdefault(config.without_epochs, set()).add(config.epochs)
     batches: dict[tuple, list[Config]] = {}
-    for trajectory, epochs in longest.items():
-        config = dataclasses.replace(trajectory, epochs=epochs)
-        batches.setdefault((config.structure, epochs), []).append(config)
+    for without_epochs, epochs in longest.items():
+        config = dataclasses.replace(without_epochs, epochs=epochs)
+        batches.setdefault((config.batch_key, epochs), []).append(config)
 
     done: dict[Config, Trained] = {}
     together = max(1, BLOCK // len(seeds))
     chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
     for batch in batches.values():
         stops = np.unique(
-            np.concatenate([checkpoints(n) for config in batch for n in wanted[config.trajectory]])
+            np.concatenate([checkpoints(n) for config in batch for n in wanted[config.without_epochs]])
         )
         for first in range(0, len(batch), together):
             group = batch[first : first + together]
@@ -121,7 +121,7 @@ def train(
                 _train_block(group, seeds, chunk, stops, compiled, device, progress) for chunk in chunks
             ]
             for i, config in enumerate(group):
-                done[config.trajectory] = Trained(
+                done[config.without_epochs] = Trained(
                     config,
                     seeds,
                     np.concatenate([block.losses[i] for block in blocks]),
@@ -129,7 +129,7 @@ def train(
                     {n: np.concatenate([block.weights[n][i] for block in blocks]) for n in blocks[0].weights},
                     np.concatenate([block.gradient_rms[i] for block in blocks]),
                 )
-    return [done[config.trajectory].until(config.epochs) for config in configs]
+    return [done[config.without_epochs].until(config.epochs) for config in configs]
 
 
 def _rms(gradients: Weights) -> Tensor:
@@ -164,7 +164,7 @@ def _train_block(
     )  # (networks, 2, points)
     hyper = spread(networks.hyperparameters(configs))  # (networks, fields)
     drawn = functools.cache(networks.stacked_weights)
-    starts = [drawn(config.start, tuple(weight_seeds.tolist())) for config in configs]
+    starts = [drawn(config.init_key, tuple(weight_seeds.tolist())) for config in configs]
     weights = {name: torch.cat([w[name] for w in starts]).to(device) for name in starts[0]}  # (networks, ...)
     arrays = (weights, hyper.to(device), x.to(device), torch.from_numpy(stops), progress)
     library = native.load(first) if compiled and device == "cpu" else None

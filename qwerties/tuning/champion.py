@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.contrasts import weigh
+from qwerties.analysis.contrasts import compare_arms
 from qwerties.config import Config, Seeds
 from qwerties.scoring.digest import code_digest
 from qwerties.stats.scores import scores
 from qwerties.study.budget import EXPLORATORY_ALPHA
-from qwerties.study.coverage import Ledger, Networks, make_ledger, read_networks
+from qwerties.study.coverage import Coverage, SeedTable, make_coverage, read_seed_table
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.tracking import models as registry
 from qwerties.tracking.arrays import read_arrays
@@ -45,31 +45,31 @@ AHEAD = ("a_better", "a_ahead")
 Sweep = Callable[[dict[str, Experiment]], Any]
 
 
-def contend(stem: str, config: Config, store: Store, sweep: Sweep) -> str | None:
+def contend(experiment_name: str, config: Config, store: Store, sweep: Sweep) -> str | None:
     """Register a tuning's winner if there is no model yet, or if it is better than that one's config.
 
     Parameters
     ----------
-    stem : str
+    experiment_name : str
         Of the tuning's experiment, in which the winner is confirmed.
     config : Config
         The winner.
     store : Store
     sweep : callable
-        Trains and tracks experiments by their stems.
+        Trains and tracks experiments by their experiment_names.
 
     Returns
     -------
     str or None
         What came of it, to be printed; None where the config is the registered one's already.
     """
-    networks = _confirmed(stem, config, store)
+    networks = _confirmed(experiment_name, config, store)
     if networks is None:
-        return f"{stem}: its winner is not confirmed yet, the registered model stays"
+        return f"{experiment_name}: its winner is not confirmed yet, the registered model stays"
     tags = _tags(config, networks)
     before = registry.champion(store.uri)
     if before is None:
-        return _register(stem, networks, store, {**tags, "qwerties.verdict": "the first one"})
+        return _register(experiment_name, networks, store, {**tags, "qwerties.verdict": "the first one"})
     old = _config_of(before)
     if old == config:
         if any(before.tags.get(key) != value for key, value in tags.items()):
@@ -84,7 +84,7 @@ def contend(stem: str, config: Config, store: Store, sweep: Sweep) -> str | None
     count = f"challenge {challengers.index(own) + 1} of version {before.number}"
     sweep({STEM: _duel(config, old, count)})
     store.tag_experiment(store.experiments()[STEM][0], CHALLENGES, json.dumps(challenges))
-    (finding,) = weigh(store, _ledger(STEM, store)).findings
+    (finding,) = compare_arms(store, _coverage(STEM, store)).findings
     if finding.verdict not in AHEAD:
         return f"the registered model stays, version {before.number}: {finding.words} ({count})"
     won = {
@@ -92,7 +92,7 @@ def contend(stem: str, config: Config, store: Store, sweep: Sweep) -> str | None
         "qwerties.over": f"version {before.number}",
         "qwerties.challenge": count,
     }
-    return _register(stem, networks, store, {**tags, **won})
+    return _register(experiment_name, networks, store, {**tags, **won})
 
 
 def _challenges(store: Store) -> dict[str, list[str]]:
@@ -125,18 +125,18 @@ def _duel(config: Config, old: Config, count: str) -> Experiment:
     )
 
 
-def _confirmed(stem: str, config: Config, store: Store) -> Networks | None:
+def _confirmed(experiment_name: str, config: Config, store: Store) -> SeedTable | None:
     """The winner's networks on fresh seeds; None where they are not all there."""
-    entry = _ledger(stem, store).find(config)
-    return read_networks(store, entry)[0] if entry is not None and entry.state == "done" else None
+    entry = _coverage(experiment_name, store).find(config)
+    return read_seed_table(store, entry)[0] if entry is not None and entry.state == "done" else None
 
 
-def _ledger(stem: str, store: Store) -> Ledger:
-    experiment_id, tags = store.experiments()[stem]
-    return make_ledger(stem, experiment_id, tags, store.runs(experiment_id))
+def _coverage(experiment_name: str, store: Store) -> Coverage:
+    experiment_id, tags = store.experiments()[experiment_name]
+    return make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id))
 
 
-def _tags(config: Config, networks: Networks) -> dict[str, str]:
+def _tags(config: Config, networks: SeedTable) -> dict[str, str]:
     frame = networks.frame
     return {
         CONFIG: json.dumps(config.to_params()),
@@ -160,7 +160,7 @@ def _typical(frame: pd.DataFrame) -> int | None:
     return int(learned.index[(len(learned) - 1) // 2]) if len(learned) else None
 
 
-def _register(stem: str, networks: Networks, store: Store, tags: Mapping[str, str]) -> str:
+def _register(experiment_name: str, networks: SeedTable, store: Store, tags: Mapping[str, str]) -> str:
     import torch
 
     from qwerties.scoring import score as scoring
@@ -168,7 +168,7 @@ def _register(stem: str, networks: Networks, store: Store, tags: Mapping[str, st
 
     chosen = _typical(networks.frame)
     if chosen is None:
-        return f"{stem}: none of its winner's networks learned, no model is registered"
+        return f"{experiment_name}: none of its winner's networks learned, no model is registered"
     sizes = np.cumsum([len(rows) for rows in networks.rows])
     which = int(np.searchsorted(sizes, chosen, side="right"))
     run, row = networks.runs[which], int(networks.rows[which][chosen - (sizes[which - 1] if which else 0)])
@@ -195,7 +195,7 @@ def _register(stem: str, networks: Networks, store: Store, tags: Mapping[str, st
             "qwerties.state": str(found["state"]),
             "qwerties.version": version("qwerties"),
             "qwerties.code": code_digest(),
-            "mlflow.source.name": f"experiments/{stem}.py",
+            "mlflow.source.name": f"experiments/{experiment_name}.py",
             NOTE: "The network of the run above that is registered: of those that learned, the one of median accuracy "
             "on the true distribution.",
         },

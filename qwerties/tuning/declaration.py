@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwerties.config import DEFAULT, FIELDS, Config, Seeds
-from qwerties.study.experiment import MOST_SHARE, Contrast, Experiment, Figure
+from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, Figure
 from qwerties.study.objectives import OBJECTIVES
 from qwerties.study.search_space import SAMPLERS, Categorical, Dimension, Search
 
@@ -170,7 +170,7 @@ class Tuning:
         """Fresh seeds of the comparison, in the words of `Seeds`."""
         return str(Seeds(0, max(1, round(CONFIRMATION * wanted))))
 
-    def studies(self, stem: str, wanted: int, code: str) -> tuple[Study, ...]:
+    def studies(self, experiment_name: str, wanted: int, code: str) -> tuple[Study, ...]:
         """All searches to be made, side by side, baselines after their own; ``code`` is a digest of the source."""
         seeds = self.tuning_seeds(wanted)
         found = []
@@ -188,7 +188,7 @@ class Tuning:
                 own = sampler == tuned.sampler
                 found.append(
                     Study(
-                        name=f"{stem}/{side} by {sampler}, seeds {seeds}, {digest}",
+                        name=f"{experiment_name}/{side} by {sampler}, seeds {seeds}, {digest}",
                         side=side if own else f"{side} by {sampler}",
                         label=f"{side} by {sampler}",
                         tuned=tuned,
@@ -243,7 +243,7 @@ class Tuning:
         Experiment.main(self)  # type: ignore[arg-type]
 
 
-assert CONFIRMATION <= MOST_SHARE
+assert CONFIRMATION <= MAX_SHARE
 
 
 def make_config(base: Config, params: Mapping[str, Any]) -> Config:

@@ -66,7 +66,7 @@ class Chosen:
 
 
 def tune(
-    stem: str,
+    experiment_name: str,
     tuning: Tuning,
     store: Store,
     storage: str | Path,
@@ -81,7 +81,7 @@ def tune(
 
     Parameters
     ----------
-    stem : str
+    experiment_name : str
         Of the experiment's file.
     tuning : Tuning
     store : Store
@@ -106,8 +106,8 @@ def tune(
     WorkerLostError
         If a worker process was killed; what is tracked stays.
     """
-    planned = tuning.studies(stem, wanted, code_digest())
-    known = store.experiments().get(stem)
+    planned = tuning.studies(experiment_name, wanted, code_digest())
+    known = store.experiments().get(experiment_name)
     runs = store.runs(known[0]) if known else []
     if any(_finished(runs, study) is None for study in planned):
         if "://" not in str(storage):
@@ -115,7 +115,7 @@ def tune(
         for study in planned:  # before anything is written down or trained
             if _finished(runs, study) is None:
                 search.check(study.search, study.name, storage)
-    experiment_id = _register(stem, tuning, planned, store, wanted, runs)
+    experiment_id = _register(experiment_name, tuning, planned, store, wanted, runs)
     winners = _winners(planned, runs)
     if len(winners) == len(planned):
         return Chosen(tuning.experiment(winners), winners)
@@ -130,7 +130,7 @@ def tune(
         for study in planned:
             if study.side not in winners:
                 searcher = _Searcher(
-                    stem, study, store, storage, experiment_id, workers, step, later, check_turn
+                    experiment_name, study, store, storage, experiment_id, workers, step, later, check_turn
                 )
                 winners[study.side] = searcher.work()
     return Chosen(tuning.experiment(winners), winners)
@@ -163,7 +163,7 @@ def _finished(runs: Sequence[Tracked], study: Study) -> Tracked | None:
 
 
 def _register(
-    stem: str,
+    experiment_name: str,
     tuning: Tuning,
     planned: Sequence[Study],
     store: Store,
@@ -171,7 +171,7 @@ def _register(
     runs: Sequence[Tracked],
 ) -> str:
     """Write down what is tuned and what will be compared, before any trial; returns the MLflow experiment's id."""
-    before = store.experiments().get(stem, ("", {}))[1]
+    before = store.experiments().get(experiment_name, ("", {}))[1]
     contrasts = mark_late([tuning.placeholder(pair) for pair in tuning.pairs()], before, lambda: runs)
     tags = {
         NOTE: tuning.question,
@@ -187,7 +187,9 @@ def _register(
         tags |= contrasts_tags(contrasts)
     changed += spec_changes(before.get(TUNING, ""), tags[TUNING])
     data = sum(run.status == "FINISHED" and SUPERSEDED not in run.tags for run in runs)
-    return store.experiment(stem, {**tags, **(history(before, changed, data) if changed and data else {})})
+    return store.experiment(
+        experiment_name, {**tags, **(history(before, changed, data) if changed and data else {})}
+    )
 
 
 class _Searcher:
@@ -195,7 +197,7 @@ class _Searcher:
 
     def __init__(
         self,
-        stem: str,
+        experiment_name: str,
         study: Study,
         store: Store,
         storage: str | Path,
@@ -206,7 +208,7 @@ class _Searcher:
         check_turn: Callable[[], None],
     ) -> None:
         self.check_turn = check_turn
-        self.stem, self.study, self.store, self.storage = stem, study, store, storage
+        self.experiment_name, self.study, self.store, self.storage = experiment_name, study, store, storage
         self.experiment_id, self.step, self.later = experiment_id, step, later
         network_epochs = study.search.trials * len(study.seeds) * study.tuned.base.epochs
         self.workers = workers if network_epochs > SMALL else 1
@@ -289,14 +291,14 @@ class _Searcher:
     def _common(self) -> dict[str, str]:
         return {
             "qwerties.version": version("qwerties"),
-            "mlflow.source.name": f"experiments/{self.stem}.py",
+            "mlflow.source.name": f"experiments/{self.experiment_name}.py",
         }
 
     def _evaluate(self, batch: Sequence[Mapping[str, Any]]) -> list[tuple[float, ...] | None]:
         configs = [self.study.tuned.config(params) for params in batch]
         groups: dict[tuple[Any, ...], list[Config]] = {}
         for config in dict.fromkeys(configs):
-            groups.setdefault((config.structure, config.epochs), []).append(config)
+            groups.setdefault((config.batch_key, config.epochs), []).append(config)
         tasks = [
             [members[i] for i in part]
             for members in groups.values()

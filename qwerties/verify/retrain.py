@@ -155,8 +155,8 @@ def verify(
         Whether all agrees.
     """
     runs = {
-        stem: [run for run in store.runs(experiment_id) if run.status == "FINISHED"]
-        for stem, (experiment_id, _) in store.experiments().items()
+        experiment_name: [run for run in store.runs(experiment_id) if run.status == "FINISHED"]
+        for experiment_name, (experiment_id, _) in store.experiments().items()
     }
     if not any(runs.values()):
         say("nothing tracked yet: make sweep")
@@ -213,14 +213,14 @@ def _audit(
 ) -> tuple[int, dict[str, list[Holding]], int]:
     """Check all runs without training: how many artifacts there were, what can be retrained, how many differ."""
     artifacts, differ, unchecked = 0, 0, 0
-    holdings: dict[str, list[Holding]] = {stem: [] for stem in runs}
-    everything = [(stem, run) for stem, some in runs.items() for run in some]
+    holdings: dict[str, list[Holding]] = {experiment_name: [] for experiment_name in runs}
+    everything = [(experiment_name, run) for experiment_name, some in runs.items() for run in some]
     children: dict[str, list[Tracked]] = {}
     for _, run in everything:
         if run.parent is not None:
             children.setdefault(run.parent, []).append(run)
     reads = readers(store, (run for _, run in everything))
-    for (stem, run), read in _shown(zip(everything, reads, strict=True), len(everything), "runs"):
+    for (experiment_name, run), read in _shown(zip(everything, reads, strict=True), len(everything), "runs"):
         found: list[Difference] = []
         if ARTIFACTS in run.tags:
             count, found = check_artifacts(run, read)
@@ -231,12 +231,12 @@ def _audit(
             try:
                 if "seeds" in run.params:
                     block = read_block(run, read)
-                    holdings[stem].append(Holding(run, block.config, block.seeds, True))
+                    holdings[experiment_name].append(Holding(run, block.config, block.seeds, True))
                     found += check_block(block, children.get(run.run_id, ()), rng)
                 else:
                     number = int(run.params["seed"])
                     config = Config.from_params(run.params)
-                    holdings[stem].append(Holding(run, config, Seeds(number, number + 1), False))
+                    holdings[experiment_name].append(Holding(run, config, Seeds(number, number + 1), False))
             except ValueError as error:
                 found = found or [Difference(run, "its record", f"cannot be read: {error}")]
         for difference in found:

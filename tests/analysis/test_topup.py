@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from qwerties.analysis import topup
-from qwerties.analysis.contrasts import Evidence, find
+from qwerties.analysis.contrasts import ExperimentResult, find
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.study.coverage import Entry, Ledger, Networks, Plan, PlannedContrast
+from qwerties.study.coverage import Coverage, Plan, PlannedConfig, PlannedContrast, SeedTable
 
 OTHER = Config(loss="mse")
 
@@ -21,7 +21,7 @@ def networks(config, scores):
             "gain": (scores - 0.5) / 0.47725,
         }
     )
-    return Networks(config, (), (), frame)
+    return SeedTable(config, (), (), frame)
 
 
 def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complete=True, late=""):
@@ -30,9 +30,9 @@ def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complet
     plan_seeds = Seeds(0, base or seeds)
     configs = (DEFAULT, OTHER)
     plan = Plan(plan_seeds, "code", {fingerprint(c, plan_seeds, "code"): c.label() for c in configs})
-    entries = tuple(Entry(config.label(), config, (), "done") for config in configs)
-    ledger = Ledger(
-        stem="loss",
+    entries = tuple(PlannedConfig(config.label(), config, (), "done") for config in configs)
+    coverage = Coverage(
+        experiment_name="loss",
         experiment_id="1",
         title="Losses",
         question="",
@@ -51,11 +51,11 @@ def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complet
         0: networks(DEFAULT, np.clip(0.5 + difference + noise[:seeds], 0, 1)),
         1: networks(OTHER, np.full(seeds, 0.5)),
     }
-    return Evidence(ledger, arms, (), (), find(ledger, arms, complete=complete))
+    return ExperimentResult(coverage, arms, (), (), find(coverage, arms, complete=complete))
 
 
 def step(monkeypatch, given, *, settle="primary", cap=4000):
-    monkeypatch.setattr(topup, "gather", lambda store, stems, only_primary: [given])
+    monkeypatch.setattr(topup, "load_results", lambda store, experiment_names, only_primary: [given])
     return topup.next_step(None, ["loss"], settle, cap)
 
 
@@ -130,7 +130,7 @@ def test_only_primary_contrasts_are_compared_unless_all_are_to_be_settled():
     for options in ({"primary": False}, {"primary": False, "late": "was declared late"}):
         given = evidence(0.003, **options)
         assert given.findings[0].alpha == 0.05
-        assert find(given.ledger, given.networks, complete=True, only_primary=True) == ()
+        assert find(given.coverage, given.networks, complete=True, only_primary=True) == ()
     given = evidence(0.003)
     assert given.findings[0].alpha == 0.005
-    assert len(find(given.ledger, given.networks, complete=True, only_primary=True)) == 1
+    assert len(find(given.coverage, given.networks, complete=True, only_primary=True)) == 1

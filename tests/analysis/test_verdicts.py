@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from factories import new_store
 
-from qwerties.analysis.contrasts import gather
+from qwerties.analysis.contrasts import load_results
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.report import verdicts_file as verdicts
 from qwerties.report.build import render, write_report
@@ -56,14 +56,14 @@ def contrast(a, b, *, delta=0.01, primary=True):
     return {"a": a.to_params(), "b": b.to_params(), "delta": delta, "primary": primary}
 
 
-def track(store, stem, seeds, tables, contrasts, *, code=CODE, planned=None, **tags):
+def track(store, experiment_name, seeds, tables, contrasts, *, code=CODE, planned=None, **tags):
     """Plan an experiment and write a run for each config of `tables`."""
     planned = planned or seeds
     keys = {fingerprint(config, planned, code): config.label() for config in tables}
     experiment_id = store.experiment(
-        stem,
+        experiment_name,
         {
-            "qwerties.title": f"About {stem}",
+            "qwerties.title": f"About {experiment_name}",
             "qwerties.plan": json.dumps({"seeds": str(planned), "code": code, "configs": keys}),
             "qwerties.contrasts": json.dumps(contrasts),
             **{f"qwerties.{name}": value for name, value in tags.items()},
@@ -86,7 +86,7 @@ def store(tmp_path, monkeypatch):
 
 
 def document(store, before=None):
-    return verdicts.make_document(gather(store), before)
+    return verdicts.make_document(load_results(store), before)
 
 
 # The words follow the numbers
@@ -100,9 +100,9 @@ def planted(folder, score_a, score_b):
     try:
         store = new_store(folder)
         seeds = Seeds(0, 200)
-        for stem, (a, b) in QUESTIONS.items():
+        for experiment_name, (a, b) in QUESTIONS.items():
             tables = {a: table(seeds, score_a), b: table(seeds, score_b)}
-            track(store, stem, seeds, tables, [contrast(a, b)], figures='[{"kind": "scores"}]')
+            track(store, experiment_name, seeds, tables, [contrast(a, b)], figures='[{"kind": "scores"}]')
         return render(store), document(store)
     finally:
         os.chdir(before)

@@ -60,7 +60,7 @@ def refused(repository, capsys):
     return call
 
 
-MOST_SEEDS, MOST_SEED = 1_000_000, 2**31 - 1
+MAX_SEEDS, MAX_SEED = 1_000_000, 2**31 - 1
 
 WRONG = {
     "sweep tinny": "experiment must be one of tiny, got 'tinny' (did you mean tiny?)",
@@ -68,11 +68,11 @@ WRONG = {
     "sweep _shared": "experiment must be one of tiny, got '_shared'",
     "sweep tiny.py": "experiment must be one of tiny, got 'tiny.py' (did you mean tiny?)",
     "sweep ../tiny": "experiment must be one of tiny, got '../tiny' (did you mean tiny?)",
-    "sweep --seeds 0": f"argument --seeds: seeds must be a whole number from 1 to {MOST_SEEDS}, got '0'",
-    "sweep --seeds -1": f"argument --seeds: seeds must be a whole number from 1 to {MOST_SEEDS}, got '-1'",
-    "sweep --seeds x": f"argument --seeds: seeds must be a whole number from 1 to {MOST_SEEDS}, got 'x'",
-    "sweep --seeds 1.5": f"argument --seeds: seeds must be a whole number from 1 to {MOST_SEEDS}, got '1.5'",
-    "sweep --seeds 1000001": f"argument --seeds: seeds must be a whole number from 1 to {MOST_SEEDS}, got '1000001'",
+    "sweep --seeds 0": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '0'",
+    "sweep --seeds -1": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '-1'",
+    "sweep --seeds x": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got 'x'",
+    "sweep --seeds 1.5": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '1.5'",
+    "sweep --seeds 1000001": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '1000001'",
     "sweep --seeds": "argument --seeds: expected one argument",
     "sweep --jobs 0": "argument --jobs: jobs must be a whole number from 1 to 1024, got '0'",
     "sweep --jobs all": "argument --jobs: jobs must be a whole number from 1 to 1024, got 'all'",
@@ -98,8 +98,8 @@ WRONG = {
     "train --momentum 1": "momentum must be a number from 0 to below 1, got 1.0",
     "train --optimizer adam --momentum .9": "momentum must be 0 where optimizer is adam (it has its own), got 0.9",
     "train --output-scale inf": "output_scale must be a finite number, got inf",
-    "train --seed -1": f"argument --seed: seed must be a whole number from 0 to {MOST_SEED}, got '-1'",
-    "train --seed 2147483648": f"argument --seed: seed must be a whole number from 0 to {MOST_SEED}, got '2147483648'",
+    "train --seed -1": f"argument --seed: seed must be a whole number from 0 to {MAX_SEED}, got '-1'",
+    "train --seed 2147483648": f"argument --seed: seed must be a whole number from 0 to {MAX_SEED}, got '2147483648'",
     "train --epochs 0 --loss hinge": (
         "loss must be one of bce, mse, got 'hinge'; epochs must be a whole number from 1 to 10000000, got 0"
     ),

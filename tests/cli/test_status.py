@@ -13,7 +13,7 @@ from factories import CONFIGS, SEEDS, call, fill, make_folder, new_store, plan, 
 
 from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import Config
-from qwerties.study.coverage import make_ledger
+from qwerties.study.coverage import make_coverage
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
 
@@ -184,12 +184,12 @@ def test_a_superseded_run_counts_nowhere():
 
     tags = {"qwerties.plan": plan(A)}
     old = [tracked(**{SUPERSEDED: "x"}), tracked(**{SUPERSEDED: "x", "qwerties.code": "older"})]
-    ledger = make_ledger("x", "1", tags, old)
-    assert (ledger.superseded, ledger.stale, ledger.unplanned) == (2, 0, 0)
-    assert [(entry.state, entry.runs) for entry in ledger.entries] == [("missing", ())]
-    ledger = make_ledger("x", "1", tags, [*old, tracked()])
-    assert [(entry.state, len(entry.runs)) for entry in ledger.entries] == [("done", 1)]
-    assert make_ledger("x", "1", {}, [*old, tracked()]).loose == (tracked(),)
+    coverage = make_coverage("x", "1", tags, old)
+    assert (coverage.superseded, coverage.stale, coverage.unplanned) == (2, 0, 0)
+    assert [(entry.state, entry.runs) for entry in coverage.entries] == [("missing", ())]
+    coverage = make_coverage("x", "1", tags, [*old, tracked()])
+    assert [(entry.state, len(entry.runs)) for entry in coverage.entries] == [("done", 1)]
+    assert make_coverage("x", "1", {}, [*old, tracked()]).loose == (tracked(),)
 
 
 def test_a_lost_run_is_made_good_by_another():
@@ -198,8 +198,8 @@ def test_a_lost_run_is_made_good_by_another():
         return Tracked(run_id, "1", "a", "FINISHED", None, params, {}, {"qwerties.code": "code"}, "")
 
     def states(*runs):
-        ledger = make_ledger("x", "1", {"qwerties.plan": plan(A)}, runs, lambda run: run.run_id == "lost")
-        return [(entry.state, [run.run_id for run in entry.runs]) for entry in ledger.entries]
+        coverage = make_coverage("x", "1", {"qwerties.plan": plan(A)}, runs, lambda run: run.run_id == "lost")
+        return [(entry.state, [run.run_id for run in entry.runs]) for entry in coverage.entries]
 
     assert states(tracked("lost")) == [("lost", [])]
     assert states(tracked("lost"), tracked("sound")) == [("done", ["sound"])]

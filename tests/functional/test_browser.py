@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from filmed import make_store
 
-from qwerties.analysis.contrasts import gather
+from qwerties.analysis.contrasts import load_results
 from qwerties.plotting import style as theme
 from qwerties.plotting.network import view
 from qwerties.report.build import write_report
@@ -36,7 +36,7 @@ def store(folder):
 
 @pytest.fixture(scope="module")
 def cast(store):
-    return player.choose(player.read_reels(store, gather(store)))
+    return player.choose(player.read_reels(store, load_results(store)))
 
 
 @pytest.fixture(scope="module")

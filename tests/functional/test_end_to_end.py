@@ -98,10 +98,10 @@ def reference(config, seed):
     return train_reference(config, seed)
 
 
-def runs_of(folder, stem, children=False):
+def runs_of(folder, experiment_name, children=False):
     """Runs of one experiment as MLflow's own client reads them, oldest first."""
     client = MlflowClient(default_uri(folder))
-    found = client.get_experiment_by_name(f"qwerties/{stem}")
+    found = client.get_experiment_by_name(f"qwerties/{experiment_name}")
     runs = client.search_runs([found.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"])
     return [run for run in runs if ("mlflow.parentRunId" in run.data.tags) == children]
 
@@ -162,46 +162,50 @@ def test_the_report_is_written_and_names_what_was_asked(sweeps):
     assert {"Losses", "Lengths"} <= set(re.findall(r"\w+", text))
 
 
-@pytest.mark.parametrize("stem", PLANNED)
-def test_every_planned_config_has_one_finished_run(study, stem):
-    runs = runs_of(study, stem)
+@pytest.mark.parametrize("experiment_name", PLANNED)
+def test_every_planned_config_has_one_finished_run(study, experiment_name):
+    runs = runs_of(study, experiment_name)
     assert {run.info.status for run in runs} == {"FINISHED"}
-    expected = [{**config.to_params(), "seeds": "0-3"} for config in PLANNED[stem]]
+    expected = [{**config.to_params(), "seeds": "0-3"} for config in PLANNED[experiment_name]]
     assert sorted(map(str, (run.data.params for run in runs))) == sorted(
         map(str, ({key: params[key] for key in runs[0].data.params} for params in expected))
     )
-    assert sorted(run.info.run_name for run in runs) == sorted(config.label() for config in PLANNED[stem])
+    assert sorted(run.info.run_name for run in runs) == sorted(
+        config.label() for config in PLANNED[experiment_name]
+    )
 
 
-@pytest.mark.parametrize("stem", PLANNED)
-def test_the_experiment_tells_its_plan(study, stem):
-    found = MlflowClient(default_uri(study)).get_experiment_by_name(f"qwerties/{stem}")
+@pytest.mark.parametrize("experiment_name", PLANNED)
+def test_the_experiment_tells_its_plan(study, experiment_name):
+    found = MlflowClient(default_uri(study)).get_experiment_by_name(f"qwerties/{experiment_name}")
     assert found.tags["mlflow.note.content"] == found.tags["qwerties.question"] == "Which **one**?"
     plan = json.loads(found.tags["qwerties.plan"])
     assert plan["seeds"] == "0-3"
-    assert set(plan["configs"].values()) == {config.label() for config in PLANNED[stem]}
-    assert set(plan["configs"]) == {run.data.tags["qwerties.fingerprint"] for run in runs_of(study, stem)}
+    assert set(plan["configs"].values()) == {config.label() for config in PLANNED[experiment_name]}
+    assert set(plan["configs"]) == {
+        run.data.tags["qwerties.fingerprint"] for run in runs_of(study, experiment_name)
+    }
     (contrast,) = json.loads(found.tags["qwerties.contrasts"])
-    assert [Config.from_params(contrast[side]) for side in "ab"] == PLANNED[stem][::-1]
+    assert [Config.from_params(contrast[side]) for side in "ab"] == PLANNED[experiment_name][::-1]
 
 
-@pytest.mark.parametrize("stem", PLANNED)
-def test_every_run_has_its_tags_and_its_dataset(study, stem):
-    for run in runs_of(study, stem):
+@pytest.mark.parametrize("experiment_name", PLANNED)
+def test_every_run_has_its_tags_and_its_dataset(study, experiment_name):
+    for run in runs_of(study, experiment_name):
         tags, config = run.data.tags, Config.from_params(run.data.params)
         assert tags["qwerties.fingerprint"] == fingerprint(config, Seeds(0, 4), code_digest())
         assert tags["qwerties.code"] == code_digest()
         assert tags["qwerties.version"] == version("qwerties")
-        assert tags["mlflow.source.name"] == f"experiments/{stem}.py"
+        assert tags["mlflow.source.name"] == f"experiments/{experiment_name}.py"
         assert {"mlflow.user", "mlflow.source.type", "mlflow.note.content"} <= set(tags)
         (given,) = run.inputs.dataset_inputs
         assert given.dataset.name == "qwerties d=4"
 
 
-@pytest.mark.parametrize("stem", PLANNED)
-def test_the_mean_loss_is_there_at_every_epoch(study, stem):
+@pytest.mark.parametrize("experiment_name", PLANNED)
+def test_the_mean_loss_is_there_at_every_epoch(study, experiment_name):
     client = MlflowClient(default_uri(study))
-    for run in runs_of(study, stem):
+    for run in runs_of(study, experiment_name):
         config = Config.from_params(run.data.params)
         history = client.get_metric_history(run.info.run_id, "train_loss")
         assert [m.step for m in history] == list(range(1, config.epochs + 1))
@@ -216,9 +220,9 @@ def test_the_mean_loss_is_there_at_every_epoch(study, stem):
             assert steps[-1] == config.epochs
 
 
-@pytest.mark.parametrize("stem", PLANNED)
-def test_artifacts_are_those_of_the_design_and_final_metrics_agree_with_the_table(study, stem):
-    for run in runs_of(study, stem):
+@pytest.mark.parametrize("experiment_name", PLANNED)
+def test_artifacts_are_those_of_the_design_and_final_metrics_agree_with_the_table(study, experiment_name):
+    for run in runs_of(study, experiment_name):
         files = artifacts(run)
         assert set(files) == ARTIFACTS
         for name in ARTIFACTS:
@@ -245,10 +249,10 @@ def test_artifacts_are_those_of_the_design_and_final_metrics_agree_with_the_tabl
             assert {len(array) for array in weights.values()} == {len(SEEDS)}
 
 
-@pytest.mark.parametrize("stem", PLANNED)
-def test_exemplars_hang_below_their_run_one_of_each_state_that_occurs(study, stem):
-    client, children = MlflowClient(default_uri(study)), runs_of(study, stem, children=True)
-    for run in runs_of(study, stem):
+@pytest.mark.parametrize("experiment_name", PLANNED)
+def test_exemplars_hang_below_their_run_one_of_each_state_that_occurs(study, experiment_name):
+    client, children = MlflowClient(default_uri(study)), runs_of(study, experiment_name, children=True)
+    for run in runs_of(study, experiment_name):
         own = [child for child in children if child.data.tags["mlflow.parentRunId"] == run.info.run_id]
         table = pd.read_csv(artifacts(run)["seeds.csv"])
         lowest = {state: str(group["seed"].min()) for state, group in table.groupby("state")}
@@ -265,9 +269,9 @@ def test_exemplars_hang_below_their_run_one_of_each_state_that_occurs(study, ste
 def test_two_sweeps_leave_the_same_tables_byte_for_byte_with_one_worker_or_two(sweeps):
     def tables(folder):
         return {
-            (stem, run.info.run_name, name): artifacts(run)[name].read_bytes()
-            for stem in PLANNED
-            for run in runs_of(folder, stem)
+            (experiment_name, run.info.run_name, name): artifacts(run)[name].read_bytes()
+            for experiment_name in PLANNED
+            for run in runs_of(folder, experiment_name)
             for name in ("seeds.csv", "weights.npz")
         }
 
@@ -285,11 +289,13 @@ def test_a_second_sweep_trains_nothing_and_adds_no_run(copy, monkeypatch):
         raise AssertionError("trained")
 
     monkeypatch.setattr("qwerties.study.runs.train_records", train)
-    before = {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)}
+    before = {run.info.run_id for experiment_name in PLANNED for run in runs_of(copy, experiment_name)}
     out, err = call(copy, *SWEEP[2:], "--jobs", "2", "--no-report")
     assert out.splitlines()[0] == "nothing to do: all 4 planned configs are tracked"
     assert err == ""
-    assert {run.info.run_id for stem in PLANNED for run in runs_of(copy, stem)} == before
+    assert {
+        run.info.run_id for experiment_name in PLANNED for run in runs_of(copy, experiment_name)
+    } == before
 
 
 def test_more_seeds_train_only_those_that_are_new(copy):

@@ -9,13 +9,13 @@ from factories import CODE, CONFIGS, plan, scores
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from qwerties.analysis.contrasts import gather
+from qwerties.analysis.contrasts import load_results
 from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import FIELDS, Config, Seeds
 from qwerties.report.build import render
 from qwerties.report.verdicts_file import changes, make_document, to_text
 from qwerties.report.verdicts_file import table as verdict_table
-from qwerties.study.coverage import make_ledger
+from qwerties.study.coverage import make_coverage
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
 from qwerties.tracking.tags import ARTIFACTS, FAILURE, PROCESS, SUPERSEDED
@@ -162,7 +162,7 @@ def stores(draw):
     tags = {key: json.dumps(value) for key, value in KNOWN.items()}
     found = [sound_run(number, config) for number, config in enumerate((*CONFIGS, CONFIGS[0]))]
     kept = {run.run_id: {"seeds.csv": SCORES} for run in found}
-    stem = draw(st.sampled_from(["pair", "<b>", "\0\u202e\n"]) | st.text(min_size=1, max_size=12))
+    experiment_name = draw(st.sampled_from(["pair", "<b>", "\0\u202e\n"]) | st.text(min_size=1, max_size=12))
     for kind in draw(st.lists(st.sampled_from(["plan", "text", "tag", "run", "run", "file"]), max_size=3)):
         place = draw(st.integers(0, len(found) - 1))
         key = draw(st.sampled_from(list(KNOWN)))
@@ -177,7 +177,7 @@ def stores(draw):
         else:
             name = draw(st.sampled_from(["seeds.csv", "curves.npz"]))
             kept[found[place].run_id] = draw(st.sampled_from([{name: draw(CONTENT)}, {}]))
-    return Shelf({stem: tags}, found, kept)
+    return Shelf({experiment_name: tags}, found, kept)
 
 
 class Shelf:
@@ -190,7 +190,7 @@ class Shelf:
         self._tags, self._runs, self._files = tags, found, files
 
     def experiments(self):
-        return {stem: ("1", tags) for stem, tags in sorted(self._tags.items())}
+        return {experiment_name: ("1", tags) for experiment_name, tags in sorted(self._tags.items())}
 
     def runs(self, experiment_id):
         return self._runs
@@ -228,14 +228,14 @@ def test_a_status_is_told_of_any_store(store):
     }
     document = to_json(status)
     assert json.loads(json.dumps(document)) == document
-    for ledger in status.ledgers:
+    for coverage in status.coverages:
         top = [run for run in store.runs("1") if run.parent is None]
-        told = [run for entry in ledger.entries for run in (*entry.runs, *entry.others)]
+        told = [run for entry in coverage.entries for run in (*entry.runs, *entry.others)]
         assert len(told) == len({run.run_id for run in told})
-        assert len(told) + ledger.superseded + len(ledger.loose) <= len(top)
-        if ledger.plan is not None:
-            assert sum(map(ledger.count, ("done", "missing", "running", "failed", "lost"))) == len(
-                ledger.entries
+        assert len(told) + coverage.superseded + len(coverage.loose) <= len(top)
+        if coverage.plan is not None:
+            assert sum(map(coverage.count, ("done", "missing", "running", "failed", "lost"))) == len(
+                coverage.entries
             )
 
 
@@ -244,7 +244,7 @@ def test_a_status_is_told_of_any_store(store):
 @given(stores())
 @pytest.mark.filterwarnings("ignore")  # what NumPy and SciPy say of absurd scores is no crash
 def test_a_page_is_made_of_any_store(store):
-    evidence = gather(store)
+    evidence = load_results(store)
     document = make_document(evidence)
     again = json.loads(to_text(document))
     verdict_table(again)
@@ -260,7 +260,7 @@ def test_the_stores_tried_are_mostly_whole():
     tags = {key: json.dumps(value) for key, value in KNOWN.items()}
     found = [sound_run(number, config) for number, config in enumerate(CONFIGS)]
     sound = Shelf({"x": tags}, found, {run.run_id: {"seeds.csv": SCORES} for run in found})
-    [evidence] = gather(sound)
-    assert make_ledger("x", "1", tags, found).complete
+    [evidence] = load_results(sound)
+    assert make_coverage("x", "1", tags, found).complete
     assert [finding.verdict for finding in evidence.findings] == ["identical"]
     assert render(sound, [evidence]).count("<img") >= 3

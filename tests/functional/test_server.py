@@ -48,9 +48,9 @@ def call(folder, uri, *argv, status=0):
     return processes.run(folder, *argv, status=status, environment={"MLFLOW_TRACKING_URI": uri})
 
 
-def tables(store, stem):
+def tables(store, experiment_name):
     """Bytes of each run's seeds.csv, by the run's name."""
-    experiment_id, _ = store.experiments()[stem]
+    experiment_id, _ = store.experiments()[experiment_name]
     runs = [run for run in store.runs(experiment_id) if run.parent is None]
     assert {run.status for run in runs} == {"FINISHED"}
     found = {run.name: store.read(run, "seeds.csv") for run in runs}

@@ -158,7 +158,7 @@ def test_blocks_are_small_whatever_the_map_is(spec):
         networks = -(-(block.stop - block.start) // line) * block.seeds
         assert networks <= mapping.BLOCK
         for values in (spec.base.epochs, 2 * spec.base.samples * width, 64 * width * (width + 1)):
-            assert networks == 1 or networks * values <= mapping.MOST_VALUES
+            assert networks == 1 or networks * values <= mapping.MAX_VALUES
 
 
 def no_pictures(spec, arrays):

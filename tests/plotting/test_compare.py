@@ -9,7 +9,7 @@ from qwerties.config import Config
 from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.report import figures as illustrations
-from qwerties.study.coverage import FigureSpec, Networks
+from qwerties.study.coverage import FigureSpec, SeedTable
 
 CONFIGS = [
     f"{loss} · {activation} · d=4 · 2000 epochs"
@@ -319,7 +319,7 @@ def test_svg_is_the_same_each_time():
 
 
 @pytest.mark.parametrize("kind", ["scores", "outcomes"])
-@pytest.mark.parametrize("configs", [illustrations.MOST_ROWS, 60])
+@pytest.mark.parametrize("configs", [illustrations.MAX_ROWS, 60])
 def test_more_rows_than_one_can_read_are_left_to_the_table(kind, configs):
     drawn = []
     for i in range(configs):
@@ -332,18 +332,18 @@ def test_more_rows_than_one_can_read_are_left_to_the_table(kind, configs):
             }
         )
         config = Config(learning_rate=(i + 1) / 1000)
-        drawn.append(Networks(config, (), (), frame))
+        drawn.append(SeedTable(config, (), (), frame))
     picture = illustrations.draw(FigureSpec(kind, None, "population_accuracy"), drawn, None)
     shown = [
         i
         for i in range(configs)
         if f"lr {(i + 1) / 1000:g}" + {"scores": " ", "outcomes": ":"}[kind] in picture.alt
     ]
-    if configs <= illustrations.MOST_ROWS:
+    if configs <= illustrations.MAX_ROWS:
         assert shown == list(range(configs))
         assert "more in the table" not in picture.caption
     else:
-        half = illustrations.MOST_ROWS // 2
+        half = illustrations.MAX_ROWS // 2
         places = [(7 * i) % configs for i in range(configs)]
         assert shown == [i for i in range(configs) if places[i] < half or places[i] >= configs - half]
         assert "Of 60 configs the 12 highest and the 12 lowest" in picture.caption

@@ -11,7 +11,7 @@ from qwerties.config import DEFAULT, Config
 from qwerties.report.figures import draw, limit, references_of
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
-from qwerties.study.coverage import FigureSpec, Networks
+from qwerties.study.coverage import FigureSpec, SeedTable
 
 XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
 N = 40
@@ -29,7 +29,7 @@ def networks(config, level, seed=0):
             "population_accuracy": accuracy,
         }
     )
-    return Networks(config, (), (), frame)
+    return SeedTable(config, (), (), frame)
 
 
 def picture(kind, drawn, x=None, score="population_accuracy"):

@@ -12,7 +12,7 @@ import pytest
 from factories import new_store
 from filmed import plan, record
 
-from qwerties.analysis.contrasts import gather
+from qwerties.analysis.contrasts import load_results
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.plotting import style as theme
 from qwerties.report import films
@@ -23,7 +23,7 @@ from qwerties.report.sections import player
 from qwerties.scoring import score as scoring
 from qwerties.scoring.predict import accuracy
 from qwerties.study import runs as results
-from qwerties.study.coverage import Networks
+from qwerties.study.coverage import SeedTable
 from qwerties.tracking.store import StoreError
 from qwerties.training.trainer import train
 
@@ -81,15 +81,17 @@ def store(folder):
     return new_store(folder)
 
 
-def track(store, runs, stem="losses", seeds=SEEDS):
+def track(store, runs, experiment_name="losses", seeds=SEEDS):
     """Runs as (config, table, curves)."""
-    experiment = store.experiment(stem, plan(list(dict.fromkeys(config for config, *_ in runs)), seeds))
+    experiment = store.experiment(
+        experiment_name, plan(list(dict.fromkeys(config for config, *_ in runs)), seeds)
+    )
     for config, scores, arrays in runs:
         store.write(experiment, record(config, seeds, scores, arrays))
 
 
 def reels(store):
-    return player.read_reels(store, gather(store))
+    return player.read_reels(store, load_results(store))
 
 
 def made(config, states, **changes):
@@ -212,7 +214,7 @@ def test_what_no_run_writes_is_an_error_that_names_the_run(name, value):
     class Run:
         run_id, name = "abc", "bce"
 
-    networks = Networks(DEFAULT, (Run(),), (np.arange(4),), table(SEEDS))
+    networks = SeedTable(DEFAULT, (Run(),), (np.arange(4),), table(SEEDS))
     with pytest.raises(StoreError, match=r"run abc \(bce\)"):
         films.read_reel(Made(), networks)
 
@@ -223,7 +225,7 @@ def test_bytes_that_are_no_archive_are_left_out(store, content):
     run.files["curves.npz"] = content
     store.write(store.experiment("losses", plan([DEFAULT])), run)
     assert reels(store) == []
-    assert player.make_player(store, gather(store), Numbers()) is None
+    assert player.make_player(store, load_results(store), Numbers()) is None
     assert "Watch it learn" not in render(store)
 
 
@@ -376,8 +378,8 @@ def test_the_section_comes_first_and_is_in_the_navigation(page):
 
 def test_no_section_takes_its_ids(store):
     runs = [(DEFAULT, table(SEEDS), curves(SEEDS))]
-    track(store, runs, stem="watch")
-    track(store, runs, stem="player-data")
+    track(store, runs, experiment_name="watch")
+    track(store, runs, experiment_name="player-data")
     ids = re.findall(r' id="([^"]+)"', render(store))
     assert len(ids) == len(set(ids))
     assert {"watch-2", "player-data-2"} <= set(ids)

@@ -11,7 +11,7 @@ import pytest
 from factories import new_store
 from filmed import CODE, CONFIGS, SEEDS, make_store, plan, record
 
-from qwerties.analysis.contrasts import gather
+from qwerties.analysis.contrasts import load_results
 from qwerties.cli.status import read_status, to_json
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.report import report_archive as kept
@@ -71,7 +71,7 @@ def test_it_counts_as_status_does(store):
     failed = store.write(experiment_id, record(configs[1], SEEDS, table, curves))
     store._client.set_terminated(failed, "FAILED")
     [told] = to_json(read_status(store))["experiments"]
-    found = make_provenance(store, gather(store), {"losses": "losses"}, "http://x", Numbers())
+    found = make_provenance(store, load_results(store), {"losses": "losses"}, "http://x", Numbers())
     counts = {
         "Planned": 3,
         "Tracked": 1,

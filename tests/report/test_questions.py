@@ -9,7 +9,7 @@ import pytest
 from factories import new_store
 from pages import HOSTILE, record, tags
 
-from qwerties.analysis.contrasts import gather
+from qwerties.analysis.contrasts import load_results
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.report.build import render
 from qwerties.report.elements import Numbers
@@ -54,20 +54,22 @@ def table(learned, *, dead=0, accuracy=0.97):
     )
 
 
-def track(store, stem, tables, contrasts=(), **more):
-    experiment = store.experiment(stem, tags(list(tables), SEEDS, contrasts=contrasts, figures=(), **more))
+def track(store, experiment_name, tables, contrasts=(), **more):
+    experiment = store.experiment(
+        experiment_name, tags(list(tables), SEEDS, contrasts=contrasts, figures=(), **more)
+    )
     for config, frame in tables.items():
         store.write(experiment, record(config, SEEDS, frame))
 
 
 def study(store, a, b):
     """Each of the experiments, with one table for side A and another for side B."""
-    for stem, sides in SIDES.items():
-        track(store, stem, dict(zip(sides, (a, b), strict=True)), [(*sides, True)])
+    for experiment_name, sides in SIDES.items():
+        track(store, experiment_name, dict(zip(sides, (a, b), strict=True)), [(*sides, True)])
 
 
 def questions(store):
-    return make_questions(store, gather(store), Numbers())
+    return make_questions(store, load_results(store), Numbers())
 
 
 def section(page):
@@ -76,7 +78,7 @@ def section(page):
 
 
 def sources(found):
-    return {source.stem: source for key in RESTS_ON for source in getattr(found, key).sources}
+    return {source.experiment_name: source for key in RESTS_ON for source in getattr(found, key).sources}
 
 
 def facts(source):
@@ -88,8 +90,8 @@ def test_words_follow_planted_verdicts(store, ahead):
     good, poor = table(58), table(20, dead=10)
     study(store, *((good, poor) if ahead == 0 else (poor, good)))
     found = sources(questions(store))
-    for stem, sides in SIDES.items():
-        [verdict] = found[stem].verdicts
+    for experiment_name, sides in SIDES.items():
+        [verdict] = found[experiment_name].verdicts
         better, worse = (sides[i].label(sides) for i in (ahead, 1 - ahead))
         assert verdict.words == f"{better} beats {worse} by more than 0.01"
         assert verdict.told
@@ -143,9 +145,11 @@ def test_gradients_are_told_by_depth(store):
 def test_what_is_missing_is_named_by_its_file(store):
     track(store, "pair", {DEFAULT: table(60)})
     text = section(render(store))
-    for stem in (stem for stems in RESTS_ON.values() for stem in stems):
-        assert f"<code>make sweep ONLY={stem}</code>" in text
-        assert f"<code>experiments/{stem}.py</code> is not in the store" in text
+    for experiment_name in (
+        experiment_name for experiment_names in RESTS_ON.values() for experiment_name in experiment_names
+    ):
+        assert f"<code>make sweep ONLY={experiment_name}</code>" in text
+        assert f"<code>experiments/{experiment_name}.py</code> is not in the store" in text
     assert 'class="verdict' not in text
     assert "measured" not in re.sub("<figcaption.*?</figcaption>", "", text)
 
@@ -173,8 +177,8 @@ def test_nothing_tracked_gives_no_section(store):
 
 
 def test_broken_artifacts_leave_numbers_out_and_nothing_more(store):
-    for stem in ("depth", "epochs"):
-        experiment = store.experiment(stem, tags([DEFAULT, LONG], SEEDS, figures=()))
+    for experiment_name in ("depth", "epochs"):
+        experiment = store.experiment(experiment_name, tags([DEFAULT, LONG], SEEDS, figures=()))
         for config in (DEFAULT, LONG):
             files = {
                 "seeds.csv": table(40)[
@@ -239,7 +243,7 @@ def track_exemplars(store, config, states, **changes):
 def test_exemplars_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
     config = Config(hidden=hidden, activation=activation)
     track_exemplars(store, config, {7: "slow", 9: "dead", 8: "slow", 2: "learned"})
-    [one] = gather(store)
+    [one] = load_results(store)
     found = read_exemplars(store, one.networks[0])
     assert {state: exemplar.seed for state, exemplar in found.items()} == {"learned": 2, "slow": 7, "dead": 9}
     own = found["dead"]

@@ -36,8 +36,8 @@ def sound(page):
     return read
 
 
-def fill(store, stem, configs, seeds, *, tracked=None, **more):
-    experiment_id = store.experiment(stem, tags(configs, seeds, **more))
+def fill(store, experiment_name, configs, seeds, *, tracked=None, **more):
+    experiment_id = store.experiment(experiment_name, tags(configs, seeds, **more))
     for i, config in enumerate(configs if tracked is None else tracked):
         store.write(experiment_id, record(config, seeds, table(seeds, config, seed=i)))
     return experiment_id

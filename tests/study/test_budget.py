@@ -8,7 +8,7 @@ import pytest
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.study.budget import check_slots, mark_late, primary_alpha
 from qwerties.study.chunks import contrasts_of
-from qwerties.study.coverage import make_ledger
+from qwerties.study.coverage import make_coverage
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.tracking.records import Tracked
 
@@ -74,7 +74,7 @@ def test_late_stays_late_and_the_plan_says_why():
     stored = {**tags(PRIMARY), "qwerties.contrasts": json.dumps(first)}
     again = mark_late(contrasts_of(tags(PRIMARY)), stored, lambda: pytest.fail("nothing is new"))
     assert again == first
-    (contrast,) = make_ledger("loss", "1", stored, []).contrasts
+    (contrast,) = make_coverage("loss", "1", stored, []).contrasts
     assert not contrast.primary
     assert contrast.late.startswith("was declared primary on 20")
     assert contrast.late.endswith(", when runs of both arms existed")

@@ -7,7 +7,7 @@ from factories import make_folder, new_store
 
 from qwerties.config import Config, Seeds
 from qwerties.study.chunks import CONTRASTS, MOST, contrasts_text
-from qwerties.study.coverage import make_ledger, read_ledgers
+from qwerties.study.coverage import make_coverage, read_coverages
 from qwerties.study.experiment import Contrast, Experiment, grid
 
 PLAN = "qwerties.plan"
@@ -28,20 +28,20 @@ def store(tmp_path, monkeypatch):
 
 def test_2000_configs_come_back_in_order_and_a_shorter_plan_forgets_the_rest(store):
     store.experiment("many", experiment(MANY).tags(SEEDS))
-    (ledger,) = read_ledgers(store)
-    assert ledger.problems == ()
-    assert [entry.name for entry in ledger.entries] == [config.label() for config in MANY]
-    assert [ledger.plan.key(config) for config in MANY] == list(ledger.plan.configs)
+    (coverage,) = read_coverages(store)
+    assert coverage.problems == ()
+    assert [entry.name for entry in coverage.entries] == [config.label() for config in MANY]
+    assert [coverage.plan.key(config) for config in MANY] == list(coverage.plan.configs)
 
     store.experiment("many", experiment(MANY[:300]).tags(SEEDS))
-    (ledger,) = read_ledgers(store)
-    assert ledger.problems == ()
-    assert [entry.name for entry in ledger.entries] == [config.label() for config in MANY[:300]]
+    (coverage,) = read_coverages(store)
+    assert coverage.problems == ()
+    assert [entry.name for entry in coverage.entries] == [config.label() for config in MANY[:300]]
 
     store.experiment("many", experiment(MANY[:2]).tags(SEEDS))
-    (ledger,) = read_ledgers(store)
-    assert ledger.problems == ()
-    assert len(ledger.entries) == 2
+    (coverage,) = read_coverages(store)
+    assert coverage.problems == ()
+    assert len(coverage.entries) == 2
     assert f"{PLAN}.9" in store.experiments()["many"][1], "left behind, and not counted"
 
 
@@ -49,9 +49,9 @@ def test_many_contrasts_come_back(store):
     contrasts = tuple(Contrast(MANY[0], other, delta=0.02) for other in MANY[1:101])
     tags = experiment(MANY[:101], contrasts).tags(SEEDS)
     store.experiment("many", tags)
-    (ledger,) = read_ledgers(store)
-    assert ledger.problems == ()
-    assert [(found.a, found.b) for found in ledger.contrasts] == [(c.a, c.b) for c in contrasts]
+    (coverage,) = read_coverages(store)
+    assert coverage.problems == ()
+    assert [(found.a, found.b) for found in coverage.contrasts] == [(c.a, c.b) for c in contrasts]
     assert len(json.loads(contrasts_text(store.experiments()["many"][1]))) == 100
 
 
@@ -60,7 +60,7 @@ def test_no_part_is_longer_than_a_tag(count):
     contrasts = [Contrast(MANY[0], other) for other in MANY[1:count]]
     tags = experiment(MANY[:count], contrasts).tags(SEEDS)
     assert max(map(len, tags.values())) <= MOST
-    assert len(make_ledger("x", "1", tags, []).entries) == count
+    assert len(make_coverage("x", "1", tags, []).entries) == count
 
 
 def test_what_fits_one_tag_stands_as_it_did():
@@ -80,27 +80,27 @@ def test_a_part_that_is_none_is_told(text):
     assert json.loads(tags[PLAN])["parts"] == len(parts) == 3
     bad = {name: value for name, value in tags.items() if name != f"{PLAN}.2"}
     bad |= {} if text is None else {f"{PLAN}.2": text}
-    ledger = make_ledger("x", "1", bad, [])
-    assert ledger.problems == (f"the tag {PLAN}.2 cannot be read",)
-    assert ledger.plan is None
-    assert not ledger.complete
+    coverage = make_coverage("x", "1", bad, [])
+    assert coverage.problems == (f"the tag {PLAN}.2 cannot be read",)
+    assert coverage.plan is None
+    assert not coverage.complete
 
 
 @pytest.mark.parametrize("told", [0, -1, 10**9, 2.0, "2", None, True, [], 1e400])
 def test_a_number_of_parts_that_is_none_is_told(told):
     tags = experiment(MANY[:160]).tags(SEEDS)
     first = json.dumps({**json.loads(tags[PLAN]), "parts": told})
-    ledger = make_ledger("x", "1", {**tags, PLAN: first}, [])
-    assert len(ledger.problems) == 1
-    assert ledger.problems[0].startswith(f"the tag {PLAN}")
-    assert ledger.plan is None
+    coverage = make_coverage("x", "1", {**tags, PLAN: first}, [])
+    assert len(coverage.problems) == 1
+    assert coverage.problems[0].startswith(f"the tag {PLAN}")
+    assert coverage.plan is None
 
 
 def test_parts_of_two_plans_are_not_joined():
     mixed = experiment(MANY[:160]).tags(SEEDS) | {
         f"{PLAN}.3": experiment(MANY[:160]).tags(Seeds(0, 5))[f"{PLAN}.3"]
     }
-    assert make_ledger("x", "1", mixed, []).problems == (f"the tag {PLAN}.3 cannot be read",)
+    assert make_coverage("x", "1", mixed, []).problems == (f"the tag {PLAN}.3 cannot be read",)
 
 
 @pytest.mark.parametrize("text", BAD)
@@ -108,7 +108,7 @@ def test_a_part_of_contrasts_that_is_none_is_told(text):
     tags = experiment(MANY[:20], tuple(Contrast(MANY[0], other) for other in MANY[1:20])).tags(SEEDS)
     assert f"{CONTRASTS}.2" in tags
     bad = {**tags, f"{CONTRASTS}.2": text}
-    ledger = make_ledger("x", "1", bad, [])
-    assert ledger.contrasts == ()
-    assert ledger.problems == (f"the tag {CONTRASTS}.2 cannot be read",)
+    coverage = make_coverage("x", "1", bad, [])
+    assert coverage.contrasts == ()
+    assert coverage.problems == (f"the tag {CONTRASTS}.2 cannot be read",)
     assert contrasts_text(bad) == bad[CONTRASTS]

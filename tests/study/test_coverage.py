@@ -1,4 +1,4 @@
-"""The ledger: every run is counted once and rightly, and what cannot be read is missing, not a crash."""
+"""The coverage: every run is counted once and rightly, and what cannot be read is missing, not a crash."""
 
 import dataclasses
 import io
@@ -11,14 +11,14 @@ import pytest
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.study.coverage import (
-    Entry,
     FigureSpec,
-    Networks,
-    make_ledger,
+    PlannedConfig,
+    SeedTable,
+    make_coverage,
     parse_scores,
     parse_tables,
     read_curves,
-    read_networks,
+    read_seed_table,
 )
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
@@ -40,21 +40,21 @@ def run(config, seeds="0-9", status="FINISHED", code=CODE, parent=None, **params
     )
 
 
-def states(ledger):
-    return [entry.state for entry in ledger.entries]
+def states(coverage):
+    return [entry.state for entry in coverage.entries]
 
 
 def test_a_config_is_done_when_its_runs_cover_every_planned_seed():
     runs = [run(A, "0-3"), run(A, "4-9"), run(B, "0-8"), run(C, "0-499")]
-    ledger = make_ledger("x", "1", plan(A, B, C), runs)
-    assert states(ledger) == ["done", "missing", "done"]
-    assert len(ledger.entries[0].runs) == 2
-    assert not ledger.complete
-    assert ledger.count("done") == 2
+    coverage = make_coverage("x", "1", plan(A, B, C), runs)
+    assert states(coverage) == ["done", "missing", "done"]
+    assert len(coverage.entries[0].runs) == 2
+    assert not coverage.complete
+    assert coverage.count("done") == 2
 
 
 def test_a_complete_plan():
-    assert make_ledger("x", "1", plan(A, B), [run(B), run(A)]).complete
+    assert make_coverage("x", "1", plan(A, B), [run(B), run(A)]).complete
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_complete_plan():
     [("FAILED", "failed"), ("KILLED", "failed"), ("RUNNING", "running"), ("SCHEDULED", "running")],
 )
 def test_a_run_that_is_not_finished_says_what_became_of_its_config(status, state):
-    assert states(make_ledger("x", "1", plan(A, B), [run(A, status=status), run(B)])) == [state, "done"]
-    again = make_ledger("x", "1", plan(A), [run(A, status=status), run(A)])
+    assert states(make_coverage("x", "1", plan(A, B), [run(A, status=status), run(B)])) == [state, "done"]
+    again = make_coverage("x", "1", plan(A), [run(A, status=status), run(A)])
     assert states(again) == ["done"], "a later run makes good for it"
 
 
@@ -75,23 +75,23 @@ def test_stale_unplanned_and_exemplar_runs_do_not_count():
         run(A, seeds="nonsense"),
         run(A, epochs="many"),
     ]
-    ledger = make_ledger("x", "1", plan(A), runs)
-    assert states(ledger) == ["missing"]
-    assert (ledger.stale, ledger.unplanned) == (1, 3)
+    coverage = make_coverage("x", "1", plan(A), runs)
+    assert states(coverage) == ["missing"]
+    assert (coverage.stale, coverage.unplanned) == (1, 3)
 
 
 def test_a_crossed_layout_is_joined_with_nothing():
     crossed = Seeds(0, 3, crossed=3)
-    one = make_ledger("x", "1", plan(A, seeds=crossed), [run(A, "0-8"), run(A, Seeds(0, 4, crossed=4))])
+    one = make_coverage("x", "1", plan(A, seeds=crossed), [run(A, "0-8"), run(A, Seeds(0, 4, crossed=4))])
     assert states(one) == ["missing"]
-    assert states(make_ledger("x", "1", plan(A, seeds=crossed), [run(A, crossed)])) == ["done"]
-    assert states(make_ledger("x", "1", plan(A), [run(A, Seeds(0, 5, crossed=2))])) == ["missing"]
+    assert states(make_coverage("x", "1", plan(A, seeds=crossed), [run(A, crossed)])) == ["done"]
+    assert states(make_coverage("x", "1", plan(A), [run(A, Seeds(0, 5, crossed=2))])) == ["missing"]
 
 
 def test_a_config_is_found_by_what_it_is():
-    ledger = make_ledger("x", "1", plan(A, B), [run(B)])
-    assert ledger.find(B) is ledger.entries[1]
-    assert ledger.find(C) is None
+    coverage = make_coverage("x", "1", plan(A, B), [run(B)])
+    assert coverage.find(B) is coverage.entries[1]
+    assert coverage.find(C) is None
 
 
 def test_tags_are_read():
@@ -102,10 +102,10 @@ def test_tags_are_read():
         "qwerties.figures": json.dumps([{"kind": "lines", "x": "epochs", "score": "gain"}]),
         "qwerties.contrasts": json.dumps([contrast]),
     }
-    ledger = make_ledger("x", "1", {**plan(A, B), **tags}, [])
-    assert (ledger.title, ledger.order) == ("T", 7)
-    assert ledger.figures == (FigureSpec("lines", "epochs", "gain"),)
-    assert [(c.a, c.b, c.delta, c.primary) for c in ledger.contrasts] == [(A, B, 0.02, True)]
+    coverage = make_coverage("x", "1", {**plan(A, B), **tags}, [])
+    assert (coverage.title, coverage.order) == ("T", 7)
+    assert coverage.figures == (FigureSpec("lines", "epochs", "gain"),)
+    assert [(c.a, c.b, c.delta, c.primary) for c in coverage.contrasts] == [(A, B, 0.02, True)]
 
 
 @pytest.mark.parametrize(
@@ -113,19 +113,19 @@ def test_tags_are_read():
 )
 @pytest.mark.parametrize("tag", ["plan", "figures", "contrasts", "order"])
 def test_a_tag_that_cannot_be_read_is_named(tag, text):
-    ledger = make_ledger("x", "1", {**plan(A), f"qwerties.{tag}": text}, [run(A)])
+    coverage = make_coverage("x", "1", {**plan(A), f"qwerties.{tag}": text}, [run(A)])
     told = [f"the tag qwerties.{tag} cannot be read"]
     if (tag, text) in {("figures", "[]"), ("contrasts", "[]"), ("order", "3")}:
         told = []
-    assert list(ledger.problems) == told
-    assert ledger.complete == (not told)
+    assert list(coverage.problems) == told
+    assert coverage.complete == (not told)
 
 
 def test_an_experiment_without_a_plan_shows_its_runs_as_they_are():
-    ledger = make_ledger("train", "1", {}, [run(A), run(A, parent="r")])
-    assert ledger.plan is None
-    assert len(ledger.loose) == 1
-    assert ledger.title == "train"
+    coverage = make_coverage("train", "1", {}, [run(A), run(A, parent="r")])
+    assert coverage.plan is None
+    assert len(coverage.loose) == 1
+    assert coverage.title == "train"
 
 
 # What runs hold
@@ -176,7 +176,7 @@ def test_runs_are_joined_and_no_seed_counts_twice(tmp_path):
     files = {("one", "seeds.csv"): csv(first), ("two", "seeds.csv"): csv(second)}
     for name, loss in losses.items():
         files[name, "curves.npz"] = npz(tmp_path, epochs=np.array([1, 9]), loss=loss)
-    networks, problems = read_networks(Shelf(files), Entry("a", A, two_runs(), "done"))
+    networks, problems = read_seed_table(Shelf(files), PlannedConfig("a", A, two_runs(), "done"))
     assert problems == []
     assert networks.frame["seed"].tolist() == [0, 1, 2, 3]
     assert networks.frame["population_accuracy"].tolist() == [0.5, 0.5, 0.5, 0.9]
@@ -186,13 +186,13 @@ def test_runs_are_joined_and_no_seed_counts_twice(tmp_path):
 
 
 def test_a_run_without_scores_is_named_and_the_other_read():
-    networks, problems = read_networks(
-        Shelf({("two", "seeds.csv"): csv(table([5]))}), Entry("a", A, two_runs(), "done")
+    networks, problems = read_seed_table(
+        Shelf({("two", "seeds.csv"): csv(table([5]))}), PlannedConfig("a", A, two_runs(), "done")
     )
     assert networks.frame["seed"].tolist() == [5]
     assert len(problems) == 1
     assert "one" in problems[0]
-    assert read_networks(Shelf({}), Entry("a", A, two_runs(), "done"))[0] is None
+    assert read_seed_table(Shelf({}), PlannedConfig("a", A, two_runs(), "done"))[0] is None
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_tables_read_together_are_those_read_one_by_one(worse):
 
 
 def test_curves_that_cannot_be_read_are_told(tmp_path):
-    networks = Networks(DEFAULT, two_runs()[:1], (np.arange(2),), table([0, 1]))
+    networks = SeedTable(DEFAULT, two_runs()[:1], (np.arange(2),), table([0, 1]))
     pickled = npz(tmp_path, epochs=np.array([1]), loss=np.array([{}, {}], dtype=object))
     short = npz(tmp_path, epochs=np.array([1]), loss=np.zeros((1, 1)))
     array = io.BytesIO()

@@ -161,7 +161,7 @@ def test_tags_hold_the_whole_plan():
 
 def test_all_is_missing_from_an_empty_store():
     assert missing([]) == ALL
-    assert [job.stem for job in missing_jobs("loss", LOSS, 500, [])] == ["loss", "loss"]
+    assert [job.experiment_name for job in missing_jobs("loss", LOSS, 500, [])] == ["loss", "loss"]
 
 
 def test_nothing_is_missing_when_all_is_tracked():
@@ -255,8 +255,8 @@ GRIDS = grid(
 )
 
 
-def jobs_of(configs, seeds=None, stem="x"):
-    return [Job(stem, config, block) for config in configs for block in seeds or [Seeds(0, 500)]]
+def jobs_of(configs, seeds=None, experiment_name="x"):
+    return [Job(experiment_name, config, block) for config in configs for block in seeds or [Seeds(0, 500)]]
 
 
 def pairs(shards):
@@ -274,7 +274,9 @@ def test_every_config_and_block_is_in_exactly_one_shard(blocks):
 
 
 def test_what_two_experiments_share_is_done_once():
-    jobs = jobs_of((DEFAULT, MSE), stem="loss") + jobs_of((DEFAULT, LINEAR), stem="activation")
+    jobs = jobs_of((DEFAULT, MSE), experiment_name="loss") + jobs_of(
+        (DEFAULT, LINEAR), experiment_name="activation"
+    )
     found = pairs(make_shards(jobs))
     assert sorted(c.label() for c, _ in found) == sorted(c.label() for c in (DEFAULT, MSE, LINEAR))
 
@@ -290,10 +292,10 @@ def test_lengths_of_one_trajectory_train_once():
 
 def test_a_shard_holds_one_structure_and_one_length():
     for shard in make_shards(jobs_of(GRIDS, [Seeds(0, 50)])):
-        assert len({config.structure for config in shard.configs}) == 1
+        assert len({config.batch_key for config in shard.configs}) == 1
         longest = {}
         for config in shard.configs:
-            longest[config.trajectory] = max(config.epochs, longest.get(config.trajectory, 0))
+            longest[config.without_epochs] = max(config.epochs, longest.get(config.without_epochs, 0))
         assert len(set(longest.values())) == 1
         assert shard.networks == len(longest) * 50
 

@@ -254,8 +254,8 @@ def test_an_experiment_is_made_once_and_its_tags_follow(store, client):
 
 def test_experiments_are_ours_by_stem_and_sorted(store, client):
     client.create_experiment("somebody else's")
-    for stem in ("zebra", "aardvark"):
-        store.experiment(stem, {"qwerties.title": stem.upper()})
+    for experiment_name in ("zebra", "aardvark"):
+        store.experiment(experiment_name, {"qwerties.title": experiment_name.upper()})
     found = store.experiments()
     assert list(found) == sorted(found)
     assert {"zebra", "aardvark"} <= set(found)

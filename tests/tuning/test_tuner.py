@@ -23,8 +23,8 @@ from qwerties.report.build import render
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study.chunks import CONTRASTS
-from qwerties.study.coverage import read_ledgers
-from qwerties.study.experiment import MOST_SHARE, Contrast, Experiment, plan_changes
+from qwerties.study.coverage import read_coverages
+from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, plan_changes
 from qwerties.study.objectives import OBJECTIVES, cost, parameters
 from qwerties.study.search_space import Categorical, Float, Int, SearchError
 from qwerties.study.sweep import PLAN_CHANGES, sweep
@@ -103,16 +103,16 @@ def store(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-def chosen(tuning, store, wanted=4, stem="rates", **options):
-    return tune(stem, tuning, store, journal(Path.cwd()), wanted, workers=1, **options)
+def chosen(tuning, store, wanted=4, experiment_name="rates", **options):
+    return tune(experiment_name, tuning, store, journal(Path.cwd()), wanted, workers=1, **options)
 
 
 def confirm(experiments, store, wanted=4):
     return sweep(experiments, store, wanted, workers=Workers(), progress=lambda state: None)
 
 
-def runs_of(store, stem="rates"):
-    return store.runs(store.experiments()[stem][0])
+def runs_of(store, experiment_name="rates"):
+    return store.runs(store.experiments()[experiment_name][0])
 
 
 class Metrics(dict):
@@ -124,9 +124,9 @@ class Metrics(dict):
     __hash__ = None
 
 
-def told(store, stem="rates"):
+def told(store, experiment_name="rates"):
     """What must not hang on how often a tuning was interrupted: studies, trials once each, winners."""
-    runs = [run for run in runs_of(store, stem) if SUPERSEDED not in run.tags]
+    runs = [run for run in runs_of(store, experiment_name) if SUPERSEDED not in run.tags]
     names = {run.run_id: run.tags[STUDY] for run in runs if STUDY in run.tags and TRIAL not in run.tags}
     trials = [
         (names[run.parent], int(run.tags[TRIAL]), run.status, run.params, Metrics(run.metrics))
@@ -206,7 +206,7 @@ def test_a_bad_tuning_is_refused(fields, message):
 
 def test_tuning_and_confirmation_share_no_seed():
     most = 1_000_000  # what the command line takes
-    assert most * MOST_SHARE < FIRST_SEED
+    assert most * MAX_SHARE < FIRST_SEED
     for wanted in (1, 50, 500, most):
         tuning = declare(seeds=64)
         tuned = set(tuning.tuning_seeds(wanted).numbers.tolist())
@@ -329,13 +329,13 @@ def test_a_study_keeps_its_pictures(undisturbed):
 
 def test_the_confirmation_is_an_ordinary_experiment(undisturbed):
     _, store, found = undisturbed
-    ledger = next(ledger for ledger in read_ledgers(store) if ledger.stem == "rates")
-    assert ledger.complete
-    assert (ledger.stale, ledger.unplanned, ledger.plan_changes) == (0, 0, ())
-    assert str(ledger.plan.seeds) == "0-7"
-    assert {entry.config for entry in ledger.entries} == {BASE, *found.winners.values()}
-    assert next(contrast.primary for contrast in ledger.contrasts)
-    assert len(ledger.contrasts) <= 4
+    coverage = next(coverage for coverage in read_coverages(store) if coverage.experiment_name == "rates")
+    assert coverage.complete
+    assert (coverage.stale, coverage.unplanned, coverage.plan_changes) == (0, 0, ())
+    assert str(coverage.plan.seeds) == "0-7"
+    assert {entry.config for entry in coverage.entries} == {BASE, *found.winners.values()}
+    assert next(contrast.primary for contrast in coverage.contrasts)
+    assert len(coverage.contrasts) <= 4
 
 
 def test_once_more_nothing_is_searched_and_the_storage_not_even_opened(undisturbed, monkeypatch):
@@ -429,7 +429,9 @@ def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, tm
     assert (found, told(store)) == unkilled
     assert not [run for run in runs_of(store) if run.status == "RUNNING"]
     confirm({"rates": found.experiment}, store)
-    assert next(ledger for ledger in read_ledgers(store) if ledger.stem == "rates").complete
+    assert next(
+        coverage for coverage in read_coverages(store) if coverage.experiment_name == "rates"
+    ).complete
 
 
 def test_what_nobody_did_to_a_study_is_done_by_the_next_sweep(unkilled, store):
@@ -509,9 +511,9 @@ def test_a_margin_changed_after_data_were_seen_is_told(store):
     confirm({"rates": chosen(again, store).experiment}, store)
     (change,) = json.loads(store.experiments()["rates"][1][PLAN_CHANGES])
     assert change["what"] == ["margin of best − plain changed from 0.01 to 0.02"]
-    (ledger,) = read_ledgers(store)
-    assert ledger.contrasts[0].delta == 0.02
-    assert ledger.contrasts[0].a != BASE
+    (coverage,) = read_coverages(store)
+    assert coverage.contrasts[0].delta == 0.02
+    assert coverage.contrasts[0].a != BASE
 
 
 def test_a_changed_space_is_refused_before_anything_is_written(store):

@@ -114,9 +114,9 @@ def differing(folder, networks=1):
     return found
 
 
-def run_of(folder, stem, child=False):
+def run_of(folder, experiment_name, child=False):
     store = Store(default_uri(folder))
-    runs = store.runs(store.experiments()[stem][0])
+    runs = store.runs(store.experiments()[experiment_name][0])
     return next(run for run in runs if (run.parent is not None) == child)
 
 
@@ -125,9 +125,9 @@ def read_stored(folder):
     return read_block(run, reader(Store(default_uri(folder)), run))
 
 
-def rewrite(folder, stem, path, alter, *, covered=True):
+def rewrite(folder, experiment_name, path, alter, *, covered=True):
     """Alter an artifact; ``covered`` writes the digest that it has then, as one would who covers the tracks."""
-    run = run_of(folder, stem)
+    run = run_of(folder, experiment_name)
     file = folder / "mlruns" / run.experiment_id / run.run_id / "artifacts" / path
     before = file.read_bytes()
     after = alter(before)
@@ -228,18 +228,18 @@ def test_so_it_is_from_its_weights_where_the_metrics_were_altered_too(copy, colu
 
 
 @pytest.mark.parametrize(
-    ("stem", "of"),
+    ("experiment_name", "of"),
     [("fast", lambda text: "7"), ("crossed", lambda text: "" if text else "30"), ("wide", lambda text: "7")],
     ids=["another epoch, fast", "never, crossed", "another epoch, wide"],
 )
-def test_an_altered_time_to_learn_is_found_by_retraining(copy, stem, of):
-    rewrite(copy, stem, "seeds.csv", cell("epochs_to_learn", 0, of))
+def test_an_altered_time_to_learn_is_found_by_retraining(copy, experiment_name, of):
+    rewrite(copy, experiment_name, "seeds.csv", cell("epochs_to_learn", 0, of))
     assert any("seed 0: epochs_to_learn is " in line for line in differing(copy, ALL))
 
 
-@pytest.mark.parametrize("stem", ["crossed", "fast", "wide"])
-def test_one_altered_weight(copy, stem):
-    rewrite(copy, stem, "weights.npz", entry("0.weight", (2, 0, 1), lambda w: w + 1e-3))
+@pytest.mark.parametrize("experiment_name", ["crossed", "fast", "wide"])
+def test_one_altered_weight(copy, experiment_name):
+    rewrite(copy, experiment_name, "weights.npz", entry("0.weight", (2, 0, 1), lambda w: w + 1e-3))
     (found,) = [line for line in differing(copy, ALL) if ": seed 2: weight " in line]
     assert "seed 2: weight 0.weight[0, 1] is " in found
     assert found.endswith(" by the notebook's loop (tolerance 0.0001)")
@@ -496,8 +496,10 @@ def drawn(n, seed=0):
 
 def test_the_draw_takes_from_every_experiment_and_every_run():
     for seed in range(20):
-        stems = collections.Counter({9: "b", 8: "c"}.get(epochs, "a") for epochs, _ in drawn(5, seed))
-        assert sorted(stems.values()) == [1, 2, 2]
+        experiment_names = collections.Counter(
+            {9: "b", 8: "c"}.get(epochs, "a") for epochs, _ in drawn(5, seed)
+        )
+        assert sorted(experiment_names.values()) == [1, 2, 2]
         counts = collections.Counter(epochs for epochs, _ in drawn(20, seed))
         assert counts[9] == 2
         assert counts[8] == 9

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qwerties.analysis.contrasts import Finding
+from qwerties.analysis.contrasts import ContrastResult
 from qwerties.config import Config
 from qwerties.plotting.examples import DOTS, SHOWN, Exemplar, describe, draw_exemplars, size_of
 from qwerties.report.elements import Numbers, Shown, shown
 from qwerties.report.figures import planned_picture
-from qwerties.study.coverage import UNREADABLE, Networks, config_names
+from qwerties.study.coverage import UNREADABLE, SeedTable, config_names
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
@@ -27,7 +27,7 @@ MOST = 4
 
 
 def make_exemplars(
-    store: Store, drawn: Sequence[Networks], findings: Sequence[Finding], numbers: Numbers
+    store: Store, drawn: Sequence[SeedTable], findings: Sequence[ContrastResult], numbers: Numbers
 ) -> Shown | None:
     """Make an experiment's figure of exemplars; None where no run kept their points.
 
@@ -36,7 +36,7 @@ def make_exemplars(
     StoreError
         If what a run kept cannot be read.
     """
-    rows: list[tuple[Networks, dict[str, Exemplar]]] = []
+    rows: list[tuple[SeedTable, dict[str, Exemplar]]] = []
     for one in _by_interest(drawn, findings):
         found = read_exemplars(store, one)
         if found:
@@ -60,7 +60,7 @@ def make_exemplars(
     return shown(picture, numbers)
 
 
-def _by_interest(drawn: Sequence[Networks], findings: Sequence[Finding]) -> list[Networks]:
+def _by_interest(drawn: Sequence[SeedTable], findings: Sequence[ContrastResult]) -> list[SeedTable]:
     """Order configs: those that are compared first."""
     compared = [side for finding in findings for side in (finding.contrast.a, finding.contrast.b)]
     by_config = {one.config: one for one in drawn if "weight_seed" not in one.frame}
@@ -70,7 +70,7 @@ def _by_interest(drawn: Sequence[Networks], findings: Sequence[Finding]) -> list
 # What the runs kept
 
 
-def read_exemplars(store: Store, networks: Networks) -> dict[str, Exemplar]:
+def read_exemplars(store: Store, networks: SeedTable) -> dict[str, Exemplar]:
     """Read the lowest seed of each state whose weights and points were kept.
 
     Raises

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qwerties.analysis.contrasts import LEARNED_GAINS, Evidence, Finding, Learned
+from qwerties.analysis.contrasts import LEARNED_GAINS, ContrastResult, ExperimentResult, Learned
 from qwerties.analysis.verdicts import make_verdicts
 from qwerties.errors import clean, plural
 from qwerties.report.elements import (
@@ -29,7 +29,7 @@ from qwerties.stats.intervals import Interval
 from qwerties.study.budget import PRIMARY_SLOTS, STUDY_ALPHA
 
 
-def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None:
+def contrast_table(evidence: ExperimentResult, numbers: Numbers) -> ContrastTable | None:
     """Make the table of an experiment's contrasts; None where nothing was to be compared."""
     if not evidence.findings:
         return None
@@ -63,12 +63,12 @@ def contrast_table(evidence: Evidence, numbers: Numbers) -> ContrastTable | None
     )
 
 
-def top_picture(findings: Sequence[Finding], numbers: Numbers) -> Shown | None:
+def top_picture(findings: Sequence[ContrastResult], numbers: Numbers) -> Shown | None:
     """Draw the findings that the page begins with on one scale; None where there is nothing to draw."""
     return _picture([(f"{clean(finding.title)}: {finding.sides}", finding) for finding in findings], numbers)
 
 
-def _picture(named: Sequence[tuple[str, Finding]], numbers: Numbers) -> Shown | None:
+def _picture(named: Sequence[tuple[str, ContrastResult]], numbers: Numbers) -> Shown | None:
     drawn = [
         (name, finding.comparison)
         for name, finding in named
@@ -77,29 +77,31 @@ def _picture(named: Sequence[tuple[str, Finding]], numbers: Numbers) -> Shown | 
     return shown(draw_contrasts(drawn), numbers) if drawn else None
 
 
-def _at(finding: Finding) -> str:
+def _at(finding: ContrastResult) -> str:
     return f"{finding.sides} at {finding.where}" if finding.where else finding.sides
 
 
-def _kind(finding: Finding) -> str:
+def _kind(finding: ContrastResult) -> str:
     return "primary" if finding.contrast.primary else "exploratory"
 
 
-def headlines(findings: Sequence[Finding], anchors: Mapping[str, str], base: str) -> tuple[Headline, ...]:
+def headlines(
+    findings: Sequence[ContrastResult], anchors: Mapping[str, str], base: str
+) -> tuple[Headline, ...]:
     """Put findings into the list that the page begins with.
 
     Parameters
     ----------
-    findings : sequence of Finding
+    findings : sequence of ContrastResult
     anchors : mapping of str to str
-        Section of each experiment's file stem.
+        Section of each experiment's experiment name.
     base : str
         Address of MLflow's UI.
     """
-    return tuple(_headline(finding, anchors[finding.stem], base) for finding in findings)
+    return tuple(_headline(finding, anchors[finding.experiment_name], base) for finding in findings)
 
 
-def _headline(finding: Finding, anchor: str, base: str) -> Headline:
+def _headline(finding: ContrastResult, anchor: str, base: str) -> Headline:
     compared, difference = finding.comparison, finding.difference
     numbers: tuple[str, ...] = ()
     if compared is not None and difference is not None:
@@ -126,7 +128,7 @@ def _headline(finding: Finding, anchor: str, base: str) -> Headline:
     )
 
 
-def _row(finding: Finding) -> ContrastRow:
+def _row(finding: ContrastResult) -> ContrastRow:
     compared, difference, learned = finding.comparison, finding.difference, finding.learned
     cells: tuple[Cell, ...] = (Cell("–"),) * 7
     if compared is not None and difference is not None and learned is not None:
@@ -135,7 +137,7 @@ def _row(finding: Finding) -> ContrastRow:
 
 
 def _views(
-    finding: Finding, compared: Comparison, difference: Interval, learned: Learned
+    finding: ContrastResult, compared: Comparison, difference: Interval, learned: Learned
 ) -> tuple[Cell, ...]:
     counts = {
         "unpaired": len(compared.unpaired_a) + len(compared.unpaired_b),
@@ -162,7 +164,7 @@ def _views(
     )
 
 
-def _notes(evidence: Evidence) -> tuple[str, ...]:
+def _notes(evidence: ExperimentResult) -> tuple[str, ...]:
     others = " and ".join(f"{gain:g}" for gain in LEARNED_GAINS[1:])
     alphas = {finding.contrast.primary: finding.alpha for finding in evidence.findings}
     notes = [
@@ -187,7 +189,7 @@ def _notes(evidence: Evidence) -> tuple[str, ...]:
         for finding in evidence.findings
         if finding.contrast.late
     ]
-    contrasts = evidence.ledger.contrasts
+    contrasts = evidence.coverage.contrasts
     if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in contrasts):
         notes.append(
             "Where shapes or kinds of initial weights differ, both arms share a seed’s data, not its weights."

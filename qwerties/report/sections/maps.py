@@ -29,7 +29,7 @@ SHARES = ("learned", "dead", "diverged")
 GOOD = 0.8
 """Mean gain of a pixel that the table counts as good: what a single network needs to have learned."""
 
-MOST_OTHERS = 8
+MAX_OTHERS = 8
 """Maps that are listed besides the newest."""
 
 
@@ -76,7 +76,7 @@ def make_maps(store: Store, base: str, numbers: Numbers) -> Maps | None:
         break
     if not (pictures or warnings):
         return None
-    others = [run for run in reversed(runs) if run is not shown_run][:MOST_OTHERS]
+    others = [run for run in reversed(runs) if run is not shown_run][:MAX_OTHERS]
     links = tuple(Link(clean(run.name), run_url(base, run)) for run in others)
     return Maps(ANCHOR, design, pictures, table, notes, tuple(warnings), links)
 

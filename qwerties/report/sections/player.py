@@ -19,7 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from qwerties.analysis.contrasts import Evidence
+from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.plotting import axes as labels
 from qwerties.plotting import network as plots
@@ -79,7 +79,7 @@ class Player:
     colors: dict[str, str]
 
 
-def make_player(store: Store, evidence: Sequence[Evidence], numbers: Numbers) -> Player | None:
+def make_player(store: Store, evidence: Sequence[ExperimentResult], numbers: Numbers) -> Player | None:
     """Make the player of a store; None where no network can be watched."""
     cast = choose(read_reels(store, evidence))
     if cast is None:
@@ -108,7 +108,7 @@ def make_player(store: Store, evidence: Sequence[Evidence], numbers: Numbers) ->
 # Which networks
 
 
-def read_reels(store: Store, evidence: Sequence[Evidence]) -> list[Reel]:
+def read_reels(store: Store, evidence: Sequence[ExperimentResult]) -> list[Reel]:
     """Read the films of every planned config that differs from the notebook's in loss and activation alone.
 
     What cannot be read is left out; where it matters, its own section tells of it.

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.contrasts import Evidence
+from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
 from qwerties.report.elements import Cell, Link, Numbers, Row, Table, run_url
-from qwerties.study.coverage import Networks, checked_ledgers, experiment_json
+from qwerties.study.coverage import SeedTable, checked_coverages, experiment_json
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
@@ -76,14 +76,18 @@ class Provenance:
 
 
 def make_provenance(
-    store: Store, evidence: Sequence[Evidence], sections: Mapping[str, str], base: str, numbers: Numbers
+    store: Store,
+    evidence: Sequence[ExperimentResult],
+    sections: Mapping[str, str],
+    base: str,
+    numbers: Numbers,
 ) -> Provenance | None:
     """Make the page's last part; None where nothing was ever planned or tracked.
 
     Parameters
     ----------
     store : Store
-    evidence : sequence of Evidence
+    evidence : sequence of ExperimentResult
         Every experiment of the store.
     sections : mapping of str to str
         Anchor of each experiment's section.
@@ -94,32 +98,40 @@ def make_provenance(
     """
     if not evidence:
         return None
-    runs = [run for one in evidence for run in (*_counted(one), *one.ledger.loose)]
+    runs = [run for one in evidence for run in (*_counted(one), *one.coverage.loose)]
     return Provenance(
         ANCHOR,
-        _ledger(store, evidence, sections, numbers),
+        _coverage(store, evidence, sections, numbers),
         tuple((term, told) for term, told in _facts(store, runs) if told),
         _example(evidence, base),
     )
 
 
-def _counted(evidence: Evidence) -> list[Tracked]:
+def _counted(evidence: ExperimentResult) -> list[Tracked]:
     return [run for networks in evidence.networks.values() for run in networks.runs]
 
 
-def _ledger(
-    store: Store, evidence: Sequence[Evidence], sections: Mapping[str, str], numbers: Numbers
+def _coverage(
+    store: Store, evidence: Sequence[ExperimentResult], sections: Mapping[str, str], numbers: Numbers
 ) -> Table:
-    counts = {ledger.stem: experiment_json(ledger) for ledger in checked_ledgers(store)}
-    found = [(one.ledger, counts[one.ledger.stem]) for one in evidence if one.ledger.stem in counts]
+    counts = {coverage.experiment_name: experiment_json(coverage) for coverage in checked_coverages(store)}
+    found = [
+        (one.coverage, counts[one.coverage.experiment_name])
+        for one in evidence
+        if one.coverage.experiment_name in counts
+    ]
     columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in found)}}
     rows, data = [], []
-    for ledger, told in found:
-        seeds = str(ledger.plan.seeds) if ledger.plan else None
+    for coverage, told in found:
+        seeds = str(coverage.plan.seeds) if coverage.plan else None
         cells = [Cell(seeds.replace("-", "–") if seeds else "–")]
         cells += [Cell("–" if told[key] is None else f"{told[key]:,}") for key in columns]
-        rows.append(Row(Link(clean(ledger.title), f"#{sections[ledger.stem]}"), (), tuple(cells)))
-        data.append({"experiment": ledger.stem, "seeds": seeds, **{key: told[key] for key in columns}})
+        rows.append(
+            Row(Link(clean(coverage.title), f"#{sections[coverage.experiment_name]}"), (), tuple(cells))
+        )
+        data.append(
+            {"experiment": coverage.experiment_name, "seeds": seeds, **{key: told[key] for key in columns}}
+        )
     return Table(
         numbers.table(),
         "Planned configs and what became of them. Tracked, missing and failed count configs; stale, superseded and no "
@@ -169,9 +181,9 @@ def _place(store: Store) -> str:
 # One number, made again
 
 
-def _example(evidence: Sequence[Evidence], base: str) -> Example | None:
+def _example(evidence: Sequence[ExperimentResult], base: str) -> Example | None:
     for one in evidence:
-        plan = one.ledger.plan
+        plan = one.coverage.plan
         for networks in one.networks.values() if plan and plan.seeds.crossed is None else ():
             if (found := _network(networks)) is not None:
                 seed, value, run = found
@@ -186,7 +198,7 @@ def _example(evidence: Sequence[Evidence], base: str) -> Example | None:
     return None
 
 
-def _network(networks: Networks) -> tuple[int, float, Tracked] | None:
+def _network(networks: SeedTable) -> tuple[int, float, Tracked] | None:
     """The lowest seed that learned, else the lowest of all, with its final loss and its run."""
     frame = networks.frame
     if "train_loss" not in frame or not pd.api.types.is_numeric_dtype(frame["train_loss"]):

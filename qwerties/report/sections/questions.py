@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.contrasts import Evidence, Finding
+from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
 from qwerties.config import CHOICES, DEFAULT
 from qwerties.errors import clean, plural
 from qwerties.plotting.axes import short
@@ -23,12 +23,12 @@ from qwerties.scoring import theory
 from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import wilson
-from qwerties.study.coverage import STATES, Networks, config_names, read_curves
+from qwerties.study.coverage import STATES, SeedTable, config_names, read_curves
 from qwerties.tracking.store import Store, StoreError
 
 ANCHOR = "questions"
 RESTS_ON = {"inside": ("depth", "activation"), "loss": ("loss",), "longer": ("epochs", "width")}
-"""Experiments that each question rests on, by the stems of their files."""
+"""Experiments that each question rests on, by the experiment_names of their files."""
 
 LAST = 0.25
 """Of the training: over its last quarter, the fall of the loss is measured."""
@@ -57,7 +57,7 @@ class Source:
 
     Attributes
     ----------
-    stem : str
+    experiment_name : str
     title : str
         Empty where it is not in the store.
     missing : str
@@ -67,7 +67,7 @@ class Source:
     verdicts : tuple of Said
     """
 
-    stem: str
+    experiment_name: str
     title: str
     missing: str
     facts: tuple[Fact, ...]
@@ -92,17 +92,20 @@ class Questions:
     longer: Answer
 
 
-def make_questions(store: Store, evidence: Sequence[Evidence], numbers: Numbers) -> Questions | None:
+def make_questions(store: Store, evidence: Sequence[ExperimentResult], numbers: Numbers) -> Questions | None:
     """Answer the notebook's questions; None where nothing at all is tracked."""
     if not evidence:
         return None
-    found = {one.ledger.stem: one for one in evidence if one.ledger.plan is not None}
+    found = {one.coverage.experiment_name: one for one in evidence if one.coverage.plan is not None}
 
-    def curves(one: Networks, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def curves(one: SeedTable, name: str) -> tuple[np.ndarray, np.ndarray]:
         return read_curves(store, one, name)
 
     def part(key: str, picture: Picture | None, facts: Mapping[str, list[Fact]]) -> Answer:
-        sources = tuple(_source(stem, found.get(stem), facts.get(stem, [])) for stem in RESTS_ON[key])
+        sources = tuple(
+            _source(experiment_name, found.get(experiment_name), facts.get(experiment_name, []))
+            for experiment_name in RESTS_ON[key]
+        )
         return Answer(shown(picture, numbers) if picture else None, sources)
 
     ratios = _ratios(found.get("depth"), curves)
@@ -116,20 +119,20 @@ def make_questions(store: Store, evidence: Sequence[Evidence], numbers: Numbers)
     return Questions(ANCHOR, inside, loss, part("longer", picture, facts))
 
 
-def _source(stem: str, one: Evidence | None, facts: Sequence[Fact]) -> Source:
+def _source(experiment_name: str, one: ExperimentResult | None, facts: Sequence[Fact]) -> Source:
     if one is None:
-        return Source(stem, "", "is not in the store", (), ())
+        return Source(experiment_name, "", "is not in the store", (), ())
     missing = ""
     if not one.networks:
         missing = "has no network in the store yet"
-    elif one.incomplete or not one.ledger.complete:
-        done = len(one.ledger.entries) - len(one.incomplete)
-        missing = f"is not complete, with {done} of {plural(len(one.ledger.entries), 'config')} tracked"
+    elif one.incomplete or not one.coverage.complete:
+        done = len(one.coverage.entries) - len(one.incomplete)
+        missing = f"is not complete, with {done} of {plural(len(one.coverage.entries), 'config')} tracked"
     verdicts = tuple(_said(finding, one) for finding in one.findings)
-    return Source(stem, clean(one.ledger.title), missing, tuple(facts), verdicts)
+    return Source(experiment_name, clean(one.coverage.title), missing, tuple(facts), verdicts)
 
 
-def _said(finding: Finding, one: Evidence) -> Said:
+def _said(finding: ContrastResult, one: ExperimentResult) -> Said:
     kind = "primary" if finding.contrast.primary else "exploratory"
     difference, learned = finding.difference, finding.learned
     told: tuple[str, ...] = ()
@@ -143,11 +146,11 @@ def _said(finding: Finding, one: Evidence) -> Said:
     return Said(_sides(finding), finding.words, finding.told, kind, told)
 
 
-def _sides(finding: Finding) -> str:
+def _sides(finding: ContrastResult) -> str:
     return f"{finding.sides} at {finding.where}" if finding.where else finding.sides
 
 
-def _stuck(finding: Finding, one: Evidence) -> str:
+def _stuck(finding: ContrastResult, one: ExperimentResult) -> str:
     """Shares of both arms that answer with one class, among the seeds that both have."""
     frames = {networks.config: networks.frame for networks in one.networks.values()}
     a, b = (frames[side] for side in (finding.contrast.a, finding.contrast.b))
@@ -158,7 +161,7 @@ def _stuck(finding: Finding, one: Evidence) -> str:
     return f"{' or '.join(STUCK)} {shares[0]} against {shares[1]}"
 
 
-def _compared(one: Evidence | None) -> list[tuple[str, Comparison]]:
+def _compared(one: ExperimentResult | None) -> list[tuple[str, Comparison]]:
     return [
         (_sides(finding), finding.comparison)
         for finding in (one.findings if one else ())
@@ -169,7 +172,7 @@ def _compared(one: Evidence | None) -> list[tuple[str, Comparison]]:
 # Why ReLU inside
 
 
-def _ratios(one: Evidence | None, curves: Curves) -> pd.DataFrame | None:
+def _ratios(one: ExperimentResult | None, curves: Curves) -> pd.DataFrame | None:
     if one is None or not one.networks:
         return None
     try:
@@ -203,7 +206,7 @@ def _small(value: float) -> str:
     return short(float(f"{value:.2g}"))
 
 
-def _outcomes(one: Evidence | None) -> list[Fact]:
+def _outcomes(one: ExperimentResult | None) -> list[Fact]:
     """How the networks of each config ended."""
     drawn = list(one.networks.values()) if one else []
     if not drawn:
@@ -221,7 +224,7 @@ def _outcomes(one: Evidence | None) -> list[Fact]:
 
 
 def _longer(
-    epochs: Evidence | None, width: Evidence | None, curves: Curves
+    epochs: ExperimentResult | None, width: ExperimentResult | None, curves: Curves
 ) -> tuple[Picture | None, dict[str, list[Fact]]]:
     facts: dict[str, list[Fact]] = {"epochs": [], "width": []}
     shares = by_width = None
@@ -250,7 +253,7 @@ def _longer(
     return question_figures.training(shares, lines, levels, by_width), facts
 
 
-def _family(one: Evidence | None, field: str) -> list[Networks]:
+def _family(one: ExperimentResult | None, field: str) -> list[SeedTable]:
     """Configs that differ in one field alone: the notebook's, if they are there, else those of the first config."""
     drawn = [
         networks
@@ -263,7 +266,7 @@ def _family(one: Evidence | None, field: str) -> list[Networks]:
     return sorted(found, key=lambda networks: getattr(networks.config, field))
 
 
-def _shares(drawn: Sequence[Networks], x: Callable[[Networks], int], whats: Sequence[str]) -> pd.DataFrame:
+def _shares(drawn: Sequence[SeedTable], x: Callable[[SeedTable], int], whats: Sequence[str]) -> pd.DataFrame:
     """Shares of the seeds, in the form that the figure takes."""
     rows = []
     for what in whats:
@@ -280,7 +283,7 @@ def _over(part: pd.DataFrame, unit: str) -> tuple[str, ...]:
     return tuple(f"{percent(y)} at {plural(int(x), unit)}" for x, y in zip(part["x"], part["y"], strict=True))
 
 
-def _fall(one: Networks, curves: Curves) -> float:
+def _fall(one: SeedTable, curves: Curves) -> float:
     """By how much the mean loss fell over the last quarter of the epochs, as a share of what it was."""
     try:
         epochs, losses = curves(one, "loss")
@@ -291,7 +294,7 @@ def _fall(one: Networks, curves: Curves) -> float:
     return 1 - float(mean[-1]) / before if before > 0 else np.nan
 
 
-def _by_state(one: Networks, curves: Curves) -> dict[str, pd.DataFrame]:
+def _by_state(one: SeedTable, curves: Curves) -> dict[str, pd.DataFrame]:
     """Mean loss of the networks that ended in each state."""
     try:
         epochs, losses = curves(one, "loss")
@@ -305,7 +308,7 @@ def _by_state(one: Networks, curves: Curves) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _levels(trained: Sequence[Networks]) -> tuple[dict[str, float], list[Fact]]:
+def _levels(trained: Sequence[SeedTable]) -> tuple[dict[str, float], list[Fact]]:
     """The levels that a loss is held against, and where training stands between them."""
     config = trained[-1].config
     floor = (theory.bce_floor if config.loss == "bce" else theory.brier_floor)(config.distance, config.data)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.contrasts import Evidence
+from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.searches import LEAST_REGRET, TrackedStudy, progress_of, read_studies
 from qwerties.config import Config
 from qwerties.errors import clean, plural
@@ -24,7 +24,7 @@ from qwerties.report.figures import Picture, as_picture, score_interval
 from qwerties.scoring import theory
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import Networks
+from qwerties.study.coverage import SeedTable
 from qwerties.study.objectives import cost
 from qwerties.tracking.store import Store
 
@@ -33,22 +33,22 @@ TOLD = 8
 """Trials of a front, and parameters, that a figure's description lists."""
 
 
-def make_studies(store: Store, evidence: Evidence, base: str, numbers: Numbers) -> Studies | None:
+def make_studies(store: Store, evidence: ExperimentResult, base: str, numbers: Numbers) -> Studies | None:
     """Make an experiment's part on its studies; None where nothing is tuned.
 
     Parameters
     ----------
     store : Store
-    evidence : Evidence
+    evidence : ExperimentResult
         Of the experiment: the confirmation.
     base : str
         Address of MLflow's UI.
     numbers : Numbers
         Of figures and tables, in the order of the page.
     """
-    ledger = evidence.ledger
-    tags = store.experiments().get(ledger.stem, ("", {}))[1]
-    studies, problems = read_studies(tags, store.runs(ledger.experiment_id))
+    coverage = evidence.coverage
+    tags = store.experiments().get(coverage.experiment_name, ("", {}))[1]
+    studies, problems = read_studies(tags, store.runs(coverage.experiment_id))
     if not studies:
         return Studies((), None, (), tuple(problems)) if problems else None
     confirmed = {one.config: one for one in evidence.networks.values()}
@@ -70,7 +70,7 @@ def make_studies(store: Store, evidence: Evidence, base: str, numbers: Numbers) 
 
 
 def _table(
-    studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks], base: str, numbers: Numbers
+    studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable], base: str, numbers: Numbers
 ) -> Table:
     rows = []
     for study in studies:
@@ -112,7 +112,7 @@ def _table(
     )
 
 
-def _record(study: TrackedStudy, confirmed: Mapping[Config, Networks]) -> dict[str, Any]:
+def _record(study: TrackedStudy, confirmed: Mapping[Config, SeedTable]) -> dict[str, Any]:
     """The study's row in full, for who takes the table away."""
     return {
         "study": study.label,
@@ -153,7 +153,7 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
     return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
 
 
-def _confirmation(study: TrackedStudy, confirmed: Mapping[Config, Networks]) -> Interval | None:
+def _confirmation(study: TrackedStudy, confirmed: Mapping[Config, SeedTable]) -> Interval | None:
     found = confirmed.get(study.winner) if study.winner is not None else None
     return score_interval(found.frame, "population_accuracy", found.config) if found else None
 
@@ -162,7 +162,7 @@ def _budgets(studies: Sequence[TrackedStudy]) -> set[tuple[int, str]]:
     return {(len(study.trials), str(study.seeds)) for study in studies}
 
 
-def _notes(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> tuple[str, ...]:
+def _notes(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> tuple[str, ...]:
     notes = []
     budgets = _budgets(studies)
     if len(budgets) == 1 and all(study.done for study in studies):
@@ -183,13 +183,13 @@ def _notes(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]
     return tuple(notes)
 
 
-def _shared(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> set[int]:
+def _shared(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> set[int]:
     """Seeds that were both tuned on and confirmed on."""
     tuned = {seed for study in studies for seed in study.seeds.numbers.tolist()}
     return tuned & {seed for one in confirmed.values() for seed in one.frame["seed"].tolist()}
 
 
-def _warnings(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> list[str]:
+def _warnings(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[str]:
     told = []
     open_ = [study for study in studies if not study.done]
     if open_:
@@ -206,7 +206,7 @@ def _warnings(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networ
 # Figures
 
 
-def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> list[Picture]:
+def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     """Score against learning rate, for the sides that search nothing else; all samplers' trials together."""
     frames: dict[str, list[pd.DataFrame]] = {}
     for study in studies:
@@ -248,7 +248,7 @@ def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]
     ]
 
 
-def _histories(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> list[Picture]:
+def _histories(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     """Best score so far by sampler, a panel for each side that has baselines."""
     sides: dict[str, dict[str, pd.DataFrame]] = {}
     objective = {}
@@ -280,7 +280,7 @@ def _histories(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Netwo
     ]
 
 
-def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> list[Picture]:
+def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     drawn = []
     for study in studies:
         metrics = study.run.metrics if study.run is not None and study.done else {}
@@ -311,7 +311,7 @@ def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Net
     return drawn
 
 
-def _fronts(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, Networks]) -> list[Picture]:
+def _fronts(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     """Cost against regret, with what was not searched for marked."""
     drawn = []
     winners = {study.winner for study in studies}
