@@ -158,7 +158,9 @@ def test_the_notebook_executes(loss_project):
         "nbclient.NotebookClient(book, timeout=120, kernel_name='python3', config=sockets).execute()\n"
         "nbformat.write(book, sys.argv[1])\n"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # inline pictures
+    environment = {
+        name: value for name, value in os.environ.items() if name != "MPLBACKEND"
+    }  # inline pictures
     command = [sys.executable, "-c", script, str(notebook)]
     subprocess.run(command, cwd=notebook.parent, env=environment, check=True, timeout=200)
     cells = json.loads(notebook.read_text())["cells"]
