@@ -80,8 +80,8 @@ def score(
     y = data.labels(config.samples)  # (points,)
     kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
     finite = _is_finite(kept)  # (networks, checkpoints)
-    predicted, active = _on_training_points(config, kept, points)
-    right = np.count_nonzero(predicted == y.bool().numpy(), axis=-1)
+    positives, active = _on_training_points(config, kept, points)
+    right = config.samples - positives[..., 0] + positives[..., 1]  # (networks, checkpoints)
     train_accuracy = np.where(finite, right / len(y), np.nan)
     dead = ~active & (config.activation == "relu") & finite
     population, bce, brier = _population_scores(config, kept)
@@ -89,7 +89,7 @@ def score(
     learned = gain >= LEARNED_GAIN
     train_loss = _train_loss(config, {name: value[:, -1] for name, value in kept.items()}, points, y)
     diverged = ~np.isfinite(train_loss)
-    is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1)
+    is_constant = np.isin(positives[:, -1].sum(-1), (0, len(y)))
     states = [diverged, dead[:, -1], is_constant, learned[:, -1]]
     table = pd.DataFrame(
         {
@@ -98,7 +98,7 @@ def score(
             "dead_at_init": dead[:, 0],
             "train_loss": train_loss,
             "train_accuracy": train_accuracy[:, -1],
-            "phi": _phi(predicted[:, -1], y.double().numpy()),
+            "phi": _phi(positives[:, -1], config.samples),
             "population_accuracy": population[:, -1],
             "gain": gain[:, -1],
             "bce": bce,
@@ -121,18 +121,23 @@ def score(
 
 
 def _on_training_points(config: Config, weights: Weights, points: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions (networks, checkpoints, points), bool, and whether every hidden layer is active somewhere."""
+    """Return points of each class that are put into class 1, (networks, checkpoints, 2), and whether every hidden
+    layer is active on some point, (networks, checkpoints).
+    """
+    if library := native.load(config):
+        positives, active = native.classify(library, weights, points)
+        return positives.numpy(), active.numpy()
     activate = ACTIVATIONS[config.activation]
 
-    def predict(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+    def classify(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
         activity, logit = networks.forward(w, x, activate)
         is_active = torch.stack([(layer > 0).any() for layer in activity]).all()
-        return torch.sigmoid(logit) > 0.5, is_active  # (points,), ()
+        return (logit > 0).unflatten(0, (2, -1)).sum(-1), is_active  # (2,), ()
 
     checkpoints = next(iter(weights.values())).shape[1]
     chunk = max(1, 4 * CACHED_VALUES // (checkpoints * points.shape[-1] * max(config.hidden)))
-    predicted, active = vmap(vmap(predict, in_dims=(0, None)), chunk_size=chunk)(weights, points)
-    return predicted.numpy(), active.numpy()
+    positives, active = vmap(vmap(classify, in_dims=(0, None)), chunk_size=chunk)(weights, points)
+    return positives.numpy(), active.numpy()
 
 
 def _train_loss(config: Config, last: Weights, points: Tensor, y: Tensor) -> np.ndarray:
@@ -156,12 +161,20 @@ def draw_points(seeds: Seeds, config: Config) -> Tensor:
     return data.draw(seeds.data, config.distance, config.samples, config.data)
 
 
-def _phi(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlation of prediction and label over the points, (networks,); NaN where all predictions agree."""
-    share, base = predicted.mean(1), y.mean()
-    together = (predicted * y).mean(1) - share * base
+def _phi(positives: np.ndarray, samples: int) -> np.ndarray:
+    """Return the Matthews correlation of prediction and label, (networks,); NaN where all predictions agree.
+
+    Parameters
+    ----------
+    positives : ndarray, (networks, 2)
+        Points of class 0 and of class 1 that are put into class 1.
+    samples : int
+        Points per class.
+    """
+    false, true = positives.T / samples
+    share = (false + true) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        phi = together / np.sqrt(share * (1 - share) * base * (1 - base))
+        phi = (true - false) / (2 * np.sqrt(share * (1 - share)))
     return np.where((share == 0) | (share == 1), np.nan, phi)
 
 

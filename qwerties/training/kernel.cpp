@@ -215,3 +215,26 @@ extern "C" void score(const float *x, const float *w_, float *out_, int64_t grou
         out[0] = total.right / float(points), out[1] = bce / float(points), out[2] = total.brier / float(points);
     }
 }
+
+// Count each network's training points, (groups, points, 2, LANES), that are put into class 1 with each of its weights,
+// (groups, stops, weights, LANES): positives (groups, stops, 2, LANES) by true class. In active, (groups, stops, LANES), 1
+// says that every hidden layer has a positive activity on some point.
+extern "C" void classify(const float *x_, const float *w_, float *positives_, float *active_, int64_t groups,
+                         int64_t points, int64_t stops) {
+    for (int64_t n = 0; n < groups * stops; n++) {
+        const V *x = (const V *)x_ + n / stops * 2 * points, *w = (const V *)w_ + n * WEIGHTS;
+        V positives[2] = {};
+        I active[LAYERS] = {};
+        for (int64_t i = 0; i < points; i++) {
+            Tile<1> a[UNITS];
+            a[0] = x[2 * i], a[1] = x[2 * i + 1];
+            forward<0>(w, a);
+            positives[i >= points / 2] += choose(a[UNITS - 1].v[0] > 0.0f, all(1.0f), V{});
+            for (int l = 1; l < LAYERS; l++)
+                for (int j = 0; j < WIDTH[l]; j++) active[l] |= a[units_before(l) + j].v[0] > 0.0f;
+        }
+        for (int l = 2; l < LAYERS; l++) active[1] &= active[l];
+        memcpy((V *)positives_ + n * 2, positives, sizeof positives);
+        ((V *)active_)[n] = choose(active[1], all(1.0f), V{});
+    }
+}
