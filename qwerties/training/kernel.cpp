@@ -17,7 +17,7 @@ constexpr int units_before(int layer) {
     return n;
 }
 constexpr int WEIGHTS = weights_before(LAYERS), UNITS = units_before(LAYERS + 1);
-constexpr bool SMALL = WEIGHTS <= 80;  // then all is unrolled; beyond, compilation would take seconds and gain nothing
+constexpr bool SMALL = WEIGHTS <= 40;  // then all is unrolled; beyond, compilation takes longer and training is slower
 constexpr int UNROLL = SMALL ? 64 : 4;
 constexpr int TOGETHER = SMALL ? 2 : 4;  // points: two fill the registers, four save reading weights from the cache
 constexpr int STRETCH = 256;        // points summed before the sum is added to the total, so that rounding stays small
@@ -177,6 +177,13 @@ extern "C" void train(const float *x_, const float *hyper_, const float *correct
     }
 }
 
+// The logit of one point x (2,), with every unit's activity in a (UNITS,); one copy in the library spares compilation
+static __attribute__((noinline)) V answer(const V *x, const V *w, Tile<1> *a) {
+    a[0] = x[0], a[1] = x[1];
+    forward<0>(w, a);
+    return a[UNITS - 1].v[0];
+}
+
 // Add up a point's scores: right or not, BCE in nats, Brier score
 struct Scores {
     V right = {}, beyond = {}, brier = {};
@@ -204,9 +211,8 @@ extern "C" void score(const float *x, const float *w_, float *out_, int64_t grou
             Scores sums;
             for (int64_t i = begin; i < end; i++) {
                 Tile<1> a[UNITS];
-                a[0] = all(x[2 * i]), a[1] = all(x[2 * i + 1]);
-                forward<0>(w, a);
-                sums.add(a[UNITS - 1], i >= points / 2);
+                const V point[2] = {all(x[2 * i]), all(x[2 * i + 1])};
+                sums.add(Tile<1>(answer(point, w, a)), i >= points / 2);
             }
             total.right += sums.right;
             total.brier += sums.brier;
@@ -227,9 +233,8 @@ extern "C" void classify(const float *x_, const float *w_, float *positives_, fl
         I active[LAYERS] = {};
         for (int64_t i = 0; i < points; i++) {
             Tile<1> a[UNITS];
-            a[0] = x[2 * i], a[1] = x[2 * i + 1];
-            forward<0>(w, a);
-            positives[i >= points / 2] += choose(a[UNITS - 1].v[0] > 0.0f, all(1.0f), V{});
+            const V logit = answer(x + 2 * i, w, a);
+            positives[i >= points / 2] += choose(logit > 0.0f, all(1.0f), V{});
             for (int l = 1; l < LAYERS; l++)
                 for (int j = 0; j < WIDTH[l]; j++) active[l] |= a[units_before(l) + j].v[0] > 0.0f;
         }
