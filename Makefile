@@ -10,7 +10,7 @@ SWEEP := $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
 	$(if $(SETTLE),--settle $(SETTLE)) $(if $(DRY_RUN),--dry-run) $(if $(MAX_SEEDS),--max-seeds $(MAX_SEEDS)) $(if $(DEVICE),--device $(DEVICE)) \
 	$(if $(BACKEND),--backend $(BACKEND)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-.PHONY: help sweep map report status verify calibrate bench ui test test-fast lint format setup
+.PHONY: help sweep map report status verify calibrate bench ui test test-fast lint format docs setup
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -49,6 +49,9 @@ test: .venv/test.stamp  ## run all tests
 
 test-fast: .venv/test.stamp  ## run the tests that need no server, no browser and not much time
 	$(PYTEST) -m "not slow and not server and not browser"
+
+docs: .venv/test.stamp  ## refresh the generated parts of the documentation from this code and the store of `make sweep`
+	$(BIN)/python docs/refresh.py
 
 lint: .venv/lint.stamp  ## check style and types
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """README and docs: links lead somewhere, commands parse, code runs, pages are short, the notebook executes."""
 
+import importlib.util
 import json
 import os
 import re
@@ -168,3 +169,33 @@ def test_the_notebook_executes(loss_project):
     assert "95% interval" in texts
     assert "4 seeds" in texts
     assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
+
+
+# Generated parts
+
+
+def refresh():
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_of_the_command_line_is_current():
+    from qwerties.cli.reference import reference
+
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == reference(), "run: make docs"
+
+
+def test_the_answers_are_those_of_todays_code():
+    document = json.loads((ROOT / "docs" / "answers.json").read_text("utf-8"))
+    assert document["sources"] == refresh().sources_digest(), "run: make sweep docs"
+
+
+def test_answers_and_readme_follow_from_the_stored_answers():
+    module, readme = refresh(), (ROOT / "README.md").read_text("utf-8")
+    document = json.loads((ROOT / "docs" / "answers.json").read_text("utf-8"))
+    assert (ROOT / "docs" / "answers.md").read_text("utf-8") == module.answers_page(document)
+    assert readme == module.readme_with_answers(readme, document)
+    document["answers"][0]["sentences"][0]["text"] = "Another answer."
+    assert readme != module.readme_with_answers(readme, document)
