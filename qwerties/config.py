@@ -8,17 +8,19 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-CHOICES = {
-    "data": ("clusters", "xor"),
-    "loss": ("bce", "mse"),
-    "activation": ("relu", "linear", "tanh", "sigmoid"),
-    "optimizer": ("sgd", "adam"),
+# Names that a field accepts. Importing the package replaces the first four by the keys of the tables in `training`,
+# where one entry makes a new name known; the defaults stand here because `DEFAULT` is made before that.
+CHOICES: dict[str, Collection[str]] = {
+    "data": ("clusters",),
+    "loss": ("bce",),
+    "activation": ("relu",),
+    "optimizer": ("sgd",),
     "init": ("pytorch", "he"),
 }
 
@@ -201,7 +203,7 @@ def _as_python(value: Any) -> Any:
     return str(value) if isinstance(value, np.str_) else value
 
 
-def _is_one_of(names: tuple[str, ...]) -> Any:
+def _is_one_of(names: Collection[str]) -> Any:
     return lambda value: isinstance(value, str) and value in names
 
 
