@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from qwerties.errors import suggestion
+
 # Names that a field accepts. Importing the package replaces the first four by the keys of the tables in `training`,
 # where one entry makes a new name known; the defaults stand here because `DEFAULT` is made before that.
 CHOICES: dict[str, Collection[str]] = {
@@ -86,7 +88,7 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
         problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}"
+            f"{name} must be {rule}, got {getattr(self, name)!r}{_suggest(name, getattr(self, name))}"
             for name, rule, holds in (
                 *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
                 ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
@@ -201,6 +203,11 @@ def _as_python(value: Any) -> Any:
     if isinstance(value, np.floating):
         return float(value)
     return str(value) if isinstance(value, np.str_) else value
+
+
+def _suggest(name: str, value: object) -> str:
+    """Return the closest name that the field accepts, for a message."""
+    return suggestion(value, CHOICES[name]) if name in CHOICES and isinstance(value, str) else ""
 
 
 def _is_one_of(names: Collection[str]) -> Any:
