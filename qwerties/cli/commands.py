@@ -19,8 +19,7 @@ from qwerties.cli.project import choose, enter_root, experiment_files, is_empty,
 from qwerties.config import FIELDS, Config, parse_field
 from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain, reason_of
 from qwerties.execution.calls import LostError
-from qwerties.execution.workers import WorkerLostError, Workers, cores, warming_up
-from qwerties.study.tasks import TRAINS
+from qwerties.execution.workers import WorkerLostError, Workers, cores
 
 if TYPE_CHECKING:
     from qwerties.analysis.contrasts import ContrastResult
@@ -46,8 +45,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _print_forecast(declared, root, arguments, max_seeds, workers.count)
         return _complain_of(broken)
-    early = is_empty(root) and _has_much(declared)
-    with warming_up(workers, TRAINS) if early else nullcontext(), open_store(root) as store:
+    with open_store(root) as store:
         _check_slots(declared, {name: tags for name, (_, tags) in store.experiments().items()})
         experiments, winners, finish = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
@@ -98,20 +96,12 @@ def _print_forecast(
     workers: int,
 ) -> None:
     """Say what a sweep would train, without a store where there is none yet."""
-    from qwerties.cli.forecast import forecast, table
+    from qwerties.cli.forecast import forecast_table
 
     with nullcontext() if is_empty(root) else open_store(root, reads=True) as store:
         if store is not None:
             _check_slots(declared, {name: tags for name, (_, tags) in store.experiments().items()})
-        print(table(forecast(declared, store, arguments.seeds, arguments.settle, max_seeds, workers)))
-
-
-def _has_much(declared: Mapping[str, Experiment | Tuning]) -> bool:
-    """Whether there is work for several processes, where nothing of it is done."""
-    from qwerties.study.experiment import Experiment, are_several
-
-    plain = [one for one in declared.values() if isinstance(one, Experiment)]
-    return len(plain) < len(declared) or are_several(config for one in plain for config in one.configs)
+        print(forecast_table(declared, store, arguments.seeds, arguments.settle, max_seeds, workers))
 
 
 def _complain_of(broken: Mapping[str, str]) -> int:
@@ -142,7 +132,7 @@ def _work(
             device=device,
             progress=display.update,
             more=more,
-            tell=tqdm.write,
+            log=tqdm.write,
             meanwhile=meanwhile,
         )
 

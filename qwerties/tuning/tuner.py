@@ -24,12 +24,12 @@ from qwerties.config import Config
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.scoring.digest import code_digest
-from qwerties.study.budget import mark_late
 from qwerties.study.chunks import CONTRASTS, contrasts_tags, contrasts_text
 from qwerties.study.experiment import Experiment, plan_changes
+from qwerties.study.plan import mark_late
 from qwerties.study.search_space import Found, SearchError, Trial
 from qwerties.study.sweep import history
-from qwerties.study.sweep_lock import is_abandoned, turn
+from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Series, Tracked, curve_epochs
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
@@ -123,7 +123,7 @@ def tune(
     def waiting(holder: str) -> None:
         tell(f"waiting for another sweep, {holder}, to end")
 
-    with turn(store, [experiment_id], waiting) as check_turn:
+    with sweep_lock(store, [experiment_id], waiting) as check_turn:
         runs = store.runs(experiment_id)
         store.end_abandoned(runs, is_abandoned)
         winners = _winners(planned, runs)

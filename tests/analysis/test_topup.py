@@ -6,8 +6,10 @@ import pytest
 
 from qwerties.analysis import topup
 from qwerties.analysis.contrasts import ExperimentResult, find
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.study.coverage import Coverage, Plan, PlannedConfig, PlannedContrast, SeedTable
+from qwerties.study.coverage import Coverage, PlannedConfig
+from qwerties.study.plan import Plan, PlannedContrast
 
 OTHER = Config(loss="mse")
 

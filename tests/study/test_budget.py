@@ -4,12 +4,13 @@ import dataclasses
 import json
 
 import pytest
+from qwerties.study.chunks import contrasts_of
 
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.study.budget import check_slots, mark_late, primary_alpha
-from qwerties.study.chunks import contrasts_of
+from qwerties.study.budget import check_slots, primary_alpha
 from qwerties.study.coverage import make_coverage
 from qwerties.study.experiment import Contrast, Experiment
+from qwerties.study.plan import mark_late
 from qwerties.tracking.records import Tracked
 
 OTHER, THIRD = Config(loss="mse"), Config(activation="tanh")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from factories import make_folder, new_store
+from qwerties.study.chunks import CONTRASTS, MOST, contrasts_text
 
 from qwerties.config import Config, Seeds
-from qwerties.study.chunks import CONTRASTS, MOST, contrasts_text
 from qwerties.study.coverage import make_coverage, read_coverages
 from qwerties.study.experiment import Contrast, Experiment, grid
 

@@ -9,17 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qwerties.analysis.tables import SeedTable, parse_scores, read_curves, read_seed_table
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.study.coverage import (
-    FigureSpec,
-    PlannedConfig,
-    SeedTable,
-    make_coverage,
-    parse_scores,
-    parse_tables,
-    read_curves,
-    read_seed_table,
-)
+from qwerties.study.coverage import PlannedConfig, make_coverage, parse_tables
+from qwerties.study.plan import FigureSpec
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.searches import LEAST_REGRET, TrackedStudy, progress_of, read_studies
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import Config
 from qwerties.errors import clean, plural
 from qwerties.plotting import search as study_figures
@@ -24,7 +25,6 @@ from qwerties.report.figures import Picture, as_picture, score_interval
 from qwerties.scoring import theory
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import SeedTable
 from qwerties.study.objectives import cost
 from qwerties.tracking.store import Store
 
