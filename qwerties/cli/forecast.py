@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from qwerties.config import Config
 from qwerties.errors import plural
-from qwerties.scoring.digest import code_digest
-from qwerties.study.batches import Batch
 from qwerties.study.experiment import Experiment
 from qwerties.study.forecast import BYTES_PER_LOSS, Forecast, Work, forecast
 from qwerties.tracking.records import curve_epochs
-from qwerties.tuning.declaration import Tuning
 
 if TYPE_CHECKING:
     from qwerties.tracking.store import Store
+    from qwerties.tuning.declaration import Tuning
 
 
 def forecast_table(
@@ -30,10 +28,10 @@ def forecast_table(
     experiments: dict[str, Experiment] = {}
     searches: dict[str, Work] = {}
     for name, experiment in declared.items():
-        if isinstance(experiment, Tuning):
-            experiments[name], searches[name] = _tuned(name, experiment, store, n_seeds)
-        else:
+        if isinstance(experiment, Experiment):
             experiments[name] = experiment
+        else:
+            experiments[name], searches[name] = _tuned(name, experiment, store, n_seeds)
     decided = _decided(store) if store else set()
     n_open, more = 0, {}
     for name, experiment in experiments.items():
@@ -63,23 +61,24 @@ def _decided(store: Store) -> set[tuple[str, Config, Config]]:
 def _tuned(name: str, tuning: Tuning, store: Store | None, n_seeds: int) -> tuple[Experiment, Work]:
     """Return a tuning's comparison on fresh seeds, and what its searches still train.
 
-    Where a search is not finished, its base stands in for the config that it will choose.
+    Where a search is not finished, one of its longest examples stands in for the config that it will choose.
     """
-    from qwerties.analysis.searches import read_studies
+    from qwerties.analysis.searches import read_search
+    from qwerties.tuning.search import make_searches
 
-    experiment_id, tags = store.experiments().get(name, ("", {})) if store else ("", {})
-    studies, _ = read_studies(tags, store.runs(experiment_id) if store and experiment_id else [])
-    known = {study.name: study for study in studies}
-    search, arms = Work(), {}
-    for study in tuning.studies(name, n_seeds, code_digest()):
-        tracked = known.get(study.name)
-        arms[study.side] = tracked.winner if tracked and tracked.winner else study.tuned.base
-        if tracked is None or tracked.winner is None:
-            left = study.search.trials - (len(tracked.trials) if tracked else 0)
-            networks = left * Batch((study.tuned.base,), study.seeds).networks
-            size = left * len(curve_epochs(study.tuned.base.epochs)) * BYTES_PER_LOSS
-            search += Work(left, left, networks, trials=left, size=size)
-    return tuning.experiment(arms), search
+    experiment_id = store.experiments().get(name, ("", {}))[0] if store else ""
+    runs = store.runs(experiment_id) if store and experiment_id else []
+    total, arms = Work(), {}
+    for i, search in enumerate(make_searches(name, tuning, n_seeds)):
+        tracked = read_search(search.spec(), runs)
+        longest = sorted(search.examples, key=lambda config: config.epochs, reverse=True)
+        example = longest[i % len(longest)]
+        arms[search.confirmed_as] = tracked.winner or example
+        if tracked.winner is None:
+            left = tuning.trials - len(tracked.trials)
+            size = left * len(curve_epochs(example.epochs)) * BYTES_PER_LOSS
+            total += Work(left, left, left * len(search.seeds), trials=left, size=size)
+    return tuning.experiment(arms), total
 
 
 def _table(found: Forecast, n_open: int, max_seeds: int, workers: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
-from qwerties.study.plan import Declaration, Plan, config_of, read_declaration, seeds_of
+from qwerties.study.plan import (
+    ALWAYS_TRACKED,
+    UNREADABLE_JSON,
+    Declaration,
+    Plan,
+    config_of,
+    is_whole_trial,
+    read_declaration,
+    seeds_of,
+)
 from qwerties.study.sweep_lock import is_abandoned
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -29,13 +38,14 @@ from qwerties.tracking.tags import (
     FINGERPRINT,
     PLAN,
     PROCESS,
+    SPEC,
     STUDY,
     SUPERSEDED,
+    TRIAL,
+    TUNING,
 )
 
 CONFIG_STATES = ("done", "missing", "running", "failed", "damaged")
-
-ALWAYS_TRACKED = "train_loss"  # a metric of every run
 
 Damage = Callable[[Tracked], Sequence[str]]  # returns what of a finished run is lost or altered, in words
 
@@ -98,6 +108,16 @@ def _stretches(numbers: NDArray[np.intp]) -> list[Seeds]:
 
 
 @dataclass(frozen=True)
+class PlannedSearch:
+    """One planned search of hyperparameters: its label, its budget, its tracked trials, and whether it is done."""
+
+    label: str
+    n_trials: int
+    n_tracked: int
+    is_done: bool
+
+
+@dataclass(frozen=True)
 class Coverage(Declaration):
     """One experiment: what its tags declare, and what became of it.
 
@@ -110,6 +130,8 @@ class Coverage(Declaration):
         Finished runs that count nowhere: of other code, of configs that are not in the plan, re-run since.
     loose : tuple of Tracked
         Runs of an experiment without a plan.
+    searches : tuple of PlannedSearch
+        Of a tuning, whose configs are planned when they are done.
     replaceable : tuple of Tracked
         Finished runs that a new run of the same config and seeds supersedes: the stale and the damaged ones.
     """
@@ -121,6 +143,7 @@ class Coverage(Declaration):
     unplanned: int = 0
     superseded: int = 0
     loose: tuple[Tracked, ...] = ()
+    searches: tuple[PlannedSearch, ...] = ()
     replaceable: tuple[Tracked, ...] = ()
 
     def count(self, state: str) -> int:
@@ -129,8 +152,9 @@ class Coverage(Declaration):
 
     @property
     def complete(self) -> bool:
-        """Whether every planned config is done."""
-        return not self.problems and all(entry.state == "done" for entry in self.entries)
+        """Whether every planned config is done, and every search."""
+        parts = (*(entry.state == "done" for entry in self.entries), *(s.is_done for s in self.searches))
+        return not self.problems and all(parts)
 
     @property
     def outdated(self) -> bool:
@@ -199,6 +223,7 @@ def make_coverage(
 ) -> Coverage:
     """Join an experiment's plan with its runs."""
     declared = read_declaration(experiment_name, tags)
+    searches, unread = _read_searches(tags, runs, damage)
     runs = [run for run in runs if STUDY not in run.tags and run.parent is None]
     top = [run for run in runs if SUPERSEDED not in run.tags]
     common: dict[str, Any] = {
@@ -206,11 +231,13 @@ def make_coverage(
         "experiment_name": experiment_name,
         "experiment_id": experiment_id,
         "superseded": len(runs) - len(top),
+        "searches": searches,
+        "problems": (*declared.problems, *unread),
     }
     plan = declared.plan
     if plan is None:
         if PLAN not in tags and any(FINGERPRINT in run.tags for run in top):
-            common["problems"] = (*declared.problems, f"the tag {PLAN} is missing")
+            common["problems"] += (f"the tag {PLAN} is missing",)
         return Coverage(**common, loose=tuple(top))
 
     by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
@@ -266,6 +293,37 @@ def _make_entry(name: str, runs: Sequence[Tracked], plan: Plan, damage: Damage) 
     return PlannedConfig(name, entry.config, counted, state, others, lost)
 
 
+def _read_searches(
+    tags: Mapping[str, str], runs: Sequence[Tracked], damage: Damage
+) -> tuple[tuple[PlannedSearch, ...], list[str]]:
+    """Return the planned searches, and what of them cannot be read."""
+    if TUNING not in tags:
+        return (), []
+    try:
+        return tuple(_search(spec, runs, damage) for spec in json.loads(tags[TUNING])["searches"]), []
+    except UNREADABLE_JSON:
+        return (), [f"the tag {TUNING} cannot be read"]
+
+
+def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) -> PlannedSearch:
+    """Join a search's plan with its run and its trials'; those of an earlier plan do not count."""
+    n_trials = int(spec["trials"])
+    current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
+    parents = [run for run in current if TRIAL not in run.tags]
+    own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
+    tracked = {run.tags[TRIAL] for run in own if TRIAL in run.tags} & set(map(str, range(n_trials)))
+    ended = (
+        bool(parents) and parents[-1].status == "FINISHED" and parents[-1].tags.get(SPEC) == json.dumps(spec)
+    )
+    is_done = ended and len(tracked) == n_trials and not damage(parents[-1])
+    return PlannedSearch(f"{spec['arm']} by {spec['sampler']}", n_trials, len(tracked), is_done)
+
+
+def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:
+    """Return whether a search, as a plan describes it, needs no more work."""
+    return _search(spec, runs, lambda run: _own_damage(store, run)).is_done
+
+
 def damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[str]:
     """Return what of a finished run is lost or altered, in words: artifacts, metrics, examples.
 
@@ -288,7 +346,8 @@ def damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[s
 def _own_damage(store: Store, run: Tracked) -> list[str]:
     if ARTIFACTS not in run.tags:
         return [f"the tag {ARTIFACTS}"]
-    metric = [] if ALWAYS_TRACKED in run.metrics else [f"the metric {ALWAYS_TRACKED}"]
+    trained = STUDY not in run.tags  # else the run of a search, whose trials were
+    metric = [f"the metric {ALWAYS_TRACKED}"] if trained and ALWAYS_TRACKED not in run.metrics else []
     return [*store.damaged(run), *metric]
 
 
@@ -305,6 +364,7 @@ def experiment_json(coverage: Coverage) -> dict[str, Any]:
         "superseded": coverage.superseded,
         "unplanned": coverage.unplanned,
         "loose": len(coverage.loose),
+        "searches": [asdict(search) for search in coverage.searches],
         "problems": list(coverage.problems),
         "configs": [
             {

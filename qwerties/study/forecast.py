@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -161,7 +162,7 @@ def _measured_rate(runs: Iterable[Tracked]) -> float | None:
         if (config := config_of(run)) is not None and (seeds := seeds_of(run)) is not None
     )
     seconds = cost = 0.0
-    for (before, _), (start, own) in zip(costs, costs[1:], strict=False):
+    for (before, _), (start, own) in itertools.pairwise(costs):
         if start - before < SESSION_GAP:  # a sweep's first run was trained before it began
             seconds += start - before
             cost += own

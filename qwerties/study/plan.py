@@ -11,7 +11,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from qwerties.study.experiment import Experiment, difference_name, is_margin
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import (
     CONTRASTS,
+    FAILURE,
     FIGURES,
     NOTE,
     ORDER,
@@ -34,6 +35,7 @@ from qwerties.tracking.tags import (
 
 MAX_TAG = 5000  # characters that every MLflow server takes in a tag of an experiment
 MAX_CHUNKS = 10_000
+ALWAYS_TRACKED = "train_loss"  # a metric of every run that trains
 LAST = 10**9  # order of an experiment whose tags give it none
 
 UNREADABLE_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -292,6 +294,11 @@ def readable_contrasts(tags: Mapping[str, str]) -> list[PlannedContrast]:
     return contrasts
 
 
+def arms_by_name(contrasts: Iterable[PlannedContrast]) -> dict[str, Config]:
+    """Return the arms of contrasts between named arms."""
+    return {name: arm for c in contrasts if c.names for name, arm in zip(c.names, (c.a, c.b), strict=True)}
+
+
 # What a new plan changes
 
 
@@ -335,22 +342,16 @@ def mark_late(
     """
     old = {contrast.key: contrast for contrast in before}
     trained = {config for run in runs if run.parent is None and (config := config_of(run)) is not None}
-    by_name = {
-        name: arm for c in before if c.names for name, arm in zip(c.names, (c.a, c.b), strict=True)
-    }  # arms of a tuning, as far as the stored plan knows them
     marked = []
     for contrast in contrasts:
         previous = old.get(contrast.key)
         was_primary = _is_declared_primary(previous)
         if contrast.primary and previous is not None and was_primary and previous.delta == contrast.delta:
             contrast = dataclasses.replace(contrast, primary=not previous.late, late=previous.late)
-        elif contrast.primary:
-            names = contrast.names or (None, None)
-            arms = [by_name.get(name, arm) for name, arm in zip(names, (contrast.a, contrast.b), strict=True)]
-            if trained.issuperset(arms):
-                what = "got this margin" if was_primary else "was declared primary"
-                late = f"{what} on {datetime.date.today().isoformat()}, when runs of both arms existed"
-                contrast = dataclasses.replace(contrast, primary=False, late=late)
+        elif contrast.primary and trained.issuperset((contrast.a, contrast.b)):
+            what = "got this margin" if was_primary else "was declared primary"
+            late = f"{what} on {datetime.date.today().isoformat()}, when runs of both arms existed"
+            contrast = dataclasses.replace(contrast, primary=False, late=late)
         marked.append(contrast)
     return marked
 
@@ -380,3 +381,9 @@ def seeds_of(run: Tracked) -> Seeds | None:
         return Seeds.parse(run.params.get("seeds", ""))
     except ValueError:
         return None
+
+
+def is_whole_trial(run: Tracked) -> bool:
+    """Return whether a trial's run was written to its end, and holds its losses; a diverged one is FAILED, no more."""
+    is_ended = run.status == "FINISHED" or (run.status == "FAILED" and FAILURE not in run.tags)
+    return is_ended and ALWAYS_TRACKED in run.metrics and config_of(run) is not None
