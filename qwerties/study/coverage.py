@@ -340,15 +340,15 @@ def damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[s
             lost.append(f"the example of seed {seed}")
         else:
             lost += [f"{words} of the example of seed {seed}" for words in _own_damage(store, example)]
+            lost += [] if ALWAYS_TRACKED in example.metrics else [f"a metric of the example of seed {seed}"]
     return lost
 
 
 def _own_damage(store: Store, run: Tracked) -> list[str]:
     if ARTIFACTS not in run.tags:
         return [f"the tag {ARTIFACTS}"]
-    trained = STUDY not in run.tags  # else the run of a search, whose trials were
-    metric = [f"the metric {ALWAYS_TRACKED}"] if trained and ALWAYS_TRACKED not in run.metrics else []
-    return [*store.damaged(run), *metric]
+    is_whole = EXAMPLES not in run.tags or ALWAYS_TRACKED in run.metrics  # only a sweep's runs have that tag
+    return [*store.damaged(run), *([] if is_whole else [f"the metric {ALWAYS_TRACKED}"])]
 
 
 def experiment_json(coverage: Coverage) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from qwerties.config import DEFAULT, FIELDS, Config, Seeds
 
 MAX_SHARE = 4.0
 MAX_ORDER = 10**6
+MAX_TEXT = 5000  # characters that every MLflow server takes in a tag of an experiment
 
 FIGURES = (
     *("scores", "lines", "distribution", "outcomes", "losses", "gradients", "variance"),
@@ -57,8 +58,10 @@ def _lacks_comma(rule: str, value: object) -> bool:
 
 
 def is_text(value: object) -> bool:
-    """Return whether a value is text that is not blank."""
-    return isinstance(value, str) and bool(value.strip())
+    """Return whether a value is text that is not blank, and that every database can hold."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > MAX_TEXT:
+        return False
+    return value.encode(errors="ignore").decode() == value
 
 
 def is_whole(low: int, high: int) -> Callable[[object], bool]:

@@ -36,7 +36,7 @@ COLUMNS = {
 }
 """Counts that are always shown, by their names in ``qwerties status --json``."""
 
-RARE = {"running": "Running", "lost": "Lost", "loose": "Not part of a plan"}
+RARE = {"running": "Running", "damaged": "Damaged", "loose": "Not part of a plan"}
 """Counts that are shown where there are any."""
 
 MADE_WITH = {
