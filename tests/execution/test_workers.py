@@ -333,8 +333,8 @@ def test_an_error_of_a_task_of_a_cluster_is_not_swallowed(running):
 
 @pytest.mark.server
 def test_workers_of_other_code_are_refused(running, monkeypatch):
-    ours = cluster.portrait()
-    monkeypatch.setattr(cluster, "portrait", lambda: {**ours, "code": "another"})
+    ours = cluster.environment()
+    monkeypatch.setattr(cluster, "environment", lambda: {**ours, "code": "another"})
     with pytest.raises(UsageError) as refused:
         cluster.check(running.address, print)
     assert str(refused.value).startswith(
@@ -355,7 +355,7 @@ def deserted(tmp_path):
 
 @pytest.mark.server
 def test_a_cluster_without_workers_is_refused(deserted, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWERS", 0.5)
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.5)
     with pytest.raises(UsageError) as refused:
         cluster.check(deserted.address, print)
     assert str(refused.value) == (
