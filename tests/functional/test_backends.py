@@ -174,7 +174,7 @@ def test_a_sweep_by_a_cluster_is_stopped_at_once(running, tmp_path):
         asked = time.monotonic()
         rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, first + rest
-    assert time.monotonic() - asked < 2
+    assert time.monotonic() - asked < 5  # the work takes minutes
     assert rest.endswith("qwerties: stopped; what is tracked stays, the same command goes on from there\n")
     assert "Traceback" not in rest
 
