@@ -10,6 +10,7 @@ import os
 import re
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -67,16 +68,11 @@ def artifact_path(uri: str) -> Path:
 
 def public_uri(uri: str) -> str:
     """Return the URI without its password, for messages and the report."""
-    try:
-        if uri.startswith(HTTP):
-            parts = urllib.parse.urlsplit(uri)
-            user, _, host = parts.netloc.rpartition("@")
-            if ":" in user:
-                uri = parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}").geturl()
-        else:
+    with suppress(sa.exc.ArgumentError, ValueError):  # not a URI
+        if not uri.startswith(HTTP):
             uri = sa.make_url(uri).render_as_string(hide_password=True)
-    except (sa.exc.ArgumentError, ValueError):  # not a URI: hide everything between a colon and an @
-        uri = re.sub(r"^([^:/@]*):[^/].*@", r"\1:***@", uri)
+    # urllib ends a host at the first slash, and would show a password that holds one
+    uri = re.sub(r"^((?:https?://)?[^:/@]*):[^/].*@", r"\1:***@", uri)
     return without_passwords(uri)
 
 
