@@ -276,10 +276,7 @@ class Store:
     def _run_context(self) -> dict[str, str]:
         """Return source, user and git tags, which ``MlflowClient.create_run`` does not set."""
         if self._context is None:
-            try:
-                tags = {key: str(value) for key, value in resolve_tags().items()}
-            except (KeyError, OSError):  # a container's user without a name
-                tags = {"mlflow.user": f"user {os.getuid()}", "mlflow.source.type": "LOCAL"}
+            tags = {key: str(value) for key, value in resolve_tags().items()}
             own = {key: value for key, value in tags.items() if not key.startswith("mlflow.source.git.")}
             self._context = own | commit_tags()
         return self._context

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import subprocess
+import threading
 import zipfile
 from contextlib import nullcontext
 from importlib.metadata import version
@@ -81,7 +82,13 @@ def module():
 
 @pytest.fixture(scope="module")
 def written(store, module):
-    """Experiment and run of a record that has everything."""
+    """Experiment and run of a record that has everything, by somebody who has MLflow measure the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+        return write_everything(store, module)
+
+
+def write_everything(store, module):
     example = np.array([[1, 1], [5, 1]], np.float32)
     record = Record(
         name="bce · relu · d=4 · 4 epochs",
@@ -505,3 +512,24 @@ def test_a_server_that_dies_in_mid_answer_is_asked_once_more(store, monkeypatch,
         store._terminate("run", "FINISHED")
     assert len(asked) == calls
     assert len(set(asked)) == 1
+
+
+def test_only_the_main_thread_changes_the_environment_and_puts_it_back(store, experiment_id, monkeypatch):
+    """Of an absent server the end of a stopped run is asked for once."""
+    name, seen = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", []
+    monkeypatch.setenv(name, "7")
+    monkeypatch.setattr(
+        store._client,
+        "set_terminated",
+        lambda *_: seen.append((os.environ[name], threading.current_thread())),
+    )
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk, "write_metrics", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(experiment_id, Record("r", {}, {"m": 1.0}))
+    assert [retries for retries, _ in seen] == ["0"]
+    assert seen[0][1] is not threading.main_thread()
+    assert os.environ[name] == "7"
