@@ -203,7 +203,7 @@ def _register(experiment_name: str, networks: SeedTable, store: Store, tags: Map
         model=Model(module, example.numpy(), module(example).detach().numpy()),
     )
     run_id = store.write(run.experiment_id, record, parent=run.run_id)
-    number = registry.crown(store.uri, run_id, {**tags, "qwerties.seed": str(seed)})
+    number = registry.promote(store.uri, run_id, {**tags, "qwerties.seed": str(seed)})
     return (
         f"registered version {number} of the model, seed {seed} of {config.label()}: "
         f"mlflow.pyfunc.load_model('models:/{registry.NAME}@{registry.ALIAS}') loads it"

@@ -156,7 +156,7 @@ class Tuning:
 
     def _has_sound_baselines(self) -> bool:
         return (
-            self.baselines == () or _are_of(SAMPLERS, self.baselines) and self.sampler not in self.baselines
+            self.baselines == () or (_are_of(SAMPLERS, self.baselines) and self.sampler not in self.baselines)
         )
 
     def _problems_of_arms(self) -> list[str]:

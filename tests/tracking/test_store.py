@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from qwerties.tracking import fast_sqlite as bulk
 from qwerties.tracking import store as tracking
 from qwerties.tracking import uri as address
+from qwerties.tracking.git import commit_tags
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import NOTE, PARENT, PROCESS
@@ -639,15 +640,15 @@ def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
         [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
     monkeypatch.chdir(tmp_path)
-    tags = tracking._git_tags()
+    tags = commit_tags()
     assert tags == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
     (tmp_path / "new").touch()
-    assert tracking._git_tags()["mlflow.source.git.dirty"] == "true"
+    assert commit_tags()["mlflow.source.git.dirty"] == "true"
 
 
 def test_without_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert tracking._git_tags() == {}
+    assert commit_tags() == {}
 
 
 def test_an_experiment_that_somebody_creates_at_the_same_moment_is_taken(store, monkeypatch):
