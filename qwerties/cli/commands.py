@@ -17,10 +17,9 @@ from tqdm import tqdm
 from qwerties.cli.progress import Bytes, Display, Pixels, Steps, Trials
 from qwerties.cli.project import choose, enter_root, experiment_files, is_empty, load_experiments, open_store
 from qwerties.config import FIELDS, Config, parse_field
-from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain, reason_of
+from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain
 from qwerties.execution.calls import LostError
-from qwerties.execution.workers import WorkerLostError, Workers, cores, warming_up
-from qwerties.study.tasks import TRAINS
+from qwerties.execution.workers import WorkerLostError, Workers, cores
 
 if TYPE_CHECKING:
     from qwerties.analysis.contrasts import ContrastResult
@@ -46,8 +45,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _print_forecast(declared, root, arguments, max_seeds, workers.count)
         return _complain_of(broken)
-    early = is_empty(root) and _has_much(declared)
-    with warming_up(workers, TRAINS) if early else nullcontext(), open_store(root) as store:
+    with open_store(root) as store:
         _check_slots(declared, {name: tags for name, (_, tags) in store.experiments().items()})
         experiments, winners, finish = _tune(declared, store, root, arguments.seeds, workers.count)
         started = time.perf_counter()
@@ -98,20 +96,12 @@ def _print_forecast(
     workers: int,
 ) -> None:
     """Say what a sweep would train, without a store where there is none yet."""
-    from qwerties.cli.forecast import forecast, table
+    from qwerties.cli.forecast import forecast_table
 
     with nullcontext() if is_empty(root) else open_store(root, reads=True) as store:
         if store is not None:
             _check_slots(declared, {name: tags for name, (_, tags) in store.experiments().items()})
-        print(table(forecast(declared, store, arguments.seeds, arguments.settle, max_seeds, workers)))
-
-
-def _has_much(declared: Mapping[str, Experiment | Tuning]) -> bool:
-    """Whether there is work for several processes, where nothing of it is done."""
-    from qwerties.study.experiment import Experiment, are_several
-
-    plain = [one for one in declared.values() if isinstance(one, Experiment)]
-    return len(plain) < len(declared) or are_several(config for one in plain for config in one.configs)
+        print(forecast_table(declared, store, arguments.seeds, arguments.settle, max_seeds, workers))
 
 
 def _complain_of(broken: Mapping[str, str]) -> int:
@@ -142,7 +132,7 @@ def _work(
             device=device,
             progress=display.update,
             more=more,
-            tell=tqdm.write,
+            log=tqdm.write,
             meanwhile=meanwhile,
         )
 
@@ -205,8 +195,8 @@ def _tune(
 
     if not any(isinstance(one, Tuning) for one in declared.values()):
         return dict(declared), {}, finish  # type: ignore[arg-type]
-    from qwerties.tuning import search
-    from qwerties.tuning.tuner import tune
+    from qwerties.tuning.storage import default_storage
+    from qwerties.tuning.tuner import run_searches
 
     experiments: dict[str, Experiment] = {}
     winners: dict[str, Config] = {}
@@ -214,29 +204,21 @@ def _tune(
         if not isinstance(one, Tuning):
             experiments[experiment_name] = one
             continue
-        try:
-            with _worker_losses(), Trials(experiment_name) as shown:
-                found = tune(
-                    experiment_name,
-                    one,
-                    store,
-                    search.default_storage(root),
-                    wanted,
-                    workers=processes,  # of this machine, also where a cluster trains: trials are small
-                    step=shown.step,
-                    tell=tqdm.write,
-                    later=left.append,
-                )
-        except search.SearchError as error:
-            raise UsageError(f"experiments/{experiment_name}.py: {error}") from None
-        except search.OptunaError as error:
-            reason = reason_of(error)
-            raise FailedError(
-                f"the storage of studies failed, the same command goes on from there: {reason}"
-            ) from None
-        experiments[experiment_name] = found.experiment
+        with _worker_losses(), Trials(experiment_name) as shown:
+            outcome = run_searches(
+                experiment_name,
+                one,
+                store,
+                default_storage(root),
+                wanted,
+                workers=processes,  # of this machine, also where a cluster trains: trials are small
+                step=shown.step,
+                log=tqdm.write,
+                later=left.append,
+            )
+        experiments[experiment_name] = outcome.experiment
         if one.champion is not None:
-            winners[experiment_name] = found.winners[one.champion]
+            winners[experiment_name] = outcome.winners[one.champion]
     return experiments, winners, finish
 
 
@@ -244,9 +226,9 @@ def _contend(
     experiment_name: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str
 ) -> None:
     """Register the model of a tuning's winner, if it has the better of the one that is registered."""
-    from qwerties.tuning.champion import contend
+    from qwerties.tuning.champion import challenge
 
-    told = contend(
+    told = challenge(
         experiment_name, winner, store, lambda duel: _work(duel, store, wanted, workers, device, {})
     )
     if told:

@@ -26,7 +26,7 @@ from qwerties.maps.options import add_map
 SEEDS = 500
 """Seeds per config of a default sweep."""
 
-MAX_SEEDS = 4000
+DEFAULT_MAX_SEEDS = 4000
 """Seeds per config at which a default sweep leaves a contrast open."""
 
 SETTLE = ("primary", "all", "none")
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-seeds",
         type=_count("max-seeds", MAX_SEEDS),
         metavar="N",
-        help=f"not more seeds per config than this (default: {MAX_SEEDS}, or --seeds if that is more)",
+        help=f"not more seeds per config than this (default: {DEFAULT_MAX_SEEDS}, or --seeds if that is more)",
     )
     sweep.add_argument(
         "--dry-run",
@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write and train nothing; say what would be trained, and about how long it would take",
     )
     sweep.add_argument("--no-report", action="store_true", help="do not write reports/summary.html")
-    sweep.set_defaults(run=commands.sweep, default_max_seeds=MAX_SEEDS)
+    sweep.set_defaults(run=commands.sweep, default_max_seeds=DEFAULT_MAX_SEEDS)
 
     train = chosen.add_parser("train", help="one network, tracked as the notebook shows it")
     for name, default in FIELDS.items():

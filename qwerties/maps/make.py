@@ -34,7 +34,7 @@ from qwerties.maps.spec import (
     to_bytes,
 )
 from qwerties.scoring.digest import code_digest
-from qwerties.study.sweep_lock import is_abandoned, turn
+from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP, NOTE, SUPERSEDED
@@ -235,7 +235,7 @@ def make_map(
     ids = [] if store.file is not None else [store.experiment(STEM, about)]
     with (
         _alone(folder / f"{key}.lock", tell),
-        turn(
+        sweep_lock(
             store,
             ids,
             lambda holder: tell(f"waiting for another that makes the same map, {holder}"),

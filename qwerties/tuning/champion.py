@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from qwerties.analysis.contrasts import compare_arms
+from qwerties.analysis.tables import SeedTable, read_seed_table
 from qwerties.config import Config, Seeds
 from qwerties.scoring.digest import code_digest
 from qwerties.stats.scores import scores
 from qwerties.study.budget import EXPLORATORY_ALPHA
-from qwerties.study.coverage import Coverage, SeedTable, make_coverage, read_seed_table
+from qwerties.study.coverage import Coverage, make_coverage
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.tracking import models as registry
 from qwerties.tracking.arrays import read_arrays

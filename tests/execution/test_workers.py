@@ -14,7 +14,7 @@ from tasks import die_always, die_once, double, fail, threads
 from qwerties.errors import FailedError
 from qwerties.execution.calls import LOST
 from qwerties.execution.workers import WorkerLostError, Workers, run_tasks, warming_up
-from qwerties.study.tasks import TRAINS
+from qwerties.study.batches import TRAINS
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -21,8 +21,7 @@ from qwerties.execution import cluster, devices
 from qwerties.execution.calls import LOST
 from qwerties.study import runs as results
 from qwerties.study import sweep as sweeping
-from qwerties.study.experiment import Shard
-from qwerties.study.tasks import Task, train_shard
+from qwerties.study.batches import MAX_NETWORKS, Batch, train_batch
 from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 
@@ -103,7 +102,7 @@ def test_a_sweep_by_several_processes_is_the_same(alone, four_shards, tmp_path):
 
 def test_a_sweep_in_larger_shards_is_the_same(alone, four_shards, tmp_path, monkeypatch):
     """Two configs a shard, which train one after the other: in one batch, the last bits would be others."""
-    monkeypatch.setitem(sweeping.SHARD, "cpu", 10)
+    monkeypatch.setitem(MAX_NETWORKS, "cpu", 10)
     assert swept(tmp_path / "study", "--jobs", "1")[0] == alone
 
 
@@ -223,7 +222,6 @@ def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(tmp_path, 
         return sweeping.Progress(0, 0, 0, 0.0)
 
     monkeypatch.setattr(sweeping, "sweep", sweep)
-    monkeypatch.setattr("qwerties.cli.commands.warming_up", lambda workers: nullcontext())
     make_folder(tmp_path / "study", small=STUDY)
     new_store(tmp_path / "study")
     call(tmp_path / "study", "sweep", "--seeds", "5", "--no-report", "--device", "cuda", *jobs)
@@ -238,8 +236,7 @@ def test_every_worker_of_a_gpu_knows_how_many_share_it(monkeypatch):
         return nullcontext()
 
     monkeypatch.setattr(devices, "resident", resident)
-    shard = Shard((Config(epochs=2),), Seeds(0, 2))
-    train_shard(Task(shard, "cpu", None, sharers=3))
+    train_batch(Batch((Config(epochs=2),), Seeds(0, 2)), "cpu", 3)
     assert seen == [3]
 
 
