@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import time
@@ -13,9 +12,10 @@ import torch
 from benchmarks.measure import Found, Row, Target, interleave, ratio
 from benchmarks.peak import spent
 from benchmarks.settings import Settings
+from qwerties.cli.main import build_parser
+from qwerties.cli.map import SIZE as WHOLE
+from qwerties.cli.map import spec_of
 from qwerties.maps.make import train_map
-from qwerties.maps.options import SIZE as WHOLE
-from qwerties.maps.options import add_map, spec_of
 from qwerties.maps.spec import MapSpec
 from qwerties.training.reference import train_reference
 
@@ -79,9 +79,7 @@ def measure(settings: Settings, folder: Path) -> Found:
 
 def default_map(size: int, epochs: int) -> MapSpec:
     """The plan of ``qwerties map --size ... --epochs ...``."""
-    parser = argparse.ArgumentParser()
-    add_map(parser.add_subparsers(), lambda arguments: 0, lambda name, most: int)
-    return spec_of(parser.parse_args(["map", "--size", str(size), "--epochs", str(epochs)]))
+    return spec_of(build_parser().parse_args(["map", "--size", str(size), "--epochs", str(epochs)]))
 
 
 def _spent() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,11 @@ if TYPE_CHECKING:  # workers import this module, and need neither the store nor 
 
 # Direction of each objective. Population accuracy is the mean over the seeds, regret is Bayes accuracy minus it, and
 # cost is network-epochs times parameters.
-OBJECTIVES = {"population_accuracy": "maximize", "regret": "minimize", "cost": "minimize"}
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "population_accuracy": "maximize",
+    "regret": "minimize",
+    "cost": "minimize",
+}
 
 SUGGESTED = "qwerties.suggested"  # tag of a trial's run: the values that Optuna suggested, as JSON
 

@@ -17,6 +17,8 @@ LOST = "a worker process was lost, perhaps for want of memory: its work is done 
 class LostError(FailedError):
     """The processes that ran the tasks are gone."""
 
+    hint = "; what is tracked stays, the same command goes on from there"
+
 
 def call(function: Callable[..., Any], arguments: tuple) -> Any:
     """Call a function with one thread: sums over several threads may round otherwise."""

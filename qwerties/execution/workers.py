@@ -6,8 +6,6 @@ one is submitted when a result was taken, so that results never pile up before a
 
 from __future__ import annotations
 
-import gc
-import importlib
 import itertools
 import os
 import time
@@ -16,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +43,8 @@ ONE_THREAD = dict.fromkeys(
 
 class WorkerLostError(LostError):
     """A task killed its worker again and again."""
+
+    hint = f"{LostError.hint}, and takes less memory with --jobs 1"
 
 
 @dataclass(frozen=True)
@@ -226,29 +225,6 @@ def _given_up(task: _Task, name: Callable[[tuple], str]) -> WorkerLostError:
     return WorkerLostError(
         f"{name(task.arguments)}: every worker process that took it was lost, perhaps for want of memory"
     )
-
-
-@contextmanager
-def warming_up(workers: Workers, module: str) -> Iterator[None]:
-    """Start this machine's workers and have them import a module, while this process runs the block.
-
-    An exception that leaves the block ends the workers; otherwise they stay for the tasks to come.
-    """
-    if workers.is_cluster or workers.count == 1:
-        yield
-        return
-    pool = _Processes(workers.count)
-    imports = [pool.submit(_import, (module,)) for _ in range(workers.count)]
-    try:
-        yield
-    except BaseException:
-        pool.close(imports)
-        raise
-
-
-def _import(module: str) -> None:
-    importlib.import_module(module)
-    gc.freeze()  # the collector need not look at what is imported again and again
 
 
 class _Processes:

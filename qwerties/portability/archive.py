@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from qwerties.errors import UsageError
 from qwerties.portability.relocate import (
     ARTIFACTS,
     DATABASE,
@@ -64,7 +65,7 @@ Progress = Callable[[int, int], None]
 """Called with bytes done, and in all."""
 
 
-class ArchiveError(Exception):
+class ArchiveError(UsageError):
     """A study cannot be exported or imported; the message is one line."""
 
 

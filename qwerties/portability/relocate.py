@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwerties.errors import FailedError, UsageError
 from qwerties.tracking.uri import configured_uri, sqlite_path
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
@@ -34,7 +35,7 @@ SECONDS_TO_WAIT = 5.0
 """For another process to end its transaction."""
 
 
-class RelocateError(Exception):
+class RelocateError(FailedError):
     """A store cannot be relocated; the message is one line."""
 
 
@@ -75,10 +76,10 @@ def is_new(database: Path) -> bool:
 
 
 def check_place(database: Path, root: Path) -> None:
-    """Refuse a store in a folder that was moved or copied; RelocateError, in one line."""
+    """Refuse a store in a folder that was moved or copied; UsageError, in one line."""
     if old := moved_from(database, root):
         places = " and ".join(old) or "/"
-        raise RelocateError(
+        raise UsageError(
             f"this folder was moved or copied from {places}: `qwerties relocate` mends its store"
         )
 

@@ -1,4 +1,4 @@
-"""The states of a network, and the skill score that decides them; imports neither torch nor pandas."""
+"""The states of a network, and the skill score that decides them; their names need neither torch, pandas nor SciPy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qwerties.config import Config
-from qwerties.scoring import theory
 
 STATES = ("learned", "slow", "constant", "dead", "diverged")
 LEARNED_GAIN = 0.8  # a network has learned from this gain on
@@ -28,5 +27,7 @@ def skill_score(accuracy: ArrayLike, config: Config) -> NDArray[np.float64]:
     ndarray
         (accuracy − ½) / (A* − ½), of the same shape.
     """
+    from qwerties.scoring import theory  # and with it SciPy, which the names of the states do not need
+
     lead = theory.bayes_accuracy(config.distance, config.data) - 0.5
     return np.asarray((np.asarray(accuracy) - 0.5) / max(lead, LEAST_LEAD))

@@ -14,8 +14,9 @@ logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # "w
 NAME, ALIAS = "qwerties", "champion"  # the registered model is ``models:/qwerties@champion``
 
 DESCRIPTION = (
-    "The best network that the study has found, moved only where a verdict on fresh seeds says that the new one is "
-    "better. Takes points, (batch, 2); gives the probability of qwerties B, (batch, 1)."
+    "A network of the best config that the study has found: of its confirmed networks that learned, the one of median "
+    "accuracy. Replaced only where a verdict on fresh seeds says that another config is ahead. Takes points, "
+    "(batch, 2); returns the probability of qwerties B, (batch, 1)."
 )
 
 
@@ -42,7 +43,8 @@ def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
     """Register the model of a run as a new version, then move the alias to it; return the version's number."""
     client = MlflowClient(uri, uri)
     if not client.search_registered_models(f"name = '{NAME}'"):
-        client.create_registered_model(NAME, description=DESCRIPTION)
+        client.create_registered_model(NAME)
+    client.update_registered_model(NAME, description=DESCRIPTION)
     outputs = client.get_run(run_id).outputs
     assert outputs is not None
     (model,) = outputs.model_outputs

@@ -152,7 +152,7 @@ def _search_all(
     unfinished = [search for search in searches if winners[search.confirmed_as] is None]
     with storages.open_storage(session.storage) if unfinished else nullcontext() as storage:
         # all are checked before anything is written or trained
-        studies = [storages.open_study(search, storage, session.storage) for search in unfinished]
+        studies = [storages.open_study(search, storage, session.storage) for search in unfinished if storage]
         write_plan(session.experiment_name, tuning, searches, n_seeds, store, runs)
         store.end_abandoned(runs, is_abandoned)
         for search, study in zip(unfinished, studies, strict=True):
@@ -254,8 +254,8 @@ class _SearchRun:
             metrics={},
             tags={
                 **self._common_tags(),
-                NOTE: f"A search: {search.label}, {search.tuning.trials} trials, each on seeds {search.seeds}. The runs "
-                "below are its trials; the best trial's config is confirmed on fresh seeds, in a run of its own.",
+                NOTE: f"A search: {search.label}, {search.tuning.trials} trials, each on seeds {search.seeds}. The "
+                "runs below are its trials; the best trial's config is confirmed on fresh seeds, in a run of its own.",
             },
         )
 
@@ -334,7 +334,7 @@ class _SearchRun:
             "records"
         )
         params = [
-            {key.removeprefix("params_"): value for key, value in row.items() if value is not None}
+            {str(key).removeprefix("params_"): value for key, value in row.items() if value is not None}
             for row in suggested
         ]
         record = Record(

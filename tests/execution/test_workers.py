@@ -2,19 +2,16 @@
 
 import errno
 import os
-import subprocess
-import sys
 import time
 
+import psutil
 import pytest
 import torch
-from joblib.externals.loky import get_reusable_executor
-from tasks import die_always, die_once, double, fail, threads
+from tasks import die_always, die_once, double, fail, nap, threads
 
 from qwerties.errors import FailedError
 from qwerties.execution.calls import LOST
-from qwerties.execution.workers import WorkerLostError, Workers, run_tasks, warming_up
-from qwerties.study.batches import TRAINS
+from qwerties.execution.workers import WorkerLostError, Workers, run_tasks
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -45,33 +42,6 @@ def test_workers_work_meanwhile(tmp_path):
     done = []
     assert len(list(run_tasks(double, [(i, tmp_path) for i in range(4)], Workers(2), meanwhile=wait))) == 4
     assert len(done) >= 2
-
-
-@pytest.mark.slow
-def test_workers_that_are_warmed_up_have_imported_what_training_takes():
-    get_reusable_executor().shutdown(kill_workers=True)
-    with warming_up(Workers(2), TRAINS):
-        pass
-    has_it = f"{TRAINS!r} in __import__('sys').modules"
-    assert dict(run_tasks(eval, [(has_it,)] * 4, Workers(2))) == dict.fromkeys(range(4), True)
-
-
-def test_workers_end_with_an_error_of_what_they_are_warmed_up_for():
-    script = (
-        "import psutil\nfrom qwerties.execution.workers import Workers, warming_up\n"
-        "def there(): return sum('popen_loky' in ' '.join(p.cmdline()) for p in psutil.Process().children())\n"
-        "try:\n    with warming_up(Workers(2), 'json'):\n        print(there())\n        raise ArithmeticError\n"
-        "except ArithmeticError:\n    print(there())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n0\n", "")
-
-
-def test_one_process_and_a_cluster_have_nobody_to_warm_up(monkeypatch):
-    monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", pytest.fail)
-    for alone in (Workers(1), Workers(2, "dask", "tcp://127.0.0.1:1")):
-        with warming_up(alone, TRAINS):
-            pass
 
 
 def test_results_that_wait_to_be_written_are_few(tmp_path):
@@ -108,7 +78,20 @@ def test_a_task_that_kills_every_worker_is_named_and_the_others_are_not(tmp_path
 def test_an_error_of_a_task_is_not_swallowed(count):
     with pytest.raises(ArithmeticError, match="task"):
         list(run_tasks(fail, [(i,) for i in range(3)], Workers(count)))
+    assert not workers_here()
     assert dict(run_tasks(double, [(1,), (2,)], Workers(count))) == {0: 2, 1: 4}  # and others can be done
+
+
+def workers_here():
+    return [p for p in psutil.Process().children() if "popen_loky" in " ".join(p.cmdline())]
+
+
+def test_workers_end_when_nobody_takes_their_results():
+    results = run_tasks(nap, [(0,), (30,), (30,)], Workers(2))
+    next(results)
+    assert workers_here()
+    results.close()
+    assert not workers_here()
 
 
 def test_processes_that_cannot_be_started_are_no_fault_of_the_store(monkeypatch):

@@ -214,7 +214,7 @@ def test_the_device_reaches_the_trainer_and_the_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("jobs", "workers"), [([], 4), (["--jobs", "7"], 7), (["--jobs", "1"], 1)])
 def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(tmp_path, monkeypatch, jobs, workers):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("qwerties.cli.commands.cores", lambda: 16)
+    monkeypatch.setattr("qwerties.cli.sweep.cores", lambda: 16)
     asked = []
 
     def sweep(*arguments, workers, device, **options):

@@ -13,16 +13,16 @@ from factories import make_folder, new_store
 from map_files import HOSTILE, made
 from pictures import overlapping, words
 from PIL import Image
+from qwerties.study.search_space import Float, Search
 
 from qwerties.config import DEFAULT, Config
-from qwerties.maps.make import STEM, make_record
+from qwerties.maps.make import EXPERIMENT, make_record
 from qwerties.maps.marks import Mark, marks_of, place
 from qwerties.maps.pictures import draw_map, pictures
 from qwerties.maps.spec import STATES, Axis, MapSpec
 from qwerties.plotting.heatmap import DOTS, GAIN, encode, map_figure, scale, shares_figure
 from qwerties.report.build import render
 from qwerties.report.sections.maps import SHARES
-from qwerties.study.search_space import Float, Search
 from qwerties.tracking.records import Record
 from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
 
@@ -123,7 +123,7 @@ def test_pictures_are_the_same_each_time():
 
 def track(store, spec=SPEC, seed=0, **changes):
     """Write a map as `make_map` does, without training anything; changes are the record's."""
-    experiment_id = store.experiment(STEM, {MAP: "1"})
+    experiment_id = store.experiment(EXPERIMENT, {MAP: "1"})
     arrays = made(spec, seed)
     record = make_record(spec, arrays, {}, "code")
     if "params" in changes:

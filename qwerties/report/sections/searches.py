@@ -294,8 +294,9 @@ def _importances(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, Se
             as_picture(
                 fig,
                 "Share of each parameter in what sets the best tenth of the trials apart from all of them (PED-ANOVA, "
-                f"Watanabe et al. 2023), from {plural(len(study.trials) - study.n_failed, 'trial')}. It holds for the ranges that were "
-                "searched, and says what had to be right to be among the best: not how much a parameter moves the "
+                f"Watanabe et al. 2023), from {plural(len(study.trials) - study.n_failed, 'trial')}. It holds for "
+                "the ranges that were searched, and says what had to be right to be among the best: not how much a "
+                "parameter moves the "
                 "score, nor in which direction, nor what it does together with others. With so few trials the order "
                 "of small shares is luck.",
                 f"Bars: {told}.",
