@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from qwerties.tracking.records import Series, Tracked
-from qwerties.tracking.tags import PARENT, RUN_NAME
+from qwerties.tracking.records import Series, Tracked, TrackedExperiment
+from qwerties.tracking.tags import PARENT, PREFIX, RUN_NAME
 from qwerties.tracking.uri import sqlite_path
 
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow's schema (MLflow 3.17) with the tables below
@@ -144,6 +144,25 @@ def _insert(connection: sa.Connection, table: str, rows: Sequence[tuple[Any, ...
         chunk = rows[begin : begin + ROWS_PER_STATEMENT]
         values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(chunk))
         connection.exec_driver_sql(into + values, tuple(itertools.chain.from_iterable(chunk)))
+
+
+def read_experiments(engine: sa.Engine) -> list[TrackedExperiment]:
+    """Read our experiments, active and deleted, by their ids."""
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments ORDER BY experiment_id"
+        ).all()
+        tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
+        for experiment_id, key, value in connection.exec_driver_sql(
+            "SELECT experiment_id, key, value FROM experiment_tags"
+        ).all():
+            if experiment_id in tags:  # else the experiment was created after the first query
+                tags[experiment_id][key] = value
+    return [
+        TrackedExperiment(str(experiment_id), name, location, stage == "active", tags[experiment_id])
+        for experiment_id, name, location, stage in rows
+        if name.startswith(PREFIX)
+    ]
 
 
 def read_runs(engine: sa.Engine, experiment_id: str) -> list[Tracked]:

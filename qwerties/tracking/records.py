@@ -91,3 +91,14 @@ class Tracked:
     tags: dict[str, str]
     artifact_uri: str
     start_time: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrackedExperiment:
+    """One of our MLflow experiments as the store holds it."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    is_active: bool
+    tags: dict[str, str]

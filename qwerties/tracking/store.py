@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
@@ -22,15 +25,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one fo
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run of a server
 logging.getLogger("alembic").setLevel(logging.WARNING)  # set-up of a new database
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # likewise; errors are raised as well
-
-import mlflow
-from mlflow import MlflowClient
-from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, RunTag, ViewType
-from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking.context.registry import resolve_tags
 
 from qwerties.errors import reason_of
 from qwerties.tracking import fast_sqlite
@@ -44,7 +38,7 @@ from qwerties.tracking.artifacts import (
 )
 from qwerties.tracking.database import create_database, without_side_effects
 from qwerties.tracking.git import commit_tags
-from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
+from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked, TrackedExperiment
 from qwerties.tracking.tags import APART, FAILURE, MAP, PARENT, PREFIX, PROCESS
 from qwerties.tracking.uri import (
     HTTP,
@@ -57,11 +51,19 @@ from qwerties.tracking.uri import (
     sqlite_path,
 )
 
+if TYPE_CHECKING:  # importing MLflow takes two seconds; whoever only reads a SQLite store does without it
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
 MAX_REASON = 500  # characters of the tag that says why a run failed
 ENTRIES_PER_BATCH = 1000  # MLflow's limit of `log_batch`: metrics, params and tags together
 
-# What a store that was sound may raise later: disk full, database locked, server gone
-STORE_FAILURES = (MlflowException, sa.exc.SQLAlchemyError, OSError)
+
+def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return what a store that was sound may raise later: disk full, database locked, server gone; and ``others``."""
+    raised = sys.modules.get("mlflow.exceptions")  # else MLflow raised nothing
+    mlflow_failures = () if raised is None else (raised.MlflowException,)
+    return (*others, *mlflow_failures, sa.exc.SQLAlchemyError, OSError)
 
 
 class Store:
@@ -87,18 +89,34 @@ class Store:
         self._writer = writer
         check_reachable(uri, reads)
         self.file = sqlite_path(uri)
-        try:
-            if self.file is not None and not self.file.exists():
+        if self.file is not None and not self.file.exists():
+            with self._opening():
                 create_database(self.file)
-            with without_side_effects(uri):
-                self._client = MlflowClient(uri)
-                self._client.search_experiments(max_results=1)
-        except (MlflowException, sa.exc.SQLAlchemyError, ImportError, OSError) as error:
-            raise StoreError(f"the store {public_uri(uri)} cannot be opened: {reason_of(error)}") from error
         self._engine = fast_sqlite.open_store(uri, writes=not reads)
+        if self._engine is None:
+            self._client  # noqa: B018 -- opens the store
         self._context: dict[str, str] | None = None
         self._snapshot: dict[str, list[Tracked]] | None = None  # runs by experiment id, see `as_of_now`
         self._named: dict[str, tuple[str, dict[str, str]]] | None = None
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        with self._opening():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
+        return client
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            with without_side_effects(self.uri):
+                yield
+        except store_failures(ImportError) as error:
+            raise StoreError(
+                f"the store {public_uri(self.uri)} cannot be opened: {reason_of(error)}"
+            ) from error
 
     @classmethod
     def open(cls, root: Path, *, reads: bool = False, writer: str = "") -> Store:
@@ -111,8 +129,10 @@ class Store:
             return
         if self._engine is not None:
             self._engine.dispose()
-        if (engine := getattr(self._client._tracking_client.store, "engine", None)) is not None:
-            engine.dispose()
+        if "_client" in vars(self):
+            engine = getattr(self._client._tracking_client.store, "engine", None)
+            if engine is not None:
+                engine.dispose()
         fast_sqlite.checkpoint(self.file)
 
     # Writing
@@ -120,15 +140,17 @@ class Store:
     def experiment(self, experiment_name: str, tags: Mapping[str, str]) -> str:
         """Create the MLflow experiment of a question, or update its tags; return its id."""
         name = PREFIX + experiment_name
-        experiment = self._client.get_experiment_by_name(name)
+        experiment = self._find(name)
         if experiment is None:
+            from mlflow.exceptions import MlflowException
+
             try:
                 return self._client.create_experiment(name, self._artifact_location(name), dict(tags))
             except MlflowException:
-                experiment = self._client.get_experiment_by_name(name)
+                experiment = self._find(name)
                 if experiment is None:  # else another process created it at the same moment
                     raise
-        if experiment.lifecycle_stage != "active":
+        if not experiment.is_active:
             raise StoreError(
                 f"experiment {name} was deleted in MLflow; restore it with "
                 f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or remove it with `mlflow gc`"
@@ -142,6 +164,10 @@ class Store:
             if experiment.tags.get(key) != value:
                 self._client.set_experiment_tag(experiment.experiment_id, key, value)
         return experiment.experiment_id
+
+    def _find(self, name: str) -> TrackedExperiment | None:
+        """Return the experiment of this name, active or deleted."""
+        return next((e for e in self._list_experiments(active_only=False) if e.name == name), None)
 
     def _artifact_location(self, name: str) -> str | None:
         """Return a URI where MLflow's default, a plain path, would be decoded to another folder; None elsewhere."""
@@ -170,6 +196,8 @@ class Store:
     def begin(self, experiment_id: str, record: Record) -> str:
         """Create a RUNNING run with params and tags, for children to come; return its id."""
         run_id, _ = self._create_run(experiment_id, record)
+        from mlflow.entities import Param
+
         self._client.log_batch(run_id, params=[Param(*item) for item in record.params.items()])
         return run_id
 
@@ -180,6 +208,8 @@ class Store:
 
     def end(self, run_id: str, record: Record) -> None:
         """Finish a run that was begun, with its metrics, tags and files; a finished run may be ended again."""
+        from mlflow.entities import Metric, RunTag
+
         if record.files:
             self._write_files(run_id, self._client.get_run(run_id).info.artifact_uri, record.files)
         now = _milliseconds()
@@ -211,6 +241,8 @@ class Store:
         if self._engine is not None:
             fast_sqlite.write_metrics(self._engine, run_id, series, now, record.params)
             return
+        from mlflow.entities import Metric, Param
+
         metrics = [
             Metric(key, value, now, step)
             for key, points in series.items()
@@ -232,6 +264,9 @@ class Store:
 
     def _log_model(self, run_id: str, model: Model) -> None:
         """Log a torch module as an exported graph: loading it unpickles nothing."""
+        import mlflow
+        from mlflow.models import infer_signature
+
         mlflow.set_tracking_uri(self.uri)
         with mlflow.start_run(run_id, log_system_metrics=False):
             mlflow.pytorch.log_model(
@@ -244,6 +279,8 @@ class Store:
             )
 
     def _terminate(self, run_id: str, status: str) -> None:
+        from mlflow.exceptions import MlflowException
+
         now = _milliseconds()
         try:
             self._client.set_terminated(run_id, status, now)
@@ -260,7 +297,7 @@ class Store:
         stopped = isinstance(error, KeyboardInterrupt)
 
         def mark() -> None:
-            with suppress(*STORE_FAILURES):
+            with suppress(*store_failures()):
                 if not stopped:
                     self._client.set_tag(run_id, FAILURE, reason_of(error)[:MAX_REASON])
                 self._client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
@@ -276,6 +313,8 @@ class Store:
     def _run_context(self) -> dict[str, str]:
         """Return source, user and git tags, which ``MlflowClient.create_run`` does not set."""
         if self._context is None:
+            from mlflow.tracking.context.registry import resolve_tags
+
             tags = {key: str(value) for key, value in resolve_tags().items()}
             own = {key: value for key, value in tags.items() if not key.startswith("mlflow.source.git.")}
             self._context = own | commit_tags()
@@ -316,27 +355,37 @@ class Store:
             return dict(self._named)
         self._named = {
             e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
-            for e in sorted(self._search_experiments(), key=lambda e: e.name)
+            for e in sorted(self._list_experiments(), key=lambda e: e.name)
             if not e.tags.keys() & APART.keys()
         }
         return dict(self._named)
 
-    def _search_experiments(self) -> list[Experiment]:
-        return list(self._client.search_experiments(filter_string=f"name LIKE '{PREFIX}%'"))
+    def _list_experiments(self, *, active_only: bool = True) -> list[TrackedExperiment]:
+        if self._engine is not None:
+            found = fast_sqlite.read_experiments(self._engine)
+            return [e for e in found if e.is_active or not active_only]
+        from mlflow.entities import ViewType
+
+        return [
+            TrackedExperiment(
+                e.experiment_id, e.name, e.artifact_location, e.lifecycle_stage == "active", dict(e.tags)
+            )
+            for e in self._client.search_experiments(
+                ViewType.ACTIVE_ONLY if active_only else ViewType.ALL, filter_string=f"name LIKE '{PREFIX}%'"
+            )
+        ]
 
     def experiment_tags(self) -> dict[str, dict[str, str]]:
         """Return the tags of each of our active experiments by id, those of reports and maps included."""
-        return {e.experiment_id: dict(e.tags) for e in self._search_experiments()}
+        return {e.experiment_id: dict(e.tags) for e in self._list_experiments()}
 
     def maps(self) -> list[Tracked]:
         """Return every active run of a map, oldest first."""
-        return [
-            run for e in self._search_experiments() if MAP in e.tags for run in self.runs(e.experiment_id)
-        ]
+        return [run for e in self._list_experiments() if MAP in e.tags for run in self.runs(e.experiment_id)]
 
     def artifact_folders(self) -> list[Path] | None:
         """Return the folders of our experiments' artifacts; None if some are not on this machine."""
-        locations = [e.artifact_location for e in self._search_experiments()]
+        locations = [e.artifact_location for e in self._list_experiments()]
         return list(map(artifact_path, locations)) if all(map(is_on_disk, locations)) else None
 
     def runs(self, experiment_id: str) -> list[Tracked]:
@@ -363,6 +412,8 @@ class Store:
     def _list_runs(self, experiment_id: str) -> list[Tracked]:
         if self._engine is not None:
             return fast_sqlite.read_runs(self._engine, experiment_id)
+        from mlflow.entities import ViewType
+
         runs: list[Tracked] = []
         token: str | None = None
         while True:
@@ -407,11 +458,13 @@ class Store:
                 return read_file(artifact_path(run.artifact_uri), path)
             # `download_artifacts` asks three times more for each file: what the run is, whether it has models, and
             # whether the file is a folder. Every plugin for artifacts defines this function.
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
             with temporary_folder() as folder:
                 repository = get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)
                 repository._download_file(path, str(folder / "artifact"))
                 return (folder / "artifact").read_bytes()
-        except (OSError, ValueError, MlflowException) as error:
+        except store_failures(ValueError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
     def lacks(self, run: Tracked, path: str) -> bool:
@@ -457,6 +510,9 @@ def _without_retries() -> Iterator[None]:
 
 
 def _dataset_input(dataset: Dataset) -> DatasetInput:
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag
+
     entity = MlflowDataset(
         name=dataset.name,
         digest=dataset.digest,
