@@ -19,7 +19,7 @@ from benchmarks import jaxed
 from benchmarks.handwritten_cpp import Floor
 from qwerties.config import Config, Seeds
 from qwerties.execution import devices
-from qwerties.study.tasks import SHARD
+from qwerties.study.batches import MAX_NETWORKS
 from qwerties.training import data, networks
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
@@ -88,7 +88,7 @@ def _ours_on(device: str) -> Callable[[Work, Path | None], Callable[[], np.ndarr
     def prepare(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
         def go() -> np.ndarray:
             first = np.empty(0)
-            stops = [*range(0, work.networks, SHARD["cuda"] or work.networks), work.networks]
+            stops = [*range(0, work.networks, MAX_NETWORKS["cuda"]), work.networks]
             for start, stop in itertools.pairwise(stops):
                 seeds = Seeds(work.first + start, work.first + stop)
                 with devices.resident(device, work.config, devices.SHARERS):

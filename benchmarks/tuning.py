@@ -11,11 +11,11 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from qwerties.study.search_space import Float
 
 from benchmarks.measure import Found, Row, Target, interleave, ratio
 from benchmarks.settings import Settings
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.study.search_space import Float
 from qwerties.tracking.store import Store
 from qwerties.tuning import trials as outcomes
 from qwerties.tuning import tuner

@@ -201,7 +201,7 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
         check_place(database, root)
     from qwerties.execution.processes import this_process
     from qwerties.execution.signals import finishing_first
-    from qwerties.tracking.store import STORE_FAILURES, Store
+    from qwerties.tracking.store import Store, store_failures
 
     try:
         store = Store.open(root, reads=reads, writer=this_process())
@@ -212,6 +212,6 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
                 store.close()
     except BrokenPipeError:  # of our output, not of the store
         raise
-    except STORE_FAILURES as error:
+    except store_failures() as error:
         reason = reason_of(error)
         raise FailedError(f"the store failed, the same command goes on from there: {reason}") from None

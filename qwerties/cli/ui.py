@@ -21,6 +21,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve MLflow's UI until it is stopped."""
     root = enter_root()
     with open_store(root, reads=True) as store:
-        from qwerties.tracking.store import serve_ui
+        from qwerties.tracking.server import serve_ui
 
         return int(serve_ui(store, arguments.port))

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import STORE_FAILURES, Store, StoreError
+from qwerties.tracking.store import Store, StoreError, store_failures
 from qwerties.tracking.tags import NOTE, REPORT
 
 STEM = "report"
@@ -41,7 +41,7 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
     """
     try:
         return _keep(store, files)
-    except (StoreError, *STORE_FAILURES) as error:
+    except store_failures(StoreError) as error:
         lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised")]
         reason = lines[0].strip() if lines else type(error).__name__  # SQLAlchemy begins with where it was
         return f"the report is not kept in the store: {reason}"

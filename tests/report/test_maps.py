@@ -13,6 +13,7 @@ from factories import make_folder, new_store
 from map_files import HOSTILE, made
 from pictures import overlapping, words
 from PIL import Image
+from qwerties.study.search_space import Float, Search
 
 from qwerties.config import DEFAULT, Config
 from qwerties.maps.make import EXPERIMENT, make_record
@@ -22,7 +23,6 @@ from qwerties.maps.spec import STATES, Axis, MapSpec
 from qwerties.plotting.heatmap import DOTS, GAIN, encode, map_figure, scale, shares_figure
 from qwerties.report.build import render
 from qwerties.report.sections.maps import SHARES
-from qwerties.study.search_space import Float, Search
 from qwerties.tracking.records import Record
 from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
 

@@ -20,10 +20,10 @@ import numpy as np
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
-
 from qwerties.study.search_space import SAMPLERS, Categorical, Float, Found, Int, Search, SearchError, Trial
-from qwerties.tuning import search as searching
 from qwerties.tuning.locks import has_ended, public_target
+
+from qwerties.tuning import search as searching
 from qwerties.tuning.search import default_storage, importances, load, names, open_storage, propose, run
 
 SPACE = {

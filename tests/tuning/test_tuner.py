@@ -15,6 +15,8 @@ import pytest
 from factories import new_store
 from mlflow import MlflowClient
 from qwerties.study.chunks import CONTRASTS
+from qwerties.study.objectives import OBJECTIVES, cost, parameters
+from qwerties.study.search_space import Categorical, Float, Int, SearchError
 
 from qwerties.analysis.searches import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
 from qwerties.config import DEFAULT, Config, Seeds
@@ -25,8 +27,6 @@ from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study.coverage import read_coverages
 from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, plan_changes
-from qwerties.study.objectives import OBJECTIVES, cost, parameters
-from qwerties.study.search_space import Categorical, Float, Int, SearchError
 from qwerties.study.sweep import PLAN_CHANGES, sweep
 from qwerties.tracking import models as registry
 from qwerties.tracking.store import Store
