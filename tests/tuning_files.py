@@ -1,13 +1,23 @@
-"""Small tunings, and what a store and a storage hold of them."""
+"""Small tunings, what a store holds of them, and processes that are killed in the middle of one."""
 
 import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
 
 from qwerties.analysis.searches import is_whole
 from qwerties.config import Config
+from qwerties.execution.processes import this_process
+from qwerties.plotting import search as figures
+from qwerties.scoring import score as scoring
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
-from qwerties.tuning import ArmContrast, TunedArm, Tuning
+from qwerties.tuning import ArmContrast, TunedArm, Tuning, trials
 from qwerties.tuning.declaration import MIN_SEEDS
 from qwerties.tuning.tuner import run_searches
 
@@ -79,7 +89,7 @@ def tracked(store):
     """Return what must not depend on interruptions: every trial once, and every search with its winner."""
     runs = [run for run in runs_of(store) if SUPERSEDED not in run.tags]
     searches = {run.run_id: run for run in runs if STUDY in run.tags and TRIAL not in run.tags}
-    trials = [
+    rows = [
         (run.tags[STUDY], int(run.tags[TRIAL]), run.status, run.params, Metrics(run.metrics))
         for run in runs
         if TRIAL in run.tags and is_whole(run)
@@ -88,4 +98,50 @@ def tracked(store):
     assert len(winners) == len(searches)
     assert {run.status for run in searches.values()} == {"FINISHED"}
     assert {run.parent for run in runs if TRIAL in run.tags and is_whole(run)} <= set(searches)
-    return sorted(trials, key=lambda trial: trial[:2]), winners
+    return sorted(rows, key=lambda row: row[:2]), winners
+
+
+draw_pictures = figures.study_pictures
+
+
+def make_quick(patch):
+    """Score wider nets on fewer points, and draw nothing: both take most of the time."""
+    patch.setattr(scoring, "SOBOL_POINTS", 2**11)
+    patch.setattr(figures, "study_pictures", lambda *arguments: {"plots/history.png": b"picture"})
+
+
+# Killed
+
+
+def die(call, count, *, after):
+    """Wrap a function, so that its process is killed before or after a call of it."""
+    left = [count]
+
+    def dying(*arguments, **keywords):
+        left[0] -= 1
+        if left[0] or after:
+            result = call(*arguments, **keywords)
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return dying
+
+
+PLACES = {
+    "train": (trials, "train_trials"),
+    "tell": (optuna.Study, "add_trial"),
+    "create": (MlflowClient, "create_run"),
+    "write": (Store, "write"),
+    "begin": (Store, "begin"),
+    "end": (Store, "end"),
+}
+
+
+def tune_and_die(folder, place, count, after):
+    os.chdir(folder)
+    make_quick(pytest.MonkeyPatch())
+    where, name = PLACES[place]
+    store = Store.open(folder, writer=this_process())
+    setattr(where, name, die(getattr(where, name), count, after=after))
+    tune(small(), store)

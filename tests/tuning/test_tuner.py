@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import multiprocessing
-import os
 import shlex
 import signal
 import subprocess
@@ -24,7 +23,9 @@ from tuning_files import (
     BASE,
     TRIALS,
     declare,
+    draw_pictures,
     journal,
+    make_quick,
     mse_rates,
     nested,
     rates,
@@ -32,6 +33,7 @@ from tuning_files import (
     small,
     tracked,
     tune,
+    tune_and_die,
 )
 
 from qwerties.analysis.searches import best_of, load_searches, progress_of, read_searches, trial_frame
@@ -46,7 +48,6 @@ from qwerties.study.chunks import CONTRASTS
 from qwerties.study.coverage import read_coverages
 from qwerties.study.sweep import PLAN_CHANGES, sweep
 from qwerties.study.sweep_lock import turn
-from qwerties.tracking.store import Store
 from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
 from qwerties.tuning import ArmContrast, trials, tuner
 from qwerties.tuning.declaration import FIRST_SEED, MIN_SEEDS, SearchError
@@ -56,20 +57,7 @@ from qwerties.tuning.trials import train_trials
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(
-    ["qwerties.tuning.tuner", "qwerties.tuning.trials", "qwerties.plotting.search"]
-)
-
-FEW_POINTS = 2**11
-
-
-draw_pictures = figures.study_pictures
-
-
-def make_quick(patch):
-    """Score wider nets on fewer points, and draw nothing: both take most of the time."""
-    patch.setattr(scoring, "SOBOL_POINTS", FEW_POINTS)
-    patch.setattr(figures, "study_pictures", lambda *arguments: {"plots/history.png": b"picture"})
+processes.set_forkserver_preload(["tuning_files"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -208,40 +196,6 @@ def test_a_changed_title_needs_no_storage(store):
 
 
 # Killed and resumed
-
-
-def die(call, count, *, after):
-    """Wrap a function, so that its process is killed before or after a call of it."""
-    left = [count]
-
-    def dying(*arguments, **keywords):
-        left[0] -= 1
-        if left[0] or after:
-            result = call(*arguments, **keywords)
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return dying
-
-
-PLACES = {
-    "train": (trials, "train_trials"),
-    "tell": (optuna.Study, "add_trial"),
-    "create": (MlflowClient, "create_run"),
-    "write": (Store, "write"),
-    "begin": (Store, "begin"),
-    "end": (Store, "end"),
-}
-
-
-def tune_and_die(folder, place, count, after):
-    os.chdir(folder)
-    make_quick(pytest.MonkeyPatch())
-    where, name = PLACES[place]
-    store = Store.open(folder, writer=this_process())
-    setattr(where, name, die(getattr(where, name), count, after=after))
-    tune(small(), store)
 
 
 def die_at(folder, place, count, after=False):
