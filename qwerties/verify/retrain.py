@@ -12,6 +12,7 @@ what the stored weights give. Such a network is reported as sensitive to roundin
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import sys
@@ -319,20 +320,36 @@ def retrain(
     noise : int, optional
         A seed: round the weights of every step otherwise, by up to one unit in the last place.
     """
-    stops, rng = set(kept_after.tolist()), np.random.default_rng(noise)
-    snapshots: list[dict[str, np.ndarray]] = []
+    stops, done = set(kept_after.tolist()), 0
+    snapshots: dict[int, dict[str, np.ndarray]] = {}
 
-    def watch(updates: int, model: nn.Sequential) -> None:
-        if noise is not None:
-            with torch.no_grad():
-                for value in model.parameters():
-                    value.copy_(torch.from_numpy(round_otherwise(value.numpy(), rng)))
-        if updates in stops:
-            snapshots.append({name: value.numpy().copy() for name, value in model.state_dict().items()})
+    def watcher() -> Callable[[int, nn.Sequential], None]:
+        rng = np.random.default_rng(noise)
 
+        def watch(updates: int, model: nn.Sequential) -> None:
+            nonlocal done
+            done = updates
+            if noise is not None:
+                with torch.no_grad():
+                    for value in model.parameters():
+                        value.copy_(torch.from_numpy(round_otherwise(value.numpy(), rng)))
+            if updates in stops:
+                snapshots[updates] = {name: w.numpy().copy() for name, w in model.state_dict().items()}
+
+        return watch
+
+    losses = np.full(config.epochs, np.nan, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # a network may diverge
-        losses = train_reference(config, data_seed, weight_seed, watch).losses.numpy()
-        weights = {name: np.stack([snapshot[name] for snapshot in snapshots]) for name in snapshots[0]}
+        try:
+            losses[:] = train_reference(config, data_seed, weight_seed, watcher()).losses
+        except RuntimeError:  # the notebook's BCELoss refuses what is not finite: the network has diverged
+            if done:
+                shorter = dataclasses.replace(config, epochs=done)
+                losses[:done] = train_reference(shorter, data_seed, weight_seed, watcher()).losses
+        diverged = {name: np.full_like(value, np.nan) for name, value in snapshots[0].items()}
+        weights = {
+            name: np.stack([snapshots.get(i, diverged)[name] for i in kept_after]) for name in diverged
+        }
         scores = scoring.score(
             config,
             Seeds(data_seed, data_seed + 1),
@@ -409,7 +426,9 @@ def compare(
         for name, stored in wrong
     ]
     start = int(lost.argmax()) + 1 if lost.any() else None
-    return NetworkCheck(network, differences, loss.distance, weight.distance, bool(trials), start)
+    return NetworkCheck(
+        network, differences, loss.distance, weight.distance, bool(trials and not differences), start
+    )
 
 
 def max_difference(
