@@ -99,7 +99,7 @@ SPECS = {
     "wide": MapSpec(RATE, DISTANCE, ("bce",), ("relu", "tanh"), 2, Config(epochs=9, hidden=(3, 2))),
     "adam": MapSpec(RATE, DISTANCE, ("bce",), ("relu",), 1, Config(epochs=9, optimizer="adam", init="he")),
     "diverging": MapSpec(
-        Axis("learning_rate", 1e3, 1e50, "log", 3), DISTANCE, base=Config(epochs=9, momentum=0.9)
+        Axis("learning_rate", 1e3, 1e38, "log", 3), DISTANCE, base=Config(epochs=9, momentum=0.9)
     ),
 }
 
