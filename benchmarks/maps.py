@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.cli.main import build_parser
+from qwerties.cli.map import SIZE as WHOLE
+from qwerties.cli.map import spec_of
 from qwerties.maps.make import train_map
-from qwerties.maps.options import SIZE as WHOLE
-from qwerties.maps.options import spec_of
 from qwerties.maps.spec import MapSpec
 from qwerties.training.reference import train_reference
 

@@ -8,17 +8,21 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-CHOICES = {
-    "data": ("clusters", "xor"),
-    "loss": ("bce", "mse"),
-    "activation": ("relu", "linear", "tanh", "sigmoid"),
-    "optimizer": ("sgd", "adam"),
+from qwerties.errors import suggestion
+
+# Names that a field accepts. Importing the package replaces the first four by the keys of the tables in `training`,
+# where one entry makes a new name known; the defaults stand here because `DEFAULT` is made before that.
+CHOICES: dict[str, Collection[str]] = {
+    "data": ("clusters",),
+    "loss": ("bce",),
+    "activation": ("relu",),
+    "optimizer": ("sgd",),
     "init": ("pytorch", "he"),
 }
 
@@ -87,7 +91,7 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
         problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}"
+            f"{name} must be {rule}, got {getattr(self, name)!r}{_suggest(name, getattr(self, name))}"
             for name, rule, holds in (
                 *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
                 ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
@@ -206,7 +210,12 @@ def _as_python(value: Any) -> Any:
     return str(value) if isinstance(value, np.str_) else value
 
 
-def _is_one_of(names: tuple[str, ...]) -> Any:
+def _suggest(name: str, value: object) -> str:
+    """Return the closest name that the field accepts, for a message."""
+    return suggestion(value, CHOICES[name]) if name in CHOICES and isinstance(value, str) else ""
+
+
+def _is_one_of(names: Collection[str]) -> Any:
     return lambda value: isinstance(value, str) and value in names
 
 

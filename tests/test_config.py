@@ -83,9 +83,9 @@ OTHER = {
 counts = st.integers(1, 10_000_000)
 settings_of = st.builds(
     Config,
-    data=st.sampled_from(CHOICES["data"]),
-    loss=st.sampled_from(CHOICES["loss"]),
-    activation=st.sampled_from(CHOICES["activation"]),
+    data=st.sampled_from(tuple(CHOICES["data"])),
+    loss=st.sampled_from(tuple(CHOICES["loss"])),
+    activation=st.sampled_from(tuple(CHOICES["activation"])),
     hidden=st.lists(st.integers(1, 1024), min_size=1, max_size=64).map(tuple),
     distance=st.floats(0, 100) | st.integers(0, 100),
     samples=st.integers(1, 1_000_000),
@@ -93,7 +93,7 @@ settings_of = st.builds(
     learning_rate=st.floats(0, MAX_FLOAT32, exclude_min=True) | st.integers(1, 10**6),
     momentum=st.floats(0, 1, exclude_max=True),
     output_scale=st.floats(-MAX_FLOAT32, MAX_FLOAT32),
-    init=st.sampled_from(CHOICES["init"]),
+    init=st.sampled_from(tuple(CHOICES["init"])),
 ) | st.builds(Config, optimizer=st.just("adam"), epochs=counts)
 
 

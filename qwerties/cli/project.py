@@ -1,8 +1,7 @@
-"""The folder of a study: where it is, its experiment files, its store."""
+"""The project: its folder, its experiment files, its store."""
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qwerties
-from qwerties.errors import FailedError, NothingTrackedError, UsageError, first_line, reason_of
+from qwerties.errors import FailedError, NothingTrackedError, UsageError, first_line, reason_of, suggestion
 
 if TYPE_CHECKING:
     from qwerties.study.experiment import Experiment
@@ -25,7 +24,7 @@ RESERVED = ("train", "report", "map")  # MLflow experiments that hold no questio
 
 
 def enter_root() -> Path:
-    """Find the project, the nearest folder upwards that says it is one, and work in it, as MLflow expects.
+    """Find the project, the nearest folder upwards that declares itself one, and work in it, as MLflow expects.
 
     A project has ``experiments/`` and, in ``pyproject.toml``, a table ``[tool.qwerties]``: the scripts in its
     ``experiments/`` are executed, which no other folder's are.
@@ -33,7 +32,7 @@ def enter_root() -> Path:
     Raises
     ------
     UsageError
-        If there is no such folder, or if the package that runs is not the one that the project holds.
+        If there is no such folder, or if the running package is not the one that the project holds.
     """
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "experiments").is_dir() and _is_project(folder / "pyproject.toml"):
@@ -86,22 +85,21 @@ def _problem_of_name(name: str) -> str | None:
     return None
 
 
-def choose(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Check names given by the user; all where none is given."""
-    for name in wanted:
+def select_experiments(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Check the names that the user gave; return all known ones where none was given."""
+    for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = suggestion(name, known)
             raise UsageError(f"experiment must be one of {', '.join(known)}, got {name!r}{hint}")
     if not known:
         raise UsageError("experiments/ must hold one experiment or more, got none")
-    return list(dict.fromkeys(wanted)) or list(known)
+    return list(dict.fromkeys(names)) or list(known)
 
 
 def load_experiments(
     root: Path, names: Sequence[str]
 ) -> tuple[dict[str, Experiment | Tuning], dict[str, str]]:
-    """Import experiment files; returns what they declare, and what is wrong with those that do not work."""
+    """Import experiment files; return what they declare, and the problem of each that declares nothing."""
     from qwerties.study.experiment import Experiment
     from qwerties.tuning.declaration import Tuning
 
@@ -163,29 +161,47 @@ def _process_as_it_was(folder: Path) -> Iterator[None]:
 
 
 def is_empty(root: Path) -> bool:
-    """Whether the store is still to be made."""
+    """Whether the project has no store yet."""
     from qwerties.portability.relocate import database_of, is_new
 
     database = database_of(root)
     return database is not None and is_new(database)
 
 
+def check_own_store(root: Path, command: str) -> Path:
+    """Return the SQLite file of the project's own store; UsageError where the project uses another one."""
+    from qwerties.portability.relocate import DATABASE, database_of
+    from qwerties.tracking.uri import public_uri
+
+    if database_of(root) != root / DATABASE:
+        uri = public_uri(os.environ["MLFLOW_TRACKING_URI"])
+        raise UsageError(f"{command} is for the store in this folder, MLFLOW_TRACKING_URI names {uri}")
+    return root / DATABASE
+
+
 @contextmanager
 def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
-    """Open the store; what is wrong with it, now or later, is told in one line. One that only ``reads`` makes none."""
-    from qwerties.portability.relocate import NOTHING, RelocateError, check_place, database_of, is_new
+    """Open the store; whatever a database or a server raises, now or later, becomes one line.
+
+    Raises
+    ------
+    NothingTrackedError
+        If the block only ``reads`` and there is no store yet.
+    UsageError
+        If the store cannot be used.
+    FailedError
+        If the store fails within the block.
+    """
+    from qwerties.portability.relocate import NOTHING, check_place, database_of, is_new
 
     database = database_of(root)
     if database is not None:
         if reads and is_new(database):
             raise NothingTrackedError(NOTHING)
-        try:
-            check_place(database, root)
-        except RelocateError as error:
-            raise UsageError(error) from None
+        check_place(database, root)
     from qwerties.execution.processes import this_process
     from qwerties.execution.signals import finishing_first
-    from qwerties.tracking.store import STORE_FAILURES, Store, StoreError
+    from qwerties.tracking.store import STORE_FAILURES, Store
 
     try:
         store = Store.open(root, reads=reads, writer=this_process())
@@ -194,8 +210,6 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
         finally:
             with finishing_first():  # SQLAlchemy logs a signal that comes while it closes a connection
                 store.close()
-    except StoreError as error:
-        raise UsageError(error) from None
     except BrokenPipeError:  # of our output, not of the store
         raise
     except STORE_FAILURES as error:

@@ -20,6 +20,8 @@ LOST = "a worker process was lost, perhaps for want of memory: its work is done 
 class LostError(FailedError):
     """Whoever ran the tasks is gone."""
 
+    hint = "; what is tracked stays, the same command goes on from there"
+
 
 def call(function: Callable[..., Any], arguments: tuple) -> Any:
     """Call a function with one thread, as everywhere: sums of several threads may round otherwise."""

@@ -46,6 +46,8 @@ ONE_THREAD = dict.fromkeys(
 class WorkerLostError(LostError):
     """A task killed its worker, again and again."""
 
+    hint = f"{LostError.hint}, and takes less memory with --jobs 1"
+
 
 @dataclass(frozen=True)
 class Workers:

@@ -15,13 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwerties.errors import FailedError
+from qwerties.errors import FailedError, UsageError
 from qwerties.tracking.uri import artifact_path, configured_uri, sqlite_path
 
-DATABASE, ARTIFACTS = (
-    "mlflow.db",
-    "mlruns",
-)  # MLflow's default store: a database, and a folder of artifacts beside it
+# MLflow's default store: a database, and a folder of artifacts beside it
+DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
 NOTHING = "nothing tracked yet: make sweep"
 
 # Columns that say where MLflow reads and writes
@@ -36,7 +34,7 @@ SECONDS_TO_WAIT = 5.0  # for another process to end its transaction
 
 
 class RelocateError(FailedError):
-    """A store is not where it says, or cannot be relocated; the message is one line."""
+    """A store cannot be relocated; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,10 @@ def is_new(database: Path) -> bool:
 
 
 def check_place(database: Path, root: Path) -> None:
-    """Refuse a store in a folder that was moved or copied; RelocateError, in one line."""
+    """Refuse a store in a folder that was moved or copied; UsageError, in one line."""
     if old := moved_from(database, root):
         folders = " and ".join(old) or "/"
-        raise RelocateError(
+        raise UsageError(
             f"this folder was moved or copied from {folders}: `qwerties relocate` mends its store"
         )
 

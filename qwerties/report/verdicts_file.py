@@ -12,7 +12,7 @@ from typing import Any
 
 from qwerties.analysis.contrasts import OPEN, ExperimentResult
 from qwerties.analysis.verdicts import FORMAT, make_verdicts
-from qwerties.errors import clean, plural
+from qwerties.errors import UsageError, clean, plural
 from qwerties.stats.formats import number
 from qwerties.stats.verdict import UNDECIDED
 
@@ -20,7 +20,7 @@ SILENT = (*OPEN, "withheld")
 """Verdicts that say nothing of the arms, so that nothing is taken back."""
 
 
-class VerdictsError(Exception):
+class VerdictsError(UsageError):
     """A ``verdicts.json`` cannot be read; the message is one line."""
 
 

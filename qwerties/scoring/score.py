@@ -101,7 +101,7 @@ def score(
     train_accuracy = np.where(finite, right / len(y), np.nan)
     dead = ~active.numpy() & (config.activation == "relu") & finite
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
-    population, bce, brier = _population_scores(config, kept)
+    population, bce, brier = population_scores(config, kept)
 
     gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12)
     learned = gain >= LEARNED_GAIN
@@ -173,7 +173,7 @@ def _one_unit(
     return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance, config.data
 
 
-def _population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Accuracy at every checkpoint, (networks, checkpoints), and BCE (nats) and Brier score at the last, (networks,).
 
     All on the true distribution: in closed form for one hidden unit, on Sobol points for more.

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from qwerties.errors import reason_of, without_passwords
+from qwerties.errors import UsageError, reason_of, without_passwords
 
 
-class StoreError(Exception):
+class StoreError(UsageError):
     """The store cannot be used; the message is one line for the user."""
 
 

@@ -582,7 +582,7 @@ def test_a_gpu_takes_as_many_networks_as_it_has_room_for(monkeypatch):
 @pytest.mark.parametrize(("jobs", "workers"), [([], 4), (["--jobs", "7"], 7), (["--jobs", "1"], 1)])
 def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(tmp_path, monkeypatch, jobs, workers):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("qwerties.cli.commands.cores", lambda: 16)
+    monkeypatch.setattr("qwerties.cli.sweep.cores", lambda: 16)
     asked = []
 
     def sweep(*arguments, workers, device, **options):
@@ -590,7 +590,7 @@ def test_a_gpu_is_shared_by_a_few_workers_or_as_many_as_are_asked_for(tmp_path, 
         return sweeping.Progress(0, 0, 0, 0.0)
 
     monkeypatch.setattr(sweeping, "sweep", sweep)
-    monkeypatch.setattr("qwerties.cli.commands.warming_up", lambda workers: nullcontext())
+    monkeypatch.setattr("qwerties.cli.sweep.warming_up", lambda workers: nullcontext())
     make_folder(tmp_path / "study", small=STUDY)
     new_store(tmp_path / "study")
     call(tmp_path / "study", "sweep", "--seeds", "5", "--no-report", "--device", "cuda", *jobs)

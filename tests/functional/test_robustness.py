@@ -19,7 +19,6 @@ from processes import finish, run, started, started_python
 from projects import copy_project
 
 from benchmarks.servers import Server
-from qwerties.cli import commands
 from qwerties.cli import main as cli
 from qwerties.errors import UsageError
 from qwerties.tracking.uri import default_uri
@@ -152,7 +151,7 @@ def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys
             signal.raise_signal(signal.SIGTERM)
         raise UsageError("the store cannot be opened: interrupted")
 
-    monkeypatch.setattr(commands, "status", opening)
+    monkeypatch.setattr("qwerties.cli.status_command.run", opening)
     assert cli.main(["status"]) == 143
     assert "cannot be opened" not in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from benchmarks.servers import free_port
 from qwerties.config import Config
 from qwerties.execution.processes import this_process
-from qwerties.maps.make import STEM, make_record, train_map
+from qwerties.maps.make import EXPERIMENT, make_record, train_map
 from qwerties.maps.spec import Axis, MapSpec
 from qwerties.scoring.digest import code_digest
 from qwerties.study.sweep_lock import turn
@@ -67,7 +67,7 @@ def swept(mlflow_server, study):
 def test_a_sweep_says_no_more_than_into_a_file(swept):
     out, err = swept
     assert out.startswith("2 runs of 2 planned configs tracked, 8 networks trained in ")
-    assert all(line.lstrip()[0].isdigit() for line in err.splitlines())  # plain lines of progress
+    assert all(line.startswith("sweep: ") for line in err.splitlines())  # plain lines of progress
 
 
 def test_the_server_holds_what_a_file_would(swept, mlflow_server, study, tmp_path):
@@ -165,7 +165,7 @@ def test_a_map_is_made_once_in_a_store_that_folders_share(kind, mlflow_server, e
     folders = [make_folder(tmp_path / name) for name in ("one", "two", "three")]
     with chdir(tmp_path):
         store, key = Store(uri, writer=this_process()), SPEC.fingerprint(code_digest())
-        experiment_id = store.experiment(STEM, {MAP: "1"})
+        experiment_id = store.experiment(EXPERIMENT, {MAP: "1"})
     with ExitStack() as waits:
         with turn(store, [experiment_id], pytest.fail, f"map-{key}"):
             with waiting(folders[0], uri) as stopped:

@@ -15,7 +15,7 @@ from pictures import overlapping, words
 from PIL import Image
 
 from qwerties.config import DEFAULT, Config
-from qwerties.maps.make import STEM, make_record
+from qwerties.maps.make import EXPERIMENT, make_record
 from qwerties.maps.marks import Mark, marks_of, place
 from qwerties.maps.pictures import draw_map, pictures
 from qwerties.maps.spec import STATES, Axis, MapSpec
@@ -123,7 +123,7 @@ def test_pictures_are_the_same_each_time():
 
 def track(store, spec=SPEC, seed=0, **changes):
     """Write a map as `make_map` does, without training anything; changes are the record's."""
-    experiment_id = store.experiment(STEM, {MAP: "1"})
+    experiment_id = store.experiment(EXPERIMENT, {MAP: "1"})
     arrays = made(spec, seed)
     record = make_record(spec, arrays, {}, "code")
     if "params" in changes:

@@ -15,7 +15,6 @@ import pytest
 import torch
 from factories import new_store
 
-from qwerties.cli import commands
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds
 from qwerties.execution.workers import Workers
@@ -648,7 +647,7 @@ def repository(copy, monkeypatch):
     (copy / "pyproject.toml").write_text("[tool.qwerties]\n")
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(commands, "cores", lambda: 1)
+    monkeypatch.setattr("qwerties.cli.verify.cores", lambda: 1)
     return copy
 
 
@@ -672,11 +671,11 @@ def test_the_command(repository, capsys):
         *(
             (
                 f"--networks {n}",
-                f"argument --networks: networks must be a whole number from 1 to 1000000, got '{n}'",
+                f"--networks must be a whole number from 1 to 1000000, got '{n}'",
             )
             for n in ("0", "-1", "x", "1.5", "1000001")
         ),
-        ("--seed -1", "argument --seed: seed must be a whole number from 0 to 2147483647, got '-1'"),
+        ("--seed -1", "--seed must be a whole number from 0 to 2147483647, got '-1'"),
         ("fast", "unrecognized arguments: fast"),
     ],
 )
