@@ -63,7 +63,11 @@ def _prepare(way: str, work: Work, library: Path | None) -> Train:
 
 
 def _notebook(work: Work, _: Path | None) -> Train:
-    return lambda: [train_reference(work.config, int(seed)).losses for seed in work.seeds.data][0].numpy()
+    def go() -> np.ndarray:
+        losses = [train_reference(work.config, int(seed)).losses for seed in work.seeds.data]
+        return losses[0].numpy()
+
+    return go
 
 
 def _ours(compiled: bool, work: Work, _: Path | None) -> Train:

@@ -13,7 +13,15 @@ from qwerties.errors import first_line
 
 # What -ffast-math allows here, without what it does to the process that loads it: no subnormal numbers any more
 FLAGS = (
-    *("-O3", "-march=native", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros"),
+    *(
+        "-O3",
+        "-march=native",
+        "-shared",
+        "-fPIC",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fno-signed-zeros",
+    ),
     *("-fassociative-math", "-freciprocal-math", "-ffinite-math-only", "-ffp-contract=fast"),
 )
 ALIGNMENT = 64  # bytes; vectors are loaded whole

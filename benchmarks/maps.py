@@ -50,7 +50,9 @@ def measure(settings: Settings, folder: Path) -> Result:
         Row(group, OURS, work, "ms/pixel", milliseconds(seconds[OURS], spec.pixels), set_up),
     )
     whole = default_map(WHOLE, epochs)
-    claim = f"a map of {WHOLE}×{WHOLE} pixels, {panels} panels, {whole.networks:,} networks, estimated from that"
+    claim = (
+        f"a map of {WHOLE}×{WHOLE} pixels, {panels} panels, {whole.networks:,} networks, estimated from that"
+    )
     estimate = Target(claim, rows[1].median * whole.pixels / 1000, unit="s")
     return Result(rows, (Target(f"{OURS} against {LOOP}", ratio(rows, group, LOOP, OURS)), estimate))
 

@@ -92,7 +92,11 @@ def table(results: Mapping[str, Result], about: Mapping[str, Any]) -> str:
     """Lay everything out in Markdown: two tables a part, and the machine."""
     lines: list[str] = []
     for name, result in results.items():
-        lines += [f"**{name.capitalize()}**", "", "| | median | from – to | first / this | once before | work |"]
+        lines += [
+            f"**{name.capitalize()}**",
+            "",
+            "| | median | from – to | first / this | once before | work |",
+        ]
         lines += ["|---|--:|--:|--:|--:|---|"]
         for group, rows in groupby(result.rows, key=lambda row: row.group):
             some = list(rows)

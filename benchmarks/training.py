@@ -28,7 +28,9 @@ from benchmarks.measure import (
 from qwerties.config import Config
 from qwerties.training.reference import train_reference
 
-WHOLE = 2000  # epochs of a network; values of shorter trainings are scaled to it, and the row says what was run
+WHOLE = (
+    2000  # epochs of a network; values of shorter trainings are scaled to it, and the row says what was run
+)
 
 # Hidden layers, networks and epochs of all ways but the notebook's loop, which trains few networks for 2000 epochs
 CELLS = (((1,), 1024, 2000), ((8,), 1024, 400), ((32, 32), 256, 40))
@@ -96,7 +98,12 @@ def measure(settings: Settings, folder: Path) -> Result:
 
 def _targets(rows: list[Row], group: str, is_bound: bool) -> list[Target]:
     """Compare; bounds are for the notebook's width, elsewhere the ratio is only told."""
-    pairs = ((NOTEBOOK, COMPILED, 500.0), (JAX, COMPILED, 1.5), (NOTEBOOK, PLAIN, 80.0), (CPP, COMPILED, None))
+    pairs = (
+        (NOTEBOOK, COMPILED, 500.0),
+        (JAX, COMPILED, 1.5),
+        (NOTEBOOK, PLAIN, 80.0),
+        (CPP, COMPILED, None),
+    )
     return [
         Target(f"{fast} against {slow}: {group}", ratio(rows, group, slow, fast), least if is_bound else None)
         for slow, fast, least in pairs

@@ -171,7 +171,9 @@ def told_by_status(folder):
 
 
 def check_maps(store):
-    checks = [check_artifacts(run, artifact_reader(store, run)) for run in store.maps() if run.status == "FINISHED"]
+    checks = [
+        check_artifacts(run, artifact_reader(store, run)) for run in store.maps() if run.status == "FINISHED"
+    ]
     lines = [f"differs: {difference}" for _, differences in checks for difference in differences]
     return sum(checked for checked, _ in checks), [line.partition(".npz")[0] + ".npz" for line in lines]
 
