@@ -21,7 +21,7 @@ CLOSE = 1e-4  # losses within this of the notebook's loop are of the same work
 
 def machine() -> dict[str, Any]:
     """Return processor, cores and versions."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)
