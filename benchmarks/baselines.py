@@ -25,7 +25,7 @@ from qwerties.training import data, networks
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
 
-GPU_BATCH = 8192  # networks that a sweep trains at a time on a GPU
+GPU_BATCH = 2**12  # networks that a sweep trains at a time on a GPU
 
 
 class Work(NamedTuple):

@@ -115,7 +115,9 @@ def spec_of(arguments: argparse.Namespace) -> MapSpec:
     try:
         base = Config(**{name: parse_field(name, text) for name, text in shared.items() if text is not None})
         x_axis, y_axis = (
-            _axis(which, name, getattr(arguments, f"{which}_range"), getattr(arguments, f"{which}_scale"), size)
+            _axis(
+                which, name, getattr(arguments, f"{which}_range"), getattr(arguments, f"{which}_scale"), size
+            )
             for which, name, size in zip("xy", (x, y), arguments.size, strict=True)
         )
         return MapSpec(x_axis, y_axis, arguments.loss, arguments.activation, arguments.seeds, base)
