@@ -201,12 +201,11 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
     }
     complete(swept, commands["sweep"][1])
     complete(swept, ("export", str(archive)))
+    order = rng.sample(list(commands), len(commands))
     expected: dict[str, tuple[float, Facts]] = {}
     harmed = 0
     for number in range(kills):
-        name = (
-            list(commands)[number % len(commands)] if kills >= len(commands) else rng.choice(list(commands))
-        )
+        name = order[number % len(order)]
         base, argv = commands[name]
         if name not in expected:
             project = copy(base, folder / f"expected-{name.replace(' ', '-')}")
@@ -219,7 +218,7 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
             is_there_already = name in ("export", "import") and facts(project) == wanted  # it had just ended
             if not is_there_already:
                 complete(project, argv)
-            if harm := _compare(facts(project), wanted):
+            if harm := compare(facts(project), wanted):
                 raise RuntimeError(harm)
         except RuntimeError as error:
             harm = f"HARM: {error} ({project}, {project.with_suffix('.log')})"
@@ -233,7 +232,7 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
     return harmed
 
 
-def _compare(found: Facts, wanted: Facts) -> str:
+def compare(found: Facts, wanted: Facts) -> str:
     """Return what is lost or doubled; nothing if all is as it should be."""
     lost, added = wanted - found, found - wanted
     return f"lost {dict(lost)}, added {dict(added)}"[:500] if lost or added else ""
