@@ -8,6 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 
 MAX_NAME = 160  # characters of the longest name in a message or on the page
 MAX_LINE = 2000  # characters of an error's line
@@ -38,7 +39,8 @@ def complain(error: object, status: int) -> int:
     """Print an error as one line without passwords; return the given exit status."""
     text = f"{error}{getattr(error, 'hint', '')}"
     line = "".join(c if c.isprintable() else " " for c in without_passwords(text)[:MAX_LINE])
-    print(f"qwerties: error: {line}", file=sys.stderr)
+    with suppress(OSError):  # a full disk or a closed pipe: the exit status says enough
+        print(f"qwerties: error: {line}", file=sys.stderr)
     return status
 
 

@@ -56,7 +56,7 @@ class Progress(tqdm):
             leave=stay,
             mininterval=0.1 if terminal else SECONDS_BETWEEN_LINES,
             miniters=0,
-            delay=1e-9,  # nothing is shown before the first update
+            delay=0.001,  # nothing is shown where nothing was done
             smoothing=0.05,
             dynamic_ncols=terminal,
             **settings,

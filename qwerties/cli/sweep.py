@@ -23,9 +23,8 @@ from qwerties.cli.project import (
     select_experiments,
 )
 from qwerties.cli.report import write_report
-from qwerties.errors import FailedError, UsageError, complain, reason_of
-from qwerties.execution.workers import BACKENDS, DEVICES, Workers, cores, warming_up
-from qwerties.study.tasks import TRAINS
+from qwerties.errors import UsageError, complain
+from qwerties.execution.workers import BACKENDS, DEVICES, Workers, cores
 
 if TYPE_CHECKING:
     from qwerties.analysis.contrasts import ContrastResult
@@ -101,8 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _print_forecast(declared, root, arguments, max_seeds, workers.count)
         return _complain_of(broken)
-    starts_early = is_empty(root) and _has_much_work(declared)
-    with warming_up(workers, TRAINS) if starts_early else nullcontext(), open_store(root) as store:
+    with open_store(root) as store:
         _check_slots(declared, _stored_tags(store))
         train = partial(_train, store=store, n_seeds=arguments.seeds, workers=workers, device=device)
         experiments, winners, finish = _search(declared, store, root, arguments.seeds, workers.count)
@@ -156,21 +154,12 @@ def _print_forecast(
     declared: Declared, root: Path, arguments: argparse.Namespace, max_seeds: int, n_workers: int
 ) -> None:
     """Say what a sweep would train, without making a store where there is none."""
-    from qwerties.cli.forecast import forecast, table
+    from qwerties.cli.forecast import forecast_table
 
     with nullcontext() if is_empty(root) else open_store(root, reads=True) as store:
         if store is not None:
             _check_slots(declared, _stored_tags(store))
-        print(table(forecast(declared, store, arguments.seeds, arguments.settle, max_seeds, n_workers)))
-
-
-def _has_much_work(declared: Declared) -> bool:
-    """Whether there is work for several processes, where nothing of it is done."""
-    from qwerties.study.experiment import Experiment, are_several
-
-    plain = [experiment for experiment in declared.values() if isinstance(experiment, Experiment)]
-    configs = (config for experiment in plain for config in experiment.configs)
-    return len(plain) < len(declared) or are_several(configs)
+        print(forecast_table(declared, store, arguments.seeds, arguments.settle, max_seeds, n_workers))
 
 
 def _complain_of(broken: Mapping[str, str]) -> int:
@@ -204,7 +193,7 @@ def _train(
             device=device,
             progress=partial(_show, progress, started),
             more=more or {},
-            tell=tqdm.write,
+            log=tqdm.write,
             meanwhile=meanwhile,
         )
     if not done.runs:  # all tracked, perhaps by another sweep
@@ -249,29 +238,21 @@ def _search(
         if isinstance(declaration, Experiment):
             experiments[experiment_name] = declaration
             continue
-        from qwerties.tuning import search
-        from qwerties.tuning.tuner import tune
+        from qwerties.tuning.storage import default_storage
+        from qwerties.tuning.tuner import run_searches
 
-        try:
-            with Progress(experiment_name, 1) as progress:
-                result = tune(
-                    experiment_name,
-                    declaration,
-                    store,
-                    search.default_storage(root),
-                    n_seeds,
-                    workers=n_processes,  # of this machine, also where a cluster trains: trials are small
-                    step=partial(_show_trials, progress),
-                    tell=tqdm.write,
-                    later=left.append,
-                )
-        except search.SearchError as error:
-            raise UsageError(f"experiments/{experiment_name}.py: {error}") from None
-        except search.OptunaError as error:
-            reason = reason_of(error)
-            raise FailedError(
-                f"the storage of studies failed, the same command goes on from there: {reason}"
-            ) from None
+        with Progress(experiment_name, 1) as progress:
+            result = run_searches(
+                experiment_name,
+                declaration,
+                store,
+                default_storage(root),
+                n_seeds,
+                workers=n_processes,  # of this machine, also where a cluster trains: trials are small
+                step=partial(_show_trials, progress),
+                log=tqdm.write,
+                later=left.append,
+            )
         experiments[experiment_name] = result.experiment
         if declaration.champion is not None:
             winners[experiment_name] = result.winners[declaration.champion]
@@ -289,9 +270,9 @@ def _show_trials(progress: Progress, search_name: str, done: int, total: int) ->
 
 def _challenge(experiment_name: str, winner: Config, store: Store, train: Callable[..., Any]) -> None:
     """Register the model of a tuning's winner, if it is better than the registered one."""
-    from qwerties.tuning.champion import contend
+    from qwerties.tuning.champion import challenge
 
-    if message := contend(experiment_name, winner, store, train):
+    if message := challenge(experiment_name, winner, store, train):
         print(message)
 
 

@@ -23,7 +23,7 @@ from qwerties.execution.workers import Workers, run_tasks
 from qwerties.maps.spec import MEASURES, STATES, UNREADABLE, Arrays, MapSpec, from_bytes, to_bytes
 from qwerties.scoring.digest import code_digest
 from qwerties.scoring.final import final_scores
-from qwerties.study.sweep_lock import is_abandoned, turn
+from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP, NOTE, SUPERSEDED
@@ -195,7 +195,7 @@ def make_map(
     def waiting(holder: str) -> None:
         log(f"waiting for another process that makes the same map, {holder}")
 
-    with turn(store, ids, waiting, f"map-{key}"):
+    with sweep_lock(store, ids, waiting, f"map-{key}"):
         store.end_abandoned(store.maps(), is_abandoned)
         runs = [run for run in store.maps() if run.status == "FINISHED" and SUPERSEDED not in run.tags]
         for run in runs:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, Seeds, parse_field
 from qwerties.errors import plural
+from qwerties.scoring.states import STATES
 from qwerties.tracking.arrays import read_arrays
 
-STATES = ("learned", "slow", "constant", "dead", "diverged")
 MEASURES = (
     "gain",
     *STATES,

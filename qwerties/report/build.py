@@ -18,6 +18,7 @@ import numpy as np
 from markupsafe import Markup
 
 from qwerties.analysis.contrasts import ExperimentResult, load_results
+from qwerties.analysis.tables import SeedTable, read_curves
 from qwerties.config import DEFAULT, Config
 from qwerties.errors import clean, plural
 from qwerties.execution.signals import stop_if_asked
@@ -54,9 +55,12 @@ from qwerties.report.verdicts_file import (
     to_text,
 )
 from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import STATES, Coverage, SeedTable, config_names, config_of, read_curves
+from qwerties.study.coverage import Coverage
+from qwerties.study.experiment import config_names
+from qwerties.study.plan import config_of
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 

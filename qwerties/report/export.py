@@ -26,14 +26,15 @@ from typing import Any
 
 import numpy as np
 
+from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
 from qwerties.report.cache_key import bytes_digest
 from qwerties.report.drawing import PNG, SVG
 from qwerties.report.elements import ContrastTable, Shown, Studies, Table
 from qwerties.report.figures import score_interval
 from qwerties.report.text import slug
+from qwerties.scoring.states import STATES
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import STATES, SeedTable
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from qwerties.analysis.retraining import best_of
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.errors import plural
 from qwerties.plotting import compare as figures
@@ -23,13 +24,15 @@ from qwerties.plotting import style as theme
 from qwerties.plotting.evidence import evidence
 from qwerties.report.drawing import PNG, SVG, Drawing
 from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
 from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 from qwerties.stats.intervals import Interval, mean_interval, wilson
 from qwerties.stats.planning import narrowing
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
-from qwerties.study.coverage import STATES, FigureSpec, SeedTable, config_names
+from qwerties.study.experiment import config_names
+from qwerties.study.plan import FigureSpec
 
 MAX_LINES = 6
 """Loss curves in one panel."""

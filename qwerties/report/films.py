@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qwerties.analysis.tables import UNREADABLE, SeedTable
 from qwerties.config import Config
 from qwerties.scoring import theory
 from qwerties.scoring.predict import ACTIVATIONS
-from qwerties.study.coverage import UNREADABLE, SeedTable
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.func import vmap
 
 from qwerties.scoring import theory
-from qwerties.scoring.score import LEARNED_GAIN, population_scores
+from qwerties.scoring.score import population_scores
+from qwerties.scoring.states import LEARNED_GAIN, LEAST_LEAD
 from qwerties.training import data, networks
 from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 from qwerties.training.trainer import Trained
-
-LEAST_LEAD = 1e-12  # of Bayes accuracy over a guess; below, there is nothing to gain
 
 MAX_VALUES = 2**22  # hidden values of one call
 
@@ -39,7 +38,7 @@ def final_scores(trained: Sequence[Trained]) -> tuple[NDArray[np.float64], NDArr
     gain : ndarray, (configs, seeds)
         0 for a network that diverged, which is a guess; NaN where it is undefined, as the classes lie on each other.
     state : ndarray, (configs, seeds)
-        Names from `score.STATES`.
+        Names from `states.STATES`.
     """
     shape = len(trained), len(trained[0].seeds)
     gain, state = np.empty(shape), np.empty(shape, "<U8")

@@ -13,16 +13,13 @@ from torch.func import vmap
 
 from qwerties.config import Config, Seeds
 from qwerties.scoring import theory
+from qwerties.scoring.states import LEARNED_GAIN, skill_score
+from qwerties.scoring.states import STATES as STATES
 from qwerties.training import data, native, networks
 from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 
-LEARNED_GAIN = 0.8
-"""A network has learned when it has made this part of the way from a coin toss to Bayes accuracy."""
-
 SETTLED_FALL = 0.01
 """Loss has settled when it fell by less than this part over the last tenth of the epochs."""
-
-STATES = ("learned", "slow", "constant", "dead", "diverged")
 
 SOBOL_POINTS = 2**16
 """Normal points per class on which networks of more than one hidden unit are scored; error about 2e-4."""
@@ -103,7 +100,7 @@ def score(
     is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
     population, bce, brier = population_scores(config, kept)
 
-    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12)
+    gain = skill_score(population, config)
     learned = gain >= LEARNED_GAIN
     diverged = ~np.isfinite(train_loss)
     earlier = losses[:, -1 - max(1, losses.shape[1] // 10)] if losses.shape[1] > 1 else losses[:, 0]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from qwerties.errors import clean
-from qwerties.stats.intervals import Interval
+
+if TYPE_CHECKING:
+    from qwerties.stats.intervals import Interval
 
 MAX_LISTED = 5  # items that a line names
 

@@ -40,3 +40,13 @@ APART = {REPORT: "the reports", MAP: "the maps"}
 
 PREFIX = "qwerties/"
 """Of the MLflow experiments' names."""
+
+# Of a planned config's run
+CODE = "qwerties.code"  # digest of the code that decided the numbers
+FINGERPRINT = "qwerties.fingerprint"  # hash of config, seeds and code
+EXAMPLES = "qwerties.examples"  # JSON: seeds of the networks shown by themselves, in child runs
+
+# Of an experiment that asks a question: its plan
+TITLE, QUESTION, ORDER = "qwerties.title", "qwerties.question", "qwerties.order"
+PLAN, CONTRASTS, FIGURES = "qwerties.plan", "qwerties.contrasts", "qwerties.figures"
+PLAN_CHANGES = "qwerties.plan_changes"  # what was changed once there were runs

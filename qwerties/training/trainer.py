@@ -17,10 +17,8 @@ from torch import Tensor
 
 from qwerties.config import Config, Seeds
 from qwerties.training import data, native, networks, vmapped
+from qwerties.training.batches import BLOCK, batches
 from qwerties.training.networks import Weights
-
-# SeedTable trained together: their data of 1.6 KB each fit a core's second-level cache
-BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -98,37 +96,24 @@ def train(
     list of Trained
         One per config, in order.
     """
-    longest: dict[Config, int] = {}
-    wanted: dict[Config, set[int]] = {}
-    for config in configs:
-        longest[config.without_epochs] = max(config.epochs, longest.get(config.without_epochs, 0))
-        wanted.setdefault(config.without_epochs, set()).add(config.epochs)
-    batches: dict[tuple, list[Config]] = {}
-    for without_epochs, epochs in longest.items():
-        config = dataclasses.replace(without_epochs, epochs=epochs)
-        batches.setdefault((config.batch_key, epochs), []).append(config)
-
     done: dict[Config, Trained] = {}
-    together = max(1, BLOCK // len(seeds))
     chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
-    for batch in batches.values():
-        stops = np.unique(
-            np.concatenate([checkpoints(n) for config in batch for n in wanted[config.without_epochs]])
-        )
-        for first in range(0, len(batch), together):
-            group = batch[first : first + together]
-            blocks = [
-                _train_block(group, seeds, chunk, stops, compiled, device, progress) for chunk in chunks
-            ]
-            for i, config in enumerate(group):
-                done[config.without_epochs] = Trained(
-                    config,
-                    seeds,
-                    np.concatenate([block.losses[i] for block in blocks]),
-                    stops,
-                    {n: np.concatenate([block.weights[n][i] for block in blocks]) for n in blocks[0].weights},
-                    np.concatenate([block.gradient_rms[i] for block in blocks]),
-                )
+    for batch in batches(configs, len(seeds), BLOCK):
+        stops = np.unique(np.concatenate([checkpoints(n) for n in {config.epochs for config in batch}]))
+        longest = {c.without_epochs: c for c in sorted(batch, key=lambda config: config.epochs)}
+        blocks = [
+            _train_block(list(longest.values()), seeds, chunk, stops, compiled, device, progress)
+            for chunk in chunks
+        ]
+        for i, (without_epochs, config) in enumerate(longest.items()):
+            done[without_epochs] = Trained(
+                config,
+                seeds,
+                np.concatenate([block.losses[i] for block in blocks]),
+                stops,
+                {n: np.concatenate([block.weights[n][i] for block in blocks]) for n in blocks[0].weights},
+                np.concatenate([block.gradient_rms[i] for block in blocks]),
+            )
     return [done[config.without_epochs].until(config.epochs) for config in configs]
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qwerties.analysis.tables import UNREADABLE, parse_scores
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.errors import clean, plural, reason_of
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study import runs as results
-from qwerties.study.coverage import UNREADABLE, parse_scores
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked

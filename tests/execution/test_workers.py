@@ -18,6 +18,7 @@ import torch
 from factories import call, loaded, make_folder, new_store
 from joblib.externals.loky import get_reusable_executor
 from mlflow import MlflowClient
+from qwerties.study.tasks import TRAINS, Task, train_shard
 from tasks import die_always, die_once, double, fail, nap, threads
 
 from qwerties.config import Config, Seeds
@@ -28,7 +29,6 @@ from qwerties.execution.workers import WorkerLostError, Workers, run_tasks, warm
 from qwerties.study import runs as results
 from qwerties.study import sweep as sweeping
 from qwerties.study.experiment import MAX_LOSSES, Experiment, Job, Shard, grid, make_shards, missing_jobs
-from qwerties.study.tasks import TRAINS, Task, train_shard
 from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 from qwerties.training import vmapped as lifted

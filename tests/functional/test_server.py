@@ -18,7 +18,7 @@ from qwerties.execution.processes import this_process
 from qwerties.maps.make import EXPERIMENT, make_record, train_map
 from qwerties.maps.spec import Axis, MapSpec
 from qwerties.scoring.digest import code_digest
-from qwerties.study.sweep_lock import turn
+from qwerties.study.sweep_lock import sweep_lock
 from qwerties.tracking import uri as address
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP
@@ -167,7 +167,7 @@ def test_a_map_is_made_once_in_a_store_that_folders_share(kind, mlflow_server, e
         store, key = Store(uri, writer=this_process()), SPEC.fingerprint(code_digest())
         experiment_id = store.experiment(EXPERIMENT, {MAP: "1"})
     with ExitStack() as waits:
-        with turn(store, [experiment_id], pytest.fail, f"map-{key}"):
+        with sweep_lock(store, [experiment_id], pytest.fail, f"map-{key}"):
             with waiting(folders[0], uri) as stopped:
                 stopped.send_signal(signal.SIGINT)
                 status, _, err = stopped.wait()

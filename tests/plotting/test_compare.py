@@ -5,11 +5,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from pictures import overlapping, words
 
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import Config
 from qwerties.plotting import compare as figures
 from qwerties.plotting import style as theme
 from qwerties.report import figures as illustrations
-from qwerties.study.coverage import FigureSpec, SeedTable
+from qwerties.study.plan import FigureSpec
 
 CONFIGS = [
     f"{loss} · {activation} · d=4 · 2000 epochs"

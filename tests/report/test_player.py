@@ -13,6 +13,7 @@ from factories import new_store
 from filmed import plan, record
 
 from qwerties.analysis.contrasts import load_results
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.plotting import style as theme
 from qwerties.report import films
@@ -23,7 +24,6 @@ from qwerties.report.sections import player
 from qwerties.scoring import score as scoring
 from qwerties.scoring.predict import accuracy
 from qwerties.study import runs as results
-from qwerties.study.coverage import SeedTable
 from qwerties.tracking.store import StoreError
 from qwerties.training.trainer import train
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from factories import new_store
 from mlflow import MlflowClient
+from qwerties.study.chunks import CONTRASTS
 
 from qwerties.analysis.searches import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
 from qwerties.config import DEFAULT, Config, Seeds
@@ -22,7 +23,6 @@ from qwerties.execution.workers import Workers
 from qwerties.report.build import render
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
-from qwerties.study.chunks import CONTRASTS
 from qwerties.study.coverage import read_coverages
 from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, plan_changes
 from qwerties.study.objectives import OBJECTIVES, cost, parameters

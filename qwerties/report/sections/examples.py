@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwerties.analysis.contrasts import ContrastResult
+from qwerties.analysis.tables import UNREADABLE, SeedTable
 from qwerties.config import Config
 from qwerties.plotting.examples import DOTS, SHOWN, Exemplar, describe, draw_exemplars, size_of
 from qwerties.report.elements import Numbers, Shown, shown
 from qwerties.report.figures import planned_picture
-from qwerties.study.coverage import UNREADABLE, SeedTable, config_names
+from qwerties.study.experiment import config_names
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError

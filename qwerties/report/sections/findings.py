@@ -114,7 +114,7 @@ def _headline(finding: ContrastResult, anchor: str, base: str) -> Headline:
     return Headline(
         _at(finding),
         finding.words,
-        finding.told,
+        finding.is_conclusive,
         _kind(finding),
         numbers,
         bool(finding.plan_changes),
@@ -133,7 +133,9 @@ def _row(finding: ContrastResult) -> ContrastRow:
     cells: tuple[Cell, ...] = (Cell("–"),) * 7
     if compared is not None and difference is not None and learned is not None:
         cells = _views(finding, compared, difference, learned)
-    return ContrastRow(finding.sides, finding.where, _kind(finding), finding.words, finding.told, cells)
+    return ContrastRow(
+        finding.sides, finding.where, _kind(finding), finding.words, finding.is_conclusive, cells
+    )
 
 
 def _views(

@@ -30,8 +30,8 @@ from qwerties.report.figures import as_picture
 from qwerties.report.films import Reel, read_reel
 from qwerties.scoring import theory
 from qwerties.scoring.predict import ACTIVATIONS, accuracy
+from qwerties.scoring.states import STATES
 from qwerties.stats.formats import percent
-from qwerties.study.coverage import STATES
 from qwerties.tracking.store import Store, StoreError
 
 WANTED = {"learned": 2, "slow": 2, "constant": 1, "dead": 1, "diverged": 1}

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from qwerties.analysis.contrasts import ExperimentResult
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
 from qwerties.report.elements import Cell, Link, Numbers, Row, Table, run_url
-from qwerties.study.coverage import SeedTable, checked_coverages, experiment_json
+from qwerties.study.coverage import experiment_json, read_coverages
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
@@ -35,7 +36,7 @@ COLUMNS = {
 }
 """Counts that are always shown, by their names in ``qwerties status --json``."""
 
-RARE = {"running": "Running", "lost": "Lost", "loose": "Not part of a plan"}
+RARE = {"running": "Running", "damaged": "Damaged", "loose": "Not part of a plan"}
 """Counts that are shown where there are any."""
 
 MADE_WITH = {
@@ -114,7 +115,7 @@ def _counted(evidence: ExperimentResult) -> list[Tracked]:
 def _coverage(
     store: Store, evidence: Sequence[ExperimentResult], sections: Mapping[str, str], numbers: Numbers
 ) -> Table:
-    counts = {coverage.experiment_name: experiment_json(coverage) for coverage in checked_coverages(store)}
+    counts = {coverage.experiment_name: experiment_json(coverage) for coverage in read_coverages(store)}
     found = [
         (one.coverage, counts[one.coverage.experiment_name])
         for one in evidence

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
+from qwerties.analysis.tables import SeedTable, read_curves
 from qwerties.config import CHOICES, DEFAULT
 from qwerties.errors import clean, plural
 from qwerties.plotting.axes import short
@@ -20,10 +21,11 @@ from qwerties.report import question_figures
 from qwerties.report.elements import Numbers, Shown, said, shown
 from qwerties.report.figures import Curves, Picture, gradient_ratios
 from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
 from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import bounds, number, percent
 from qwerties.stats.intervals import wilson
-from qwerties.study.coverage import STATES, SeedTable, config_names, read_curves
+from qwerties.study.experiment import config_names
 from qwerties.tracking.store import Store, StoreError
 
 ANCHOR = "questions"
@@ -143,7 +145,7 @@ def _said(finding: ContrastResult, one: ExperimentResult) -> Said:
             f"learned {percent(learned.a[0].estimate)} against {percent(learned.b[0].estimate)}",
             _stuck(finding, one),
         )
-    return Said(_sides(finding), finding.words, finding.told, kind, told)
+    return Said(_sides(finding), finding.words, finding.is_conclusive, kind, told)
 
 
 def _sides(finding: ContrastResult) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from qwerties.analysis.contrasts import ExperimentResult
-from qwerties.analysis.searches import LEAST_REGRET, TrackedStudy, progress_of, read_studies
+from qwerties.analysis.searches import LEAST_REGRET, TrackedSearch, cost, load_searches, progress_of
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import Config
 from qwerties.errors import clean, plural
 from qwerties.plotting import search as study_figures
@@ -24,11 +25,8 @@ from qwerties.report.figures import Picture, as_picture, score_interval
 from qwerties.scoring import theory
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import SeedTable
-from qwerties.study.objectives import cost
 from qwerties.tracking.store import Store
 
-IMPORTANCE = "importance_"
 TOLD = 8
 """Trials of a front, and parameters, that a figure's description lists."""
 
@@ -47,10 +45,13 @@ def make_studies(store: Store, evidence: ExperimentResult, base: str, numbers: N
         Of figures and tables, in the order of the page.
     """
     coverage = evidence.coverage
-    tags = store.experiments().get(coverage.experiment_name, ("", {}))[1]
-    studies, problems = read_studies(tags, store.runs(coverage.experiment_id))
+    problems: list[str] = []
+    try:
+        studies = load_searches(store, coverage)
+    except ValueError as error:
+        return Studies((), None, (), (str(error),))
     if not studies:
-        return Studies((), None, (), tuple(problems)) if problems else None
+        return None
     confirmed = {one.config: one for one in evidence.networks.values()}
     pictures: list[Shown] = []
     for draw in (_rates, _histories, _importances, _fronts):
@@ -70,22 +71,22 @@ def make_studies(store: Store, evidence: ExperimentResult, base: str, numbers: N
 
 
 def _table(
-    studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable], base: str, numbers: Numbers
+    studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable], base: str, numbers: Numbers
 ) -> Table:
     rows = []
     for study in studies:
         url = run_url(base, study.run) if study.run is not None else ""
         tuned, fresh = _tuning_score(study), _confirmation(study, confirmed)
         gap = _gap(tuned, fresh)
-        chosen = f": {study.winner.label([study.base]) or 'the base'}" if study.winner else ""
+        chosen = f": {study.winner.label()}" if study.winner else ""
         rows.append(
             Row(
                 Link(clean(study.label + chosen), url),
                 (),
                 (
-                    Cell(f"{len(study.trials):,} of {study.search.trials:,}"),
-                    Cell(f"{study.failed:,}"),
-                    Cell(f"{study.networks:,}"),
+                    Cell(f"{len(study.trials):,} of {study.n_trials:,}"),
+                    Cell(f"{study.n_failed:,}"),
+                    Cell(f"{len(study.trials) * len(study.seeds):,}"),
                     _score_cell(tuned),
                     _score_cell(fresh),
                     Cell("–")
@@ -112,15 +113,15 @@ def _table(
     )
 
 
-def _record(study: TrackedStudy, confirmed: Mapping[Config, SeedTable]) -> dict[str, Any]:
+def _record(study: TrackedSearch, confirmed: Mapping[Config, SeedTable]) -> dict[str, Any]:
     """The study's row in full, for who takes the table away."""
     return {
         "study": study.label,
         "run": study.run.run_id if study.run is not None else None,
         "trials": len(study.trials),
-        "trials_planned": study.search.trials,
-        "diverged": study.failed,
-        "networks": study.networks,
+        "trials_planned": study.n_trials,
+        "diverged": study.n_failed,
+        "networks": len(study.trials) * len(study.seeds),
         **interval_record("tuning", _tuning_score(study)),
         **interval_record("confirmation", _confirmation(study, confirmed)),
         "chosen": study.winner.to_params() if study.winner else {},
@@ -133,10 +134,10 @@ def _score_cell(found: Interval | None) -> Cell:
     return Cell(number(found.estimate, 4), said(bounds(found, 4), plural(found.n, "seed")))
 
 
-def _tuning_score(study: TrackedStudy) -> Interval | None:
+def _tuning_score(study: TrackedSearch) -> Interval | None:
     """Mean accuracy of the chosen trial, with the interval that one would give if it had not been chosen."""
     best = study.best
-    if best is None or not study.done:
+    if best is None or not study.is_complete:
         return None
     mean, half = float(best["population_accuracy"]), 1.96 * float(best["population_accuracy_se"])
     return Interval(mean, mean - half, mean + half, len(study.seeds), 0.95)
@@ -153,19 +154,19 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
     return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
 
 
-def _confirmation(study: TrackedStudy, confirmed: Mapping[Config, SeedTable]) -> Interval | None:
+def _confirmation(study: TrackedSearch, confirmed: Mapping[Config, SeedTable]) -> Interval | None:
     found = confirmed.get(study.winner) if study.winner is not None else None
     return score_interval(found.frame, "population_accuracy", found.config) if found else None
 
 
-def _budgets(studies: Sequence[TrackedStudy]) -> set[tuple[int, str]]:
+def _budgets(studies: Sequence[TrackedSearch]) -> set[tuple[int, str]]:
     return {(len(study.trials), str(study.seeds)) for study in studies}
 
 
-def _notes(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> tuple[str, ...]:
+def _notes(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> tuple[str, ...]:
     notes = []
     budgets = _budgets(studies)
-    if len(budgets) == 1 and all(study.done for study in studies):
+    if len(budgets) == 1 and all(study.is_complete for study in studies):
         ((trials, seeds),) = budgets
         whose = "Every study" if len(studies) > 1 else "The study"
         fresh = "" if _shared(studies, confirmed) else ", none of which is a seed of the confirmation"
@@ -183,17 +184,17 @@ def _notes(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable
     return tuple(notes)
 
 
-def _shared(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> set[int]:
+def _shared(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> set[int]:
     """Seeds that were both tuned on and confirmed on."""
     tuned = {seed for study in studies for seed in study.seeds.numbers.tolist()}
     return tuned & {seed for one in confirmed.values() for seed in one.frame["seed"].tolist()}
 
 
-def _warnings(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[str]:
+def _warnings(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> list[str]:
     told = []
-    open_ = [study for study in studies if not study.done]
+    open_ = [study for study in studies if not study.is_complete]
     if open_:
-        listed = ", ".join(f"{s.label} ({len(s.trials)} of {s.search.trials} trials)" for s in open_)
+        listed = ", ".join(f"{s.label} ({len(s.trials)} of {s.n_trials} trials)" for s in open_)
         told.append(f"Not complete: {listed}.")
     elif len(_budgets(studies)) > 1:
         listed = "; ".join(f"{s.label}: {len(s.trials)} trials on seeds {s.seeds}" for s in studies)
@@ -206,11 +207,11 @@ def _warnings(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTa
 # Figures
 
 
-def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
+def _rates(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     """Score against learning rate, for the sides that search nothing else; all samplers' trials together."""
     frames: dict[str, list[pd.DataFrame]] = {}
     for study in studies:
-        if list(study.search.space) == ["learning_rate"] and len(study.trials):
+        if study.params == ("learning_rate",) and len(study.trials):
             trials = study.trials
             points = pd.DataFrame(
                 {
@@ -224,7 +225,7 @@ def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable
     if not frames:
         return []
     joined = {side: pd.concat(parts, ignore_index=True) for side, parts in frames.items()}
-    placed = {(study.base.distance, study.base.data) for study in studies}
+    placed = {(config.distance, config.data) for study in studies for config in study.trials["config"]}
     references = theory.reference_accuracies(*placed.pop()) if len(placed) == 1 else {}
     fig, (ax,) = theme.figure(height=4.2)
     study_figures.rate_points(ax, joined, references=references)
@@ -248,14 +249,14 @@ def _rates(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable
     ]
 
 
-def _histories(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
+def _histories(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     """Best score so far by sampler, a panel for each side that has baselines."""
     sides: dict[str, dict[str, pd.DataFrame]] = {}
     objective = {}
     for study in studies:
         side = clean(study.label.rpartition(" by ")[0])
         if len(study.trials):
-            sides.setdefault(side, {})[study.search.sampler] = progress_of(study.trials, study.objectives)
+            sides.setdefault(side, {})[study.sampler] = progress_of(study.trials, study.objectives)
             objective[side] = study.objectives[0]
     sides = {side: frames for side, frames in sides.items() if len(frames) > 1}
     if not sides:
@@ -280,18 +281,10 @@ def _histories(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedT
     ]
 
 
-def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
+def _importances(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     drawn = []
     for study in studies:
-        metrics = study.run.metrics if study.run is not None and study.done else {}
-        shares = pd.Series(
-            {
-                name: metrics[IMPORTANCE + name]
-                for name in study.search.space
-                if 0 <= metrics.get(IMPORTANCE + name, -1) <= 1
-            },
-            dtype=float,
-        ).sort_values(ascending=False, kind="stable")
+        shares = pd.Series(study.importances, dtype=float).sort_values(ascending=False, kind="stable")
         if len(shares) < 2:
             continue
         fig, (ax,) = theme.figure(height=theme.rows_height(len(shares)))
@@ -301,8 +294,9 @@ def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, See
             as_picture(
                 fig,
                 "Share of each parameter in what sets the best tenth of the trials apart from all of them (PED-ANOVA, "
-                f"Watanabe et al. 2023), from {plural(study.complete, 'trial')}. It holds for the ranges that were "
-                "searched, and says what had to be right to be among the best: not how much a parameter moves the "
+                f"Watanabe et al. 2023), from {plural(len(study.trials) - study.n_failed, 'trial')}. It holds for "
+                "the ranges that were searched, and says what had to be right to be among the best: not how much a "
+                "parameter moves the "
                 "score, nor in which direction, nor what it does together with others. With so few trials the order "
                 "of small shares is luck.",
                 f"Bars: {told}.",
@@ -311,12 +305,12 @@ def _importances(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, See
     return drawn
 
 
-def _fronts(studies: Sequence[TrackedStudy], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
+def _fronts(studies: Sequence[TrackedSearch], confirmed: Mapping[Config, SeedTable]) -> list[Picture]:
     """Cost against regret, with what was not searched for marked."""
     drawn = []
     winners = {study.winner for study in studies}
     for study in studies:
-        if set(study.objectives) != {"regret", "cost"} or not study.complete:
+        if set(study.objectives) != {"regret", "cost"} or len(study.trials) == study.n_failed:
             continue
         frame = progress_of(study.trials, study.objectives)
         frame = frame[frame["regret"].notna() & frame["cost"].gt(0)]
