@@ -37,12 +37,23 @@ def enter_root() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "experiments").is_dir() and _is_project(folder / "pyproject.toml"):
             _check_package(folder)
+            if not _is_utf8(folder):  # URIs of stores are
+                raise UsageError(f"the project's path must be UTF-8, got {os.fsencode(folder)!r}")
             os.chdir(folder)
             os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
             return folder
     raise UsageError(
         f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {Path.cwd()} or above"
     )
+
+
+def _is_utf8(path: Path) -> bool:
+    """Return whether a path's bytes are UTF-8, as those of old archives are not."""
+    try:
+        os.fsencode(path).decode("utf-8")
+    except ValueError:
+        return False
+    return True
 
 
 def _is_project(path: Path) -> bool:
