@@ -18,14 +18,8 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "report", run, "write the report, from the store alone", "qwerties report --check"
     )
-    parser.add_argument(
-        "--output", type=output_file, metavar="FILE", help="page to write (default: reports/summary.html)"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; exit status 1 if a verdict of the last report no longer holds",
-    )
+    parser.option("--output", output_file, "FILE", "page to write (default: reports/summary.html)")
+    parser.flag("--check", "write nothing; exit status 1 if a verdict of the last report no longer holds")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -51,6 +51,18 @@ class Comparison:
         given = (self.verdict, a, b, self.margin)
         return words(*given, low=self.low, high=self.high, needed=self.needed, unit=unit)
 
+    def meets(self, expectation: str) -> bool:
+        """Return whether this shows what was expected.
+
+        Parameters
+        ----------
+        expectation : {"a_better", "b_better", "equivalent", "not_worse"}
+            ``not_worse``: A is not worse than B by more than the margin. Identical runs are equivalent and not worse.
+        """
+        if expectation == "not_worse":
+            return self.low > -self.margin or self.verdict == "identical"
+        return expectation == ("equivalent" if self.verdict == "identical" else self.verdict)
+
     def swapped(self) -> Comparison:
         """Return the comparison of B with A."""
         return replace(
