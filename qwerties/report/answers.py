@@ -277,10 +277,12 @@ def _states(by_name: Mapping[str, ExperimentResult]) -> list[Sentence]:
     table = _table(by_name, "notebook", DEFAULT)
     if table is None:
         return []
-    states = [state for state in ("slow", "constant", "dead", "diverged") if (table.frame["state"] == state).any()]
-    rest = [f"{_share(table, state)} ended {state}" for state in states]
+    states = [
+        state for state in ("slow", "constant", "dead", "diverged") if table.frame["state"].eq(state).any()
+    ]
+    rest = ", ".join(f"{_share(table, state)} {state}" for state in states)
     text = f"On {plural(len(table.frame), 'seed')}, {_share(table, 'learned')} of the notebook’s networks learned"
-    return [Sentence(", ".join([text, *rest]) + ".", "notebook", MEASURED)]
+    return [Sentence(f"{text}; the others ended {rest}." if rest else f"{text}.", "notebook", MEASURED)]
 
 
 MEASUREMENTS = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
+import re
+
+from markupsafe import Markup, escape
 
 from qwerties.report.answers import MEASURED, MISSING, Answer, answers
 from qwerties.report.elements import Section, Text
@@ -10,6 +12,7 @@ from qwerties.report.results import Results
 from qwerties.stats.verdict import UNDECIDED
 
 TITLE, ANCHOR = "Answers", "answers"
+EMPHASISED = re.compile(r"(gains|costs) [\d.]+ points|equivalent within [\d.]+ points?|is ahead|it is open|withheld")
 OPEN = (*UNDECIDED, MISSING, MEASURED, "withheld")
 
 
@@ -22,7 +25,7 @@ def build(results: Results) -> Section | None:
 
 def _markup(answer: Answer, results: Results) -> Markup:
     sentences = Markup(" ").join(
-        Markup('<span class="{}">{}</span>').format(_role(sentence.code), sentence.text)
+        Markup('<span class="{}">{}</span>').format(_role(sentence.code), _emphasised(sentence.text))
         for sentence in answer.sentences
     )
     names = dict.fromkeys(sentence.experiment_name for sentence in answer.sentences)
@@ -37,6 +40,10 @@ def _markup(answer: Answer, results: Results) -> Markup:
     return Markup('<h3>{}</h3>\n<p>{}</p>\n<p class="details">{}{}</p>').format(
         answer.question, sentences, answer.note, evidence
     )
+
+
+def _emphasised(text: str) -> Markup:
+    return Markup(EMPHASISED.sub(r"<strong>\g<0></strong>", str(escape(text))))
 
 
 def _role(code: str) -> str:

@@ -1,4 +1,4 @@
-"""The page's first lines: what was trained, and what made it."""
+"""The page's first lines: what was trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from qwerties.report.results import Results
 from qwerties.tracking.records import Tracked
 
 MAX_VALUES = 3  # versions and commits that are listed
-MADE_WITH = {"qwerties.version": "version", "mlflow.source.git.commit": "commit"}
 EMPTY = (
     "Run “make sweep” to train the networks of every question in experiments/; this page then shows what came of it. "
     "“make ui” opens the runs themselves."
@@ -52,8 +51,7 @@ def head(results: Results) -> Head:
         f"{plural(len(seeds), 'seed')}, tracked as {plural(len(runs), 'run')} in "
         f"{plural(n_experiments, 'experiment')}."
     )
-    made = [f"{name} {listed}" for tag, name in MADE_WITH.items() if (listed := tag_values(runs, tag, 12))]
-    return Head(lead, (INTRODUCTION, f"Made with {'; '.join(made)}.") if made else (INTRODUCTION,))
+    return Head(lead, (INTRODUCTION,))
 
 
 def tag_values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:

@@ -30,7 +30,7 @@ from qwerties.stats.intervals import wilson
 from qwerties.study.coverage import STATES, SeedTable, config_names
 from qwerties.tracking.store import StoreError
 
-TITLE, ANCHOR = "The notebook’s three questions", "questions"
+TITLE, ANCHOR = "The notebook’s questions explained", "questions"
 LAST = 0.25  # the last part of the training, over which the fall of the loss is measured
 
 Fact = tuple[str, tuple[str, ...]]
