@@ -735,3 +735,5 @@ def map_shares_figure(spec, arrays, shares, caption, alt):
     from qwerties.plotting.heatmap import shares_figure, encode
     fig = shares_figure(spec, arrays, shares)
     return Picture(Drawing(PNG, encode, fig, *shares), *_pixels(fig.get_size_inches()), caption, alt)
+def _no(searches, confirmed): return []
+search_rates = search_histories = search_importances = search_fronts = _no
