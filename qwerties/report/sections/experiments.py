@@ -105,7 +105,7 @@ def _unfinished(coverage: Coverage, incomplete: Sequence[str]) -> Notice | None:
         f"{planned - len(incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld until the "
         f"design is complete: make sweep ONLY={coverage.experiment_name}"
     )
-    return Notice(tuple(clean(line, 300) for line in incomplete), clean(title, 300))
+    return Notice(tuple(map(display, incomplete)), clean(title, 300))
 
 
 def _notice(lines: Sequence[str]) -> Notice | None:
