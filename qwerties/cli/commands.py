@@ -367,9 +367,7 @@ def _page(root: Path, output: Path | None) -> Path:
 
 
 def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
-    from qwerties.report.drawing import drawing_elsewhere
-
-    with drawing_elsewhere(at_once=anew), open_store(root, reads=True) as store:
+    with open_store(root, reads=True) as store:
         from qwerties.report import verdicts_file as verdicts
         from qwerties.report.build import is_current, write_report
         from qwerties.report.report_archive import keep

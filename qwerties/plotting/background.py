@@ -70,7 +70,8 @@ def blitted_png(
 
 @functools.lru_cache(maxsize=40)  # about 2 MB each
 def _drawn(size: Size, box: Box, background: Callable[..., None], settings: Any) -> tuple[Axes, Any, Any]:
-    fig = Figure(size, layout="none")
+    fig = Figure(size)
+    fig.set_layout_engine("none")
     canvas = FigureCanvasAgg(fig)
     left, bottom, width, height = box
     ax = fig.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]))

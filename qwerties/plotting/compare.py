@@ -196,14 +196,16 @@ def loss_lines(
     styles = styles or theme.styles(curves)
     labels: list[Label] = []
     for name, curve in curves.items():
-        color, marker, dash = styles[name]
+        look = styles[name]
+        color = look.color
         epoch, loss = curve.index.to_numpy(float), curve["train_loss"].to_numpy(float)
         finite = np.flatnonzero(np.isfinite(loss))
         marks = np.searchsorted(epoch, np.geomspace(1, last, 9)[1:-1])  # evenly spaced to the eye
         shown = np.where(np.isfinite(loss), loss, np.nan)
-        dashes = {"ls": (0, dash)} if dash else {}
-        marked = {"marker": marker, "mec": CARD, "markevery": [int(mark) for mark in marks if mark < len(epoch)]}
-        ax.plot(epoch, shown, color=color, dash_capstyle="butt", zorder=4, **dashes, **marked)
+        every = [int(mark) for mark in marks if mark < len(epoch)]
+        ax.plot(
+            epoch, shown, color=color, ls=look.ls, marker=look.marker, mec=CARD, markevery=every, zorder=4
+        )
         if len(finite):  # a thin line from where a curve ends early to its label
             end = float(loss[finite[-1]])
             ax.hlines(end, epoch[finite[-1]], last, color=color, lw=0.7, alpha=0.5)
@@ -239,10 +241,17 @@ def curve_lines(
     if dashed is not None:
         ax.axhline(dashed, zorder=1.5, **REFERENCE)
     for i, (name, y) in enumerate(frame.items()):
-        color, marker, dash = styles[name]
-        every = (5 * i + 4, max(len(frame) // 6, 1))
-        dashes = {"ls": (0, dash)} if dash else {}
-        ax.plot(frame.index, y, color=color, marker=marker, mec=CARD, markevery=every, zorder=3 + i, **dashes)
+        look, every = styles[name], (5 * i + 4, max(len(frame) // 6, 1))
+        ax.plot(
+            frame.index,
+            y,
+            color=look.color,
+            ls=look.ls,
+            marker=look.marker,
+            mec=CARD,
+            markevery=every,
+            zorder=3 + i,
+        )
     ax.margins(y=0.06)
     end_labels(ax, [(float(y.iloc[-1]), str(name), styles[name].color) for name, y in frame.items()])
     return ax
@@ -326,7 +335,9 @@ def score_points(
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     top_labels(ax, levels)
     sign = "+" if np.nanmin(np.append(low, np.append(score, 0))) < 0 else ""
-    _beside(ax, [_interval_text(*values, f"{sign}.{digits}f") for values in zip(score, low, high, strict=True)])
+    _beside(
+        ax, [_interval_text(*values, f"{sign}.{digits}f") for values in zip(score, low, high, strict=True)]
+    )
     return ax
 
 
@@ -357,7 +368,9 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "share of seeds
     return ax
 
 
-def share_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "", title: str = "", full: bool = True) -> Axes:
+def share_bars(
+    ax: Axes, frame: pd.DataFrame, *, xlabel: str = "", title: str = "", full: bool = True
+) -> Axes:
     """Draw shares as bars, a named row each, downwards, with the numbers on the right.
 
     Parameters
@@ -380,7 +393,9 @@ def share_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "", title: str = 
         low_ends, high_ends = frame["lo"].to_numpy(float), frame["hi"].to_numpy(float)
         ax.hlines(row, low_ends, high_ends, color=INK, lw=1.6, zorder=3)
         high = float(np.nanmax(high_ends, initial=high))
-        _beside(ax, [_interval_text(*values, ".0%") for values in zip(share, low_ends, high_ends, strict=True)])
+        _beside(
+            ax, [_interval_text(*values, ".0%") for values in zip(share, low_ends, high_ends, strict=True)]
+        )
     else:
         ax.bar_label(bars, [f"{s:.0%}" for s in share], padding=5, size=8.5, color=MUTED)
     ax.set_xlim(0, max(1.0, high) if full else 1.1 * high)

@@ -56,13 +56,16 @@ def evidence(
     for bound in (low, high):
         ax.plot(counts, bound, color=CLASSES[0], lw=1.4, zorder=3)
     ax.plot(counts, estimate, color=INK, lw=1.2, zorder=3)
-    labels = [(high[-1], "interval", CLASSES[0]), (estimate[-1], "mean", INK), (t_low[-1], "Student’s t", MUTED)]
+    labels = [
+        (high[-1], "interval", CLASSES[0]),
+        (estimate[-1], "mean", INK),
+        (t_low[-1], "Student’s t", MUTED),
+    ]
     labels += [(-margin, "margin", MUTED)] if abs(margin) < reach else []
     end_labels(ax, labels)
     if decided is not None:
         ax.axvline(decided, color=CLASSES[1], lw=1.4, zorder=2.5)
-        where: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "va": "bottom", "size": 9}
-        left = decided > np.sqrt(counts[0] * counts[-1])  # the side with more room
-        text = f"decided at {decided:,} {unit}s"
-        ax.text(decided, 0.03, f"{text} " if left else f" {text}", ha="right" if left else "left", color=CLASSES[1], **where)
+        side = "right" if decided > np.sqrt(counts[0] * counts[-1]) else "left"  # the side with more room
+        place: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "bottom", "size": 9}
+        ax.text(decided, 0.03, f" decided at {decided:,} {unit}s ", color=CLASSES[1], **place)
     return ax

@@ -16,6 +16,7 @@ from qwerties.plotting.style import INK, MUTED, plain, style
 PANEL = (1.82, 1.39)  # inches for a panel with its title
 NAME_ROW = 0.24  # inches for a config's name
 SCALE = 0.42  # of marks and lines, against a run's own picture
+PANEL_DPI = 150  # of the picture: as SVG its points and shades would be large
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,19 @@ class ExamplePanel:
 def examples(rows: Sequence[tuple[str, Sequence[ExamplePanel | None]]]) -> Figure:
     """Draw a named row of panels for each config, a column for each state; None leaves a place empty."""
     columns = max(4, *(len(row) for _, row in rows))
-    height = len(rows) * (PANEL[1] + NAME_ROW)
+    width, height = columns * PANEL[0], len(rows) * (PANEL[1] + NAME_ROW)
     with style():
-        fig = Figure((columns * PANEL[0], height), layout="none")
+        fig = Figure((width, height))
+        fig.set_layout_engine("none")  # panels have places of their own
         FigureCanvasAgg(fig)
         for i, (name, row) in enumerate(rows):
             top = height - i * (PANEL[1] + NAME_ROW)
-            fig.text(0.05 / fig.get_figwidth(), (top - 0.17) / height, plain(name, 96), size=10, weight="bold")
+            fig.text(0.05 / width, (top - 0.17) / height, plain(name, 96), size=10, weight="bold")
             for j, panel in enumerate(row):
                 if panel is not None:
                     bottom = top - NAME_ROW - PANEL[1] + 0.08
-                    box = (j * PANEL[0] + 0.05, bottom, PANEL[0] - 0.1, (PANEL[0] - 0.1) / 1.6)
-                    sizes = (columns * PANEL[0], height) * 2
-                    ax = fig.add_axes([inches / size for inches, size in zip(box, sizes, strict=True)])
+                    left, wide = j * PANEL[0] + 0.05, PANEL[0] - 0.1
+                    ax = fig.add_axes((left / width, bottom / height, wide / width, wide / 1.6 / height))
                     _draw(ax, panel)
     return fig
 

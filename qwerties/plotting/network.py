@@ -51,7 +51,10 @@ Levels = tuple[tuple[str, float], ...]
 PLANE: tuple[Size, Box] = ((7.2, 5.3), (0.62, 0.62, 6.4, 4.0))
 CURVE: tuple[Size, Box] = ((7.2, 4.4), (0.78, 0.62, 4.84, 3.1))
 SEEDS: tuple[Size, Box] = ((7.2, 4.4), (0.95, 0.62, 5.0, 3.1))
-GRID_SHAPE = (60, 96)  # rows and columns that show a network; even, so that no node lies on an axis of symmetry
+GRID_SHAPE = (
+    60,
+    96,
+)  # rows and columns that show a network; even, so that no node lies on an axis of symmetry
 
 SHADES = 16  # of the probability: bands compress to a third of a smooth shading
 _EDGES = np.arange(1, SHADES) / SHADES
@@ -138,8 +141,10 @@ def _shade(ax: Axes, extent: Extent, log_odds: ArrayLike) -> None:
     """Fill the plane with `SHADES` colours of the probability."""
     contours, edges = _contours(extent, log_odds), [-np.inf, *SHADE_LEVELS, np.inf]
     shades = [contours.filled(low, high) for low, high in itertools.pairwise(edges)]
-    paths = [(Path(*outline), color) for shade, color in zip(shades, SHADE_COLORS) for outline in zip(*shade)]
-    outlines, colors = zip(*paths) if paths else ((), ())
+    outlines, colors = [], []
+    for (vertices, codes), color in zip(shades, SHADE_COLORS, strict=True):
+        outlines += list(map(Path, vertices, codes))
+        colors += [color] * len(vertices)
     ax.add_artist(PathCollection(outlines, facecolors=colors, lw=0, antialiased=False, zorder=1))
 
 
@@ -247,7 +252,9 @@ def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float | None = None) -> A
     if optimum is not None and optimum > 0:
         ax.axhline(optimum, zorder=2, **REFERENCE)
         text = f"  this sample's optimum {optimum:.3g}"
-        ax.text(0, optimum, text, transform=ax.get_yaxis_transform(), va="bottom", color=MUTED, size=8.5, zorder=5)
+        ax.text(
+            0, optimum, text, transform=ax.get_yaxis_transform(), va="bottom", color=MUTED, size=8.5, zorder=5
+        )
     if {"p10", "p90"} <= set(curve):
         low, high = (np.clip(curve[name].to_numpy(float), *limits) for name in ("p10", "p90"))
         both = np.isfinite(low + high)  # an infinite bound was clipped to the edge, and stays
@@ -301,8 +308,13 @@ def loss_picture(
 
     Levels that are not finite and positive are left out.
     """
-    columns, levels = [c for c in ("train_loss", "p10", "p50", "p90") if c in curve], _levels(references, above=0)
-    shown = np.concatenate([curve[columns].to_numpy(float).ravel(), [at for _, at in levels], [optimum or 0.0]])
+    columns, levels = (
+        [c for c in ("train_loss", "p10", "p50", "p90") if c in curve],
+        _levels(references, above=0),
+    )
+    shown = np.concatenate(
+        [curve[columns].to_numpy(float).ravel(), [at for _, at in levels], [optimum or 0.0]]
+    )
     shown = shown[np.isfinite(shown) & (shown > 0)]
     limits = nice_limits(shown.min(), shown.max()) if len(shown) else (0.01, 1.0)
     bad = curve.index[~np.isfinite(curve["train_loss"].to_numpy(float))]
@@ -349,7 +361,9 @@ def accuracy_distribution(ax: Axes, scores: pd.DataFrame) -> Axes:
         raise ValueError(f"state must be one of {', '.join(STATES)}; got {', '.join(map(repr, unknown))}")
     accuracy, state = scores["population_accuracy"].to_numpy(float), scores["state"].to_numpy()
     finite = np.isfinite(accuracy)
-    top = accuracy[finite].max(initial=0.505)  # the last bin ends at the best seed: no bar passes the Bayes line
+    top = accuracy[finite].max(
+        initial=0.505
+    )  # the last bin ends at the best seed: no bar passes the Bayes line
     width = (top - 0.5) / (round((top - 0.5) / 0.01 - 0.5) + 0.5)  # and one bin is centred on one half
     edges = top - width * np.arange(int(np.ceil(top / width)) + 1)[::-1]
     edges[-1] += 1e-12

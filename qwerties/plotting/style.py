@@ -60,6 +60,11 @@ class Style(NamedTuple):
     marker: str
     dash: tuple[float, ...]  # lengths of dashes and gaps in line widths; empty for a solid line
 
+    @property
+    def ls(self) -> Any:
+        """The dash pattern as matplotlib's line style."""
+        return (0, self.dash) if self.dash else "-"
+
 
 STYLES = (
     Style("#2467ad", "o", ()),

@@ -287,9 +287,7 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
     }
 
 
-def _loss_curve(
-    config: Config, curve: pd.DataFrame, title: str, optimum: float | None = None
-) -> bytes:
+def _loss_curve(config: Config, curve: pd.DataFrame, title: str, optimum: float | None = None) -> bytes:
     floor = theory.bce_floor if config.loss == "bce" else theory.brier_floor
     levels = {
         "Bayes floor": floor(config.distance, config.data),
