@@ -60,9 +60,7 @@ def statement(results: Results, result: ContrastResult) -> Statement:
     )
     links = results.run_links(result.runs_a, "A run") + results.run_links(result.runs_b, "B run")
     label = "primary" if result.contrast.primary else "exploratory"
-    return Statement(
-        contrast_sentence(result, a, b, where), result.decided, label, present(*receipts), links
-    )
+    return Statement(contrast_sentence(result, a, b, where), result.decided, label, present(*receipts), links)
 
 
 def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Block, ...]:

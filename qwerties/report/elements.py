@@ -183,7 +183,9 @@ def walk(blocks: Sequence[Block]) -> Iterator[Block]:
 # Numbers as table cells
 
 
-def interval_cell(interval: Interval | None, digits: int = 3, *, scale: float = 1, sign: bool = False) -> Cell:
+def interval_cell(
+    interval: Interval | None, digits: int = 3, *, scale: float = 1, sign: bool = False
+) -> Cell:
     """Write an estimate with its bounds below it; a dash where there is none."""
     if interval is None:
         return Cell("–")

@@ -1,4 +1,4 @@
-"""Which networks an experiment's figure of exemplars shows: the lowest seeds that ended in different ways.
+"""Which networks an experiment's figure of examples shows: the lowest seeds that ended in different ways.
 
 They come with the final weights and the training points that their runs kept.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,47 +15,89 @@ from numpy.typing import NDArray
 
 from qwerties.analysis.contrasts import ContrastResult
 from qwerties.config import Config
-from qwerties.plotting.examples import DOTS, SHOWN, Exemplar, describe, draw_exemplars, size_of
-from qwerties.report.figures import ReportFigure, planned_picture
+from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
+from qwerties.plotting.network import GRID_SHAPE, grid_points, view
+from qwerties.plotting.style import STATES
+from qwerties.report.figures import ReportFigure
+from qwerties.report.text import display
+from qwerties.scoring import theory
+from qwerties.scoring.predict import Layers, answer
+from qwerties.stats.formats import percent
 from qwerties.study.coverage import UNREADABLE, SeedTable, config_names
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
-MOST = 4
-"""Configs in one figure."""
+MAX_ROWS = 4  # configs in one figure
+SHOWN = tuple(state for state in STATES if state != "diverged")  # what diverged has nothing to show
+
+
+@dataclass(frozen=True)
+class Example:
+    """One network as it ended: its final weights, and its training points, (2, points), the first half class 0."""
+
+    seed: int
+    state: str
+    points: NDArray[Any]
+    layers: Layers
 
 
 def examples_figure(
     store: Store, drawn: Sequence[SeedTable], findings: Sequence[ContrastResult]
 ) -> ReportFigure | None:
-    """Make an experiment's figure of exemplars; None where no run kept their points.
+    """Make an experiment's figure of examples; None where no run kept their points.
 
     Raises
     ------
     StoreError
         If what a run kept cannot be read.
     """
-    rows: list[tuple[SeedTable, dict[str, Exemplar]]] = []
-    for one in _by_interest(drawn, findings):
-        found = read_exemplars(store, one)
-        if found:
-            rows.append((one, found))
-        if len(rows) == MOST:
+    rows: list[tuple[SeedTable, dict[str, Example]]] = []
+    for table in _by_interest(drawn, findings):
+        if found := read_examples(store, table):
+            rows.append((table, found))
+        if len(rows) == MAX_ROWS:
             break
     if not rows:
         return None
     names = dict(zip([one.config for one in drawn], config_names([one.config for one in drawn]), strict=True))
-    panels = [(one.config, found, names[one.config]) for one, found in rows]
-    left = len(drawn) - len(rows)
+    states = [state for state in SHOWN if any(state in found for _, found in rows)]
+    panels = []
+    described = []
+    for table, found in rows:
+        name = display(names[table.config])
+        row = {state: _panel(table.config, found[state]) for state in states if state in found}
+        panels.append((name, [row.get(state) for state in states]))
+        ends = "; ".join(
+            f"seed {found[state].seed:,} {state}, {panel.share} of its training points right"
+            for state, panel in row.items()
+        )
+        described.append(f"{name}: {ends}")
     caption = (
         "How networks ended: the lowest seed of each state, and the share of its training points that it gets right. "
-        "Shading is the probability of qwerties B, the line is where it is one half, a ring marks a point on the wrong "
-        "side (where they are few), and the dashed line is the best possible boundary"
-        + (f" ({len(rows)} of {len(drawn)} configs)." if left else ".")
+        "Shading is the probability of qwerties B, the line is where it is one half, a cross marks a point on the "
+        "wrong side, and the dashed line is the best possible boundary"
+        + (f" ({len(rows)} of {len(drawn)} configs)." if len(drawn) > len(rows) else ".")
     )
-    return planned_picture(
-        draw_exemplars, panels, size=size_of(panels), caption=caption, alt=describe(panels), dots=DOTS
+    alt = f"Decision boundaries, one row per config. {'. '.join(described)}."
+    return ReportFigure(examples, {"rows": panels}, caption, alt, dpi=PANEL_DPI)
+
+
+def _panel(config: Config, example: Example) -> ExamplePanel:
+    """Compute what a network answers, over the plane and on its own points."""
+    extent = view(config.distance, config.data)
+    plane, points = grid_points(extent), example.points
+    labels = (np.arange(points.shape[1]) >= points.shape[1] // 2).astype(int)
+    predicted = answer(config.activation, example.layers, points) > 0
+    return ExamplePanel(
+        extent=extent,
+        log_odds=answer(config.activation, example.layers, plane).reshape(GRID_SHAPE),
+        best=theory.log_odds(plane, config.distance, config.data).reshape(GRID_SHAPE),
+        points=points,
+        labels=labels,
+        predicted=predicted,
+        name=f"seed {example.seed:,} · {example.state}",
+        share=percent(float((predicted == labels).mean())),
     )
 
 
@@ -68,7 +111,7 @@ def _by_interest(drawn: Sequence[SeedTable], findings: Sequence[ContrastResult])
 # What the runs kept
 
 
-def read_exemplars(store: Store, networks: SeedTable) -> dict[str, Exemplar]:
+def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
     """Read the lowest seed of each state whose weights and points were kept.
 
     Raises
@@ -77,7 +120,7 @@ def read_exemplars(store: Store, networks: SeedTable) -> dict[str, Exemplar]:
         If what was kept cannot be read, or is not what a run writes.
     """
     states = dict(zip(networks.frame["seed"].tolist(), networks.frame["state"], strict=True))
-    found: dict[str, Exemplar] = {}
+    found: dict[str, Example] = {}
     for run in networks.runs:
         for one in _read(store, run, networks.config, states):
             if one.state not in found or one.seed < found[one.state].seed:
@@ -85,7 +128,7 @@ def read_exemplars(store: Store, networks: SeedTable) -> dict[str, Exemplar]:
     return found
 
 
-def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str]) -> list[Exemplar]:
+def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str]) -> list[Example]:
     try:
         content = store.read(run, "curves.npz")
     except StoreError:  # no curves, no exemplars; the figure of the losses tells where they were wanted
@@ -101,7 +144,7 @@ def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str])
         ) from error
 
 
-def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[int, str]) -> list[Exemplar]:
+def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[int, str]) -> list[Example]:
     seeds = arrays["exemplars"]
     if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
         raise ValueError("exemplars must be seeds")
@@ -121,7 +164,7 @@ def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[in
         ]
         last.append(pair)
     return [
-        Exemplar(int(seeds[i]), state, points[i], tuple((weight[i], bias[i]) for weight, bias in last))
+        Example(int(seeds[i]), state, points[i], tuple((weight[i], bias[i]) for weight, bias in last))
         for state, i in wanted.items()
     ]
 

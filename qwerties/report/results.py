@@ -48,7 +48,9 @@ class Results:
     @cached_property
     def by_name(self) -> dict[str, ExperimentResult]:
         """Experiments with a plan, by their names."""
-        return {one.coverage.experiment_name: one for one in self.experiments if one.coverage.plan is not None}
+        return {
+            one.coverage.experiment_name: one for one in self.experiments if one.coverage.plan is not None
+        }
 
     @cached_property
     def contrasts(self) -> tuple[ContrastResult, ...]:
@@ -88,9 +90,13 @@ class Results:
             epochs, values = read_curves(self.store, table, name)
             sound = values.ndim == 2 and values.shape[1] > 0 and np.issubdtype(values.dtype, np.number)
             if not sound or epochs.ndim != 1 or not np.issubdtype(epochs.dtype, np.number):
-                raise StoreError(f"{name} in curves.npz of {table.config.label()} has the shape {values.shape}")
+                raise StoreError(
+                    f"{name} in curves.npz of {table.config.label()} has the shape {values.shape}"
+                )
             if name == "loss" and values.shape[1] != len(epochs):
-                raise StoreError(f"loss in curves.npz of {table.config.label()} has other epochs than it names")
+                raise StoreError(
+                    f"loss in curves.npz of {table.config.label()} has other epochs than it names"
+                )
             self._curves[key] = epochs, values
         return self._curves[key]
 
@@ -104,9 +110,7 @@ def make_results(
     """Read a store; `experiments` where that has been done already, `taken` are ids that no experiment gets."""
     experiments = load_results(store) if experiments is None else experiments
     ids = set(taken)
-    anchors = {
-        one.coverage.experiment_name: slug(one.coverage.experiment_name, ids) for one in experiments
-    }
+    anchors = {one.coverage.experiment_name: slug(one.coverage.experiment_name, ids) for one in experiments}
     return Results(store, tuple(experiments), _ui(store.uri), anchors, tuple(changes))
 
 

@@ -12,7 +12,9 @@ from qwerties.report.results import Results
 from qwerties.stats.verdict import UNDECIDED
 
 TITLE, ANCHOR = "Answers", "answers"
-EMPHASISED = re.compile(r"(gains|costs) [\d.]+ points|equivalent within [\d.]+ points?|is ahead|it is open|withheld")
+EMPHASISED = re.compile(
+    r"(gains|costs) [\d.]+ points|equivalent within [\d.]+ points?|is ahead|it is open|withheld"
+)
 OPEN = (*UNDECIDED, MISSING, MEASURED, "withheld")
 
 
@@ -20,7 +22,9 @@ def build(results: Results) -> Section | None:
     """Answer the questions; None where nothing is tracked."""
     if not results.experiments:
         return None
-    return Section(TITLE, tuple(Text(_markup(answer, results), "answer") for answer in answers(results.experiments)))
+    return Section(
+        TITLE, tuple(Text(_markup(answer, results), "answer") for answer in answers(results.experiments))
+    )
 
 
 def _markup(answer: Answer, results: Results) -> Markup:
@@ -36,7 +40,7 @@ def _markup(answer: Answer, results: Results) -> Markup:
         for name in names
         if name in results.by_name
     )
-    evidence = Markup(' Evidence: {}.').format(links) if links else ""
+    evidence = Markup(" Evidence: {}.").format(links) if links else ""
     return Markup('<h3>{}</h3>\n<p>{}</p>\n<p class="details">{}{}</p>').format(
         answer.question, sentences, answer.note, evidence
     )

@@ -36,7 +36,9 @@ from qwerties.tracking.store import StoreError
 from qwerties.tracking.tags import SUPERSEDED
 
 TITLE, ANCHOR = "Map", "map"
-QUESTION = "Where does training work at all? Two settings are spread over a picture, and every pixel is trained."
+QUESTION = (
+    "Where does training work at all? Two settings are spread over a picture, and every pixel is trained."
+)
 SHARES = ("learned", "dead", "diverged")
 GOOD = 0.8  # mean gain of a pixel that counts as good: what a single network needs to have learned
 MAX_OTHERS = 8  # maps that are listed besides the newest

@@ -90,7 +90,10 @@ def _gradients(results: Results) -> Part:
             ratios = None
     if ratios is not None and not len(ratios):
         ratios = None
-    return figures.gradients_figure(ratios), [*_ratio_facts(ratios), *_outcomes(results.by_name.get("activation"))]
+    return figures.gradients_figure(ratios), [
+        *_ratio_facts(ratios),
+        *_outcomes(results.by_name.get("activation")),
+    ]
 
 
 def _ratio_facts(ratios: pd.DataFrame | None) -> list[Fact]:
@@ -100,7 +103,9 @@ def _ratio_facts(ratios: pd.DataFrame | None) -> list[Fact]:
         lines = []
         for activation, own in part.sort_values("depth").groupby("activation", sort=False):
             first, last = own.iloc[0], own.iloc[-1]
-            text = f"{display(activation)} {first['ratio']:.2g} at {plural(int(first['depth']), 'hidden layer')}"
+            text = (
+                f"{display(activation)} {first['ratio']:.2g} at {plural(int(first['depth']), 'hidden layer')}"
+            )
             if len(own) > 1:
                 text += f", {last['ratio']:.2g} at {int(last['depth'])}"
                 if first["ratio"] > 0 and last["ratio"] > 0:

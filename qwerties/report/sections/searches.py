@@ -78,7 +78,11 @@ def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
             problems.append(f"a figure of the searches could not be drawn: {error}")
     blocks: list[Block] = [title]
     blocks += [Notice(tuple(clean(problem, 300) for problem in problems))] if problems else []
-    blocks += [*drawn[:1], _table(results, searches, confirmed), *map(paragraph, _budget(searches, confirmed))]
+    blocks += [
+        *drawn[:1],
+        _table(results, searches, confirmed),
+        *map(paragraph, _budget(searches, confirmed)),
+    ]
     blocks += [Details(plural(len(drawn) - 1, "more figure"), tuple(drawn[1:]))] if drawn[1:] else []
     return blocks
 
