@@ -34,7 +34,7 @@ from qwerties.study.coverage import STATES, FigureSpec, SeedTable, config_names
 
 MAX_LINES = 6  # loss curves in one panel
 MAX_LISTED = 12  # points of one line that a figure's description lists
-MAX_ROWS = 24  # named rows of one figure; more are unreadable, and stand in the table
+MAX_ROWS = 16  # named rows of one figure; more are unreadable, and stand in the table
 
 SCORE_WORDS = {
     "population_accuracy": "accuracy on the true distribution",
@@ -265,6 +265,7 @@ def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves
         f"{_and_limits(references)}.",
         f"Distributions of {words} over seeds, by {xlabel}. {described}{_levels(references)}.",
         summary,
+        dpi=150,  # hundreds of outlines would be large as SVG
         width=WIDE,
         height=4.4,
     )

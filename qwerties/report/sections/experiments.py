@@ -84,7 +84,7 @@ def _figures(
         except (ValueError, StoreError) as error:
             problems.append(f"the figure of {spec.kind} could not be drawn: {error}")
     try:
-        figure = examples_figure(results.store, tables, result.findings)
+        figure = examples_figure(results.store, results.examples[result.coverage.experiment_name], tables)
         examples = [Figure(figure)] if figure else []
     except StoreError as error:
         problems.append(f"the figure of examples could not be drawn: {error}")
