@@ -41,7 +41,7 @@ from qwerties.report.sections.examples import make_exemplars
 from qwerties.report.sections.findings import contrast_table, headlines, top_picture
 from qwerties.report.sections.maps import ANCHOR as MAP_ANCHOR
 from qwerties.report.sections.maps import make_maps
-from qwerties.report.sections.player import IDS, make_player
+from qwerties.report.sections import panel as panel_section
 from qwerties.report.sections.provenance import ANCHOR, make_provenance
 from qwerties.report.sections.questions import make_questions
 from qwerties.report.sections.searches import make_studies
@@ -187,14 +187,14 @@ def compose(
     base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
     numbers, anchors, trained = (
         Numbers(),
-        {"content", "reading", "findings", "changes", "sections", "questions", ANCHOR, MAP_ANCHOR, *IDS},
+        {"content", "reading", "findings", "changes", "sections", "questions", ANCHOR, MAP_ANCHOR, panel_section.ANCHOR},
         _Trained(),
     )
     found = [finding for one in evidence for finding in one.findings]
     first = [finding for finding in found if finding.contrast.primary] or found
     picture = top_picture(first, numbers)
     questions = make_questions(store, evidence, numbers)
-    player = make_player(store, evidence, numbers)
+    panel = panel_section.build(evidence)
     sections = []
     for one in evidence:
         stop_if_asked()
@@ -205,8 +205,8 @@ def compose(
     by_name = {
         one.coverage.experiment_name: section.anchor for one, section in zip(evidence, sections, strict=True)
     }
-    style = Markup("").join(map(_ours, ("summary.css", "player.css") if player else ("summary.css",)))
-    scripts = [_ours(name) for name, there in (("page.js", sections), ("player.js", player)) if there]
+    style = Markup("").join(map(_ours, ("summary.css", "panel.css") if panel else ("summary.css",)))
+    scripts = [_ours(name) for name, there in (("page.js", sections), ("panel.js", panel)) if there]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -226,7 +226,7 @@ def compose(
         "top_picture": picture,
         "questions": questions,
         "anchor_of": by_name,
-        "player": player,
+        "panel": panel,
         "changes": [{name: _shown_text(value) for name, value in change.items()} for change in changes],
         "sections": sections,
         "maps": maps,

@@ -48,7 +48,7 @@ FORMULA = tuple("=+-@＝＋－＠\t\r")
 LONGEST = 2000
 """Characters of one cell."""
 
-PARTS = {"top_picture": "findings", "player": "watch", "provenance_part": "design-coverage"}
+PARTS = {"top_picture": "findings", "provenance_part": "design-coverage"}
 """Parts of a page that have no anchor of their own, by what the template calls them."""
 
 SUFFIXES = {SVG: "svg", PNG: "png"}
