@@ -17,7 +17,7 @@ from tqdm import tqdm
 from qwerties.cli.progress import Bytes, Display, Pixels, Steps, Trials
 from qwerties.cli.project import choose, enter_root, experiment_files, is_empty, load_experiments, open_store
 from qwerties.config import FIELDS, Config, parse_field
-from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain, reason_of
+from qwerties.errors import FailedError, NothingTrackedError, UsageError, complain
 from qwerties.execution.calls import LostError
 from qwerties.execution.workers import WorkerLostError, Workers, cores, warming_up
 from qwerties.study.tasks import TRAINS
@@ -205,8 +205,8 @@ def _tune(
 
     if not any(isinstance(one, Tuning) for one in declared.values()):
         return dict(declared), {}, finish  # type: ignore[arg-type]
-    from qwerties.tuning import search
-    from qwerties.tuning.tuner import tune
+    from qwerties.tuning.storage import default_storage
+    from qwerties.tuning.tuner import run_searches
 
     experiments: dict[str, Experiment] = {}
     winners: dict[str, Config] = {}
@@ -214,29 +214,21 @@ def _tune(
         if not isinstance(one, Tuning):
             experiments[experiment_name] = one
             continue
-        try:
-            with _worker_losses(), Trials(experiment_name) as shown:
-                found = tune(
-                    experiment_name,
-                    one,
-                    store,
-                    search.default_storage(root),
-                    wanted,
-                    workers=processes,  # of this machine, also where a cluster trains: trials are small
-                    step=shown.step,
-                    tell=tqdm.write,
-                    later=left.append,
-                )
-        except search.SearchError as error:
-            raise UsageError(f"experiments/{experiment_name}.py: {error}") from None
-        except search.OptunaError as error:
-            reason = reason_of(error)
-            raise FailedError(
-                f"the storage of studies failed, the same command goes on from there: {reason}"
-            ) from None
-        experiments[experiment_name] = found.experiment
+        with _worker_losses(), Trials(experiment_name) as shown:
+            outcome = run_searches(
+                experiment_name,
+                one,
+                store,
+                default_storage(root),
+                wanted,
+                workers=processes,  # of this machine, also where a cluster trains: trials are small
+                step=shown.step,
+                log=tqdm.write,
+                later=left.append,
+            )
+        experiments[experiment_name] = outcome.experiment
         if one.champion is not None:
-            winners[experiment_name] = found.winners[one.champion]
+            winners[experiment_name] = outcome.winners[one.champion]
     return experiments, winners, finish
 
 
@@ -244,9 +236,9 @@ def _contend(
     experiment_name: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str
 ) -> None:
     """Register the model of a tuning's winner, if it has the better of the one that is registered."""
-    from qwerties.tuning.champion import contend
+    from qwerties.tuning.champion import challenge
 
-    told = contend(
+    told = challenge(
         experiment_name, winner, store, lambda duel: _work(duel, store, wanted, workers, device, {})
     )
     if told:

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qwerties.analysis.searches import read_studies
+from qwerties.analysis.searches import read_search
 from qwerties.cli.status import read_status
 from qwerties.config import Config, Seeds
 from qwerties.errors import plural
-from qwerties.scoring.digest import code_digest
 from qwerties.study.experiment import EMPTY, Experiment, Job, Shard, is_complete, make_shards, missing_jobs
 from qwerties.tracking.records import Tracked, curve_epochs
 from qwerties.tracking.tags import TRIAL
@@ -159,11 +158,11 @@ def forecast(
     work, topup, n_open = [], Work("open contrasts"), 0
     searches, every_job = Work("in all"), []
     for name, experiment in declared.items():
-        experiment_id, tags = stored.get(name, ("", {}))
+        experiment_id, _ = stored.get(name, ("", {}))
         runs = store.runs(experiment_id) if store and experiment_id else []
         search = Work(name)
         if isinstance(experiment, Tuning):
-            experiment, search = _tuned(name, experiment, tags, runs, n_seeds)
+            experiment, search = _tuned(name, experiment, runs, n_seeds)
         jobs = missing_jobs(name, experiment, n_seeds, runs)
         base = _work(name, jobs)
         work.append(search + base)
@@ -215,25 +214,24 @@ def _work(name: str, jobs: Sequence[Job]) -> Work:
     )
 
 
-def _tuned(
-    name: str, tuning: Tuning, tags: Mapping[str, str], runs: Sequence[Tracked], n_seeds: int
-) -> tuple[Experiment, Work]:
+def _tuned(name: str, tuning: Tuning, runs: Sequence[Tracked], n_seeds: int) -> tuple[Experiment, Work]:
     """Return a tuning's comparison on fresh seeds, and what its searches still train.
 
-    Where a search is not finished, its base stands in for the config that it will choose.
+    Where a search is not finished, one of its longest examples stands in for the config that it will choose.
     """
-    studies, _ = read_studies(tags, runs)
-    known = {study.name: study for study in studies}
-    search, arms = Work(name), {}
-    for study in tuning.studies(name, n_seeds, code_digest()):
-        tracked = known.get(study.name)
-        arms[study.side] = tracked.winner if tracked and tracked.winner else study.tuned.base
-        if tracked is None or tracked.winner is None:
-            left = study.search.trials - (len(tracked.trials) if tracked else 0)
-            shard = Shard((study.tuned.base,), study.seeds)
-            points = left * len(curve_epochs(study.tuned.base.epochs))
-            search += Work("", left, left * shard.networks, runs=left, trials=left, points=points)
-    return tuning.experiment(arms), search
+    from qwerties.tuning.search import make_searches
+
+    total, arms = Work(name), {}
+    for i, search in enumerate(make_searches(name, tuning, n_seeds)):
+        tracked = read_search(search.spec(), runs)
+        longest = sorted(search.examples, key=lambda config: config.epochs, reverse=True)
+        example = longest[i % len(longest)]
+        arms[search.confirmed_as] = tracked.winner or example
+        if tracked.winner is None:
+            left = tuning.trials - len(tracked.trials)
+            points = left * len(curve_epochs(example.epochs))
+            total += Work("", left, left * len(search.seeds), runs=left, trials=left, points=points)
+    return tuning.experiment(arms), total
 
 
 def _measured(store: Store, workers: int) -> Rates | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from qwerties.analysis.searches import read_studies
+from qwerties.analysis.searches import read_searches
 from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.errors import clean
 from qwerties.maps.spec import MapSpec
@@ -46,13 +46,16 @@ class Placed:
 
 
 def marks_of(store: Store) -> list[Mark]:
-    """The notebook's default, and the config that each side of every tuned study chose, no config twice."""
+    """The notebook's default, and the config that the search for each arm chose, no config twice."""
     found = {DEFAULT: Mark(DEFAULT_NAME, DEFAULT)}
     for experiment_id, tags in store.experiments().values():
-        studies, _ = read_studies(tags, store.runs(experiment_id))
-        for study in studies:
-            if study.own and study.winner is not None:
-                found.setdefault(study.winner, Mark(clean(f"tuned: {study.side}", 40), study.winner))
+        try:
+            searches = read_searches(tags, store.runs(experiment_id))
+        except ValueError:
+            continue  # the report names what cannot be read
+        for search in searches:
+            if search.winner is not None and not search.is_baseline:
+                found.setdefault(search.winner, Mark(clean(f"tuned: {search.arm}", 40), search.winner))
     return list(found.values())[:MOST]
 
 

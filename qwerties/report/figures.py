@@ -696,3 +696,44 @@ def _levels(references: Mapping[str, Any]) -> str:
         for name, level in references.items()
     ]
     return f". Dashed: {', '.join(told)}" if told else ""
+
+
+# SHIM until plotting is merged
+import base64 as _b64
+ReportFigure = Picture
+@dataclass(frozen=True)
+class RenderedFigure:
+    content: bytes
+    mime: str
+    width: int
+    height: int
+    @property
+    def src(self): return f"data:{self.mime};base64,{_b64.b64encode(self.content).decode()}"
+def render(figs, jobs=1):
+    out=[]
+    for f in figs:
+        try: out.append(RenderedFigure(f.drawing.content, f.drawing.mime, f.width, f.height))
+        except Exception as e: out.append(e)
+    return out
+experiment_figure = draw
+contrasts_figure = draw_contrasts
+evidence_figure = draw_evidence
+def gradients_figure(r):
+    from qwerties.report import question_figures as q
+    return q.gradients(r)
+def losses_figure(r):
+    from qwerties.report import question_figures as q
+    return q.losses(r)
+def training_figure(*r):
+    from qwerties.report import question_figures as q
+    return q.training(*r)
+def map_gain_figure(spec, arrays, placed, caption, alt):
+    from qwerties.plotting.heatmap import map_figure, encode
+    fig = map_figure(spec, arrays["gain"], "gain", placed)
+    return Picture(Drawing(PNG, encode, fig, "gain"), *_pixels(fig.get_size_inches()), caption, alt)
+def map_shares_figure(spec, arrays, shares, caption, alt):
+    from qwerties.plotting.heatmap import shares_figure, encode
+    fig = shares_figure(spec, arrays, shares)
+    return Picture(Drawing(PNG, encode, fig, *shares), *_pixels(fig.get_size_inches()), caption, alt)
+def _no(searches, confirmed): return []
+search_rates = search_histories = search_importances = search_fronts = _no

@@ -25,8 +25,8 @@ def draw_seeds() -> str:
     Returns
     -------
     str
-        ``noise`` is (seeds, 2, points), and ``weights`` of each width (seeds, weights), in the order of ``nn.Sequential``:
-        base64 of little-endian float32.
+        ``noise`` is (seeds, 2, points), and ``weights`` of each width (seeds, weights), in the order of
+        ``nn.Sequential``: base64 of little-endian float32.
     """
     from qwerties.training import data, networks
 

@@ -1,30 +1,34 @@
-"""The store -> "Train it yourself": what the page's script needs to train networks and to place them among the tracked.
+"""The store -> "Train it yourself": the data of the script that trains networks in the page.
 
-The script trains; nothing is trained here. Random numbers come from `panel_seeds`, limits from `scoring.theory`, names of
-losses and activations from `config`: the script offers those that it knows.
+Nothing is trained here. Random numbers come from `panel_seeds`, limits from `scoring.theory`, distributions of tracked
+networks from the store, and names of losses and activations from `config`: the script offers those that it knows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from qwerties.analysis.contrasts import ExperimentResult
+from qwerties.analysis.contrasts import LEARNED_GAINS
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.report import panel_seeds
+from qwerties.report.elements import Section, Text
+from qwerties.report.results import Results
 from qwerties.scoring import theory
 from qwerties.study.coverage import STATES
 from qwerties.training.data import ARRANGEMENTS, ORIGIN
 
-ANCHOR = "train"
+TITLE, ANCHOR = "Train it yourself", "train"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 BINS = 200  # of an accuracy from 0 to 1
-LEARNED_GAIN = 0.8  # as in scoring, which loads torch
 
 # Fields that the panel sets, and what it offers; all other fields have their defaults
 OFFERED: dict[str, tuple[Any, ...]] = {
@@ -41,8 +45,7 @@ WORDS = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "clusters": "two clusters",
 _XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(NamedTuple):
     """Two configs that are worth a comparison, and a seed that shows why; the first preset opens the panel."""
 
     name: str
@@ -60,21 +63,26 @@ PRESETS = (
 )
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The panel as the template embeds it: the script's data, as JSON that no markup can end, and names of presets."""
-
-    data: Markup
-    presets: tuple[str, ...]
-    seeds: int
-
-
-def build(results: Sequence[ExperimentResult]) -> Panel | None:
-    """Make the panel; None where no network is tracked."""
-    tables = [table for result in results for table in result.networks.values()]
+def build(results: Results) -> Section | None:
+    """Make the section; None where no network is tracked."""
+    tables = [table for result in results.experiments for table in result.networks.values()]
     if not tables:
         return None
-    data = {
+    data = script_data((table.config, table.frame) for table in tables)
+    template = jinja2.Template(
+        _read("panel.html"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    html = template.render(data=_embed(data), presets=PRESETS, seeds=panel_seeds.SEEDS)
+    return Section(TITLE, (Text(Markup(html)),), style=_read("panel.css"), script=_read("panel.js"))
+
+
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]:
+    """Gather what the script needs; `tables` as in `tracked`."""
+    return {
         **json.loads(panel_seeds.PATH.read_text(encoding="utf-8")),
         "offered": OFFERED,
         "words": WORDS,
@@ -86,16 +94,15 @@ def build(results: Sequence[ExperimentResult]) -> Panel | None:
             for distance in OFFERED["distance"]
         },
         "plateau": theory.DEAD_PLATEAU,
-        "learned": LEARNED_GAIN,
+        "learned": LEARNED_GAINS[0],
         "states": STATES,
         "presets": [
             {"seed": preset.seed, "networks": [_fields(preset.first), _fields(preset.second)]}
             for preset in PRESETS
         ],
         "bins": BINS,
-        "tracked": tracked((table.config, table.frame) for table in tables),
+        "tracked": tracked(tables),
     }
-    return Panel(_embed(data), tuple(preset.name for preset in PRESETS), len(panel_seeds.SEEDS))
 
 
 def _limits(data: str, distance: float) -> dict[str, float]:
@@ -110,9 +117,7 @@ def _limits(data: str, distance: float) -> dict[str, float]:
 
 def _fields(config: Config) -> dict[str, Any]:
     """Return the values of the panel's fields; the width stands for one hidden layer."""
-    return {
-        name: config.hidden[0] if name == "hidden" else getattr(config, name) for name in OFFERED
-    }
+    return {name: config.hidden[0] if name == "hidden" else getattr(config, name) for name in OFFERED}
 
 
 def key(config: Config) -> str:
@@ -131,8 +136,8 @@ def tracked(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, list[lis
     Returns
     -------
     dict
-        By `key`, (state, bin, count) of the population accuracy: states as numbers in `STATES`, `BINS` bins from 0 to 1.
-        A diverged network counts as a guess.
+        By `key`, (state, bin, count): the state's position in `STATES`, and the population accuracy in `BINS` bins from
+        0 to 1. A diverged network counts as a guess.
     """
     largest: dict[str, pd.DataFrame] = {}
     for config, frame in tables:
@@ -152,10 +157,12 @@ def _with_defaults(config: Config) -> Config:
 
 
 def _histogram(frame: pd.DataFrame) -> list[list[int]]:
+    frame = frame[frame["state"].isin(STATES)]
     accuracy = frame["population_accuracy"].fillna(0.5).to_numpy(float)
     bins = np.clip(accuracy * BINS, 0, BINS - 1).astype(int)
-    counts = pd.Series(bins).groupby([frame["state"].map(STATES.index).to_numpy(), bins]).size()
-    return [[state, position, count] for (state, position), count in counts.items()]
+    states = [STATES.index(state) for state in frame["state"]]
+    rows, counts = np.unique(np.column_stack((states, bins)).astype(int), axis=0, return_counts=True)
+    return np.column_stack((rows, counts)).tolist()
 
 
 def _embed(value: Any) -> Markup:

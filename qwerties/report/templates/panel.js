@@ -2,8 +2,8 @@
 (() => {
   "use strict";
 
-  const data = JSON.parse(document.getElementById("panel-data").textContent);
-  const panel = document.getElementById("panel"), find = (name) => document.getElementById(`panel-${name}`);
+  const find = (name) => document.getElementById(`panel_${name}`);
+  const panel = find("root"), data = JSON.parse(find("data").textContent);
   const word = (value) => data.words[value] ?? String(value);
   const count = (value) => value.toLocaleString("en");
   const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)}%` : "–");
@@ -479,7 +479,7 @@
     });
     for (const seed of data.seeds) {
       const [label, input, ...parts] = ["label", "input", "b", "i", "i"].map((name) => document.createElement(name));
-      Object.assign(input, { type: "radio", name: "panel-seed", autocomplete: "off" });
+      Object.assign(input, { type: "radio", name: "panel_seed", autocomplete: "off" });
       input.addEventListener("change", () => { now.seed = seed; change(); });
       parts[0].textContent = seed;
       label.append(input, ...parts);

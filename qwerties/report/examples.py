@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from qwerties.analysis.contrasts import ContrastResult
 from qwerties.config import Config
 from qwerties.plotting.examples import DOTS, SHOWN, Exemplar, describe, draw_exemplars, size_of
-from qwerties.report.elements import Numbers, Shown, shown
-from qwerties.report.figures import planned_picture
+from qwerties.report.figures import ReportFigure, planned_picture
 from qwerties.study.coverage import UNREADABLE, SeedTable, config_names
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
@@ -26,9 +25,9 @@ MOST = 4
 """Configs in one figure."""
 
 
-def make_exemplars(
-    store: Store, drawn: Sequence[SeedTable], findings: Sequence[ContrastResult], numbers: Numbers
-) -> Shown | None:
+def examples_figure(
+    store: Store, drawn: Sequence[SeedTable], findings: Sequence[ContrastResult]
+) -> ReportFigure | None:
     """Make an experiment's figure of exemplars; None where no run kept their points.
 
     Raises
@@ -54,10 +53,9 @@ def make_exemplars(
         "side (where they are few), and the dashed line is the best possible boundary"
         + (f" ({len(rows)} of {len(drawn)} configs)." if left else ".")
     )
-    picture = planned_picture(
+    return planned_picture(
         draw_exemplars, panels, size=size_of(panels), caption=caption, alt=describe(panels), dots=DOTS
     )
-    return shown(picture, numbers)
 
 
 def _by_interest(drawn: Sequence[SeedTable], findings: Sequence[ContrastResult]) -> list[SeedTable]:
