@@ -487,7 +487,7 @@
     }
     const onSpeed = () => {
       put(find("step"), `Step ${speed()}`);
-      find("speed").setAttribute("aria-valuetext", `${speed()} epochs a frame`);
+      find("speed").setAttribute("aria-valuetext", `epochs per frame: ${speed()}`);
     };
     onSpeed();
     find("speed").addEventListener("input", onSpeed);
