@@ -146,7 +146,7 @@ def test_its_place_among_the_tracked(visit, tables):
     below = 100 * ((bins < np.floor(own * 200)).mean() + (bins == np.floor(own * 200)).mean() / 2)
     learned = 100 * (tables[DEFAULT]["state"] == "learned").mean()
     assert network(page, 1).locator(".place-text").inner_text() == (
-        f"Of 24 tracked networks of this setting {learned:.0f}% learned. "
+        f"Of 24 tracked networks of this setting, {learned:.0f}% learned. "
         f"Yours is more accurate than about {below:.0f}% of them."
     )
     assert "does not track this setting" in network(page, 2).locator(".place-text").inner_text()
@@ -267,7 +267,7 @@ def test_it_works_by_keyboard_alone(visit):
         )
         outline = page.evaluate(
             "(() => { const e = document.activeElement;"
-            " return getComputedStyle(e.type === 'radio' ? e.parentElement : e).outlineStyle; })()"
+            " return getComputedStyle(e.type === 'radio' ? e.nextElementSibling : e).outlineStyle; })()"
         )
         assert outline == "solid", order
         press("Tab")

@@ -149,7 +149,8 @@ def tracked(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, list[lis
         name = key(config)
         if name not in largest or len(frame) > len(largest[name]):
             largest[name] = frame
-    return {name: _histogram(frame) for name, frame in sorted(largest.items())}
+    histograms = {name: _histogram(frame) for name, frame in sorted(largest.items())}
+    return {name: bars for name, bars in histograms.items() if bars}
 
 
 def _with_defaults(config: Config) -> Config:

@@ -250,6 +250,7 @@
   const shading = Object.assign(document.createElement("canvas"), { width: ACROSS, height: UP });
 
   function drawPlane(canvas, { x }, seen, view, best) {
+    canvas.style.height = `${Math.round((canvas.clientWidth * UP) / ACROSS)}px`;
     const { ink, width, height, at, stroke, write } = plot(canvas, view.across, view.up);
     const image = new ImageData(ACROSS, UP);
     seen.grid.forEach((z, k) => { // the image's rows run from the top
@@ -334,10 +335,10 @@
   function placeInWords(config, { population }) {
     const tracked = data.tracked[keyOf(config)], sum = (bars) => bars.reduce((total, [, , n]) => total + n, 0);
     if (!tracked) return "The study does not track this setting: only your own networks are shown.";
-    const bin = Math.floor(population * data.bins), share = (bars) => Math.round((100 * sum(bars)) / sum(tracked));
+    const bin = Math.floor((population || 0.5) * data.bins), share = (bars) => Math.round((100 * sum(bars)) / sum(tracked));
     const learned = share(tracked.filter(([state]) => data.states[state] === "learned"));
     const below = share(tracked.flatMap(([s, b, n]) => (b > bin ? [] : [[s, b, b < bin ? n : n / 2]])));
-    return `Of ${count(sum(tracked))} tracked networks of this setting ${learned}% learned. `
+    return `Of ${count(sum(tracked))} tracked networks of this setting, ${learned}% learned. `
       + `Yours is more accurate than about ${below}% of them.`;
   }
 
@@ -478,11 +479,13 @@
       });
     });
     for (const seed of data.seeds) {
-      const [label, input, ...parts] = ["label", "input", "b", "i", "i"].map((name) => document.createElement(name));
+      const names = ["label", "input", "span", "b", "i", "i"];
+      const [label, input, tile, ...parts] = names.map((name) => document.createElement(name));
       Object.assign(input, { type: "radio", name: "panel_seed", autocomplete: "off" });
       input.addEventListener("change", () => { now.seed = seed; change(); });
       parts[0].textContent = seed;
-      label.append(input, ...parts);
+      tile.append(...parts);
+      label.append(input, tile);
       find("seeds").append(label);
     }
     const onSpeed = () => {
