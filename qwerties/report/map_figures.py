@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qwerties.maps.marks import Placed
-from qwerties.maps.pictures import map_arguments, map_axes
+from qwerties.maps.pictures import DPI, map_arguments, map_axes
 from qwerties.maps.spec import Arrays, MapSpec
 from qwerties.plotting.heatmap import map_figure, shares_figure
 from qwerties.report.rendering import ReportFigure
@@ -17,7 +17,7 @@ def map_gain_figure(
     spec: MapSpec, arrays: Arrays, placed: Sequence[Placed], caption: str, alt: str
 ) -> ReportFigure:
     """Show the mean gain of every pixel, a panel for each loss and activation, with marked configs."""
-    return ReportFigure(map_figure, map_arguments(spec, arrays, "gain", placed), caption, alt)
+    return ReportFigure(map_figure, map_arguments(spec, arrays, "gain", placed), caption, alt, dpi=DPI)
 
 
 def map_shares_figure(
@@ -30,4 +30,4 @@ def map_shares_figure(
         **map_axes(spec),
         "measures": list(measures),
     }
-    return ReportFigure(shares_figure, arguments, caption, alt)
+    return ReportFigure(shares_figure, arguments, caption, alt, dpi=DPI)
