@@ -134,7 +134,7 @@ def svg(fig: Figure, dpi: float = 150) -> bytes:
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         fig.savefig(out, format="svg", dpi=dpi, metadata=no_metadata)
     short = re.sub(rb"\n\s+", b"\n", out.getvalue())
-    short = re.sub(rb"(?<=\d\.\d\d)\d+(?=[ \n\")])", b"", short)  # two decimals of a point are enough
+    short = re.sub(rb"(?<=\d\.\d\d)\d+(?=[ \n\"])", b"", short)  # two decimals of a point do, not of a scale()
     return short.replace(b"DejaVuSans-", b"g").replace(b"xlink:href", b"href")
 
 

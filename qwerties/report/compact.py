@@ -16,12 +16,7 @@ def compact_svg(content: bytes) -> bytes:
     """Shorten matplotlib's SVG: no comments, ids and spaces; places to 1/10 point, letters to 1/400 of their size."""
     text = content.decode()
     text = re.sub(r"<!--.*?-->\n?", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(
-        r'<use xlink:href="#DejaVuSans-([\w-]+)" transform="translate\(([\d.]+) 0\)"/>',
-        r'<use href="#g\1" x="\2"/>',
-        text,
-    )
-    text = text.replace('xlink:href="#DejaVuSans-', 'href="#g').replace('id="DejaVuSans-', 'id="g')
+    text = re.sub(r'(<use href="#g[\w-]+") transform="translate\(([\d.]+) 0\)"/>', r'\1 x="\2"/>', text)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r" ?\n([MLQCz]) ?", r"\1", text).replace('d="M ', 'd="M').replace('\n"', '"')
     text = _GLYPH.sub(_rounded, text)
