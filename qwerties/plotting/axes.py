@@ -237,5 +237,12 @@ def mark_missing(ax: Axes, x: ArrayLike) -> None:
     """Mark by crosses at the foot of the axes where a score is undefined because networks diverged."""
     foot = np.full(np.size(x), 0.015)
     if len(foot):
-        marks: dict[str, Any] = {"ms": 5, "mew": 1.2, "color": STATES["diverged"], "ls": "", "clip_on": False, "zorder": 4}
+        marks: dict[str, Any] = {
+            "ms": 5,
+            "mew": 1.2,
+            "color": STATES["diverged"],
+            "ls": "",
+            "clip_on": False,
+            "zorder": 4,
+        }
         ax.plot(np.asarray(x, float), foot, "x", transform=ax.get_xaxis_transform(), **marks)
