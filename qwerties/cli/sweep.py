@@ -89,10 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
             _decide(experiments, store, train, arguments.settle, max_seeds)
         for experiment_name, winner in winners.items():
             _challenge(experiment_name, winner, store, train)
+    status = 0
     if not arguments.no_report:
-        write_report(root, root / "reports" / "summary.html", only_if_changed=True)
+        status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
     print("browse the runs: make ui")
-    return _complain_of(broken)
+    return max(status, _complain_of(broken))
 
 
 def _load(root: Path, names: list[str]) -> tuple[Declared, dict[str, str]]:

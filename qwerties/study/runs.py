@@ -6,32 +6,26 @@ import dataclasses
 import functools
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 
 from qwerties.config import Config, Seeds
 from qwerties.execution import devices
-from qwerties.plotting import background as canvas
 from qwerties.plotting import network as plots
+from qwerties.plotting.style import style
 from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
+from qwerties.scoring.predict import Layers, answer
 from qwerties.scoring.score import STATES, Scores
 from qwerties.tracking.records import Dataset, Record, Series, curve_epochs
-from qwerties.training import data, networks
+from qwerties.training import data
 from qwerties.training.trainer import Trained, train
 
 QUANTILES = {"train_loss_p10": 0.1, "train_loss_p50": 0.5, "train_loss_p90": 0.9}
 MEANS = ("train_accuracy", "population_accuracy", "gain", "bce", "brier")
 EXEMPLAR_STATES = ("learned", "slow", "constant", "dead")
-FILMED, MAX_FILMED_WEIGHTS = 16, 100
-"""So many of a block's first networks, if they are small, keep their weights at every checkpoint: the same seeds in
-every config, to be watched side by side."""
-
-GRID = (60, 96)
-"""Rows and columns of the probability's shading."""
 
 
 def train_records(
@@ -52,8 +46,9 @@ def train_records(
         done = train(configs, seeds, device=device, progress=progress)
     tags = {devices.TAG: devices.name(device)}
     records = []
-    while done:  # one by one, so that what is scored makes room for what is made of it
-        records.append(_with_tags(make_record(done.pop(0)), tags))
+    with style():
+        while done:  # one by one, so that what is scored makes room for what is made of it
+            records.append(_with_tags(make_record(done.pop(0)), tags))
     return records
 
 
@@ -76,7 +71,7 @@ def make_record(trained: Trained) -> Record:
         series=_series(trained, scores),
         files={
             "seeds.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-            "curves.npz": _npz(_curves(trained, _watched(trained, exemplars.values()))),
+            "curves.npz": _npz(_curves(trained, sorted(exemplars.values()))),
             "weights.npz": _npz(trained.final),
             **_run_pictures(trained, table),
         },
@@ -154,13 +149,6 @@ def _ranked(trained: Trained) -> np.ndarray:
 
 def _quantile(ranked: np.ndarray, q: float) -> np.ndarray:
     return ranked[round(q * (len(ranked) - 1))]
-
-
-def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
-    """Networks that keep their weights at every checkpoint: exemplars, and the first ones where they are small."""
-    weights = sum(value[0].size for value in trained.final.values())
-    filmed = FILMED if weights <= MAX_FILMED_WEIGHTS and trained.seeds.crossed is None else 0
-    return sorted({*exemplars, *range(min(filmed, len(trained.seeds)))})
 
 
 def _curves(trained: Trained, exemplars: list[int]) -> dict[str, np.ndarray]:
@@ -244,7 +232,7 @@ def network_record(trained: Trained, scores: Scores, i: int) -> Record:
                 config,
                 pd.DataFrame({"train_loss": trained.losses[i]}, index=np.arange(1, config.epochs + 1)),
                 title,
-                {"this sample's optimum": row["train_loss"] - row["excess_loss"]},
+                row["train_loss"] - row["excess_loss"],
             ),
         },
     )
@@ -252,18 +240,14 @@ def network_record(trained: Trained, scores: Scores, i: int) -> Record:
 
 def notebook_pictures(trained: Trained, i: int) -> dict[str, bytes]:
     """The notebook's two scatter plots of one network: its data, and what it gets wrong."""
-    config = trained.config
-    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
-    y, extent = data.labels(config.samples).numpy(), plots.view(config.distance, config.data)
-    predicted = _probability(config, _weights(trained, i), x).numpy() > 0.5
+    config, (x, y) = trained.config, _points(trained, i)
+    extent = plots.view(config.distance, config.data)
+    predicted = answer(config.activation, _layers(trained, i), x) > 0
     wrong = int((predicted != y).sum())
-    draw = renderer()
     return {
-        "plots/data.png": draw(
-            plots.data_scatter, x.numpy(), y, extent, title=f"seed {trained.seeds.numbers[i]}"
-        ),
-        "plots/misclassified.png": draw(
-            plots.misclassified, x.numpy(), y, predicted, extent, title=f"{wrong} of {len(y)} misclassified"
+        "plots/data.png": plots.data_picture(extent, x, y, title=f"seed {trained.seeds.numbers[i]}"),
+        "plots/misclassified.png": plots.data_picture(
+            extent, x, y, predicted, title=f"{wrong} of {len(y)} misclassified"
         ),
     }
 
@@ -285,8 +269,7 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
             f"{config.label()} · seed {table['seed'][typical]}, {state} like {count} of {len(table)}",
         ),
         "plots/loss_curve.png": _loss_curve(config, curve, f"{config.label()} · {len(table)} seeds"),
-        "plots/accuracy_distribution.png": renderer()(
-            plots.accuracy_distribution,
+        "plots/accuracy_distribution.png": plots.accuracy_picture(
             table,
             theory.reference_accuracies(config.distance, config.data),
             title=f"{config.label()} · {len(table)} seeds",
@@ -294,54 +277,44 @@ def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
     }
 
 
-@functools.cache
-def renderer() -> canvas.Renderer:
-    """The process's own renderer, which keeps what pictures share."""
-    return canvas.Renderer()
-
-
-def _loss_curve(
-    config: Config, curve: pd.DataFrame, title: str, references: Mapping[str, float] | None = None
-) -> bytes:
+def _loss_curve(config: Config, curve: pd.DataFrame, title: str, optimum: float | None = None) -> bytes:
     floor = theory.bce_floor if config.loss == "bce" else theory.brier_floor
     levels = {
         "Bayes floor": floor(config.distance, config.data),
         "dead plateau": theory.DEAD_PLATEAU[config.loss],
     }
-    return renderer()(plots.loss_curve, curve, levels | dict(references or {}), title=title)
+    return plots.loss_picture(curve, levels, optimum, title=title)
 
 
 def _decision_boundary(trained: Trained, i: int, title: str) -> bytes:
-    config = trained.config
-    weights = _weights(trained, i)
-    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
+    config, (x, y), layers = trained.config, _points(trained, i), _layers(trained, i)
     extent = plots.view(config.distance, config.data)
-    return renderer()(
-        plots.decision_boundary,
-        x.numpy(),
-        data.labels(config.samples).numpy(),
-        _probability(config, weights, x).numpy() > 0.5,
-        _probability(config, weights, _grid(extent)).reshape(GRID).numpy(),
+    plane = plots.grid_points(extent)
+    return plots.boundary_picture(
         extent,
-        distance=config.distance,
-        data=config.data,
+        answer(config.activation, layers, plane).reshape(plots.GRID_SHAPE),
+        x,
+        y,
+        answer(config.activation, layers, x) > 0,
+        best=_best_log_odds(config.distance, config.data),
         title=title,
     )
 
 
-def _weights(trained: Trained, i: int) -> networks.Weights:
-    return {name: torch.from_numpy(value[i].copy()) for name, value in trained.final.items()}
+@functools.cache
+def _best_log_odds(distance: float, data: str) -> np.ndarray:
+    plane = plots.grid_points(plots.view(distance, data))
+    return theory.log_odds(plane, distance, data).reshape(plots.GRID_SHAPE)
 
 
-def _grid(extent: tuple[float, float, float, float]) -> torch.Tensor:
-    """Points of a regular grid over part of the plane, row by row, (2, rows * columns)."""
-    left, right, bottom, top = extent
-    down, across = torch.meshgrid(
-        torch.linspace(bottom, top, GRID[0]), torch.linspace(left, right, GRID[1]), indexing="ij"
-    )
-    return torch.stack((across.flatten(), down.flatten()))
+def _points(trained: Trained, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training points of one network, (2, points), and their labels."""
+    config = trained.config
+    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
+    return x.numpy(), data.labels(config.samples).numpy()
 
 
-def _probability(config: Config, weights: networks.Weights, x: torch.Tensor) -> torch.Tensor:
-    """Probability of class 1 that one network gives each point, (points,)."""
-    return torch.sigmoid(networks.logit(weights, x, networks.ACTIVATIONS[config.activation]))
+def _layers(trained: Trained, i: int) -> Layers:
+    """Return the final weights of one network."""
+    values = [value[i] for value in trained.final.values()]
+    return tuple(zip(values[::2], values[1::2], strict=True))

@@ -19,6 +19,7 @@ import pytest
 from factories import make_folder, new_store, refusal
 from mlflow import MlflowClient
 from optuna.storages.journal import JournalFileBackend, JournalStorage
+from qwerties.study.chunks import CONTRASTS
 from tuning_files import (
     BASE,
     TRIALS,
@@ -44,7 +45,6 @@ from qwerties.execution.workers import Workers
 from qwerties.plotting import search as figures
 from qwerties.report.build import render
 from qwerties.scoring import score as scoring
-from qwerties.study.chunks import CONTRASTS
 from qwerties.study.coverage import read_coverages
 from qwerties.study.sweep import PLAN_CHANGES, sweep
 from qwerties.study.sweep_lock import turn
