@@ -161,7 +161,7 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
 def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
     """Return the run of a search that counts, and all runs of its trials."""
     current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
-    parents = [run for run in current if TRIAL not in run.tags]
+    parents = [run for run in current if run.parent is None]
     if not parents:
         return None, []
     return parents[-1], [run for run in current if TRIAL in run.tags and run.parent == parents[-1].run_id]

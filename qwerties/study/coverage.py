@@ -309,7 +309,7 @@ def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) ->
     """Join a search's plan with its run and its trials'; those of an earlier plan do not count."""
     n_trials = int(spec["trials"])
     current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
-    parents = [run for run in current if TRIAL not in run.tags]
+    parents = [run for run in current if run.parent is None]
     own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
     tracked = {run.tags[TRIAL] for run in own if TRIAL in run.tags} & set(map(str, range(n_trials)))
     ended = (
