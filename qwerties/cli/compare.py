@@ -215,14 +215,15 @@ def _text(
 def _plot(path: Path, result: Comparison, names: tuple[str, str], metric: str, unit: str) -> None:
     """Draw how the interval narrowed."""
     from qwerties.plotting import style
+    from qwerties.plotting.axes import panels
     from qwerties.plotting.evidence import evidence
     from qwerties.stats.planning import narrowing
 
-    fig, (ax,) = style.figure(height=3.6)
-    shown = narrowing(result.differences, alpha=result.alpha, bounds=result.bounds, margin=result.margin)
-    evidence(
-        ax, **shown._asdict(), margin=result.margin, unit=unit, title=f"{metric}: {names[0]} − {names[1]}"
-    )
+    course = narrowing(result.differences, alpha=result.alpha, bounds=result.bounds, margin=result.margin)
+    frame = pd.DataFrame(course._asdict()).rename(columns={"counts": "count"})
+    words = {"unit": unit, "title": f"{metric}: {names[0]} − {names[1]}"}
+    arguments = {"frame": frame, "margin": result.margin, "decided": course.decided, **words}
+    fig = panels([(evidence, arguments)], height=3.6)
     try:
         path.write_bytes(style.png(fig, 150) if path.suffix.lower() == ".png" else style.svg(fig))
     except OSError as error:

@@ -10,7 +10,8 @@ from typing import Any
 from qwerties.cli.parser import add_command, output_file
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
-from qwerties.errors import UsageError
+from qwerties.errors import UsageError, complain
+from qwerties.execution.workers import cores
 
 
 def add(commands: Any) -> None:
@@ -34,15 +35,18 @@ def run(arguments: argparse.Namespace) -> int:
     page = arguments.output or root / "reports" / "summary.html"
     if arguments.check:
         return _check(root, page)
-    write_report(root, page, archive=arguments.output is None)
-    return 0
+    return write_report(root, page, archive=arguments.output is None)
 
 
-def write_report(root: Path, page: Path, *, archive: bool = True, only_if_changed: bool = False) -> None:
-    """Write the page and its verdicts, print them, and archive the page in the store."""
-    from qwerties.report.drawing import drawing_elsewhere
+def write_report(root: Path, page: Path, *, archive: bool = True, only_if_changed: bool = False) -> int:
+    """Write the page and its verdicts, print them, and archive the page in the store.
 
-    with drawing_elsewhere(at_once=not only_if_changed), open_store(root, reads=True) as store:
+    Returns
+    -------
+    int
+        The exit status: 1 where a part of the page failed.
+    """
+    with open_store(root, reads=True) as store:
         from qwerties.report import report_archive, verdicts_file
         from qwerties.report.build import is_current, write_report
 
@@ -50,21 +54,22 @@ def write_report(root: Path, page: Path, *, archive: bool = True, only_if_change
             raise UsageError(f"the report must be a file in a folder, got {page}")
         if only_if_changed and is_current(store, page):
             print(f"report unchanged: {page}")
-            return
+            return 0
         gc.freeze()  # imported modules stay: collections need not traverse them
         try:
             with Progress("report") as progress:
-                written = write_report(store, page, progress.show)
+                written = write_report(store, page, progress.show, jobs=min(cores(), 2))
                 message = report_archive.keep(store, written.files) if archive else None
         except verdicts_file.VerdictsError as error:
             raise UsageError(f"{error}; move it out of the way") from None
-    document = written.document
-    for text in (verdicts_file.table(document), verdicts_file.changes_text(document["changes"])):
-        if text:
-            print(text)
+    if written.text:
+        print(written.text)
     print(f"report: {written.page}\nverdicts: {written.verdicts}")
     if message is not None:
         print(message)
+    for failure in written.failures:
+        complain(failure, 1)
+    return 1 if written.failures else 0
 
 
 def _check(root: Path, page: Path) -> int:

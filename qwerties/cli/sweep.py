@@ -111,10 +111,11 @@ def run(arguments: argparse.Namespace) -> int:
             _decide(experiments, store, train, arguments.settle, max_seeds)
         for experiment_name, winner in winners.items():
             _challenge(experiment_name, winner, store, train)
+    failed = 0
     if not arguments.no_report:
-        write_report(root, root / "reports" / "summary.html", only_if_changed=True)
+        failed = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
     print("browse the runs: make ui")
-    return _complain_of(broken)
+    return max(failed, _complain_of(broken))
 
 
 def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:

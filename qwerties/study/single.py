@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from qwerties.config import Config, Seeds
 from qwerties.scoring import score as scoring
-from qwerties.study.runs import network_record, notebook_pictures
+from qwerties.study.pictures import notebook_pictures
+from qwerties.study.runs import network_record
 from qwerties.tracking.records import Model
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import NOTE
