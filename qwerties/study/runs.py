@@ -128,11 +128,11 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
     A diverged network makes the mean undefined from there on; for the quantiles it counts as the largest.
     """
     epochs = np.arange(1, trained.config.epochs + 1)
-    kept, ranked = curve_epochs(trained.config.epochs), _ranked(trained)
+    recorded, ranked = curve_epochs(trained.config.epochs), _ranked(trained)
     with np.errstate(over="ignore", invalid="ignore"):
         series = {"train_loss": Series(epochs, trained.losses.mean(0, dtype=np.float64))}
     for name, q in QUANTILES.items():
-        series[name] = Series(kept, _quantile(ranked, q).astype(np.float64))
+        series[name] = Series(recorded, _quantile(ranked, q).astype(np.float64))
     progress = {
         "train_accuracy": scores.train_accuracy,
         "population_accuracy": scores.population_accuracy,
@@ -166,10 +166,10 @@ def _curves(trained: Trained, examples: list[int]) -> dict[str, np.ndarray]:
     points = data.draw(
         [trained.seeds.data[i] for i in examples], config.distance, config.samples, config.data
     )
-    kept = curve_epochs(trained.config.epochs)
+    recorded = curve_epochs(trained.config.epochs)
     return {
-        "epochs": kept,
-        "loss": trained.losses[:, kept - 1],
+        "epochs": recorded,
+        "loss": trained.losses[:, recorded - 1],
         "gradient_rms": trained.gradient_rms,
         "checkpoints": trained.checkpoints,
         "exemplars": trained.seeds.numbers[examples],
