@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from qwerties.analysis.contrasts import ExperimentResult, find
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.study.coverage import Coverage, Plan, PlannedConfig, PlannedContrast, SeedTable
+from qwerties.study.coverage import Coverage, PlannedConfig
+from qwerties.study.plan import Plan, PlannedContrast
 from qwerties.tracking.records import Record
 
 CODE = "9bdcd5e26e69"

@@ -27,7 +27,6 @@ MAX_SEEDS, MAX_POINTS = 1000, 2**20
 MAX_NETWORKS = {"cpu": BLOCK, "cuda": 2**12}
 
 
-
 @dataclass(frozen=True)
 class MissingRun:
     """A run to be made: a config on a block of seeds, for one experiment."""

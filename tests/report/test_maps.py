@@ -13,7 +13,6 @@ from factories import make_folder, new_store
 from map_files import HOSTILE, made
 from pictures import overlapping, words
 from PIL import Image
-from qwerties.study.search_space import Float, Search
 
 from qwerties.config import DEFAULT, Config
 from qwerties.maps.make import EXPERIMENT, make_record

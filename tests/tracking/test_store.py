@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact import artifact_repository_registry
 
 from qwerties.tracking import fast_sqlite as bulk
 from qwerties.tracking import store as tracking
@@ -234,7 +235,7 @@ def test_an_artifact_that_is_not_local_is_fetched_through_mlflow(store, runs, mo
         assert (uri, tracking_uri) == (run.artifact_uri, store.uri)
         return Repository()
 
-    monkeypatch.setattr(tracking, "get_artifact_repository", repository)
+    monkeypatch.setattr(artifact_repository_registry, "get_artifact_repository", repository)
     run = Tracked("r", "1", "n", "FINISHED", None, {}, {}, {}, "mlflow-artifacts:/1/r/artifacts")
     assert store.read(run, "seeds.csv") == b"fetched"
     with pytest.raises(StoreError, match=re.escape("run r (n): artifact weights.npz cannot be read")):

@@ -32,7 +32,7 @@ from qwerties.report.elements import (
 from qwerties.report.results import Results
 from qwerties.report.sections.head import tag_values
 from qwerties.report.text import display
-from qwerties.study.coverage import experiment_json, read_coverages
+from qwerties.study.coverage import experiment_json
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
@@ -85,12 +85,7 @@ def _counted(result: ExperimentResult) -> list[Tracked]:
 
 
 def _coverage(results: Results) -> Table:
-    counts = {one.experiment_name: experiment_json(one) for one in read_coverages(results.store)}
-    known = [
-        (one.coverage, counts[one.coverage.experiment_name])
-        for one in results.experiments
-        if one.coverage.experiment_name in counts
-    ]
+    known = [(one.coverage, experiment_json(one.coverage)) for one in results.experiments]
     columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in known)}}
     rows, data = [], []
     for coverage, count in known:
