@@ -22,6 +22,7 @@ from qwerties.config import DEFAULT, Seeds, fingerprint
 from qwerties.errors import FailedError, reason_of
 from qwerties.scoring.digest import code_digest
 from qwerties.study.experiment import Contrast, Experiment
+from qwerties.study.plan import plan_tags
 from qwerties.study.runs import train_records
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store
@@ -116,7 +117,7 @@ def _runs(store: Store, study: Path) -> Iterator[tuple[str, Record]]:
     for number in itertools.count():
         declared = experiment(number, TOGETHER, EPOCHS)
         with chdir(study):
-            experiment_id = store.experiment(f"growth{number}", declared.tags(SEEDS))
+            experiment_id = store.experiment(f"growth{number}", plan_tags(declared, SEEDS))
         for i, config in enumerate(declared.configs):
             digest = fingerprint(config, SEEDS, code_digest())
             yield (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import hashlib
 import importlib
 import json
 import os
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -46,10 +47,12 @@ experiment = Experiment(title="Tiny", question="?", configs=(A, B), contrasts=(C
 """
 SEARCH = """
 from qwerties import Config
-from qwerties.tuning import Float, Tuned, Tuning
+from qwerties.tuning import TunedArm, Tuning
 
-A = Tuned(Config(epochs=20), {"learning_rate": Float(1e-3, 1, log=True)}, trials=4)
-experiment = Tuning(title="Search", question="?", searches={"a": A}, contrasts=())
+def space(trial):
+    return Config(epochs=20, learning_rate=trial.suggest_float("learning_rate", 1e-3, 1, log=True))
+
+experiment = Tuning(title="Search", question="?", arms=(TunedArm("a", space),), trials=4, batch=2, seeds=20)
 """
 SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--no-report", "--jobs")
 MAP = ("map", "--size", "4", "--epochs", "20", "--jobs", "1")
@@ -82,7 +85,7 @@ def facts(project: Path) -> Facts:
                         or tags.get("qwerties.state")
                         or digests.get("seeds.csv", "")
                     )
-                    found[name, kind, json.dumps(params, sort_keys=True), f"{len(lost)} artifacts lost"] += 1
+                    found[f"{len(lost)} artifacts lost", name, kind, _hash(params)] += 1
     page = project / "reports" / "summary.html"
     if page.exists():
         end = page.read_text(encoding="utf-8").rstrip()[-7:]
@@ -90,6 +93,10 @@ def facts(project: Path) -> Facts:
     for pattern in ("*.tar.gz", ".*.qwerties", "reports/*.part", "*.db"):
         found[f"files {pattern}",] += len(list(project.glob(pattern)))
     return +found
+
+
+def _hash(params: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def start(project: Path, argv: Sequence[str]) -> int:

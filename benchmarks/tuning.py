@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
@@ -16,10 +17,13 @@ from qwerties.study.search_space import Float
 from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.tracking.store import Store
+from qwerties.tuning import TunedArm, Tuning
 from qwerties.tuning import trials as trial_results
-from qwerties.tuning import tuner
-from qwerties.tuning.declaration import Tuned, Tuning
-from qwerties.tuning.trials import Outcome, train_trials
+from qwerties.tuning.trials import TrialResult, train_trials
+from qwerties.tuning.tuner import run_searches
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 OVERHEAD, TRAINING = "proposing, storing and tracking", "training"
 FIRST_SEED = 10**7
@@ -32,7 +36,13 @@ def measure(settings: Settings, folder: Path) -> Result:
     seeds = Seeds(FIRST_SEED, FIRST_SEED + n_seeds)
     store = Store(f"sqlite:///{folder / 'mlflow.db'}")
     made_up = _MadeUp(train_trials([dataclasses.replace(base, epochs=20)], seeds)[0])
-    tuning = Tuning("T", "?", {"a": Tuned(base, {"learning_rate": Float(1e-3, 10, log=True)}, trials)}, ())
+
+    def space(trial: Trial) -> Config:
+        return dataclasses.replace(
+            base, learning_rate=trial.suggest_float("learning_rate", 1e-3, 10, log=True)
+        )
+
+    tuning = Tuning("T", "?", (TunedArm("a", space),), trials=trials)
     batch = [dataclasses.replace(base, learning_rate=0.01 * (1 + i / together)) for i in range(together)]
     numbers = itertools.count()
 
@@ -40,7 +50,7 @@ def measure(settings: Settings, folder: Path) -> Result:
         times: list[float] = []
         number = next(numbers)
         with patch.object(trial_results, "train_trials", made_up):
-            tuner.tune(
+            run_searches(
                 f"t{number}",
                 tuning,
                 store,
@@ -75,13 +85,13 @@ def measure(settings: Settings, folder: Path) -> Result:
 class _MadeUp:
     """A training that costs nothing, with a score that peaks at a learning rate of 1."""
 
-    def __init__(self, example: Outcome) -> None:
+    def __init__(self, example: TrialResult) -> None:
         self.example, self.generator = example, np.random.default_rng(0)
 
-    def __call__(self, configs: Sequence[Config], seeds: Seeds) -> list[Outcome]:
+    def __call__(self, configs: Sequence[Config], seeds: Seeds) -> list[TrialResult]:
         return [self._outcome(config) for config in configs]
 
-    def _outcome(self, config: Config) -> Outcome:
+    def _outcome(self, config: Config) -> TrialResult:
         score = float(np.exp(-(np.log10(config.learning_rate) ** 2)))
         metrics = {**self.example.metrics, "population_accuracy": score}
-        return Outcome(config, self.generator.random(config.epochs), metrics, False)
+        return TrialResult(config, self.generator.random(config.epochs), metrics, False)

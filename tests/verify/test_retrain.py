@@ -578,9 +578,9 @@ def test_a_network_that_amplifies_rounding_is_told_as_such_unless_it_is_further_
 
 
 CHAOTIC = (
-    Config(epochs=300, learning_rate=10, loss="mse"),
-    Config(epochs=300, learning_rate=3, hidden=(4,)),
-    Config(epochs=300, learning_rate=1e38),
+    Config(epochs=150, learning_rate=10, loss="mse"),
+    Config(epochs=150, learning_rate=3, hidden=(4,)),
+    Config(epochs=20, learning_rate=1e38),  # diverges
 )
 
 
@@ -588,7 +588,7 @@ CHAOTIC = (
 def test_a_chaotic_network_is_checked_up_to_where_rounding_takes_over(tmp_path):
     """At large rates one unit in the last place ends in another network: that is no difference, an altered loss is."""
     folder = tmp_path / "chaotic"
-    build(folder, {"fast": Experiment(title="Chaotic", question="?", configs=CHAOTIC)}, seeds=4)
+    build(folder, {"fast": Experiment(title="Chaotic", question="?", configs=CHAOTIC)}, seeds=3)
     agrees, lines = told(folder, ALL)
     assert agrees, lines
     starts = [
@@ -596,11 +596,11 @@ def test_a_chaotic_network_is_checked_up_to_where_rounding_takes_over(tmp_path):
         for line in lines
         if "from epoch" in line
     ]
-    assert len(starts) >= 4
+    assert len(starts) >= 3
     assert min(starts) >= 5
-    for epoch in (min(starts) // 2, 0):
-        rewrite(folder, "fast", "curves.npz", entry("loss", (slice(None), epoch), lambda loss: loss + 0.05))
-        assert sum(": loss at epoch " in line for line in differing(folder, ALL)) == 4
+    early = min(starts) // 2
+    rewrite(folder, "fast", "curves.npz", entry("loss", (slice(None), early), lambda loss: loss + 0.05))
+    assert sum(": loss at epoch " in line for line in differing(folder, ALL)) == 3
 
 
 @pytest.mark.parametrize(
