@@ -10,7 +10,6 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +22,10 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two l
 logging.getLogger("alembic").setLevel(logging.WARNING)  # set-up of a new database
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # likewise; errors are raised as well
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking.context.registry import resolve_tags
 
@@ -44,7 +41,8 @@ from qwerties.tracking.artifacts import (
 )
 from qwerties.tracking.database import create_database, without_side_effects
 from qwerties.tracking.git import commit_tags
-from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
+from qwerties.tracking.models import log_model
+from qwerties.tracking.records import Dataset, Record, Series, Tracked
 from qwerties.tracking.tags import APART, FAILURE, MAP, PARENT, PREFIX, PROCESS
 from qwerties.tracking.uri import (
     HTTP,
@@ -160,7 +158,7 @@ class Store:
             for child in record.children:
                 self.write(experiment_id, child, parent=run_id)
             if record.model is not None:  # last: MLflow ends the run with it
-                self._log_model(run_id, record.model)
+                log_model(self.uri, run_id, record.model)
         except BaseException as error:
             self._give_up(run_id, error)
             raise
@@ -229,19 +227,6 @@ class Store:
             with temporary_folder() as folder:
                 write_files(folder, files)
                 self._client.log_artifacts(run_id, str(folder))
-
-    def _log_model(self, run_id: str, model: Model) -> None:
-        """Log a torch module as an exported graph: loading it unpickles nothing."""
-        mlflow.set_tracking_uri(self.uri)
-        with mlflow.start_run(run_id, log_system_metrics=False):
-            mlflow.pytorch.log_model(
-                model.module,
-                name="model",
-                input_example=model.example,
-                signature=infer_signature(model.example, model.predicted),
-                pip_requirements=[f"{name}=={version(name)}" for name in ("torch", "numpy", "mlflow")],
-                serialization_format="pt2",
-            )
 
     def _terminate(self, run_id: str, status: str) -> None:
         now = _milliseconds()
@@ -413,10 +398,6 @@ class Store:
                 return (folder / "artifact").read_bytes()
         except (OSError, ValueError, MlflowException) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
-
-    def lacks(self, run: Tracked, path: str) -> bool:
-        """Return whether an artifact of a run on this machine is missing."""
-        return is_on_disk(run.artifact_uri) and not (artifact_path(run.artifact_uri) / path).is_file()
 
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Return the bytes of each artifact by its path; empty if a run's artifacts are not on this machine."""
