@@ -299,6 +299,14 @@ def test_storages_agree(storage, expected, store, monkeypatch):
     assert default_storage(Path.cwd()) == str(journal())
 
 
+@pytest.mark.server
+def test_a_database_server_may_be_the_storage(expected, store, postgres):
+    uri = postgres.create("optuna")
+    assert (tune(small(), store, storage=uri), tracked(store)) == expected
+    with open_storage(uri) as storage:
+        assert len(optuna.get_all_study_names(storage)) == 2
+
+
 def interrupted(store):
     """Search until the second batch of the first search is to be trained."""
     with pytest.MonkeyPatch.context() as patch:
