@@ -381,17 +381,18 @@ def _write_report(root: Path, output: Path | None, *, anew: bool = True) -> int:
         gc.freeze()  # what was imported stays: collections need not look at it
         try:
             with Steps("report") as steps:
-                written = write_report(store, page, steps.step)
+                written = write_report(store, page, steps.step, jobs=min(cores(), 2))
                 told = None if output else keep(store, written.files)
         except verdicts.VerdictsError as error:
             raise UsageError(f"{error}; move it out of the way") from None
-    for text in (verdicts.table(written.document), verdicts.changes_text(written.document["changes"])):
-        if text:
-            print(text)
+    if written.text:
+        print(written.text)
     print(f"report: {written.page}\nverdicts: {written.verdicts}")
     if told is not None:
         print(told)
-    return 0
+    for failure in written.failures:
+        complain(failure, 1)
+    return 1 if written.failures else 0
 
 
 def _check_report(root: Path, output: Path | None) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qwerties.analysis.contrasts import ContrastResult
+from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.config import Config
 from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
 from qwerties.plotting.network import GRID_SHAPE, grid_points, view
@@ -28,7 +28,7 @@ from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
-MAX_ROWS = 4  # configs in one figure
+MAX_ROWS = 2  # configs in one figure
 SHOWN = tuple(state for state in STATES if state != "diverged")  # what diverged has nothing to show
 
 
@@ -42,25 +42,42 @@ class Example:
     layers: Layers
 
 
+def choose_examples(experiments: Sequence[ExperimentResult]) -> dict[str, tuple[SeedTable, ...]]:
+    """Choose the configs whose networks each experiment shows, by its name.
+
+    The arms of primary contrasts, or the first config of an experiment that compares nothing. No config is shown twice
+    on a page.
+    """
+    seen: set[Config] = set()
+    chosen = {}
+    for experiment in experiments:
+        tables = [table for table in experiment.networks.values() if "weight_seed" not in table.frame]
+        contrasts = [result.contrast for result in experiment.findings]
+        arms = [arm for contrast in contrasts if contrast.primary for arm in (contrast.a, contrast.b)]
+        wanted = arms if contrasts else [table.config for table in tables[:1]]
+        rows = [table for table in tables if table.config in wanted and table.config not in seen][:MAX_ROWS]
+        seen |= {table.config for table in rows}
+        chosen[experiment.coverage.experiment_name] = tuple(rows)
+    return chosen
+
+
 def examples_figure(
-    store: Store, drawn: Sequence[SeedTable], findings: Sequence[ContrastResult]
+    store: Store, tables: Sequence[SeedTable], among: Sequence[SeedTable]
 ) -> ReportFigure | None:
-    """Make an experiment's figure of examples; None where no run kept their points.
+    """Make a figure of examples of the tables' networks; None where no run kept their points.
+
+    Configs are named by what differs `among` all of their experiment.
 
     Raises
     ------
     StoreError
         If what a run kept cannot be read.
     """
-    rows: list[tuple[SeedTable, dict[str, Example]]] = []
-    for table in _by_interest(drawn, findings):
-        if found := read_examples(store, table):
-            rows.append((table, found))
-        if len(rows) == MAX_ROWS:
-            break
+    rows = [(table, found) for table in tables if (found := read_examples(store, table))]
     if not rows:
         return None
-    names = dict(zip([one.config for one in drawn], config_names([one.config for one in drawn]), strict=True))
+    configs = [table.config for table in among]
+    names = dict(zip(configs, config_names(configs), strict=True))
     states = [state for state in SHOWN if any(state in found for _, found in rows)]
     panels = []
     described = []
@@ -77,7 +94,7 @@ def examples_figure(
         "How networks ended: the lowest seed of each state, and the share of its training points that it gets right. "
         "Shading is the probability of qwerties B, the line is where it is one half, a cross marks a point on the "
         "wrong side, and the dashed line is the best possible boundary"
-        + (f" ({len(rows)} of {len(drawn)} configs)." if len(drawn) > len(rows) else ".")
+        + (f" ({len(rows)} of {len(among)} configs)." if len(among) > len(rows) else ".")
     )
     alt = f"Decision boundaries, one row per config. {'. '.join(described)}."
     return ReportFigure(examples, {"rows": panels}, caption, alt, dpi=PANEL_DPI)
@@ -99,13 +116,6 @@ def _panel(config: Config, example: Example) -> ExamplePanel:
         name=f"seed {example.seed:,} · {example.state}",
         share=percent(float((predicted == labels).mean())),
     )
-
-
-def _by_interest(drawn: Sequence[SeedTable], findings: Sequence[ContrastResult]) -> list[SeedTable]:
-    """Order configs: those that are compared first."""
-    compared = [side for finding in findings for side in (finding.contrast.a, finding.contrast.b)]
-    by_config = {one.config: one for one in drawn if "weight_seed" not in one.frame}
-    return [by_config[config] for config in dict.fromkeys([*compared, *by_config]) if config in by_config]
 
 
 # What the runs kept

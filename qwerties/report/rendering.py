@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from qwerties.report.compact import compact_png, compact_svg
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -96,7 +98,7 @@ def _render(
 
     try:
         fig = draw(**arguments)
-        content = png(fig, dpi) if dpi else svg(fig)
+        content = compact_png(png(fig, dpi)) if dpi else compact_svg(svg(fig))
     except Exception as error:  # whatever the store's numbers led to: the other figures stand
         return error
     width, height = (round(float(inches) * CSS_DPI) for inches in fig.get_size_inches())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qwerties.analysis.contrasts import ContrastResult, ExperimentResult, load_results
 from qwerties.report.elements import Link
+from qwerties.report.examples import choose_examples
 from qwerties.report.text import slug
 from qwerties.study.coverage import SeedTable, read_curves
 from qwerties.tracking.records import Tracked
@@ -56,6 +57,11 @@ class Results:
     def contrasts(self) -> tuple[ContrastResult, ...]:
         """Every contrast of the study."""
         return tuple(contrast for one in self.experiments for contrast in one.findings)
+
+    @cached_property
+    def examples(self) -> dict[str, tuple[SeedTable, ...]]:
+        """Configs whose single networks each experiment shows."""
+        return choose_examples(self.experiments)
 
     @property
     def primary(self) -> tuple[ContrastResult, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,6 @@ from qwerties.training.trainer import Trained, train
 QUANTILES = {"train_loss_p10": 0.1, "train_loss_p50": 0.5, "train_loss_p90": 0.9}
 MEANS = ("train_accuracy", "population_accuracy", "gain", "bce", "brier")
 EXEMPLAR_STATES = ("learned", "slow", "constant", "dead")
-FILMED, MAX_FILMED_WEIGHTS = 16, 100
-"""So many of a block's first networks, if they are small, keep their weights at every checkpoint: the same seeds in
-every config, to be watched side by side."""
 
 
 def train_records(
@@ -74,7 +71,7 @@ def make_record(trained: Trained) -> Record:
         series=_series(trained, scores),
         files={
             "seeds.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-            "curves.npz": _npz(_curves(trained, _watched(trained, exemplars.values()))),
+            "curves.npz": _npz(_curves(trained, sorted(exemplars.values()))),
             "weights.npz": _npz(trained.final),
             **_run_pictures(trained, table),
         },
@@ -152,13 +149,6 @@ def _ranked(trained: Trained) -> np.ndarray:
 
 def _quantile(ranked: np.ndarray, q: float) -> np.ndarray:
     return ranked[round(q * (len(ranked) - 1))]
-
-
-def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
-    """Networks that keep their weights at every checkpoint: exemplars, and the first ones where they are small."""
-    weights = sum(value[0].size for value in trained.final.values())
-    filmed = FILMED if weights <= MAX_FILMED_WEIGHTS and trained.seeds.crossed is None else 0
-    return sorted({*exemplars, *range(min(filmed, len(trained.seeds)))})
 
 
 def _curves(trained: Trained, exemplars: list[int]) -> dict[str, np.ndarray]:

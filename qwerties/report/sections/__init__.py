@@ -18,6 +18,7 @@ from qwerties.report.sections import (
     experiments,
     findings,
     maps,
+    panel,
     provenance,
     questions,
     reading,
@@ -27,6 +28,7 @@ from qwerties.report.sections.head import Head, head
 
 SECTIONS = (
     answers,
+    panel,
     findings,
     changes,
     questions,

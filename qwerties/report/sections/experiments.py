@@ -84,7 +84,7 @@ def _figures(
         except (ValueError, StoreError) as error:
             problems.append(f"the figure of {spec.kind} could not be drawn: {error}")
     try:
-        figure = examples_figure(results.store, tables, result.findings)
+        figure = examples_figure(results.store, results.examples[result.coverage.experiment_name], tables)
         examples = [Figure(figure)] if figure else []
     except StoreError as error:
         problems.append(f"the figure of examples could not be drawn: {error}")
@@ -105,7 +105,7 @@ def _unfinished(coverage: Coverage, incomplete: Sequence[str]) -> Notice | None:
         f"{planned - len(incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld until the "
         f"design is complete: make sweep ONLY={coverage.experiment_name}"
     )
-    return Notice(tuple(clean(line, 300) for line in incomplete), clean(title, 300))
+    return Notice(tuple(map(display, incomplete)), clean(title, 300))
 
 
 def _notice(lines: Sequence[str]) -> Notice | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from qwerties.config import Config
 from qwerties.errors import clean, plural
 from qwerties.report.results import Results
 from qwerties.tracking.records import Tracked
 
 MAX_VALUES = 3  # versions and commits that are listed
-EMPTY = (
-    "Run “make sweep” to train the networks of every question in experiments/; this page then shows what came of it. "
-    "“make ui” opens the runs themselves."
+EMPTY = Markup(
+    "Run <code>make sweep</code> to train the networks of every question in <code>experiments/</code>; this page then "
+    "shows what came of it. <code>make ui</code> opens the runs themselves."
 )
 INTRODUCTION = (
     "A seed fixes the data, clusters of points drawn at random, and the network’s initial weights. Configs are "
