@@ -183,7 +183,9 @@ def _label(fig: Figure, axes: Any, x: MapAxis, y: MapAxis, side: float) -> None:
         ax.set_xticks(*x.ticks(60 * side))
         ax.set_yticks(*y.ticks(180 * side))
     for ax in axes[-1]:
-        for at, text in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True):  # neighbours' labels keep apart
+        for at, text in zip(
+            ax.get_xticks(), ax.get_xticklabels(), strict=True
+        ):  # neighbours' labels keep apart
             text.set_horizontalalignment("left" if at < 0.05 else "right" if at > 0.95 else "center")
     fig.supxlabel(x.label, size=9.5, color=INK)
     fig.supylabel(y.label, size=9.5, color=INK)
