@@ -6,8 +6,16 @@ Plots take axes and ready numbers: `network` (one network, one run), `compare` (
 """
 
 import os
+import sys
+from contextlib import suppress
 
-try:
-    import matplotlib  # noqa: F401
-except ValueError:  # MPLBACKEND names no backend; none is needed here
-    del os.environ["MPLBACKEND"]
+if (
+    "matplotlib" not in sys.modules
+):  # an MPLBACKEND that names no backend would end its import; none is needed here
+    backend = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
