@@ -105,19 +105,20 @@ def separate_labels(ax: Axes) -> None:
         notes = [t for t in ax.texts if isinstance(t, Annotation) and t.get_label() == side]
         low, high = sorted((ax.get_xlim, ax.get_ylim)[along]())
         for note in notes:  # what lies outside is named at the edge
-            note.xy = tuple(min(max(v, low), high) if k == along else v for k, v in enumerate(note.xy))
+            x, y = note.xy
+            note.xy = (x, min(max(y, low), high)) if side == END else (min(max(x, low), high), y)
         length = (ax.bbox.width, ax.bbox.height)[along]
         origin = (ax.bbox.x0, ax.bbox.y0)[along]
         at = np.array([_pixel(ax, note.xy[along], along) for note in notes]) - origin
         for note in notes if side == END else ():
-            note.set_size(max(min(note.get_size(), length * points / (1.45 * len(notes))), 5))
+            note.set_fontsize(max(min(note.get_fontsize(), length * points / (1.45 * len(notes))), 5))
         boxes = [Text.get_window_extent(note) for note in notes]
         sizes = [1.12 * box.height if side == END else box.width + 8 for box in boxes]
         for note, here, there in zip(notes, at, spread(at, sizes, 0, length), strict=True):
             move = (there - here) * points
             note.set_position((note.get_position()[0], move) if side == END else (move, 5))
             if note.arrow_patch is not None:
-                note.arrow_patch.set_visible(abs(move) > 0.25 * note.get_size())
+                note.arrow_patch.set_visible(abs(move) > 2.5)
 
 
 def _pixel(ax: Axes, value: float, along: int) -> float:
@@ -194,7 +195,8 @@ class _RoundLogLocator(LogLocator):
 
 def log_axis(axis: Axis) -> None:
     """Make an axis logarithmic, with a few round ticks written as numbers."""
-    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")  # type: ignore[union-attr]
+    axes: Any = axis.axes
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
     axis.set_major_locator(_RoundLogLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axis.set_minor_locator(NullLocator())
@@ -235,5 +237,12 @@ def mark_missing(ax: Axes, x: ArrayLike) -> None:
     """Mark by crosses at the foot of the axes where a score is undefined because networks diverged."""
     foot = np.full(np.size(x), 0.015)
     if len(foot):
-        marks = {"ms": 5, "mew": 1.2, "color": STATES["diverged"], "ls": "", "clip_on": False, "zorder": 4}
+        marks: dict[str, Any] = {
+            "ms": 5,
+            "mew": 1.2,
+            "color": STATES["diverged"],
+            "ls": "",
+            "clip_on": False,
+            "zorder": 4,
+        }
         ax.plot(np.asarray(x, float), foot, "x", transform=ax.get_xaxis_transform(), **marks)

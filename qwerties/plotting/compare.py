@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import (
@@ -98,8 +98,9 @@ def score_lines(
         part, color = part.sort_values("x", kind="stable"), styles[name].color
         if "lo" in part:
             bounds = part[["x", "lo", "hi"]].to_numpy(float).T
-            ax.fill_between(*bounds, color=color, alpha=0.13, zorder=2)
-            ax.vlines(*bounds, color=color, lw=1.2, zorder=3)
+            ax.fill_between(*bounds, color=color, alpha=0.16, zorder=2)
+            if len(part) == 1:  # a band needs two points
+                ax.vlines(*bounds, color=color, lw=1.5, zorder=3)
         labels += [(float(part["y"].iloc[-1]), plain(name, NAME), color)] if name != "" else []
     labels += draw_references(ax, references)
     mark_missing(ax, frame.loc[~np.isfinite(frame["y"]), "x"])
@@ -332,7 +333,6 @@ def score_points(
     for at, _ in levels:
         ax.axvline(at, zorder=1.5, **REFERENCE)
     ax.margins(x=0.05)
-    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     top_labels(ax, levels)
     sign = "+" if np.nanmin(np.append(low, np.append(score, 0))) < 0 else ""
     _beside(

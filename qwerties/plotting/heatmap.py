@@ -54,16 +54,20 @@ class MapAxis:
     high: float
     log: bool
 
-    def ticks(self, count: int) -> tuple[list[float], list[str]]:
-        """Return round values as shares of the way from low to high, and their texts."""
+    def ticks(self, points: float) -> tuple[list[float], list[str]]:
+        """Return round values for an axis so many points long, as shares of the way from low to high, and their texts."""
         values = log_ticks(self.low, self.high) if self.log else []
-        values = values[:: int(np.ceil(len(values) / count))] if values else []
         if len(values) < 2:  # linear, or a narrow range
-            values = list(MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(self.low, self.high))
+            values = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(self.low, self.high))
+            values = [float(v) for v in values if self.low <= v <= self.high]
+        texts = [short(value) for value in values]
+        if len(set(texts)) < len(texts):  # too much alike when written briefly
+            texts = [f"{value:.10g}" for value in values]
+        step = int(np.ceil(len(values) * (6 * max(map(len, texts), default=1) + 10) / points))
+        values, texts = values[::step], texts[::step]
         scale = np.log if self.log else np.asarray
-        ends = scale(self.low), scale(self.high)
-        values = [v for v in values if self.low <= v <= self.high]
-        return [float((scale(v) - ends[0]) / (ends[1] - ends[0])) for v in values], _distinct(values)
+        low, high = scale(self.low), scale(self.high)
+        return [float((scale(v) - low) / (high - low)) for v in values], texts
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,7 @@ def map_figure(
         for i, j in np.ndindex(rows, columns):
             image = _panel(axes[i, j], values[i, j], measure)
             axes[i, j].set_title(plain(names[i][j], 40), size=10.5, pad=5)
-        for ax in axes[:, 0]:
-            _label(ax, "y", y, side)
-        for ax in axes[-1]:
-            _label(ax, "x", x, side)
+        _label(fig, axes, x, y, side)
         low = float(np.nanmin(values, initial=0))
         _colorbar(fig, image, axes, LABELS[measure], low, 0.25)
         for number, mark in enumerate(marks):
@@ -127,7 +128,7 @@ def map_figure(
         if marks:
             handles = [_mark(mark, number, shown=False) for number, mark in enumerate(marks)]
             texts = [plain(mark.name + ("" if mark.exact else " (other settings differ)")) for mark in marks]
-            fig.legend(handles, texts, loc="outside lower left", ncols=min(3, len(marks)), handletextpad=0.3)
+            fig.legend(handles, texts, loc="outside upper left", ncols=min(3, len(marks)), handletextpad=0.3)
     return fig
 
 
@@ -155,10 +156,8 @@ def shares_figure(
                 image = _panel(axes[i, j], values[i, j], measure)
                 if i == 0:
                     axes[i, j].set_title(plain(names[j], 40), size=9.5, pad=5)
-            _label(axes[i, 0], "y", y, side)
             _colorbar(fig, image, axes[i], measure, 0.0, 0.5)
-        for ax in axes[-1]:
-            _label(ax, "x", x, side)
+        _label(fig, axes, x, y, side)
     return fig
 
 
@@ -178,21 +177,18 @@ def _panel(ax: Axes, values: NDArray[Any], measure: str) -> AxesImage:
     )  # fmt: skip
 
 
-def _label(ax: Axes, name: str, axis: MapAxis, side: float) -> None:
-    ticks, texts = axis.ticks(max(2, min(6, int(2 * side))))
-    (ax.set_xticks if name == "x" else ax.set_yticks)(ticks, texts)
-    (ax.set_xlabel if name == "x" else ax.set_ylabel)(axis.label, size=9.5 if side > 1.6 else 8.5)
-    if name == "x":
+def _label(fig: Figure, axes: Any, x: MapAxis, y: MapAxis, side: float) -> None:
+    """Put ticks on panels `side` inches long that share their axes, and name the axes once."""
+    for ax in axes.flat:
+        ax.set_xticks(*x.ticks(60 * side))
+        ax.set_yticks(*y.ticks(180 * side))
         for at, text in zip(
-            ticks, ax.get_xticklabels(), strict=True
-        ):  # neighbouring panels' labels keep apart
+            ax.get_xticks(), ax.get_xticklabels(), strict=True
+        ):  # neighbours' labels keep apart
             text.set_horizontalalignment("left" if at < 0.05 else "right" if at > 0.95 else "center")
-
-
-def _distinct(values: Sequence[float]) -> list[str]:
-    """Write numbers briefly, or with all their digits where they would look alike."""
-    texts = [short(value) for value in values]
-    return texts if len(set(texts)) == len(texts) else [f"{value:.10g}" for value in values]
+        ax.label_outer()
+    fig.supxlabel(x.label, size=9.5, color=INK)
+    fig.supylabel(y.label, size=9.5, color=INK)
 
 
 def _colorbar(fig: Figure, image: AxesImage, axes: Any, label: str, low: float, step: float) -> None:

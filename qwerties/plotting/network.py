@@ -165,12 +165,14 @@ def data_points(
 ) -> Axes:
     """Draw the training points, as the notebook does, and cross out what is classified wrongly."""
     x, y = np.asarray(x), np.asarray(y)
-    sizes = {name: size * scale for name, size in SIZES.items()}
+    sizes: dict[str, Any] = {name: size * scale for name, size in SIZES.items()}
     for label, color in enumerate(CLASSES):
-        ax.add_artist(Line2D(*x[:, y == label], mec=color, zorder=4 + label, **SQUARE, **sizes))
+        across, up = x[:, y == label]
+        ax.add_artist(Line2D(across, up, mec=color, zorder=4 + label, **SQUARE, **sizes))
     if predicted is not None:
-        crosses = {"ms": 8 * scale, "mew": 1.3 * scale}
-        ax.add_artist(Line2D(*x[:, np.asarray(predicted) != y], zorder=6, **CROSS, **crosses))
+        across, up = x[:, np.asarray(predicted) != y]
+        crosses: dict[str, Any] = {"ms": 8 * scale, "mew": 1.3 * scale}
+        ax.add_artist(Line2D(across, up, zorder=6, **CROSS, **crosses))
     return ax
 
 
@@ -377,7 +379,7 @@ def accuracy_distribution(ax: Axes, scores: pd.DataFrame) -> Axes:
             bars.append([(left, row), (left, tip), (right, tip), (right, row)])
             colors.append(color)
         count = f"{own.sum()}  ·  {100 * own.mean():.1f}%" if own.any() else "0"
-        where = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
         ax.text(1.2, row - 0.22, count, color=INK if own.any() else FAINT, zorder=5, **where)
     ax.add_collection(PolyCollection(bars, facecolors=colors, zorder=4), autolim=False)
     return ax
@@ -425,7 +427,7 @@ def _words(ax: Axes, title: str, notes: list[str], legend: bool = True) -> None:
         size = 11.5 * min(1, 72 / len(title))  # one line, whatever it takes
         ax.annotate(title, (0, 1), (0, 29 if legend else 12), size=size, **above)
     if notes:
-        where = {"ha": "right", "va": "top", "size": 9, "style": "italic"}
+        where: dict[str, Any] = {"ha": "right", "va": "top", "size": 9, "style": "italic"}
         ax.annotate(" · ".join(notes), (1, 0), (0, -24), **where, **above)
 
 

@@ -27,6 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from PIL import Image
 
 SHEET = mpl.rc_params_from_file(Path(__file__).with_name("qwerties.mplstyle"), use_default_template=False)
 
@@ -110,10 +111,19 @@ def styles(labels: Iterable[Hashable]) -> dict[Any, Style]:
 
 def png(fig: Figure, dpi: float = 100) -> bytes:
     """Render a figure as PNG, with the same bytes each time."""
-    out = io.BytesIO()
     with style():
-        FigureCanvasAgg(fig)
-        fig.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+        fig.set_dpi(dpi)
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()
+    return encode(canvas, dpi)
+
+
+def encode(canvas: FigureCanvasAgg, dpi: float) -> bytes:
+    """Write what is drawn on a canvas as PNG of 256 colours: half the bytes and the time of true colour."""
+    rgba = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+    image = rgba.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    image.save(out, "png", compress_level=3, dpi=(dpi, dpi))
     return out.getvalue()
 
 
@@ -123,8 +133,17 @@ def svg(fig: Figure, dpi: float = 150) -> bytes:
     with style():
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         fig.savefig(out, format="svg", dpi=dpi, metadata=no_metadata)
-    short = re.sub(rb"\n\s+", b"\n", out.getvalue())
-    return re.sub(rb"\b(\d+\.\d\d)\d+(?=[ \n\"])", rb"\1", short)  # two decimals of a point are enough
+    return _shortened(out.getvalue())
+
+
+def _shortened(content: bytes) -> bytes:
+    """Write an SVG in two thirds of its bytes: two decimals, short names, no blanks in paths, no unused ids."""
+    content = re.sub(rb"\n\s*", b"\n", content)
+    content = re.sub(rb"\b([1-9]\d*\.\d\d)\d+", rb"\1", content)
+    content = re.sub(rb" ?\n?\b([MLQCz])\b ?(?=[-\d\nMLQCz\"])", rb"\1", content)
+    content = re.sub(rb'transform="translate\((-?[\d.]+) 0\)"', rb'x="\1"', content)
+    content = re.sub(rb' id="[a-z]\w*_\d+"', b"", content)
+    return content.replace(b"DejaVuSans-", b"g").replace(b"xlink:href", b"href")
 
 
 def plain(text: object, limit: int = 72) -> str:

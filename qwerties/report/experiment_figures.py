@@ -21,6 +21,7 @@ from qwerties.plotting import compare as plots
 from qwerties.plotting.axes import Panel, panels
 from qwerties.plotting.evidence import evidence
 from qwerties.plotting.style import WIDE, WIDTH, Style, styles
+from qwerties.report.answers import points_of
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.text import display
 from qwerties.scoring import theory
@@ -616,10 +617,10 @@ def contrasts_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure
     if every > MAX_ROWS:
         sizes = [abs(comparison.estimate) for _, comparison in compared]
         compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MAX_ROWS:].tolist())]
-    part, described, frame, margin = contrast_panel(
-        compared, "difference in accuracy on the true distribution, A − B"
+    part, described, frame, margin = contrast_panel(compared, "difference in accuracy, A − B, in points")
+    band = (
+        "" if margin is None else f" The band is ±δ = {points_of(margin)}, differences too small to matter."
     )
-    band = "" if margin is None else f" The band is ±δ = {margin:g}, differences too small to matter."
     rest = f" The {MAX_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
     return figure_of(
         [part],
@@ -635,16 +636,24 @@ def contrast_panel(
     compared: Sequence[tuple[str, Comparison]], xlabel: str
 ) -> tuple[Panel, str, pd.DataFrame, float | None]:
     """Return the panel of contrasts on one scale, its content in words, its numbers, and the margin if all share it."""
-    rows = [(label, c.estimate, c.low, c.high) for label, c in compared]
+    rows = [
+        (label, 100 * c.estimate, 100 * c.low, 100 * c.high) for label, c in compared
+    ]  # in points of accuracy
     frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
     margins = {comparison.margin for _, comparison in compared}
     margin = margins.pop() if len(margins) == 1 else None
     described = "; ".join(
-        f"{label} {number(y, sign=True)} [{number(lo, sign=True)}, {number(hi, sign=True)}]"
+        f"{label} {number(y, 1, sign=True)} [{number(lo, 1, sign=True)}, {number(hi, 1, sign=True)}]"
         for label, y, lo, hi in rows
     )
-    band = None if margin is None else (-margin, margin)
-    arguments = {"frame": frame, "references": {"no difference": 0.0}, "xlabel": xlabel, "band": band}
+    band = None if margin is None else (-100 * margin, 100 * margin)
+    arguments = {
+        "frame": frame,
+        "references": {"no difference": 0.0},
+        "xlabel": xlabel,
+        "band": band,
+        "digits": 1,
+    }
     return (plots.score_points, arguments), described, frame, margin
 
 

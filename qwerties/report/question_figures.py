@@ -16,6 +16,7 @@ from qwerties.config import CHOICES
 from qwerties.plotting import compare as plots
 from qwerties.plotting.axes import Panel
 from qwerties.plotting.style import STATES, WIDE, Style, styles
+from qwerties.report.answers import points_of
 from qwerties.report.experiment_figures import contrast_panel, figure_of, gradient_panels
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.text import display
@@ -93,8 +94,8 @@ def losses_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure:
         return figure_of(
             [curves], GRADIENT_CAPTION, f"Two curves. {GRADIENT_WORDS}.", data, width=NARROW, height=3.6
         )
-    part, described, data, margin = contrast_panel(compared, "difference in accuracy, A − B")
-    band = "" if margin is None else f"; the band is ±δ = {margin:g}"
+    part, described, data, margin = contrast_panel(compared, "difference in accuracy, A − B, in points")
+    band = "" if margin is None else f"; the band is ±δ = {points_of(margin)}"
     return figure_of(
         [curves, part],
         f"{GRADIENT_CAPTION} Beside it, measured: mean paired difference in population accuracy of each contrast, "
