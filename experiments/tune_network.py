@@ -1,9 +1,32 @@
 """The notebook's network against the best one that can be found."""
 
-from qwerties import DEFAULT
-from qwerties.tuning import Categorical, Float, Int, Pair, Tuned, Tuning
+from typing import Any
 
-TRIALS = 64
+from optuna import Trial
+
+from qwerties import DEFAULT, Config
+from qwerties.tuning import ArmContrast, TunedArm, Tuning
+
+
+def space(trial: Trial) -> Config:
+    """Suggest every hyperparameter at once; momentum for SGD only, a second width for two layers only."""
+    fields: dict[str, Any] = {
+        "loss": trial.suggest_categorical("loss", ("bce", "mse")),
+        "activation": trial.suggest_categorical("activation", ("relu", "linear", "tanh", "sigmoid")),
+        "optimizer": trial.suggest_categorical("optimizer", ("sgd", "adam")),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-3, 10, log=True),
+    }
+    if fields["optimizer"] == "sgd":
+        fields["momentum"] = trial.suggest_float("momentum", 0, 0.95)
+    depth = trial.suggest_int("depth", 1, 2)
+    hidden = tuple(trial.suggest_int(f"width_{layer + 1}", 1, 16, log=True) for layer in range(depth))
+    return Config(
+        **fields,
+        hidden=hidden,
+        output_scale=trial.suggest_float("output_scale", 0.1, 10, log=True),
+        epochs=trial.suggest_int("epochs", 100, 2000, log=True),
+    )
+
 
 experiment = Tuning(
     title="The best network",
@@ -13,27 +36,11 @@ experiment = Tuning(
         "little regret (Bayes accuracy minus accuracy) and little cost (network-epochs times parameters). The one of "
         "least regret is compared with the notebook's on fresh seeds."
     ),
-    searches={
-        "best": Tuned(
-            DEFAULT,
-            {
-                "loss": Categorical(("bce", "mse")),
-                "activation": Categorical(("relu", "linear", "tanh", "sigmoid")),
-                "optimizer": Categorical(("sgd", "adam")),
-                "learning_rate": Float(1e-3, 10, log=True),
-                "momentum": Float(0, 0.95, when=("optimizer", ("sgd",))),
-                "depth": Int(1, 2),
-                "width_1": Int(1, 16, log=True),
-                "width_2": Int(1, 16, log=True, when=("depth", (2,))),
-                "output_scale": Float(0.1, 10, log=True),
-                "epochs": Int(100, 2000, log=True),
-            },
-            TRIALS,
-            objectives=("regret", "cost"),
-        )
-    },
+    arms=(TunedArm("best", space),),
     fixed={"the notebook's": DEFAULT},
-    contrasts=(Pair("best", "the notebook's", primary=True),),
+    contrasts=(ArmContrast("best", "the notebook's", primary=True),),
+    trials=64,
+    objectives=("regret", "cost"),
     champion="best",
     order=90,
 )

@@ -8,6 +8,8 @@ importing the package takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import qwerties.training  # noqa: F401 - tells `config` the names of activations, losses, optimizers and data
+
 if TYPE_CHECKING:
     from qwerties.config import DEFAULT, Config, Seeds
     from qwerties.stats.compare import compare

@@ -8,19 +8,26 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-CHOICES = {
-    "data": ("clusters", "xor"),
-    "loss": ("bce", "mse"),
-    "activation": ("relu", "linear", "tanh", "sigmoid"),
-    "optimizer": ("sgd", "adam"),
+from qwerties.errors import suggestion
+
+# Names that a field accepts. Importing the package replaces the first four by the keys of the tables in `training`,
+# where one entry makes a new name known; the defaults stand here because `DEFAULT` is made before that.
+CHOICES: dict[str, Collection[str]] = {
+    "data": ("clusters",),
+    "loss": ("bce",),
+    "activation": ("relu",),
+    "optimizer": ("sgd",),
     "init": ("pytorch", "he"),
 }
+
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+FLOAT32_RULE = "at most 3.4e38 in size (training is float32)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,7 @@ class Config:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
         problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}"
+            f"{name} must be {rule}, got {getattr(self, name)!r}{_suggest(name, getattr(self, name))}"
             for name, rule, holds in (
                 *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
                 ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
@@ -100,8 +107,10 @@ class Config:
                 ("samples", "a whole number from 1 to 1000000", _is_count(1_000_000)),
                 ("epochs", "a whole number from 1 to 10000000", _is_count(10_000_000)),
                 ("learning_rate", "a finite number above 0", _is_number(0, math.inf, open_below=True)),
+                ("learning_rate", FLOAT32_RULE, _fits_float32),
                 ("momentum", "a number from 0 to below 1", _is_number(0, 1, open_above=True)),
                 ("output_scale", "a finite number", _is_number(-math.inf, math.inf)),
+                ("output_scale", FLOAT32_RULE, _fits_float32),
             )
             if not holds(getattr(self, name))
         ]
@@ -209,7 +218,12 @@ def _as_python(value: Any) -> Any:
     return str(value) if isinstance(value, np.str_) else value
 
 
-def _is_one_of(names: tuple[str, ...]) -> Any:
+def _suggest(name: str, value: object) -> str:
+    """Return the closest name that the field accepts, for a message."""
+    return suggestion(value, CHOICES[name]) if name in CHOICES and isinstance(value, str) else ""
+
+
+def _is_one_of(names: Collection[str]) -> Any:
     return lambda value: isinstance(value, str) and value in names
 
 
@@ -239,6 +253,11 @@ def _is_number(low: float, high: float, *, open_below: bool = False, open_above:
         )
 
     return holds
+
+
+def _fits_float32(value: Any) -> bool:
+    """Return whether float32 holds a number; what is no finite number breaks another rule."""
+    return not _is_number(-math.inf, math.inf)(value) or abs(value) <= MAX_FLOAT32
 
 
 FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Config)}

@@ -3,11 +3,16 @@
 Text from a store is untrusted: `clean` makes it printable and short before anything shows it.
 """
 
+import difflib
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
 
 MAX_NAME = 160  # characters of the longest name in a message or on the page
+MAX_LINE = 2000  # characters of an error's line
+MAX_REDACTED = 10 * MAX_LINE  # characters that are searched for passwords; the rest is not shown either
 
 
 class UsageError(Exception):
@@ -17,53 +22,65 @@ class UsageError(Exception):
 class FailedError(Exception):
     """Something failed that the request is not to blame for; the message is one line."""
 
+    hint = ""  # what the user can do, appended to the line
+
 
 class NothingTrackedError(FailedError):
     """There is no store to read."""
 
 
 def without_passwords(text: str) -> str:
-    """Return a text whose addresses show no password; rather too little of an address than a piece of a password."""
-    hidden = re.sub(r"(\w[\w+.-]*://[^\s:/@]*):\S*@", r"\1:***@", text)
+    """Return a text whose URIs show no password; rather too little of a URI than a piece of a password."""
+    hidden = re.sub(r"(\w[\w+.-]{0,40}://[^\s:/@]*):\S*@", r"\1:***@", text[:MAX_REDACTED])
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1***", hidden)
 
 
 def complain(error: object, status: int) -> int:
-    """Print an error as one line without passwords; return the exit status that is given."""
-    line = "".join(c if c.isprintable() else " " for c in without_passwords(str(error)))
-    print(f"qwerties: error: {line}", file=sys.stderr)
+    """Print an error as one line without passwords; return the given exit status."""
+    text = f"{error}{getattr(error, 'hint', '')}"
+    line = "".join(c if c.isprintable() else " " for c in without_passwords(text)[:MAX_LINE])
+    with suppress(OSError):  # a full disk or a closed pipe: the exit status says enough
+        print(f"qwerties: error: {line}", file=sys.stderr)
     return status
 
 
 def first_line(error: object) -> str:
-    """What an error says in its first line, which may be nothing."""
+    """Return the first line of an error's message, which may be empty."""
     try:
         return without_passwords(next((line for line in str(error).splitlines() if line.strip()), ""))
-    except Exception:  # an error that cannot even be told
+    except Exception:  # `str` of a stranger's error may raise anything
         return ""
 
 
 def reason_of(error: object) -> str:
-    """What an error says in its first line; its kind, where it says nothing."""
+    """Return the first line of an error's message; the name of its type where the message is empty."""
     return first_line(error) or type(error).__name__
 
 
 def clean(text: object, limit: int = MAX_NAME) -> str:
     """Make any text one line (or, if long ones are allowed, paragraphs) of at most `limit` printable characters.
 
-    Controls, and marks that turn the direction of what follows, become U+FFFD.
+    Control characters, and marks that turn the direction of what follows, become U+FFFD.
     """
     given = str(text)[: 2 * limit]
     lines = re.split(r"\n\s*\n", given.replace("\r\n", "\n")) if limit > MAX_NAME else [given]
-    kept = "\n\n".join(" ".join(line.split()) for line in lines).strip()
-    kept = kept if len(kept) <= limit else kept[: limit - 1] + "…"
-    if kept.isprintable():  # nearly all are; looking at each character takes longer than the rest
-        return kept
+    line = "\n\n".join(" ".join(part.split()) for part in lines).strip()
+    line = line if len(line) <= limit else line[: limit - 1] + "…"
+    if line.isprintable():  # nearly every text is; checking each character takes longer than the rest
+        return line
     return "".join(
-        "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") and c != "\n" else c for c in kept
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co") and c != "\n" else c for c in line
     )
 
 
 def plural(count: int, noun: str) -> str:
     """Write `1 run`, `2 runs`, `1,200 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def suggestion(text: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean NAME?)`` with the known name closest to a text; nothing where none is close."""
+    names = list(known)
+    close = difflib.get_close_matches(text, names, n=1, cutoff=0.7)  # gpu is not cpu
+    close = close or [name for name in names if len(text) > 1 and name.startswith(text)]
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -16,11 +16,12 @@ from mlflow.db import upgrade
 
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds, fingerprint
+from qwerties.scoring.digest import code_digest
 from qwerties.tracking.records import Record, Series
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
 
-CODE = "code"
+CODE = code_digest()
 SEEDS = Seeds(0, 4)
 CONFIGS = (Config(epochs=20), Config(epochs=20, loss="mse"))
 

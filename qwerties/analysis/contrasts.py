@@ -8,37 +8,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qwerties.analysis.tables import SeedTable, read_seed_table
 from qwerties.config import Config
 from qwerties.errors import clean, plural
+from qwerties.scoring.states import LEARNED_GAIN
 from qwerties.stats.compare import Comparison, compare
 from qwerties.stats.confidence import confidence_sequence
 from qwerties.stats.intervals import Interval, mean_interval, wilson
 from qwerties.stats.scores import scores
 from qwerties.stats.verdict import UNDECIDED, words
 from qwerties.study.budget import EXPLORATORY_ALPHA, PRIMARY_SLOTS, primary_alpha
-from qwerties.study.coverage import (
-    Coverage,
-    PlannedConfig,
-    PlannedContrast,
-    SeedTable,
-    config_names,
-    read_coverages,
-    read_seed_tables,
-)
+from qwerties.study.coverage import Coverage, PlannedConfig, read_coverages
+from qwerties.study.experiment import config_names
+from qwerties.study.plan import PlannedContrast
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
-OPEN = ("open",)
-"""Verdicts that do not say how the arms stand."""
+OPEN = ("open",)  # verdicts that do not say how the arms stand
 
-LEARNED_GAINS = (0.8, 0.5, 0.9)
-"""Gains from which a network has learned: the rule first, then its sensitivity."""
+LEARNED_GAINS = (
+    LEARNED_GAIN,
+    0.5,
+    0.9,
+)  # gains from which a network has learned: the rule, then its sensitivity
 
 NEVER_LEARNED = ("dead", "constant", "diverged")
 
@@ -124,7 +122,7 @@ class ContrastResult:
         return self.comparison.words(self.name_a, self.name_b, unit="seed")
 
     @property
-    def told(self) -> bool:
+    def is_conclusive(self) -> bool:
         """Whether the verdict says which arm is better, or that neither is."""
         return self.verdict is not None and self.verdict not in OPEN
 
@@ -141,17 +139,27 @@ class ContrastResult:
     @property
     def difference(self) -> Interval | None:
         """The mean difference with its interval; None where nothing was compared."""
-        if (found := self.comparison) is None:
+        if (comparison := self.comparison) is None:
             return None
-        return Interval(found.estimate, found.low, found.high, found.n, 1 - found.alpha)
+        low, high = comparison.interval
+        return Interval(comparison.estimate, low, high, comparison.n, 1 - comparison.alpha)
 
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """One experiment: its plan, the networks that could be read, and its findings.
+    """One experiment and its results.
 
-    ``networks`` are by the index of their config in the coverage; ``problems`` say what could not be read,
-    ``incomplete`` which planned configs are not complete. ``findings`` are in the plan's order.
+    Attributes
+    ----------
+    coverage : Coverage
+    networks : mapping of int to SeedTable
+        By the index of their config in ``coverage.entries``; those that could be read.
+    problems : tuple of str
+        What could not be read.
+    incomplete : tuple of str
+        Planned configs that are not complete, and why.
+    findings : tuple of ContrastResult
+        In the plan's order.
     """
 
     coverage: Coverage
@@ -164,117 +172,128 @@ class ExperimentResult:
 def load_results(
     store: Store, experiment_names: Sequence[str] | None = None, *, only_primary: bool = False
 ) -> list[ExperimentResult]:
-    """Read every experiment's scores, or those of some, and compare its contrasts, or only the primary ones."""
+    """Read every experiment's scores, or those of some, and compare its contrasts.
+
+    With ``only_primary`` only primary contrasts are compared, and not described beyond their verdict.
+    """
     coverages = read_coverages(store)
-    primary = sum(contrast.primary for coverage in coverages for contrast in coverage.contrasts)
+    n_primary = sum(contrast.primary for coverage in coverages for contrast in coverage.contrasts)
     return [
-        compare_arms(store, coverage, primary, only_primary=only_primary)
+        compare_arms(store, coverage, n_primary, only_primary=only_primary)
         for coverage in coverages
         if experiment_names is None or coverage.experiment_name in experiment_names
     ]
 
 
 def compare_arms(
-    store: Store, coverage: Coverage, primary: int = PRIMARY_SLOTS, *, only_primary: bool = False
+    store: Store, coverage: Coverage, n_primary: int = PRIMARY_SLOTS, *, only_primary: bool = False
 ) -> ExperimentResult:
-    """Read one experiment's scores and compare its contrasts; the study has ``primary`` primary ones."""
+    """Read one experiment's scores and compare its contrasts; the study has ``n_primary`` primary ones."""
     if coverage.plan is None:
         return ExperimentResult(coverage, {}, (), (), ())
     problems: list[str] = []
-    networks: dict[int, SeedTable] = {}
+    tables: dict[int, SeedTable] = {}
     incomplete: list[str] = []
-    planned = set(coverage.plan.seeds.numbers.tolist())
-    for i, (entry, (table, unread)) in enumerate(
-        zip(coverage.entries, read_seed_tables(store, coverage.entries), strict=True)
-    ):
+    planned = coverage.plan.seeds.numbers
+    for i, entry in enumerate(coverage.entries):
+        table, unread = read_seed_table(store, entry)
         problems += unread
         if table is not None:
-            networks[i] = table
-        if table is None or not planned <= set(table.frame["seed"]):
-            state = "its scores cannot be read" if entry.state == "done" else _state_words(entry, table)
-            incomplete.append(f"{clean(entry.name)}: {state}")
+            tables[i] = table
+        if entry.state != "done" or table is None or not np.isin(planned, table.frame["seed"]).all():
+            words = "its scores cannot be read" if entry.state == "done" else _state_words(entry, table)
+            incomplete.append(f"{clean(entry.name)}: {words}")
     complete = coverage.complete and not incomplete
-    findings = find(coverage, networks, primary=primary, complete=complete, only_primary=only_primary)
-    return ExperimentResult(coverage, networks, tuple(problems), tuple(incomplete), findings)
+    findings = compare_contrasts(
+        coverage, tables, n_primary=n_primary, complete=complete, only_primary=only_primary
+    )
+    return ExperimentResult(coverage, tables, tuple(problems), tuple(incomplete), findings)
 
 
 def _state_words(entry: PlannedConfig, table: SeedTable | None) -> str:
-    some = f", {plural(len(table.frame), 'seed')} tracked" if table is not None else ""
-    return {"missing": "not complete" if some else "not tracked", "failed": "its run failed"}.get(
-        entry.state, entry.state
-    ) + some
+    tracked = f", {plural(len(table.frame), 'seed')} tracked" if table is not None else ""
+    words = {
+        "missing": "not complete" if tracked else "not tracked",
+        "failed": "its run failed",
+        "damaged": "its run is damaged",
+    }
+    return words.get(entry.state, entry.state) + tracked
 
 
-def find(
+def compare_contrasts(
     coverage: Coverage,
-    networks: Mapping[int, SeedTable],
+    tables: Mapping[int, SeedTable],
     *,
-    primary: int = PRIMARY_SLOTS,
+    n_primary: int = PRIMARY_SLOTS,
     complete: bool,
     only_primary: bool = False,
 ) -> tuple[ContrastResult, ...]:
     """Compare the contrasts of an experiment.
 
-    The whole study has ``primary`` primary contrasts, which share one error budget. Verdicts are withheld unless the
+    The whole study has ``n_primary`` primary contrasts, which share one error budget. Verdicts are withheld unless the
     design is ``complete``.
     """
-    among = [side for contrast in coverage.contrasts for side in (contrast.a, contrast.b)]
-    return tuple(
-        _compare(coverage, contrast, networks, primary_alpha(primary), complete, _shared(contrast, among))
-        for contrast in coverage.contrasts
-        if contrast.primary or not only_primary
-    )
-
-
-def _compare(
-    coverage: Coverage,
-    contrast: PlannedContrast,
-    networks: Mapping[int, SeedTable],
-    alpha: float,
-    complete: bool,
-    where: str,
-) -> ContrastResult:
-    entries = (coverage.find(contrast.a), coverage.find(contrast.b))
-    a, b = (networks.get(coverage.entries.index(entry)) if entry is not None else None for entry in entries)
-    alpha = alpha if contrast.primary else EXPLORATORY_ALPHA
-    withheld = "" if complete and a is not None and b is not None else "withheld"
-    comparison = learned = None
-    diverged = 0
-    if a is not None and b is not None:
-        frame_a, frame_b = (arm.frame.set_index("seed") for arm in (a, b))
-        try:
-            comparison = compare(
-                *(scores(frame, "population_accuracy") for frame in (frame_a, frame_b)),
-                bounds=(0, 1),
-                margin=contrast.delta,
-                alpha=alpha,
+    arms = [arm for contrast in coverage.contrasts for arm in (contrast.a, contrast.b)]
+    by_config = {table.config: table for table in tables.values()}
+    alphas = {True: primary_alpha(n_primary), False: EXPLORATORY_ALPHA}
+    results = []
+    for contrast in coverage.contrasts:
+        if only_primary and not contrast.primary:
+            continue
+        a, b = by_config.get(contrast.a), by_config.get(contrast.b)
+        withheld = "" if complete and a is not None and b is not None else "withheld"
+        name_a, name_b = _arm_names(contrast)
+        result = ContrastResult(
+            experiment_name=coverage.experiment_name,
+            title=coverage.title,
+            contrast=contrast,
+            name_a=name_a,
+            name_b=name_b,
+            where=_shared(contrast, arms),
+            alpha=alphas[contrast.primary],
+            base_seeds=len(coverage.plan.seeds) if coverage.plan else 0,
+            comparison=None,
+            learned=None,
+            diverged=0,
+            withheld=withheld,
+            plan_changes=coverage.plan_changes,
+            runs_a=a.runs if a else (),
+            runs_b=b.runs if b else (),
+        )
+        if a is not None and b is not None:
+            result = _compared(
+                result, a.frame.set_index("seed"), b.frame.set_index("seed"), describe=not only_primary
             )
-        except ValueError as error:
-            withheld = f"withheld: {clean(error)}"
-        else:
-            if comparison.missing:
-                withheld = withheld or f"withheld: {plural(len(comparison.missing), 'seed')} without a score"
-            pairs = frame_a.index.intersection(frame_b.index).difference(pd.Index(comparison.missing))
-            frame_a, frame_b = frame_a.loc[pairs.sort_values()], frame_b.loc[pairs.sort_values()]
-            learned = _learned(frame_a, frame_b, comparison.differences)
-            diverged = int(sum(frame["state"].eq("diverged").sum() for frame in (frame_a, frame_b)))
-    name_a, name_b = _sides(contrast)
-    return ContrastResult(
-        experiment_name=coverage.experiment_name,
-        title=coverage.title,
-        contrast=contrast,
-        name_a=name_a,
-        name_b=name_b,
-        where=where,
-        alpha=alpha,
-        base_seeds=len(coverage.plan.seeds) if coverage.plan else 0,
-        comparison=comparison,
-        learned=learned,
-        diverged=diverged,
-        withheld=withheld,
-        plan_changes=coverage.plan_changes,
-        runs_a=a.runs if a else (),
-        runs_b=b.runs if b else (),
+        results.append(result)
+    return tuple(results)
+
+
+def _compared(
+    result: ContrastResult, frame_a: pd.DataFrame, frame_b: pd.DataFrame, *, describe: bool
+) -> ContrastResult:
+    """Return a contrast's result with its comparison; the frames are indexed by seed."""
+    try:
+        comparison = compare(
+            scores(frame_a, "population_accuracy"),
+            scores(frame_b, "population_accuracy"),
+            bounds=(0, 1),
+            margin=result.contrast.delta,
+            alpha=result.alpha,
+        )
+    except ValueError as error:
+        return replace(result, withheld=f"withheld: {clean(error)}")
+    withheld = result.withheld
+    if comparison.missing:
+        withheld = withheld or f"withheld: {plural(len(comparison.missing), 'seed')} without a score"
+    result = replace(result, comparison=comparison, withheld=withheld)
+    if not describe:
+        return result
+    pairs = frame_a.index.intersection(frame_b.index).difference(pd.Index(comparison.missing)).sort_values()
+    frame_a, frame_b = frame_a.loc[pairs], frame_b.loc[pairs]
+    return replace(
+        result,
+        learned=_learned(frame_a, frame_b, comparison.differences),
+        diverged=int(sum(frame["state"].eq("diverged").sum() for frame in (frame_a, frame_b))),
     )
 
 
@@ -306,20 +325,20 @@ def _has_learned(frame: pd.DataFrame, gain: float) -> NDArray[np.bool_]:
     return ((frame["gain"] >= gain) & ~frame["state"].isin(NEVER_LEARNED)).to_numpy(bool)
 
 
-def _sides(contrast: PlannedContrast) -> tuple[str, str]:
-    """Names of both sides, by what differs between them, after what the plan called them."""
-    a, b = (side.label([contrast.a, contrast.b]) for side in (contrast.a, contrast.b))
+def _arm_names(contrast: PlannedContrast) -> tuple[str, str]:
+    """Name both arms by what differs between them, after what the plan called them."""
+    a, b = (arm.label([contrast.a, contrast.b]) for arm in (contrast.a, contrast.b))
     if contrast.names is None:
         return a, b
-    one, other = (clean(name, 40) for name in contrast.names)
+    name_a, name_b = (clean(name, 40) for name in contrast.names)
     return (
-        a if one in a.split(" · ") else f"{one}: {a}",
-        b if other in b.split(" · ") else f"{other}: {b}",
+        a if name_a in a.split(" · ") else f"{name_a}: {a}",
+        b if name_b in b.split(" · ") else f"{name_b}: {b}",
     )
 
 
-def _shared(contrast: PlannedContrast, among: Sequence[Config]) -> str:
-    """What both sides share that other contrasts beside them do not."""
-    names = dict(zip(among, config_names(among), strict=True))
-    a, b = (names[side].split(" · ") for side in (contrast.a, contrast.b))
+def _shared(contrast: PlannedContrast, arms: Sequence[Config]) -> str:
+    """Return what both arms share that other contrasts beside them do not."""
+    names = dict(zip(arms, config_names(arms), strict=True))
+    a, b = (names[arm].split(" · ") for arm in (contrast.a, contrast.b))
     return " · ".join(part for part in a if part in b)

@@ -1,126 +1,211 @@
-"""The store -> studies: what was planned, which trials are tracked, what was chosen."""
+"""The store -> hyperparameter searches: what was planned, which trials are tracked, which config won."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from qwerties.config import Config, Seeds
-from qwerties.study.objectives import OBJECTIVES
-from qwerties.study.search_space import Search, SearchError
-from qwerties.tracking.records import Tracked
-from qwerties.tracking.tags import FAILURE, STUDY, SUPERSEDED, TRIAL, TUNING
+from qwerties.study.plan import is_whole_trial
+from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL, TUNING
 
-WINNER = "qwerties.winner"
-"""Tag of a study's run: params of the config it chose, as JSON."""
+if TYPE_CHECKING:  # workers import this module, and need neither the store nor MLflow
+    from qwerties.study.coverage import Coverage
+    from qwerties.tracking.records import Tracked
+    from qwerties.tracking.store import Store
 
-SCORES = (
+# Direction of each objective. Population accuracy is the mean over the seeds, regret is Bayes accuracy minus it, and
+# cost is network-epochs times parameters.
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "population_accuracy": "maximize",
+    "regret": "minimize",
+    "cost": "minimize",
+}
+
+SUGGESTED = "qwerties.suggested"  # tag of a trial's run: the values that Optuna suggested, as JSON
+
+SCORES = (  # metrics of a trial that are read
     *("population_accuracy", "population_accuracy_se", "population_accuracy_p10", "population_accuracy_p90"),
     *("regret", "cost", "learned_fraction", "diverged_fraction"),
 )
-"""Metrics of a trial that are read."""
 
-LEAST_REGRET = 1e-4
-"""Shown on a log axis in place of less, which is below the error of the score."""
+IMPORTANCE = "importance_"  # prefix of metrics of a search's run
 
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, SearchError)
+LEAST_REGRET = 1e-4  # smaller regrets are below the error of the score; log axes show this one instead
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+def cost(config: Config, n_networks: int) -> float:
+    """Return network-epochs times parameters of ``n_networks`` networks."""
+    return float(config.epochs * n_networks * config.weights)
 
 
 @dataclass(frozen=True)
-class TrackedStudy:
-    """One planned study, and what of it is tracked.
+class TrackedSearch:
+    """One planned search, and its tracked part.
 
     Attributes
     ----------
-    name, label, side : str
-        In the storage; what is searched and how, in words; the side whose config it chooses.
-    own : bool
-        Whether its winner is the side, not that of a baseline.
-    search : Search
-    seeds : Seeds
-        Of every trial.
-    base : Config
+    name : str
+        Name of the Optuna study.
+    arm, sampler : str
+    is_baseline : bool
+        Whether the sampler is a baseline, so that the winner is not the arm's own.
     objectives : tuple of str
+        Of `OBJECTIVES`; the first one decides the winner.
+    seeds : Seeds
+        Seeds of every trial.
+    n_trials : int
+        The budget.
     run : Tracked or None
-        None where it is not begun.
+        The search's MLflow run; None where the search was not started.
     trials : DataFrame
-        From `trial_frame`.
+        One row per tracked trial, as `trial_frame` returns it.
+    params : tuple of str
+        Names of the searched parameters.
+    importances : dict of str to float
+        Share of each parameter in what sets the best trials apart; empty where unknown.
     winner : Config or None
-        None until the budget is spent.
+        Config of the best trial; None until the budget is spent, or where every trial diverged.
     """
 
     name: str
-    label: str
-    side: str
-    own: bool
-    search: Search
-    seeds: Seeds
-    base: Config
+    arm: str
+    sampler: str
+    is_baseline: bool
     objectives: tuple[str, ...]
+    seeds: Seeds
+    n_trials: int
     run: Tracked | None
     trials: pd.DataFrame
+    params: tuple[str, ...]
+    importances: dict[str, float]
     winner: Config | None
 
     @property
-    def complete(self) -> int:
-        """Trials that have a score."""
-        return int((self.trials["state"] == "complete").sum())
+    def label(self) -> str:
+        """Arm and sampler, in words."""
+        return f"{self.arm} by {self.sampler}"
 
     @property
-    def failed(self) -> int:
-        """Trials that diverged."""
+    def is_complete(self) -> bool:
+        """Whether every trial of the budget is tracked."""
+        return len(self.trials) == self.n_trials
+
+    @property
+    def n_failed(self) -> int:
+        """Number of trials that diverged."""
         return int((self.trials["state"] == "failed").sum())
 
     @property
-    def done(self) -> bool:
-        """Whether every trial of the budget is tracked, and a winner chosen."""
-        return self.winner is not None and len(self.trials) == self.search.trials
-
-    @property
-    def networks(self) -> int:
-        """SeedTable trained."""
-        return len(self.trials) * len(self.seeds)
-
-    @property
     def best(self) -> dict[str, Any] | None:
-        """The row of the best trial."""
+        """Row of the best trial; None where no trial has a score."""
         number = best_of(self.trials, self.objectives)
         return None if number is None else row_of(self.trials, number)
 
 
-def is_whole(child: Tracked) -> bool:
-    """Whether a trial's run was written to its end; one that diverged is FAILED without a reason."""
-    return child.status == "FINISHED" or (child.status == "FAILED" and FAILURE not in child.tags)
+def load_searches(store: Store, coverage: Coverage) -> list[TrackedSearch]:
+    """Read the planned searches of one experiment, in the plan's order; none where nothing is tuned.
+
+    Raises
+    ------
+    ValueError
+        If the plan of the searches cannot be read; the message is one line.
+    """
+    tags = store.experiments().get(coverage.experiment_name, ("", {}))[1]
+    return read_searches(tags, store.runs(coverage.experiment_id))
 
 
-def trial_frame(children: Sequence[Tracked]) -> pd.DataFrame:
-    """Make a row per trial of a study, in the order of their numbers.
+def read_searches(tags: Mapping[str, str], runs: Sequence[Tracked]) -> list[TrackedSearch]:
+    """Read the planned searches from an experiment's tags and runs, as `load_searches` does."""
+    if TUNING not in tags:
+        return []
+    try:
+        return [read_search(spec, runs) for spec in json.loads(tags[TUNING])["searches"]]
+    except UNREADABLE:
+        raise ValueError(f"the tag {TUNING} cannot be read") from None
+
+
+def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSearch:
+    """Join one search's plan, as `tuning.Search.spec` writes it, with its runs."""
+    name, objectives = str(spec["name"]), tuple(map(str, spec["objectives"]))
+    if not objectives or not set(objectives) <= set(OBJECTIVES):
+        raise ValueError("objectives")
+    run, children = runs_of_search(name, runs)
+    params, n_trials = tuple(map(str, spec["space"])), int(spec["trials"])
+    trials = trial_frame(
+        [child for child in children if run is not None and child.parent == run.run_id], params
+    )
+    best = best_of(trials, objectives) if len(trials) == n_trials else None
+    metrics = run.metrics if run is not None else {}
+    return TrackedSearch(
+        name=name,
+        arm=str(spec["arm"]),
+        sampler=str(spec["sampler"]),
+        is_baseline=bool(spec["is_baseline"]),
+        objectives=objectives,
+        seeds=Seeds.parse(str(spec["seeds"])),
+        n_trials=n_trials,
+        run=run,
+        trials=trials,
+        params=params,
+        importances={p: metrics[IMPORTANCE + p] for p in params if 0 <= metrics.get(IMPORTANCE + p, -1) <= 1},
+        winner=None if best is None else row_of(trials, best)["config"],
+    )
+
+
+def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
+    """Return the run of a search that counts, and the runs of trials that are not superseded."""
+    current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
+    parents = [run for run in current if run.parent is None]
+    if not parents:
+        return None, []
+    return parents[-1], [run for run in current if TRIAL in run.tags and run.parent == parents[-1].run_id]
+
+
+def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.DataFrame:
+    """Make a table of a search's trials, sorted by number.
 
     Returns
     -------
     DataFrame
-        ``number``; ``state``, "complete" or "failed"; ``config``; the metrics of `SCORES`, missing where it has none.
-        What was not written to its end, or cannot be read, is left out.
+        ``number``; ``state``, "complete" or "failed" (diverged); ``config``; ``params_*``, the suggested values, None
+        where a trial lacks the parameter; the metrics of `SCORES`, NaN where undefined. Runs that were not written to
+        their end or cannot be read are left out.
     """
     rows: dict[int, dict[str, object]] = {}
     for child in children:
-        if not is_whole(child) or SUPERSEDED in child.tags:
+        if not is_whole_trial(child):
             continue
         try:
             number, config = int(child.tags[TRIAL]), Config.from_params(child.params)
-        except (ValueError, KeyError):
+            suggested = dict(json.loads(child.tags.get(SUGGESTED, "{}")))
+        except UNREADABLE:
             continue
-        metrics = {name: child.metrics.get(name, np.nan) for name in SCORES}
-        state = "complete" if child.status == "FINISHED" else "failed"
-        rows.setdefault(number, {"number": number, "state": state, "config": config, **metrics})
+        rows.setdefault(
+            number,
+            {
+                "number": number,
+                "state": "complete" if child.status == "FINISHED" else "failed",
+                "config": config,
+                **{f"params_{name}": _scalar(suggested.get(name)) for name in params},
+                **{name: child.metrics.get(name, np.nan) for name in SCORES},
+            },
+        )
+    columns = ["number", "state", "config", *(f"params_{name}" for name in params), *SCORES]
     ordered = [rows[number] for number in sorted(rows)]
-    frame = pd.DataFrame(ordered, columns=["number", "state", "config", *SCORES])
+    frame = pd.DataFrame({name: pd.Series([row[name] for row in ordered], dtype=object) for name in columns})
     return frame.astype({"number": int, **dict.fromkeys(SCORES, float)})
+
+
+def _scalar(value: object) -> str | float | None:
+    return value if isinstance(value, str | bool | int | float) else None
 
 
 def row_of(frame: pd.DataFrame, number: int) -> dict[str, Any]:
@@ -129,85 +214,28 @@ def row_of(frame: pd.DataFrame, number: int) -> dict[str, Any]:
 
 
 def losses_of(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
-    """Objectives of each trial, signed so that less is better, (trials, objectives); NaN where it has none."""
+    """Return each trial's objectives, signed so that less is better, (trials, objectives); NaN where it diverged."""
     signs = [-1.0 if OBJECTIVES[name] == "maximize" else 1.0 for name in objectives]
     values = frame[list(objectives)].to_numpy(float) * signs
     return np.where((frame["state"] == "complete").to_numpy()[:, None], values, np.nan)
 
 
 def best_of(frame: pd.DataFrame, objectives: Sequence[str]) -> int | None:
-    """Number of the trial that is best in the first objective, the earliest of equals; None where none has one."""
-    first = losses_of(frame, objectives)[:, 0] if len(frame) else np.empty(0)
+    """Return the number of the trial that is best in the first objective, the earliest of equals."""
+    first = losses_of(frame, objectives)[:, 0]
     return None if not np.isfinite(first).any() else int(frame["number"].iloc[int(np.nanargmin(first))])
 
 
 def progress_of(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """Add ``y``, the first objective, ``best``, the best of it so far, and ``front`` where there are several."""
+    """Add ``y``, the first objective, ``best``, its best value so far, and ``front`` where there are several."""
     losses = losses_of(frame, objectives)
     sign = -1.0 if OBJECTIVES[objectives[0]] == "maximize" else 1.0
-    added = frame.assign(
-        y=sign * losses[:, 0], best=sign * np.fmin.accumulate(losses[:, 0]) if len(frame) else np.nan
-    )
+    added = frame.assign(y=sign * losses[:, 0], best=sign * np.fmin.accumulate(losses[:, 0]))
     if len(objectives) > 1:
         added["front"] = [
-            bool(np.isfinite(own).all() and not ((losses <= own).all(1) & (losses < own).any(1)).any())
-            for own in losses
+            bool(np.isfinite(row).all() and not ((losses <= row).all(1) & (losses < row).any(1)).any())
+            for row in losses
         ]
     if "regret" in objectives:
         added["regret"] = added["regret"].clip(lower=LEAST_REGRET)
     return added
-
-
-def read_studies(tags: Mapping[str, str], runs: Sequence[Tracked]) -> tuple[list[TrackedStudy], list[str]]:
-    """Read the planned studies of one experiment.
-
-    Parameters
-    ----------
-    tags : mapping
-        Of the experiment.
-    runs : sequence of Tracked
-        All of the experiment's.
-
-    Returns
-    -------
-    list of TrackedStudy
-        In the plan's order; empty where nothing is tuned.
-    list of str
-        What cannot be read.
-    """
-    if TUNING not in tags:
-        return [], []
-    try:
-        return [_read(spec, runs) for spec in json.loads(tags[TUNING])["studies"]], []
-    except UNREADABLE:
-        return [], [f"the tag {TUNING} cannot be read"]
-
-
-def _read(spec: Mapping[str, object], runs: Sequence[Tracked]) -> TrackedStudy:
-    name = str(spec["study"])
-    own = [
-        run
-        for run in runs
-        if run.tags.get(STUDY) == name and TRIAL not in run.tags and SUPERSEDED not in run.tags
-    ]
-    run = own[-1] if own else None
-    children = [child for child in runs if run is not None and child.parent == run.run_id]
-    winner = None
-    if run is not None and run.status == "FINISHED" and WINNER in run.tags:
-        winner = Config.from_params(json.loads(run.tags[WINNER]))
-    objectives = tuple(map(str, spec["objectives"]))  # type: ignore[call-overload]
-    if not objectives or not set(objectives) <= set(OBJECTIVES):
-        raise ValueError("objectives")
-    return TrackedStudy(
-        name=name,
-        label=str(spec["label"]),
-        side=str(spec["side"]),
-        own=bool(spec["own"]),
-        search=Search.from_dict(spec["search"]),  # type: ignore[arg-type]
-        seeds=Seeds.parse(str(spec["seeds"])),
-        base=Config.from_params(spec["base"]),  # type: ignore[arg-type]
-        objectives=objectives,
-        run=run,
-        trials=trial_frame(children),
-        winner=winner,
-    )

@@ -1,6 +1,6 @@
 """Which configs need more seeds: the next step of a sweep that goes on until its contrasts are decided.
 
-A contrast is weighed after its base seeds, then at every multiple of `BLOCK` up to the cap, until its verdict is
+A contrast is evaluated after its base seeds, then at every multiple of `BLOCK` up to the cap, until its verdict is
 decided. A confidence sequence holds at all these counts at once, so this has no price in errors. The first of these
 counts at which a contrast is decided depends on the plan and the data alone: a sweep that was stopped on the way, or
 two sweeps on one server, end with the same seeds.
@@ -8,12 +8,13 @@ two sweeps on one server, end with the same seeds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from qwerties.analysis.contrasts import ContrastResult, load_results
+from qwerties.analysis.contrasts import ContrastResult, ExperimentResult, load_results
 from qwerties.config import Config
 from qwerties.errors import plural
 from qwerties.stats.confidence import confidence_sequence
@@ -27,8 +28,18 @@ BLOCK = 500  # seeds between two stages
 class Step:
     """What to train next.
 
-    ``more`` tells by experiment how many seeds each config needs, at most ``seeds``. Undecided contrasts get more seeds
-    (``open``) or have as many as they may (``capped``); ``decided`` counts the others.
+    Attributes
+    ----------
+    more : dict of str to dict of Config to int
+        By experiment, how many seeds each config needs.
+    open : tuple of ContrastResult
+        Undecided contrasts that get more seeds.
+    capped : tuple of ContrastResult
+        Undecided contrasts that have as many as they may.
+    decided : int
+        Number of the other contrasts.
+    seeds : int
+        The most seeds that a config needs.
     """
 
     more: dict[str, dict[Config, int]]
@@ -44,22 +55,27 @@ class Step:
 
 
 def next_step(store: Store, experiment_names: Iterable[str], settle: str, max_seeds: int) -> Step:
-    """Tell which configs of some experiments need how many seeds, at most ``max_seeds``.
+    """Return which configs of some experiments need how many seeds, at most ``max_seeds``.
 
-    With ``settle="primary"`` primary contrasts alone get more, else all of them.
+    With ``settle="primary"`` only primary contrasts get more, else all of them.
     """
+    results = load_results(store, list(experiment_names), only_primary=settle == "primary")
+    return step_of(results, max_seeds)
+
+
+def step_of(results: Iterable[ExperimentResult], max_seeds: int) -> Step:
+    """Return which configs need how many seeds, given the results so far."""
     more: dict[str, dict[Config, int]] = {}
     undecided: list[ContrastResult] = []
     capped: list[ContrastResult] = []
     decided = 0
-    for experiment in load_results(store, list(experiment_names), only_primary=settle == "primary"):
-        trained = {table.config: table.frame["seed"] for table in experiment.networks.values()}
-        for finding in experiment.findings:
+    for result in results:
+        seeds = {table.config: table.frame["seed"] for table in result.networks.values()}
+        for finding in result.findings:
             if finding.verdict is None:
                 continue
             arms = (finding.contrast.a, finding.contrast.b)
-            paired = set(trained[arms[0]]) & set(trained[arms[1]])
-            target = next_stage(finding, paired, max_seeds)
+            target = next_stage(finding, np.intersect1d(seeds[arms[0]], seeds[arms[1]]), max_seeds)
             if target is None:
                 decided += finding.decided
                 capped += [] if finding.decided else [finding]
@@ -72,24 +88,24 @@ def next_step(store: Store, experiment_names: Iterable[str], settle: str, max_se
     return Step(more, tuple(undecided), tuple(capped), decided, largest)
 
 
-def next_stage(finding: ContrastResult, paired: Collection[int], max_seeds: int) -> int | None:
-    """Return the seeds at which a contrast is to be weighed next; None where it is decided or at the cap."""
+def next_stage(finding: ContrastResult, paired: ArrayLike, max_seeds: int) -> int | None:
+    """Return the seeds at which a contrast is evaluated next; None where it is decided or at the cap.
+
+    ``paired``, (n,), are the seeds that both arms have.
+    """
     comparison = finding.comparison
     if comparison is None or finding.verdict == "identical":
         return None
     base = finding.base_seeds
-    stages = [
-        base,
-        *range(base // BLOCK * BLOCK + BLOCK, max_seeds, BLOCK),
-        *[max_seeds] * (max_seeds > base),
-    ]
-    paired = np.sort(np.fromiter(paired, int))  # (n,)
-    reached = sum(int((paired < stage).sum()) == stage for stage in stages)
+    stages = [base, *range(base // BLOCK * BLOCK + BLOCK, max_seeds, BLOCK)]
+    stages += [max_seeds] if max_seeds > base else []
+    counts = np.searchsorted(np.sort(paired), stages)  # pairs below each stage
+    reached = int((counts == stages).sum())
     if reached == len(stages):
         return None
     if finding.decided and reached:  # perhaps on more seeds than this stage has
-        seen = comparison.differences[: stages[reached - 1]]
-        (low,), (high,) = confidence_sequence(seen, alpha=finding.alpha, bounds=comparison.bounds)
+        differences = comparison.differences[: stages[reached - 1]]
+        (low,), (high,) = confidence_sequence(differences, alpha=finding.alpha, bounds=comparison.bounds)
         if decide(low, high, comparison.margin) not in UNDECIDED:
             return None
     return stages[reached]

@@ -1,4 +1,4 @@
 """The ``qwerties`` command: arguments -> calls of the rooms below -> lines on the terminal and an exit status.
 
-Public: `main`. It starts without torch, MLflow or Optuna.
+Public: `main.main`, `main.build_parser`. One file per command. It starts without torch, MLflow or Optuna.
 """

@@ -1,185 +1,85 @@
-"""Progress on the terminal: a bar there, now and then a plain line elsewhere."""
+"""Progress on standard error: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
 import sys
-import time
-from typing import TYPE_CHECKING
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from qwerties.study.sweep import Progress
+SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal
 
 
-class Display:
-    """Progress of a sweep: a bar on a terminal, now and then a plain line elsewhere."""
+class _Lines:
+    """A stream that turns tqdm's carriage returns into lines."""
 
-    SECONDS_BETWEEN_LINES = 10.0
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
-    def __init__(self, label: str = "") -> None:
-        self._label = f"{label}: " if label else ""
-        self._bar: tqdm | None = None
-        self._started = time.monotonic()
-        self._said = -self.SECONDS_BETWEEN_LINES
+    def write(self, text: str) -> None:
+        if text.strip():
+            self._stream.write(f"{text.strip()}\n")
 
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, state: Progress) -> None:
-        """Show the state of things."""
-        if not state.runs_planned:
-            return
-        elapsed = time.monotonic() - self._started
-        share = state.cost / state.cost_planned
-        rate = share * state.networks_planned / elapsed if elapsed else 0
-        counts = (
-            f"{state.runs}/{state.runs_planned} runs, {state.networks:,}/{state.networks_planned:,} networks, "
-            f"{rate:,.0f}/s"
-        )
-        if sys.stderr.isatty():
-            if self._bar is None:
-                layout = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
-                self._bar = tqdm(
-                    total=state.cost_planned, bar_format=layout, dynamic_ncols=True, smoothing=0.05
-                )
-            self._bar.set_postfix_str(f"{self._label}{counts}", refresh=False)
-            self._bar.update(state.cost - self._bar.n)
-            self._bar.refresh()
-        elif time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES or state.runs == state.runs_planned:
-            self._said = time.monotonic()
-            left = f", about {elapsed * (1 / share - 1):.0f} s left" if share else ""
-            print(f"{100 * share:3.0f}%  {self._label}{counts}{left}", file=sys.stderr, flush=True)
+    def flush(self) -> None:
+        self._stream.flush()
 
 
-class Trials:
-    """Progress of studies: a bar each on a terminal, a plain line each elsewhere."""
+class Progress(tqdm):
+    """Progress of one piece of work.
 
-    def __init__(self, experiment_name: str) -> None:
-        self._experiment_name = experiment_name
-        self._bar: tqdm | None = None
-        self._label = ""
+    Parameters
+    ----------
+    label : str
+    total : float, optional
+        Of a piece of work whose parts are counted; without it, the text alone is shown.
+    stay : bool
+        Leave the bar on the terminal when the work is done.
+    """
 
-    def __enter__(self) -> Trials:
-        return self
+    monitor_interval = 0  # no thread of tqdm's own
 
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def step(self, label: str, done: int, of: int) -> None:
-        """Show how many trials of a study are done."""
-        if label != self._label:
-            self.__exit__()
-            self._label, self._bar = label, None
-            if sys.stderr.isatty():
-                name = f"{self._experiment_name}, {label}"
-                self._bar = tqdm(total=of, initial=done, desc=name, unit=" trials", leave=False)
-        if self._bar is not None:
-            self._bar.update(done - self._bar.n)
-        elif done == of:
-            print(f"{self._experiment_name}, {label}: {done} trials", file=sys.stderr, flush=True)
-
-
-class Pixels:
-    """Progress of a map: a bar on a terminal, now and then a plain line elsewhere."""
-
-    SECONDS_BETWEEN_LINES = 10.0
-
-    def __init__(self, networks: int) -> None:
-        self._networks = networks
-        self._bar: tqdm | None = None
-        self._started = self._said = time.monotonic()
-
-    def __enter__(self) -> Pixels:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, before: int, done: int) -> None:
-        """Show how many networks were there before, and how many are by now."""
-        if sys.stderr.isatty():
-            if self._bar is None:
-                self._bar = tqdm(
-                    total=self._networks,
-                    initial=before,
-                    unit=" networks",
-                    unit_scale=True,
-                    dynamic_ncols=True,
-                )
-            self._bar.update(done - self._bar.n)
-            return
-        now = time.monotonic()
-        if done == before:
-            self._started = now
-            if before:
-                print(
-                    f"going on after {before:,} of {self._networks:,} networks", file=sys.stderr, flush=True
-                )
-        elif now - self._said > self.SECONDS_BETWEEN_LINES or done == self._networks:
-            self._said, rate = now, (done - before) / (now - self._started)
-            print(
-                f"{100 * done / self._networks:3.0f}%  {done:,}/{self._networks:,} networks, {rate:,.0f}/s, "
-                f"about {(self._networks - done) / rate:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
-
-
-class Bytes:
-    """Progress of a file: a bar on a terminal, now and then a plain line elsewhere."""
-
-    SECONDS_BETWEEN_LINES = 10.0
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._said = time.monotonic()
-        self._bar = tqdm(
-            desc=what,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
+    def __init__(
+        self, label: str, total: float | None = None, *, stay: bool = False, **settings: Any
+    ) -> None:
+        self.terminal = terminal = sys.stderr.isatty()
+        self.text = ""
+        if total is None:
+            layout = "{desc}: {text}"
+        else:
+            bar = "|{bar}|" if terminal else ""
+            layout = "{desc}: {percentage:3.0f}%" + bar + " {text} [{elapsed}<{remaining}]"
+        super().__init__(
+            desc=label,
+            total=total,
+            file=sys.stderr if terminal else _Lines(sys.stderr),
+            bar_format=layout,
+            leave=stay,
+            mininterval=0.1 if terminal else SECONDS_BETWEEN_LINES,
+            miniters=0,
+            delay=0.001,  # nothing is shown where nothing was done
+            smoothing=0.05,
+            dynamic_ncols=terminal,
+            **settings,
         )
 
-    def __enter__(self) -> Bytes:
-        return self
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What the layout may name."""
+        return {**super().format_dict, "text": self.text}
 
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
+    def close(self) -> None:
+        """End the bar; a line that stands already is not repeated."""
+        if not self.terminal and self.n == self.last_print_n:
+            self.leave = False
+        super().close()
 
-    def update(self, done: int, of: int) -> None:
-        """Show how many bytes are done."""
-        if self._bar.disable and time.monotonic() - self._said > self.SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
-            print(f"{self._what}: {done / 1e6:,.0f} of {of / 1e6:,.0f} MB", file=sys.stderr, flush=True)
-        self._bar.total = of
-        self._bar.update(done - self._bar.n)
+    def show(self, text: str, done: float | None = None, total: float | None = None) -> None:
+        """Say what is being done, how much of it is done, and of how much."""
+        if total is not None:
+            self.total = total
+        self.text = text
+        self.update(0 if done is None else done - self.n)
 
-
-class Steps:
-    """Progress of something that takes seconds: one line that is rewritten on a terminal, nothing elsewhere."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> Steps:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._show("")
-
-    def step(self, name: str) -> None:
-        """Say what is being worked on."""
-        self._show(f"{self._what}: {name}")
-
-    def _show(self, text: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    def show_bytes(self, done: int, total: int) -> None:
+        """Say how many bytes are done, and of how many."""
+        self.show(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB", done, total)

@@ -1,129 +1,88 @@
-"""Train a map: block by block in worker processes, each block kept when it is done, and one run when all are.
+"""Train a map block by block in worker processes, and track it as one run when all blocks are done.
 
-Blocks lie in ``.cache/maps/<fingerprint>/`` until the run is written. How a map is cut into them follows from its plan
-alone, so that whoever goes on finds the same ones.
+Finished blocks lie in ``.cache/maps/<fingerprint>/`` until the run is written. The plan alone decides how a map is cut
+into blocks, so that a resumed map finds the same ones.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from qwerties.config import Seeds
 from qwerties.execution.signals import finishing_first, stop_if_asked
 from qwerties.execution.workers import Workers, run_tasks
-from qwerties.maps.scores import Measured, measure
-from qwerties.maps.spec import (
-    MEASURES,
-    STATES,
-    UNREADABLE,
-    Arrays,
-    MapSpec,
-    block_from_bytes,
-    block_to_bytes,
-    from_bytes,
-    to_bytes,
-)
+from qwerties.maps.spec import MEASURES, STATES, UNREADABLE, Arrays, MapSpec, from_bytes, to_bytes
 from qwerties.scoring.digest import code_digest
-from qwerties.study.sweep_lock import is_abandoned, turn
+from qwerties.scoring.final import final_scores
+from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP, NOTE, SUPERSEDED
 from qwerties.training.trainer import train
 
-STEM = "map"
+EXPERIMENT = "map"
 ABOUT = "Maps: two settings spread over the pixels of a picture, each pixel the mean over a few seeds. `qwerties map`."
 FINGERPRINT = "qwerties.fingerprint"
 ARRAYS = "map.npz"
 
-BLOCK = 1024
-"""Networks of a block, unless something makes it smaller: about 3 s of a core at 2000 epochs."""
-
-MAX_VALUES = 2**23
-"""Floats that any one of a block's arrays may hold: losses, weights at the checkpoints, points."""
-
-WAITED = 0.5
-"""Seconds between two looks at a lock that another process holds."""
+BLOCK = 1024  # networks, unless memory allows fewer: about 3 s of a core at 2000 epochs
+MAX_VALUES = 2**23  # floats of any one of a block's arrays: losses, weights at the checkpoints, points
 
 
 @dataclass(frozen=True)
-class Made:
-    """A map that is tracked."""
+class MadeMap:
+    """A map that is tracked; ``networks`` counts those that this call trained, 0 where the map was tracked before."""
 
     run_id: str
     arrays: Arrays
     networks: int
-    """Trained by this call; 0 where the map was tracked before."""
 
 
 @dataclass(frozen=True)
 class Block:
     """Some of a map's pixels, as a range of `MapSpec.order`, and how many of their seeds are trained at once."""
 
-    number: int
     start: int
     stop: int
     seeds: int
 
 
 def make_blocks(spec: MapSpec) -> list[Block]:
-    """Cut a map into blocks, whose memory is bounded whatever its size, seeds and epochs are."""
-    line = spec.x.size if spec.x.field == "epochs" else spec.y.size if spec.y.field == "epochs" else 1
-    epochs, samples = (_most(spec, name) for name in ("epochs", "samples"))
-    widths = (2, *spec.base.hidden, 1)
-    weights = sum(b * (a + 1) for a, b in itertools.pairwise(widths))
-    largest = max(epochs, 2 * samples * max(widths), (64 + line) * weights)  # floats that a network takes
-    together = max(1, min(BLOCK, MAX_VALUES // largest))
-    seeds = min(spec.seeds, together)
-    pixels = line * max(1, together // seeds)
-    return [
-        Block(number, start, min(start + pixels, spec.pixels), seeds)
-        for number, start in enumerate(range(0, spec.pixels, pixels))
-    ]
+    """Cut a map into blocks whose memory is bounded, whatever the map's size, seeds and epochs are."""
+    line = next((axis.size for axis in (spec.x, spec.y) if axis.field == "epochs"), 1)
+    config = spec.largest
+    width = max(2, *config.hidden)
+    # 64 checkpoints of the weights, and those of a line of epochs
+    values = max(config.epochs, 2 * config.samples * width, (64 + line) * config.weights)
+    networks = max(1, min(BLOCK, MAX_VALUES // values))
+    seeds = min(spec.seeds, networks)
+    pixels = line * max(1, networks // seeds)
+    return [Block(start, min(start + pixels, spec.pixels), seeds) for start in range(0, spec.pixels, pixels)]
 
 
-def _most(spec: MapSpec, name: str) -> int:
-    for axis in (spec.x, spec.y):
-        if axis.field == name:
-            return max(axis.values)
-    return int(getattr(spec.base, name))
+def train_block(spec: MapSpec, block: Block) -> NDArray[np.float32]:
+    """Train a block's networks; return their mean `MEASURES`, (measures, pixels), pixels as in `MapSpec.order`.
 
-
-def train_block(spec: MapSpec, block: Block) -> Arrays:
-    """Train a block's networks.
-
-    Returns
-    -------
-    dict of measure to ndarray, (pixels,), float32
-        Pixels as in `MapSpec.order`.
+    A diverged network counts as a guess, whose gain is 0.
     """
-    places = np.unravel_index(spec.order[block.start : block.stop], spec.shape)
-    configs = [spec.config(place) for place in zip(*(axis.tolist() for axis in places), strict=True)]
+    indices = np.unravel_index(spec.order[block.start : block.stop], spec.shape)
+    configs = [spec.config(index) for index in zip(*(axis.tolist() for axis in indices), strict=True)]
     parts = []
     for first in range(0, spec.seeds, block.seeds):
         seeds = Seeds(first, min(first + block.seeds, spec.seeds))
-        parts.append(measure(train(configs, seeds)))
-    return average(parts)
-
-
-def average(parts: Sequence[Measured]) -> Arrays:
-    """Means over all seeds of parts of them; a diverged network counts as a guess, whose gain is 0."""
-    gain = np.concatenate([part.gain for part in parts], axis=1)  # (pixels, seeds)
-    state = np.concatenate([part.state for part in parts], axis=1)
-    means = {"gain": gain.mean(1).astype(np.float32)}
-    return means | {name: (state == i).mean(1).astype(np.float32) for i, name in enumerate(STATES)}
-
-
-# Blocks on disk, blocks in workers
+        parts.append(final_scores(train(configs, seeds)))
+    gain, state = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))  # (pixels, seeds)
+    means = [gain.mean(1), *((state == name).mean(1) for name in STATES)]
+    return np.array(means, np.float32)
 
 
 def train_map(
@@ -131,7 +90,8 @@ def train_map(
     scratch: Path,
     *,
     workers: int,
-    progress: Callable[[int, int], None] = lambda old, new: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Arrays:
     """Train what is not in the scratch folder yet.
 
@@ -143,7 +103,9 @@ def train_map(
     workers : int
         Processes that train.
     progress : callable
-        Called with the numbers of networks that were there before, and that are done by now.
+        Called with the number of finished networks and that of all.
+    log : callable
+        Called with a line where finished blocks were found.
 
     Returns
     -------
@@ -154,46 +116,45 @@ def train_map(
     WorkerLostError
         If a block killed every worker that took it; finished blocks stay.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    flat = {name: np.full(spec.pixels, np.nan, np.float32) for name in MEASURES}
-    order, todo, done = spec.order, [], 0
-
-    def place(block: Block, arrays: Mapping[str, np.ndarray]) -> int:
-        for name in MEASURES:
-            flat[name][order[block.start : block.stop]] = arrays[name]
-        return (block.stop - block.start) * spec.seeds
-
-    for block in make_blocks(spec):
-        try:
-            content = (scratch / _name(block)).read_bytes()
-            done += place(block, block_from_bytes(content, block.stop - block.start))
-        except (OSError, ValueError):  # not there, or half written: made anew
-            todo.append(block)
-    before = done
-    progress(before, done)
-    for block, arrays in _run(spec, todo, workers):
+    blocks = make_blocks(spec)
+    finished = {block: values for block in blocks if (values := _load(scratch, block)) is not None}
+    todo = [block for block in blocks if block not in finished]
+    done = spec.seeds * sum(block.stop - block.start for block in finished)
+    if done:
+        log(f"going on after {done:,} of {spec.networks:,} networks")
+    progress(done, spec.networks)
+    for i, values in run_tasks(train_block, [(spec, block) for block in todo], Workers(workers)):
         stop_if_asked()
-        _write(scratch / _name(block), block_to_bytes(arrays))
-        done += place(block, arrays)
-        progress(before, done)
-    return {name: values.reshape(spec.shape) for name, values in flat.items()}
+        _save(scratch, todo[i], values)
+        finished[todo[i]] = values
+        done += spec.seeds * values.shape[1]
+        progress(done, spec.networks)
+    flat = np.empty((len(MEASURES), spec.pixels), np.float32)
+    flat[:, spec.order] = np.concatenate([finished[block] for block in blocks], axis=1)
+    return {name: values.reshape(spec.shape) for name, values in zip(MEASURES, flat, strict=True)}
 
 
-def _name(block: Block) -> str:
-    return f"{block.start}-{block.stop}.npz"
+def _path(scratch: Path, block: Block) -> Path:
+    return scratch / f"{block.start}-{block.stop}.npy"
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
+def _load(scratch: Path, block: Block) -> NDArray[np.float32] | None:
+    """Return a finished block; None where it is missing or damaged."""
+    try:
+        values = np.load(_path(scratch, block))
+    except (OSError, ValueError, EOFError):
+        return None
+    sound = values.shape == (len(MEASURES), block.stop - block.start) and values.dtype == np.float32
+    return values if sound else None
+
+
+def _save(scratch: Path, block: Block, values: NDArray[np.float32]) -> None:
+    """Write a block, all of it or nothing."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = _path(scratch, block)
+    part = path.with_name(f".{path.name}.{os.getpid()}.npy")
+    np.save(part, values)
     part.replace(path)
-
-
-def _run(spec: MapSpec, todo: Sequence[Block], workers: int) -> Iterator[tuple[Block, Arrays]]:
-    """Train blocks in processes of one thread each, as a sweep's shards; as they come, few at a time in memory."""
-    for i, arrays in run_tasks(train_block, [(spec, block) for block in todo], Workers(workers)):
-        yield todo[i], arrays
 
 
 # The tracked run
@@ -206,9 +167,9 @@ def make_map(
     pictures: Callable[[MapSpec, Arrays], Mapping[str, bytes]],
     *,
     workers: int,
-    progress: Callable[[int, int], None] = lambda old, new: None,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Made:
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    log: Callable[[str], None] = lambda line: None,
+) -> MadeMap:
     """Train and track a map, unless it is tracked.
 
     Parameters
@@ -216,88 +177,63 @@ def make_map(
     spec : MapSpec
     store : Store
     root : Path
-        The study's folder; finished blocks lie in its ``.cache`` until the run is written.
+        The project; finished blocks lie in its ``.cache`` until the run is written.
     pictures : callable
         Draws the map: artifacts by their paths.
-    workers, progress
+    workers, progress, log
         As in `train_map`.
-    tell : callable
-        Called with what there is to say besides, a line each.
 
-    Two that make the same map, in this folder or in others with the same store, take turns: the second finds it made.
+    Two processes that make the same map in one store take turns: the second finds the map tracked.
     """
     code = code_digest()
     key = spec.fingerprint(code)
-    folder = root / ".cache" / "maps"
-    folder.mkdir(parents=True, exist_ok=True)
+    scratch = root / ".cache" / "maps" / key
     about = {MAP: "1", "qwerties.title": "Maps", NOTE: ABOUT}
-    # only a lease hangs on the experiment before there is a run: elsewhere it is made with the first
-    ids = [] if store.file is not None else [store.experiment(STEM, about)]
-    with (
-        _alone(folder / f"{key}.lock", tell),
-        turn(
-            store,
-            ids,
-            lambda holder: tell(f"waiting for another that makes the same map, {holder}"),
-            f"map-{key}",
-        ),
-    ):
+    # a lease needs the experiment before there is a run; in a file, the experiment comes with its first run
+    ids = [] if store.file is not None else [store.experiment(EXPERIMENT, about)]
+
+    def waiting(holder: str) -> None:
+        log(f"waiting for another process that makes the same map, {holder}")
+
+    with sweep_lock(store, ids, waiting, f"map-{key}"):
         store.end_abandoned(store.maps(), is_abandoned)
         runs = [run for run in store.maps() if run.status == "FINISHED" and SUPERSEDED not in run.tags]
         for run in runs:
-            if run.tags.get(FINGERPRINT) == key and (arrays := _sound(store, run, spec, tell)) is not None:
-                return Made(run.run_id, arrays, 0)
-        arrays = train_map(spec, folder / key, workers=workers, progress=progress)
+            if run.tags.get(FINGERPRINT) == key and (arrays := _read(store, run, spec, log)) is not None:
+                return MadeMap(run.run_id, arrays, 0)
+        arrays = train_map(spec, scratch, workers=workers, progress=progress, log=log)
         record = make_record(spec, arrays, pictures(spec, arrays), code)
-        experiment_id = store.experiment(STEM, about)
+        experiment_id = store.experiment(EXPERIMENT, about)
         stop_if_asked()
         with finishing_first():
             run_id = store.write(experiment_id, record)
-            for run in _same(runs, spec):
+            for run in _same_plan(runs, spec):
                 store.tag_run(run.run_id, SUPERSEDED, run_id)
-        shutil.rmtree(folder / key, ignore_errors=True)
-        return Made(run_id, arrays, spec.networks)
+        shutil.rmtree(scratch, ignore_errors=True)
+        return MadeMap(run_id, arrays, spec.networks)
 
 
-class _alone:  # noqa: N801 - reads as a statement
-    """Hold the lock of a map's blocks; it ends with its process, however that ends."""
-
-    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
-        self._lock, self._tell = FileLock(path, poll_interval=WAITED), tell
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            self._tell("waiting for another process that makes the same map")
-            self._lock.acquire()
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
-
-
-def _sound(store: Store, run: Tracked, spec: MapSpec, tell: Callable[[str], None]) -> Arrays | None:
-    """The arrays of a tracked map; None where they, or a picture, are not as they were written."""
+def _read(store: Store, run: Tracked, spec: MapSpec, log: Callable[[str], None]) -> Arrays | None:
+    """Return the arrays of a tracked map; None where they, or a picture, are not as they were written."""
     damaged = store.damaged(run)
     try:
         if not damaged:
             return from_bytes(store.read(run, ARRAYS), spec)
     except (StoreError, *UNREADABLE):
         damaged = [ARRAYS]
-    tell(f"making the map anew, as {', '.join(damaged)} of run {run.run_id} is lost or altered")
+    log(f"making the map anew, as {', '.join(damaged)} of run {run.run_id} is lost or altered")
     return None
 
 
-def _same(runs: Iterable[Tracked], spec: MapSpec) -> list[Tracked]:
-    """Runs of the very same map, by this code or another."""
+def _same_plan(runs: Iterable[Tracked], spec: MapSpec) -> list[Tracked]:
+    """Return the runs of the very same map, by this code or another."""
     params = spec.to_params()
     return [run for run in runs if run.params == params]
 
 
 def make_record(spec: MapSpec, arrays: Arrays, pictures: Mapping[str, bytes], code: str) -> Record:
-    """Make the run of a map: its plan as params, shares over all panels as metrics, arrays and pictures as files."""
+    """Make the run of a map: its plan as params, means over all panels as metrics, arrays and pictures as files."""
     gain = arrays["gain"][np.isfinite(arrays["gain"])].astype(float)
-    shares = {f"{state}_fraction": float(arrays[state].mean(dtype=float)) for state in STATES}
     tags = {
         FINGERPRINT: spec.fingerprint(code),
         "qwerties.code": code,
@@ -313,7 +249,7 @@ def make_record(spec: MapSpec, arrays: Arrays, pictures: Mapping[str, bytes], co
         "networks": float(spec.networks),
         "gain": float(gain.mean()) if len(gain) else None,
         "undefined_fraction": float(1 - len(gain) / spec.pixels),
-        **shares,
+        **{f"{state}_fraction": float(arrays[state].mean(dtype=float)) for state in STATES},
     }
     return Record(
         spec.name, spec.to_params(), metrics, tags, files={ARRAYS: to_bytes(spec, arrays), **pictures}

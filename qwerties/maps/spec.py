@@ -1,9 +1,8 @@
-"""A map: two fields of a config spread over the pixels of panels, one panel for each loss and activation.
+"""The plan of a map, and its arrays as bytes: two fields of a config spread over the pixels of panels.
 
-This is the plan of it, and its arrays as bytes; nothing here trains. A range names the *edges* of a map, and every
-pixel is trained at its middle (on a log scale, the middle of the logarithms), so that a map can be cut into smaller
-ones, and a distance of 0 at the edge, where gain is undefined, is not trained at. Fields that count, samples and
-epochs, are rounded to whole numbers.
+Each loss and activation has a panel. A range names the *edges* of a map, and every pixel is trained at its middle (on a
+log scale, the middle of the logarithms), so that a map can be cut into smaller ones, and a distance of 0 at the edge,
+where gain is undefined, is not trained at. Fields that count (samples, epochs, hidden units) are rounded.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ import io
 import itertools
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,36 +21,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwerties.config import CHOICES, DEFAULT, FIELDS, Config, Seeds, parse_field
+from qwerties.errors import plural
+from qwerties.scoring.states import STATES
+from qwerties.tracking.arrays import read_arrays
 
-STATES = ("learned", "slow", "constant", "dead", "diverged")
-MEASURES = ("gain", *STATES)
-"""Arrays of a map: mean gain over the seeds, and the share of them that ended in each state."""
+MEASURES = (
+    "gain",
+    *STATES,
+)  # arrays of a map: mean gain over the seeds, and the share that ended in each state
+SHOWN = ("gain", "learned", "constant", "dead", "diverged")  # measures that have a picture
 
+# Fields that can be an axis: the default range, and its scale. `hidden` is the width of one layer.
 RANGES = {
     "learning_rate": (1e-3, 10.0, "log"),
     "distance": (0.0, 6.0, "linear"),
     "samples": (10.0, 1000.0, "log"),
     "epochs": (10.0, 2000.0, "log"),
+    "hidden": (1.0, 64.0, "log"),
     "momentum": (0.0, 1.0, "linear"),
     "output_scale": (0.1, 100.0, "log"),
 }
-"""The numeric fields: the range that is shown unless another is asked for, and its scale."""
-
 SCALES = ("log", "linear")
 MAX_SIDE, MAX_SEEDS = 1000, 1000
 PANELS = ("loss", "activation")
 
-UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
-"""What is raised on bytes that are no map."""
-
-WHERE = ("x", "y")
-DIMENSIONS = (*PANELS, *reversed(WHERE))
+UNREADABLE = (ValueError, TypeError, KeyError)  # raised on params and bytes that are no map
 
 Arrays = dict[str, NDArray[np.float32]]
 
 
 class MapError(ValueError):
-    """A map cannot be as it was asked for; the message names what, the rule and the value."""
+    """A map cannot be made; the message names what, the rule and the value."""
 
 
 @dataclass(frozen=True)
@@ -104,38 +102,50 @@ class Axis:
 
     @property
     def range(self) -> str:
-        """The edges as they are asked for."""
+        """Both edges, as an option names them."""
         return f"{self.low!r}:{self.high!r}"
 
     @cached_property
-    def values(self) -> list[Any]:
-        """What the field is in the middle of each pixel, (size,)."""
+    def numbers(self) -> list[float]:
+        """The middle of each pixel, (size,); whole numbers for fields that count."""
         middles = [self.at((i + 0.5) / self.size) for i in range(self.size)]
-        return [round(value) for value in middles] if isinstance(FIELDS[self.field], int) else middles
+        return middles if isinstance(FIELDS[self.field], float) else [round(middle) for middle in middles]
+
+    @property
+    def values(self) -> list[Any]:
+        """The field's value at each pixel, (size,)."""
+        return [(number,) for number in self.numbers] if self.field == "hidden" else list(self.numbers)
+
+    def number(self, config: Config) -> float:
+        """Return where a config lies on the axis: the field's value, NaN for several hidden layers."""
+        value = getattr(config, self.field)
+        if isinstance(value, tuple):
+            return float(value[0]) if len(value) == 1 else math.nan
+        return float(value)
 
     def at(self, share: float) -> float:
-        """The field's value at a share of the way from the lower edge (0) to the upper one (1)."""
+        """Return the number at a share of the way from the lower edge (0) to the upper one (1)."""
         if self.scale == "log":
             return math.exp((1 - share) * math.log(self.low) + share * math.log(self.high))
         return (1 - share) * self.low + share * self.high
 
-    def share(self, value: float) -> float | None:
-        """Inverse of `at`; None for a value that is not on the axis."""
-        if not self.low <= value <= self.high:
+    def share(self, number: float) -> float | None:
+        """Inverse of `at`; None for a number that is not on the axis."""
+        if not self.low <= number <= self.high:
             return None
         if self.scale == "log":
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
+            return math.log(number / self.low) / math.log(self.high / self.low)
+        return (number - self.low) / (self.high - self.low)
 
     @property
     def words(self) -> str:
         """The field as a person reads it."""
-        return self.field.replace("_", " ")
+        return "hidden units" if self.field == "hidden" else self.field.replace("_", " ")
 
 
 @dataclass(frozen=True)
 class MapSpec:
-    """All that decides a map's numbers, but for the code.
+    """All that decides a map's numbers, except the code.
 
     Parameters
     ----------
@@ -146,7 +156,7 @@ class MapSpec:
     seeds : int
         Every pixel is trained on seeds 0 to ``seeds - 1``.
     base : Config
-        What all pixels share; its loss, activation and the fields of the axes mean nothing and are set to the defaults.
+        What all pixels share; its loss, activation and the fields of the axes are set to the defaults.
 
     Raises
     ------
@@ -171,9 +181,8 @@ class MapSpec:
                 )
         if not 1 <= self.seeds <= MAX_SEEDS:
             raise MapError(f"seeds must be from 1 to {MAX_SEEDS}, got {self.seeds}")
-        meaningless = {name: FIELDS[name] for name in (*PANELS, self.x.field, self.y.field)}
-        object.__setattr__(self, "base", replace(self.base, **meaningless))
-        for corner in itertools.product((0, self.shape[2] - 1), (0, self.shape[3] - 1)):
+        object.__setattr__(self, "base", replace(self.base, **{name: FIELDS[name] for name in self.varied}))
+        for corner in itertools.product((0, -1), (0, -1)):
             try:
                 self.config((0, 0, *corner))
             except ValueError as error:
@@ -181,7 +190,7 @@ class MapSpec:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the map's arrays: losses, activations, pixels upwards, pixels to the right."""
+        """Shape of the map's arrays: losses, activations, pixels upwards, pixels to the right."""
         return len(self.losses), len(self.activations), self.y.size, self.x.size
 
     @property
@@ -195,16 +204,21 @@ class MapSpec:
         return self.pixels * self.seeds
 
     @property
+    def varied(self) -> tuple[str, ...]:
+        """Fields in which pixels differ."""
+        return (*PANELS, self.x.field, self.y.field)
+
+    @property
     def panels(self) -> Iterator[tuple[int, int, str]]:
-        """Place and name of every panel."""
+        """Index and name of every panel."""
         for (i, loss), (j, activation) in itertools.product(
             enumerate(self.losses), enumerate(self.activations)
         ):
             yield i, j, f"{loss} · {activation}"
 
-    def config(self, place: tuple[int, int, int, int]) -> Config:
-        """The config of the pixel at a place in the arrays."""
-        i, j, row, column = place
+    def config(self, index: tuple[int, int, int, int]) -> Config:
+        """Return the config of one pixel by its index in the arrays."""
+        i, j, row, column = index
         return replace(
             self.base,
             loss=self.losses[i],
@@ -213,79 +227,63 @@ class MapSpec:
         )
 
     @property
-    def order(self) -> NDArray[np.intp]:
-        """Pixels, as places in the flattened arrays, in the order in which they are trained, (pixels,).
+    def largest(self) -> Config:
+        """The most that a network of the map takes: the largest value of each field that counts."""
+        axes = (axis for axis in (self.x, self.y) if axis.field in ("samples", "epochs", "hidden"))
+        return replace(self.base, **{axis.field: max(axis.values) for axis in axes})
 
-        Sizes of training sets come slowest, as each is a batch of its own; epochs come fastest, as the shorter of two
-        such trainings is a prefix of the longer.
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """Pixels, as indices of the flattened arrays, in the order of training, (pixels,).
+
+        Widths and sizes of training sets vary slowest, as each is a batch of its own; epochs vary fastest, as the
+        shorter of two such trainings is a prefix of the longer.
         """
         by_field = {self.x.field: 3, self.y.field: 2}
-        slow, fast = by_field.get("samples"), by_field.get("epochs")
-        axes = sorted(range(4), key=lambda axis: (axis == fast, axis != slow, axis))
+        slow = [by_field[name] for name in ("hidden", "samples") if name in by_field]
+        axes = sorted(range(4), key=lambda axis: (axis == by_field.get("epochs"), axis not in slow, axis))
         return np.arange(self.pixels).reshape(self.shape).transpose(axes).ravel()
 
     def to_params(self) -> dict[str, str]:
-        """All of it as MLflow stores it: the fields that pixels share under their own names."""
-        shared = {name: value for name, value in self.base.to_params().items() if name not in self.varied}
-        axes = {
-            key: value
-            for which in WHERE
-            for axis in [getattr(self, which)]
-            for key, value in (
-                (which, axis.field),
-                (f"{which}_range", axis.range),
-                (f"{which}_scale", axis.scale),
-            )
-        }
+        """Return the plan as MLflow stores it; the fields that pixels share stand under their own names."""
+        axes: dict[str, str] = {}
+        for which, axis in (("x", self.x), ("y", self.y)):
+            axes |= {which: axis.field, f"{which}_range": axis.range, f"{which}_scale": axis.scale}
         return {
             **axes,
             "size": f"{self.x.size}x{self.y.size}",
             "losses": ",".join(self.losses),
             "activations": ",".join(self.activations),
             "seeds": str(Seeds(0, self.seeds)),
-            **shared,
+            **{name: value for name, value in self.base.to_params().items() if name not in self.varied},
         }
-
-    @property
-    def varied(self) -> tuple[str, ...]:
-        """Fields in which pixels differ."""
-        return (*PANELS, self.x.field, self.y.field)
 
     @classmethod
     def from_params(cls, params: Mapping[str, str]) -> MapSpec:
         """Inverse of :meth:`to_params`; ValueError, or KeyError where something is missing."""
-        size = params["size"].split("x")
-        if len(size) != 2:
-            raise MapError(f"size must be two numbers, got {params['size']!r}")
+        width, _, height = params["size"].partition("x")
         axes = []
-        for which, side in zip(WHERE, size, strict=True):
-            low, high = params[f"{which}_range"].split(":")
-            axes.append(Axis(params[which], float(low), float(high), params[f"{which}_scale"], int(side)))
+        for which, size in (("x", width), ("y", height)):
+            low, high = map(float, params[f"{which}_range"].split(":"))
+            axes.append(Axis(params[which], low, high, params[f"{which}_scale"], int(size)))
         seeds = Seeds.parse(params["seeds"])
         if seeds.start or seeds.crossed is not None:
             raise MapError(f"seeds must begin with 0, got {params['seeds']!r}")
         varied = (*PANELS, *(axis.field for axis in axes))
-        base = Config(
-            **{
-                name: parse_field(name, params[name])
-                for name in FIELDS
-                if name in params and name not in varied
-            }
-        )
+        shared = [name for name in FIELDS if name in params and name not in varied]
+        base = Config(**{name: parse_field(name, params[name]) for name in shared})
         losses, activations = (tuple(params[key].split(",")) for key in ("losses", "activations"))
         return cls(axes[0], axes[1], losses, activations, len(seeds), base)
 
     def fingerprint(self, code: str) -> str:
-        """Hash of all that decides the numbers; ``code`` is a digest of the source."""
+        """Return a hash of all that decides the numbers; ``code`` is a digest of the source."""
         text = json.dumps([self.to_params(), code], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
-        """What a person would call it."""
-        return (
-            f"{self.x.words} × {self.y.words} · {self.x.size}×{self.y.size} · {_plural(self.seeds, 'seed')}"
-        )
+        """The map as a person would call it."""
+        return f"{self.x.words} × {self.y.words} · {self.x.size}×{self.y.size} · {plural(self.seeds, 'seed')}"
 
     @property
     def setting(self) -> str:
@@ -300,13 +298,6 @@ class MapSpec:
         return " · ".join(part for part in (*named, others) if part)
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-# The arrays
-
-
 def to_bytes(spec: MapSpec, arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
     """Pack a map's arrays and axes as ``map.npz``.
 
@@ -317,8 +308,8 @@ def to_bytes(spec: MapSpec, arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
         NaN in ``gain`` where it is undefined.
     """
     out = io.BytesIO()
-    axes: dict[str, Any] = {which: np.array(getattr(spec, which).values, float) for which in WHERE}
-    names: dict[str, Any] = {"losses": np.array(spec.losses), "activations": np.array(spec.activations)}
+    axes: dict[str, Any] = {"x": np.array(spec.x.numbers, float), "y": np.array(spec.y.numbers, float)}
+    names = {"losses": np.array(spec.losses), "activations": np.array(spec.activations)}
     np.savez_compressed(out, **{**arrays, **axes, **names})
     return out.getvalue()
 
@@ -333,47 +324,25 @@ def from_bytes(content: bytes, spec: MapSpec) -> Arrays:
     Raises
     ------
     ValueError
-        If they are no arrays of that map; nothing larger than the map is unpacked.
+        If they are no arrays of that map.
     """
-    arrays = _read(content, dict.fromkeys(MEASURES, spec.shape))
-    if not all(((arrays[state] >= 0) & (arrays[state] <= 1)).all() for state in STATES):
-        raise ValueError("its shares must be from 0 to 1")
-    if np.abs(sum(arrays[state] for state in STATES) - 1).max() > 1e-3:
-        raise ValueError("its shares must add up to 1")
-    if np.isinf(arrays["gain"]).any() or (arrays["gain"] > 1 + 1e-3).any():
-        raise ValueError("its gain must be at most 1, or missing")
-    return arrays
-
-
-def block_to_bytes(arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """Pack a finished block's measures, each (pixels,)."""
-    out = io.BytesIO()
-    arguments: dict[str, Any] = dict(arrays)
-    np.savez(out, **arguments)
-    return out.getvalue()
-
-
-def block_from_bytes(content: bytes, pixels: int) -> Arrays:
-    """Inverse of `block_to_bytes`; ValueError where it is no block of so many pixels."""
-    return _read(content, dict.fromkeys(MEASURES, (pixels,)))
-
-
-def _read(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
-    found = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for name, shape in shapes.items():
-                size = 4 * math.prod(shape)
-                with archive.open(f"{name}.npy") as file:
-                    if np.lib.format.read_magic(file) != (1, 0):
-                        raise ValueError(f"{name} must be an array of format 1.0")
-                    told, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-                    if told != shape or fortran or dtype != np.dtype("<f4"):
-                        raise ValueError(f"{name} must be float32 of shape {shape}, got {dtype} of {told}")
-                    held = file.read(size + 1)
-                    if len(held) != size:
-                        raise ValueError(f"{name} must hold {size} bytes and no more")
-                found[name] = np.frombuffer(held, "<f4").reshape(shape).astype(np.float32)
-    except (*UNREADABLE, NotImplementedError, RuntimeError) as error:  # the last: encrypted, packed oddly
+        arrays = read_arrays(content, MEASURES)
+    except ValueError as error:
         raise ValueError(f"it cannot be read: {error}") from error
-    return found
+    for name in MEASURES:
+        if name not in arrays:
+            raise ValueError(f"it cannot be read: {name} is missing")
+        shape, dtype = arrays[name].shape, arrays[name].dtype
+        if shape != spec.shape or dtype != np.dtype("<f4"):
+            raise ValueError(
+                f"it cannot be read: {name} must be float32 of shape {spec.shape}, got {dtype} of {shape}"
+            )
+    measures = {name: arrays[name].astype(np.float32) for name in MEASURES}
+    if not all(((measures[state] >= 0) & (measures[state] <= 1)).all() for state in STATES):
+        raise ValueError("its shares must be from 0 to 1")
+    if np.abs(sum(measures[state] for state in STATES) - 1).max() > 1e-3:
+        raise ValueError("its shares must add up to 1")
+    if np.isinf(measures["gain"]).any() or (measures["gain"] > 1 + 1e-3).any():
+        raise ValueError("its gain must be at most 1, or missing")
+    return measures

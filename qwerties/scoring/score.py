@@ -13,16 +13,13 @@ from torch.func import vmap
 
 from qwerties.config import Config, Seeds
 from qwerties.scoring import theory
+from qwerties.scoring.states import LEARNED_GAIN, skill_score, state_names
+from qwerties.scoring.states import STATES as STATES
 from qwerties.training import data, native, networks
 from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 
-# Gain from which a network has learned: the part of the way from a coin toss to Bayes accuracy
-LEARNED_GAIN = 0.8
-
 # The loss has settled when it fell by less than this part over the last tenth of the epochs
 SETTLED_FALL = 0.01
-
-STATES = ("learned", "slow", "constant", "dead", "diverged")
 
 # Normal points per class on which networks of more than one hidden unit are scored (error about 2e-4), and those of
 # them that score the checkpoints before the last (error about 4e-3)
@@ -80,21 +77,20 @@ def score(
     y = data.labels(config.samples)  # (points,)
     kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
     finite = _is_finite(kept)  # (networks, checkpoints)
-    positives, active = _on_training_points(config, kept, points)
+    positives, active = on_training_points(config, kept, points)
     right = config.samples - positives[..., 0] + positives[..., 1]  # (networks, checkpoints)
     train_accuracy = np.where(finite, right / len(y), np.nan)
     dead = ~active & (config.activation == "relu") & finite
-    population, bce, brier = _population_scores(config, kept)
-    gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12)
+    population, bce, brier = population_scores(config, kept)
+    gain = skill_score(population, config)
     learned = gain >= LEARNED_GAIN
-    train_loss = _train_loss(config, {name: value[:, -1] for name, value in kept.items()}, points, y)
+    train_loss = final_loss(config, {name: value[:, -1] for name, value in kept.items()}, points, y)
     diverged = ~np.isfinite(train_loss)
     is_constant = np.isin(positives[:, -1].sum(-1), (0, len(y)))
-    states = [diverged, dead[:, -1], is_constant, learned[:, -1]]
     table = pd.DataFrame(
         {
             "seed": seeds.numbers,
-            "state": np.select(states, ["diverged", "dead", "constant", "learned"], "slow"),
+            "state": state_names(diverged, dead[:, -1], is_constant, learned[:, -1]),
             "dead_at_init": dead[:, 0],
             "train_loss": train_loss,
             "train_accuracy": train_accuracy[:, -1],
@@ -120,7 +116,7 @@ def score(
     return Scores(table, checkpoints, train_accuracy, population, dead)
 
 
-def _on_training_points(config: Config, weights: Weights, points: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def on_training_points(config: Config, weights: Weights, points: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return points of each class that are put into class 1, (networks, checkpoints, 2), and whether every hidden
     layer is active on some point, (networks, checkpoints).
     """
@@ -140,7 +136,7 @@ def _on_training_points(config: Config, weights: Weights, points: Tensor) -> tup
     return positives.numpy(), active.numpy()
 
 
-def _train_loss(config: Config, last: Weights, points: Tensor, y: Tensor) -> np.ndarray:
+def final_loss(config: Config, last: Weights, points: Tensor, y: Tensor) -> np.ndarray:
     """Return the loss with the final weights, (networks,)."""
     activate, loss_of = ACTIVATIONS[config.activation], LOSSES[config.loss]
     return vmap(lambda w, x: networks.loss(w, x, y, activate, loss_of))(last, points).numpy().astype(float)
@@ -194,7 +190,7 @@ def _one_unit(
     return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance, config.data
 
 
-def _population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Accuracy at every checkpoint, (networks, checkpoints), and BCE (nats) and Brier score at the last, (networks,).
 
     All on the true distribution: in closed form for one hidden unit, on Sobol points for more.

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qwerties.stats.confidence import check, confidence_sequence
+from qwerties.stats.formats import listed
 from qwerties.stats.planning import smallest_margin, units_needed
 from qwerties.stats.verdict import UNDECIDED, decide, mirrored, words
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_NAMED = 5  # units that a message names
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,18 @@ class Comparison:
         """Return the verdict as a sentence without its full stop."""
         given = (self.verdict, a, b, self.margin)
         return words(*given, low=self.low, high=self.high, needed=self.needed, unit=unit)
+
+    def meets(self, expectation: str) -> bool:
+        """Return whether this shows what was expected.
+
+        Parameters
+        ----------
+        expectation : {"a_better", "b_better", "equivalent", "not_worse"}
+            ``not_worse``: A is not worse than B by more than the margin. Identical runs are equivalent and not worse.
+        """
+        if expectation == "not_worse":
+            return self.low > -self.margin or self.verdict == "identical"
+        return expectation == ("equivalent" if self.verdict == "identical" else self.verdict)
 
     def swapped(self) -> Comparison:
         """Return the comparison of B with A."""
@@ -157,6 +168,7 @@ def compare(
     bounds: tuple[float, float],
     margin: float,
     alpha: float = 0.05,
+    names: tuple[str, str] = ("A", "B"),
 ) -> Comparison:
     """Compare a bounded metric of two arms, unit by unit.
 
@@ -178,6 +190,8 @@ def compare(
         The smallest difference that matters, in the metric's unit.
     alpha : float
         Probability that the true mean difference is ever outside the interval, wherever one stops.
+    names : tuple of str
+        The arms in messages.
 
     Returns
     -------
@@ -201,11 +215,14 @@ def compare(
     (400, 0.1)
     """
     low, high = check(np.empty(0), alpha, bounds)
-    values_a, values_b = _checked(a, "A", low, high), _checked(b, "B", low, high)
+    values_a, values_b = (
+        _checked(values, name, low, high) for values, name in zip((a, b), names, strict=True)
+    )
     units = values_a.index.intersection(values_b.index, sort=False)
     if not len(units):
         raise ValueError(
-            f"the two arms share no unit: A has {_named(values_a.index)}; B has {_named(values_b.index)}"
+            f"the two arms share no unit: {names[0]} has {listed(values_a.index)}; "
+            f"{names[1]} has {listed(values_b.index)}"
         )
     units = _in_order(units)
     paired_a, paired_b = values_a.reindex(units), values_b.reindex(units)
@@ -236,10 +253,13 @@ def _checked(values: pd.Series | pd.DataFrame, arm: str, low: float, high: float
     if not pd.api.types.is_numeric_dtype(values):
         raise ValueError(f"the metric of {arm} must be numbers, got {values.dtype}")
     if len(repeated := values.index[values.index.duplicated()]):
-        raise ValueError(f"units must occur once in {arm}; more often: {_named(repeated.unique())}")
+        raise ValueError(
+            f"units must occur once in {arm}; more often: {listed(repeated.unique())}. If other columns tell these "
+            "rows apart, they belong to the unit too"
+        )
     numbers = values.astype(float)
     if len(outside := numbers[(numbers < low) | (numbers > high)]):
-        where = f"{outside.iloc[0]:g} at unit {_named(outside.index)}"
+        where = f"{outside.iloc[0]:g} at unit {listed(outside.index)}"
         raise ValueError(f"the metric must be from {low:g} to {high:g}; outside in {arm}: {where}")
     return numbers
 
@@ -252,9 +272,3 @@ def _in_order(units: pd.Index) -> pd.Index:
         return units.sort_values()
     hashes = pd.util.hash_pandas_object(units, index=False).to_numpy()
     return units[np.argsort(hashes, kind="stable")]
-
-
-def _named(units: pd.Index) -> str:
-    """Return the first units by name, and how many more there are."""
-    names = ", ".join(str(unit) for unit in units[:MAX_NAMED]) or "none"
-    return names + (f" and {len(units) - MAX_NAMED:,} more" if len(units) > MAX_NAMED else "")

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from qwerties.stats.intervals import Interval
+from qwerties.errors import clean
+
+if TYPE_CHECKING:
+    from qwerties.stats.intervals import Interval
+
+MAX_LISTED = 5  # items that a line names
 
 
 def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
@@ -36,3 +43,14 @@ def p_value(p: float) -> str:
     if math.isnan(p):
         return "–"
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def listed(items: Iterable[object]) -> str:
+    """Name the first few items, and how many more there are; semicolons stand between tuples."""
+    items = list(items)
+    texts = [
+        clean(", ".join(map(str, item)) if isinstance(item, tuple) else item, 40)
+        for item in items[:MAX_LISTED]
+    ]
+    more = f" and {len(items) - MAX_LISTED:,} more" if len(items) > MAX_LISTED else ""
+    return ("; " if isinstance(items[0], tuple) else ", ").join(texts) + more if items else "none"

@@ -1,93 +1,72 @@
-"""What was planned, and what of it is in the store: one coverage per experiment.
+"""What is planned, and what of it is in the store: the one rule that sweep, status and report ask.
 
-The plan stands in the experiment's tags; a run counts towards it if it is finished, was made by the plan's code,
-is no exemplar, and was not made anew since. Runs of one config on different blocks of seeds are one config with more
-seeds. Everything read here was written by somebody else: what cannot be read is told, and counts as missing.
+A run counts towards a planned config if it is finished, was made by the plan's code, is no example and no trial, was
+not superseded, and nothing of it is lost or altered. Runs of one config on different blocks of seeds add up. Everything
+read here was written by somebody else: what cannot be read is named, and counts as missing.
 """
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
-from qwerties.errors import clean
-from qwerties.study.chunks import CONTRASTS, PartError, contrasts_of, read_parts, tag_of
-from qwerties.tracking.arrays import read_arrays
+from qwerties.scoring.digest import code_digest
+from qwerties.study.damage import damage_of, own_damage
+from qwerties.study.plan import (
+    UNREADABLE_JSON,
+    Declaration,
+    Plan,
+    config_of,
+    is_whole_trial,
+    read_declaration,
+    seeds_of,
+)
+from qwerties.study.sweep_lock import is_abandoned
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store, StoreError
-from qwerties.tracking.tags import FAILURE, PROCESS, STUDY, SUPERSEDED
+from qwerties.tracking.store import Store
+from qwerties.tracking.tags import (
+    CODE,
+    FAILURE,
+    FINGERPRINT,
+    PLAN,
+    PROCESS,
+    SPEC,
+    STUDY,
+    SUPERSEDED,
+    TRIAL,
+    TUNING,
+)
 
-STATES = ("learned", "slow", "constant", "dead", "diverged")
-SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
-"""Columns without which a run's ``seeds.csv`` is of no use."""
+CONFIG_STATES = ("done", "missing", "running", "failed", "damaged")
 
-UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises on bytes that are no archive of arrays."""
-
-PARTED = ("qwerties.plan", CONTRASTS)
-"""Tags that may be too long for one (`parts`)."""
-
-LAST = 10**9  # place of an experiment whose tags give it none
-
-COUNTED = ("done", "missing", "running", "failed", "lost")
-"""How a planned config may stand."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an experiment wants: configs by their fingerprints, each on these seeds, by this code."""
-
-    seeds: Seeds
-    code: str
-    configs: Mapping[str, str]  # fingerprint -> the config in words
-
-    def key(self, config: Config) -> str:
-        """Return the fingerprint that the config has in this plan, if it is in it."""
-        return fingerprint(config, self.seeds, self.code)
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """The figure that an experiment asks for; fields as in ``experiment.Figure``."""
-
-    kind: str
-    x: str | None
-    score: str
-
-
-@dataclass(frozen=True)
-class PlannedContrast:
-    """Two configs that were to be compared; ``names`` are what the plan called them before they were known.
-
-    ``late`` says why a contrast that was declared primary counts as exploratory; it is empty for all others.
-    """
-
-    a: Config
-    b: Config
-    delta: float
-    primary: bool
-    names: tuple[str, str] | None = None
-    late: str = ""
+Damage = Callable[[Tracked], Sequence[str]]  # returns what of a finished run is lost or altered, in words
 
 
 @dataclass(frozen=True)
 class PlannedConfig:
-    """One planned config, and the runs that count towards it.
+    """One planned config, and its runs.
 
-    `state` is "done" where the runs cover every planned seed; else "running", "lost" or "failed" where a run of it is,
-    else "missing". `config` is None where no run of it tells. `others` are those that do not count: running, failed,
-    or without their scores.
+    Attributes
+    ----------
+    name : str
+        The config in words.
+    config : Config or None
+        None where no run of it is tracked.
+    runs : tuple of Tracked
+        Those that count.
+    state : str
+        One of `CONFIG_STATES`: ``done`` where the runs cover every planned seed and every seed of damaged runs; else
+        ``running``, ``damaged`` or ``failed`` where a run of the config is; else ``missing``.
+    others : tuple of Tracked
+        Those that do not count: running, failed, damaged.
+    damage : mapping of str to sequence of str
+        By the ids of damaged runs: what is lost or altered.
     """
 
     name: str
@@ -95,45 +74,75 @@ class PlannedConfig:
     runs: tuple[Tracked, ...]
     state: str
     others: tuple[Tracked, ...] = ()
+    damage: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def missing(self, planned: Seeds, n_seeds: int = 0) -> list[Seeds]:
+        """Return the blocks of seeds that no run covers.
+
+        Parameters
+        ----------
+        planned : Seeds
+        n_seeds : int
+            Seeds that the config needs at least, beyond the plan.
+        """
+        blocks = [Seeds.parse(run.params["seeds"]) for run in self.runs]
+        if planned.crossed is not None:
+            return [] if planned in blocks else [planned]
+        damaged = [Seeds.parse(run.params["seeds"]) for run in self.others if run.run_id in self.damage]
+        needed = np.arange(planned.start, max(planned.stop, n_seeds))
+        for block in damaged:
+            needed = np.union1d(needed, block.numbers)
+        return _stretches(
+            np.setdiff1d(needed, np.concatenate([np.empty(0, int), *(b.numbers for b in blocks)]))
+        )
+
+
+def _stretches(numbers: NDArray[np.intp]) -> list[Seeds]:
+    """Return sorted numbers as blocks without gaps."""
+    if not len(numbers):
+        return []
+    pieces = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return [Seeds(int(piece[0]), int(piece[-1]) + 1) for piece in pieces]
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """One experiment: its plan, and what became of it.
+class PlannedSearch:
+    """One planned search of hyperparameters: its label, its budget, its tracked trials, and whether it is done."""
+
+    label: str
+    n_trials: int
+    n_tracked: int
+    is_done: bool
+
+
+@dataclass(frozen=True)
+class Coverage(Declaration):
+    """One experiment: what its tags declare, and what became of it.
 
     Attributes
     ----------
-    plan : Plan or None
-        None where the experiment never had one (single networks), or has one that cannot be read (see `problems`).
     entries : tuple of PlannedConfig
-        In the plan's order.
-    stale, unplanned : int
-        Finished runs of other code, and of configs that are not, or no longer, in the plan.
+        In the plan's order; empty where `plan` is None, because there never was one (single networks) or it cannot be
+        read (see `problems`).
+    stale, unplanned, superseded : int
+        Finished runs that count nowhere: of other code, of configs that are not in the plan, re-run since.
     loose : tuple of Tracked
         Runs of an experiment without a plan.
-    plan_changes : tuple of str
-        What was changed in margins and primary contrasts after there were runs, in words.
-    problems : tuple of str
-        What in the tags cannot be read.
-    superseded : int
-        Runs that others took the place of; they count nowhere.
+    searches : tuple of PlannedSearch
+        Of a tuning, whose configs are planned when they are done.
+    replaceable : tuple of Tracked
+        Finished runs that a new run of the same config and seeds supersedes: the stale and the damaged ones.
     """
 
-    experiment_name: str
-    experiment_id: str
-    title: str
-    question: str
-    order: int
-    figures: tuple[FigureSpec, ...]
-    contrasts: tuple[PlannedContrast, ...]
-    plan: Plan | None
-    entries: tuple[PlannedConfig, ...]
-    stale: int
-    unplanned: int
-    loose: tuple[Tracked, ...]
-    plan_changes: tuple[str, ...]
-    problems: tuple[str, ...]
+    experiment_name: str = ""
+    experiment_id: str = ""
+    entries: tuple[PlannedConfig, ...] = ()
+    stale: int = 0
+    unplanned: int = 0
     superseded: int = 0
+    loose: tuple[Tracked, ...] = ()
+    searches: tuple[PlannedSearch, ...] = ()
+    replaceable: tuple[Tracked, ...] = ()
 
     def count(self, state: str) -> int:
         """Count the planned configs in a state."""
@@ -141,23 +150,66 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned config is done."""
-        return not self.problems and all(entry.state == "done" for entry in self.entries)
+        """Whether every planned config is done, and every search."""
+        parts = (*(entry.state == "done" for entry in self.entries), *(s.is_done for s in self.searches))
+        return not self.problems and all(parts)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the plan is that of other code than today's, so that a sweep re-runs everything."""
+        return self.plan is not None and self.plan.code != code_digest()
 
     def find(self, config: Config) -> PlannedConfig | None:
-        """Find a config's entry; None where it is not planned."""
+        """Return a config's entry; None where it is not planned."""
         keys = list(self.plan.configs) if self.plan else []
         key = self.plan.key(config) if self.plan else ""
         return self.entries[keys.index(key)] if key in keys else None
 
+    def superseded_by(self, config: Config, seeds: Seeds) -> list[Tracked]:
+        """Return the finished runs that a new run of this config on these seeds supersedes."""
+        return [
+            run
+            for run in self.replaceable
+            if config_of(run) == config and _overlap(Seeds.parse(run.params["seeds"]), seeds)
+        ]
 
-def read_coverages(store: Store, is_lost: Callable[[Tracked], bool] = lambda run: False) -> list[Coverage]:
-    """Read every experiment of the store, in the report's order; ``is_lost`` as in `make_coverage`."""
+
+def _overlap(a: Seeds, b: Seeds) -> bool:
+    if (a.crossed is None) != (b.crossed is None):
+        return False  # other networks, whatever their numbers
+    return bool(np.isin(a.numbers, b.numbers).any())
+
+
+def read_coverages(store: Store) -> list[Coverage]:
+    """Read every experiment of the store, in the report's order."""
     coverages = [
-        make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id), is_lost)
+        read_coverage(store, experiment_name, experiment_id, tags, store.runs(experiment_id))
         for experiment_name, (experiment_id, tags) in store.experiments().items()
     ]
     return sorted(coverages, key=lambda coverage: (coverage.order, coverage.experiment_name))
+
+
+def read_coverage(
+    store: Store | None,
+    experiment_name: str,
+    experiment_id: str,
+    tags: Mapping[str, str],
+    runs: Sequence[Tracked],
+) -> Coverage:
+    """Read one experiment, given its tags and runs; what its runs have lost is looked up in the store, if any."""
+    if store is None:
+        return make_coverage(experiment_name, experiment_id, tags, runs)
+    children: dict[str, list[Tracked]] = {}
+    for run in runs:
+        if run.parent is not None:
+            children.setdefault(run.parent, []).append(run)
+    return make_coverage(
+        experiment_name,
+        experiment_id,
+        tags,
+        runs,
+        lambda run: damage_of(store, run, children.get(run.run_id, ())),
+    )
 
 
 def make_coverage(
@@ -165,354 +217,125 @@ def make_coverage(
     experiment_id: str,
     tags: Mapping[str, str],
     runs: Sequence[Tracked],
-    is_lost: Callable[[Tracked], bool] = lambda run: False,
+    damage: Damage = lambda run: (),
 ) -> Coverage:
-    """Join an experiment's plan with its runs; a finished run that ``is_lost`` says has lost its scores is not done."""
-    problems: list[str] = []
-
-    def parsed(tag: str, parse: Any, otherwise: Any) -> Any:
-        if tag not in tags:
-            return otherwise
-        try:
-            return parse(tags) if tag in PARTED else parse(tags[tag])
-        except PartError as error:
-            problems.append(f"the tag {error} cannot be read")
-            return otherwise
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            problems.append(f"the tag {tag} cannot be read")
-            return otherwise
-
-    runs = [run for run in runs if STUDY not in run.tags]
-    top = [run for run in runs if run.parent is None and SUPERSEDED not in run.tags]
-    plan: Plan | None = parsed("qwerties.plan", _parse_plan, None)
+    """Join an experiment's plan with its runs."""
+    declared = read_declaration(experiment_name, tags)
+    searches, unread = _read_searches(tags, runs, damage)
+    runs = [run for run in runs if STUDY not in run.tags and run.parent is None]
+    top = [run for run in runs if SUPERSEDED not in run.tags]
     common: dict[str, Any] = {
+        **vars(declared),
         "experiment_name": experiment_name,
         "experiment_id": experiment_id,
-        "title": tags.get("qwerties.title") or experiment_name,
-        "question": tags.get("qwerties.question") or tags.get("mlflow.note.content") or "",
-        "order": parsed("qwerties.order", int, LAST),
-        "figures": parsed("qwerties.figures", _parse_figures, ()),
-        "contrasts": parsed(CONTRASTS, _parse_contrasts, ()),
-        "plan_changes": parsed("qwerties.plan_changes", _parse_changes, ()),
-        "superseded": sum(run.parent is None and SUPERSEDED in run.tags for run in runs),
+        "superseded": len(runs) - len(top),
+        "searches": searches,
+        "problems": (*declared.problems, *unread),
     }
+    plan = declared.plan
     if plan is None:
-        return Coverage(
-            **common, plan=None, entries=(), stale=0, unplanned=0, loose=tuple(top), problems=tuple(problems)
-        )
+        if PLAN not in tags and any(FINGERPRINT in run.tags for run in top):
+            common["problems"] += (f"the tag {PLAN} is missing",)
+        return Coverage(**common, loose=tuple(top))
 
-    stale = [run for run in top if run.status == "FINISHED" and run.tags.get("qwerties.code") != plan.code]
-    current = [run for run in top if run.tags.get("qwerties.code") == plan.code]
-    counted: dict[str, list[tuple[Config, Tracked]]] = {key: [] for key in plan.configs}
-    unplanned = 0
-    for run in current:
-        config = config_of(run)
-        key = plan.key(config) if config else ""
-        if config and key in counted and _fits(run, plan):
-            counted[key].append((config, run))
+    by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
+    stale, unplanned = [], 0
+    for run in top:
+        key = _key_of(run, plan)
+        if run.tags.get(CODE) != plan.code:
+            stale += [run] if run.status == "FINISHED" else []
+        elif key in by_key:
+            by_key[key].append(run)
         else:
             unplanned += run.status == "FINISHED"
-    entries = tuple(_make_entry(name, counted[key], plan, is_lost) for key, name in plan.configs.items())
+    entries = tuple(_make_entry(name, by_key[key], plan, damage) for key, name in plan.configs.items())
+    damaged = [run for entry in entries for run in entry.others if run.run_id in entry.damage]
     return Coverage(
         **common,
-        plan=plan,
         entries=entries,
         stale=len(stale),
         unplanned=unplanned,
-        loose=(),
-        problems=tuple(problems),
+        replaceable=(*damaged, *(run for run in stale if seeds_of(run) is not None)),
     )
 
 
-def _make_entry(
-    name: str, found: Sequence[tuple[Config, Tracked]], plan: Plan, is_lost: Callable[[Tracked], bool]
-) -> PlannedConfig:
-    finished = tuple(run for _, run in found if run.status == "FINISHED" and not is_lost(run))
-    others = tuple(run for _, run in found if run not in finished)
-    covered = {number for run in finished for number in Seeds.parse(run.params["seeds"]).numbers.tolist()}
-    statuses = {run.status for _, run in found}
-    if covered >= set(plan.seeds.numbers.tolist()):
-        state = "done"
-    elif statuses & {"RUNNING", "SCHEDULED"}:
+def _key_of(run: Tracked, plan: Plan) -> str:
+    """Return the fingerprint of a run's config in the plan; empty where the run's seeds do not fit the plan's.
+
+    A crossed layout must be the very same; blocks of seeds add up.
+    """
+    config, seeds = config_of(run), seeds_of(run)
+    if config is None or seeds is None:
+        return ""
+    fits = seeds == plan.seeds or (seeds.crossed is None and plan.seeds.crossed is None)
+    if run.tags.get(FINGERPRINT, own := fingerprint(config, seeds, plan.code)) != own:
+        return ""  # its params were altered: it was trained by others
+    return plan.key(config) if fits else ""
+
+
+def _make_entry(name: str, runs: Sequence[Tracked], plan: Plan, damage: Damage) -> PlannedConfig:
+    finished = [run for run in runs if run.status == "FINISHED"]
+    lost = {run.run_id: words for run in finished if (words := tuple(damage(run)))}
+    counted = tuple(run for run in finished if run.run_id not in lost)
+    others = tuple(run for run in runs if run not in counted)
+    entry = PlannedConfig(name, config_of(runs[0]) if runs else None, counted, "done", others, lost)
+    if not entry.missing(plan.seeds):
+        return entry
+    open_ = {run.status for run in others if PROCESS not in run.tags or not is_abandoned(run)}
+    if open_ & {"RUNNING", "SCHEDULED"}:
         state = "running"
-    elif any(run.status == "FINISHED" for run in others):
-        state = "lost"
+    elif lost:
+        state = "damaged"
     else:
-        state = "failed" if statuses & {"FAILED", "KILLED"} else "missing"
-    return PlannedConfig(name, found[0][0] if found else None, finished, state, others)
+        state = "failed" if any(run.status != "FINISHED" for run in others) else "missing"
+    return PlannedConfig(name, entry.config, counted, state, others, lost)
 
 
-def config_of(run: Tracked) -> Config | None:
-    """Return the config that a run's params tell, or None where they tell none."""
+def _read_searches(
+    tags: Mapping[str, str], runs: Sequence[Tracked], damage: Damage
+) -> tuple[tuple[PlannedSearch, ...], list[str]]:
+    """Return the planned searches, and what of them cannot be read."""
+    if TUNING not in tags:
+        return (), []
     try:
-        return Config.from_params(run.params)
-    except ValueError:
-        return None
+        return tuple(_search(spec, runs, damage) for spec in json.loads(tags[TUNING])["searches"]), []
+    except UNREADABLE_JSON:
+        return (), [f"the tag {TUNING} cannot be read"]
 
 
-def config_names(configs: Sequence[Config]) -> list[str]:
-    """Name configs by what differs among them; a single one by all that one would say of it."""
-    full = [config.label().split(" · ") for config in configs]
-    if len(set(configs)) < 2:
-        return [" · ".join(parts) for parts in full]
-    common = set(full[0]).intersection(*full)
-    short = [" · ".join(part for part in parts if part not in common) for parts in full]
-    return short if all(short) else [config.label(configs) for config in configs]
-
-
-def _fits(run: Tracked, plan: Plan) -> bool:
-    """Tell whether a run's seeds can be joined with the plan's: a crossed layout must be the very same."""
-    try:
-        block = Seeds.parse(run.params.get("seeds", ""))
-    except ValueError:
-        return False
-    return block == plan.seeds or (block.crossed is None and plan.seeds.crossed is None)
-
-
-def _parse_plan(tags: Mapping[str, str]) -> Plan:
-    first, *more = read_parts("qwerties.plan", tags)
-    configs: dict[str, str] = {}
-    for i, part in enumerate((first, *more), start=1):
-        try:
-            if (part["seeds"], part["code"]) != (first["seeds"], first["code"]):
-                raise ValueError("a part of another plan")
-            configs |= {str(key): str(name) for key, name in part["configs"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PartError(tag_of("qwerties.plan", i)) from error
-    return Plan(Seeds.parse(first["seeds"]), str(first["code"]), configs)
-
-
-def _parse_figures(text: str) -> tuple[FigureSpec, ...]:
-    return tuple(
-        FigureSpec(
-            str(figure["kind"]),
-            None if figure.get("x") is None else str(figure["x"]),
-            str(figure.get("score", "population_accuracy")),
-        )
-        for figure in json.loads(text)
+def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) -> PlannedSearch:
+    """Join a search's plan with its run and its trials'; those of an earlier plan do not count."""
+    n_trials = int(spec["trials"])
+    current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
+    parents = [run for run in current if run.parent is None]
+    own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
+    tracked = {run.tags[TRIAL] for run in own if TRIAL in run.tags} & set(map(str, range(n_trials)))
+    ended = (
+        bool(parents) and parents[-1].status == "FINISHED" and parents[-1].tags.get(SPEC) == json.dumps(spec)
     )
+    is_done = ended and len(tracked) == n_trials and not damage(parents[-1])
+    return PlannedSearch(f"{spec['arm']} by {spec['sampler']}", n_trials, len(tracked), is_done)
 
 
-def _parse_contrasts(tags: Mapping[str, str]) -> tuple[PlannedContrast, ...]:
-    return tuple(
-        PlannedContrast(
-            Config.from_params(contrast["a"]),
-            Config.from_params(contrast["b"]),
-            float(contrast["delta"]),
-            contrast["primary"] is True and not contrast.get("late"),
-            _parse_names(contrast.get("names")),
-            clean(str(contrast["late"]), 200) if contrast["primary"] is True and contrast.get("late") else "",
-        )
-        for contrast in contrasts_of(tags)
-    )
-
-
-def _parse_names(names: Any) -> tuple[str, str] | None:
-    if names is None:
-        return None
-    one, other = (str(name) for name in names)
-    return one, other
-
-
-def _parse_changes(text: str) -> tuple[str, ...]:
-    return tuple(
-        f"on {change['when']}, with {int(change['runs']):,} runs tracked: {'; '.join(map(str, change['what']))}"
-        for change in json.loads(text)
-    )
-
-
-# What the runs hold
-
-
-@dataclass(frozen=True)
-class SeedTable:
-    """Every network of one config: its runs' tables joined, no seed twice.
-
-    Attributes
-    ----------
-    config : Config
-    runs : tuple of Tracked
-        Those that could be read.
-    rows : tuple of ndarray
-        For each run, which rows of its tables are used.
-    frame : DataFrame
-        ``seeds.csv`` of all of them, in the runs' order.
-    """
-
-    config: Config
-    runs: tuple[Tracked, ...]
-    rows: tuple[NDArray[np.intp], ...]
-    frame: pd.DataFrame
-
-
-def read_seed_table(store: Store, entry: PlannedConfig) -> tuple[SeedTable | None, list[str]]:
-    """Read a config's per-seed scores.
-
-    Returns
-    -------
-    SeedTable or None
-        None where no run could be read.
-    list of str
-        What could not be read, or contradicts itself.
-    """
-    (found,) = read_seed_tables(store, [entry])
-    return found
-
-
-def read_seed_tables(
-    store: Store, entries: Sequence[PlannedConfig]
-) -> list[tuple[SeedTable | None, list[str]]]:
-    """Read the per-seed scores of many configs at once, each as `read_seed_table` returns it."""
-    contents: dict[str, bytes] = {}
-    unread: dict[str, Exception] = {}
-    for run in (run for entry in entries for run in entry.runs):
-        try:
-            contents[run.run_id] = store.read(run, "seeds.csv")
-        except StoreError as error:
-            unread[run.run_id] = error
-    tables = dict(zip(contents, parse_tables(list(contents.values())), strict=True))
-    return [_join(entry, {**tables, **unread}) for entry in entries]
-
-
-def _join(
-    entry: PlannedConfig, tables: Mapping[str, pd.DataFrame | Exception]
-) -> tuple[SeedTable | None, list[str]]:
-    """Join the tables of a config's runs, by the runs' ids."""
-    runs, rows, frames, problems = [], [], [], []
-    seen: set[int] = set()
-    for run in entry.runs:
-        frame = tables[run.run_id]
-        if isinstance(frame, StoreError):
-            problems.append(str(frame))
-            continue
-        if isinstance(frame, Exception):
-            problems.append(f"run {run.run_id} ({run.name}): seeds.csv cannot be read: {frame}")
-            continue
-        numbers = frame["seed"].tolist()
-        fresh = set(numbers) - seen
-        if len(fresh) == len(numbers):
-            used = np.arange(len(numbers))
-        else:
-            used = np.flatnonzero(frame["seed"].isin(fresh) & ~frame["seed"].duplicated())
-            frame = frame.iloc[used]
-        seen |= fresh
-        runs.append(run)
-        rows.append(used)
-        frames.append(frame)
-    if entry.config is None or not frames:
-        return None, problems
-    joined = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-    return SeedTable(entry.config, tuple(runs), tuple(rows), joined), problems
-
-
-def parse_tables(contents: Sequence[bytes]) -> list[pd.DataFrame | ValueError]:
-    """Read many ``seeds.csv``, each as `parse_scores` does, or the error that it raises.
-
-    Tables with the same columns are read as one: pandas takes as long to begin with one as to read a thousand rows.
-    A column that holds whole numbers in some tables only is one of floats in all of them.
-    """
-    alike: dict[bytes, list[int]] = {}
-    for i, content in enumerate(contents):
-        alike.setdefault(content.partition(b"\n")[0], []).append(i)
-    found: dict[int, pd.DataFrame | ValueError] = {}
-    for places in alike.values():
-        together = _parse_alike([contents[i] for i in places]) if len(places) > 1 else None
-        if together is None:
-            together = [_parsed(contents[i]) for i in places]
-        found.update(zip(places, together, strict=True))
-    return [found[i] for i in range(len(contents))]
-
-
-def _parse_alike(contents: Sequence[bytes]) -> list[pd.DataFrame | ValueError] | None:
-    """Read tables with the same header as one; None where what is in one might change how another one is read."""
-    header = contents[0].partition(b"\n")[0]
-    rows = [content.partition(b"\n")[2].removesuffix(b"\n") for content in contents]
-    frame = _parsed(b"\n".join((header, *rows)))
-    ends = np.cumsum([part.count(b"\n") + 1 for part in rows])
-    if isinstance(frame, ValueError) or len(frame) != ends[-1] or any(b"\r" in part for part in rows):
-        return None
-    plain = (pd.api.types.is_numeric_dtype(kind) for name, kind in frame.dtypes.items() if name != "state")
-    if not isinstance(frame.index, pd.RangeIndex) or not all(plain):
-        return None
-    return [frame.iloc[start:end] for start, end in itertools.pairwise((0, *ends.tolist()))]
-
-
-def _parsed(content: bytes) -> pd.DataFrame | ValueError:
-    try:
-        return parse_scores(content)
-    except ValueError as error:
-        return error
-
-
-def parse_scores(content: bytes) -> pd.DataFrame:
-    """Read a ``seeds.csv``.
-
-    Raises
-    ------
-    ValueError
-        If it is no table of scores.
-    """
-    frame = pd.read_csv(io.BytesIO(content), low_memory=False)
-    if absent := sorted({"seed", "state", *SCORES} - set(frame.columns)):
-        raise ValueError(f"it lacks the columns {', '.join(absent)}")
-    if not pd.api.types.is_integer_dtype(frame["seed"]):
-        raise ValueError("its seeds must be whole numbers")
-    if not set(frame["state"]) <= set(STATES):
-        raise ValueError(f"its states must be among {', '.join(STATES)}")
-    for column in SCORES:
-        if frame[column].dtype != np.float64:
-            frame[column] = frame[column].astype(float)
-    return frame
-
-
-def read_curves(store: Store, networks: SeedTable, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read one array of ``curves.npz`` over all of a config's networks.
-
-    Returns
-    -------
-    epochs : ndarray, (points,)
-        Where losses were kept.
-    array : ndarray, (networks, ...)
-        Row by row as `networks.frame`.
-
-    Raises
-    ------
-    StoreError
-        If it is missing or cannot be read.
-    """
-    epochs: NDArray[Any] = np.empty(0)
-    parts: list[NDArray[Any]] = []
-    for run, rows in zip(networks.runs, networks.rows, strict=True):
-        content = store.read(run, "curves.npz")
-        try:
-            arrays = read_arrays(content, ("epochs", name))
-            epochs = arrays["epochs"]
-            parts.append(arrays[name][rows])
-        except (*UNREADABLE, KeyError, IndexError) as error:
-            raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
-    try:
-        return epochs, np.concatenate(parts)
-    except ValueError as error:
-        raise StoreError(f"the runs of {networks.config.label()} hold curves of different shapes") from error
-
-
-def checked_coverages(store: Store) -> list[Coverage]:
-    """Read the coverages of a store; a finished run without its ``seeds.csv`` has lost its scores."""
-    return read_coverages(store, lambda run: store.lacks(run, "seeds.csv"))
+def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:
+    """Return whether a search, as a plan describes it, needs no more work."""
+    return _search(spec, runs, lambda run: own_damage(store, run)).is_done
 
 
 def experiment_json(coverage: Coverage) -> dict[str, Any]:
-    """Put one experiment into an object, as `to_json` tells it."""
+    """Return one experiment as an object for JSON; ``cli.status.to_json`` names its fields."""
     return {
         "experiment": coverage.experiment_name,
         "title": coverage.title,
         "complete": coverage.complete,
+        "outdated": coverage.outdated,
         "planned": None if coverage.plan is None else len(coverage.entries),
-        **{state: coverage.count(state) for state in COUNTED},
+        **{state: coverage.count(state) for state in CONFIG_STATES},
         "stale": coverage.stale,
         "superseded": coverage.superseded,
         "unplanned": coverage.unplanned,
         "loose": len(coverage.loose),
+        "searches": [asdict(search) for search in coverage.searches],
         "problems": list(coverage.problems),
         "configs": [
             {
@@ -525,6 +348,7 @@ def experiment_json(coverage: Coverage) -> dict[str, Any]:
                         "status": run.status,
                         "process": run.tags.get(PROCESS),
                         "failure": run.tags.get(FAILURE),
+                        "damage": list(entry.damage.get(run.run_id, ())),
                     }
                     for run in entry.others
                 ],

@@ -1,9 +1,9 @@
-"""One sweep, or one making of a map, at a time in one store: others wait for their turn, and find done what was done.
+"""One sweep, or one making of a map, at a time in one store: others wait, and then find done what was done.
 
-In a SQLite store the turn is a lock of the operating system beside the database, which ends with its process however
-that ends. In a store that several machines share it is a lease, a tag of each experiment that is swept, or of the
-maps' one: written, read back after a while to see whether somebody else wrote at the same moment, and renewed while it
-is held; one that was not renewed for `EXPIRES` seconds, or whose process on this machine is gone, is free.
+In a SQLite store this is a lock of the operating system beside the database, which ends with its process however that
+ends. In a store that several machines share it is a lease: a tag of each experiment that is swept, or of the maps'
+experiment. It is written, read back after a while to see whether another process wrote at the same moment, and renewed
+while it is held; a lease that was not renewed for `EXPIRES` seconds, or whose process on this machine is gone, is free.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from filelock import FileLock, Timeout
 from qwerties.errors import FailedError
 from qwerties.execution.processes import is_gone, is_local, this_process
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import STORE_FAILURES, Store
+from qwerties.tracking.store import Store, store_failures
 from qwerties.tracking.tags import PROCESS
 
 LEASE = "qwerties.lease"
 ABANDONED = 15 * 60.0  # seconds after which a RUNNING run of another host has lost its writer
 
-EXPIRES, RENEWED, SETTLES, POLLED = 120.0, 30.0, 1.0, 0.5
-"""Seconds: of a lease that is not renewed, between renewals, until a lease is seen by all, between two looks."""
+# Seconds
+EXPIRES = 120.0  # a lease that is not renewed
+RENEWED = 30.0  # between renewals
+SETTLES = 1.0  # until all processes see a lease
+POLLED = 0.5  # between attempts
 
 
 class LeaseLostError(FailedError):
@@ -38,55 +41,52 @@ class LeaseLostError(FailedError):
 
 
 @contextmanager
-def turn(
+def sweep_lock(
     store: Store, experiment_ids: Sequence[str], waiting: Callable[[str], None], part: str = ""
 ) -> Iterator[Callable[[], None]]:
-    """Hold the store's turn for the block.
+    """Hold the store's lock for the block.
 
     Parameters
     ----------
     store : Store
     experiment_ids : sequence of str
-        Those to be swept; of a store that is a file, all of it is held.
+        Experiments to be swept; a store that is a file is locked as a whole.
     waiting : callable
-        Called once, with who holds the turn, if it has to be waited for.
+        Called once, with the process that holds the lock, if it has to be waited for.
     part : str
-        What of these experiments is made, by a name; other parts, and sweeps, do not wait for it.
+        A name for what is made of these experiments; sweeps and other parts do not wait for it.
 
     Yields
     ------
     callable
-        Raises `LeaseLostError` if somebody else has taken the turn since, as after this process was suspended for
-        longer than a lease lasts. To be called before a run is ended.
+        Raises `LeaseLostError` if another process has taken the lease, as after this one was suspended for longer than
+        a lease lasts. To be called before a run is written.
     """
     suffix = f".{part}" if part else ""
     if store.file is not None:
-        with _locked(store.file, suffix, waiting):
+        with _file_lock(store.file, suffix, waiting):
             yield lambda: None
     else:
-        with _leased(store, sorted(experiment_ids), LEASE + suffix, waiting) as check:
+        with _lease(
+            _Lease(store, sorted(experiment_ids), LEASE + suffix, uuid.uuid4().hex), waiting
+        ) as check:
             yield check
 
 
 @contextmanager
-def _locked(database: Path, suffix: str, waiting: Callable[[str], None]) -> Iterator[None]:
+def _file_lock(database: Path, suffix: str, waiting: Callable[[str], None]) -> Iterator[None]:
     folder = database.parent / ".cache"
     folder.mkdir(exist_ok=True)
     name = f"{database.name}{suffix}"
     lock, holder = FileLock(folder / f"{name}.lock"), folder / f"{name}.holder"
-    said = False
-    while True:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
         try:
-            lock.acquire(timeout=0)
-            break
-        except Timeout:
-            if not said:
-                said = True
-                try:
-                    waiting(holder.read_text(encoding="utf-8").strip())
-                except OSError:
-                    waiting("of another process")
-            time.sleep(POLLED)
+            waiting(holder.read_text(encoding="utf-8").strip())
+        except OSError:
+            waiting("of another process")
+        lock.acquire(poll_interval=POLLED)
     try:
         holder.write_text(this_process(), encoding="utf-8")
         yield
@@ -96,23 +96,20 @@ def _locked(database: Path, suffix: str, waiting: Callable[[str], None]) -> Iter
 
 
 @contextmanager
-def _leased(
-    store: Store, ids: Sequence[str], tag: str, waiting: Callable[[str], None]
-) -> Iterator[Callable[[], None]]:
-    lease = _Lease(store, ids, tag, uuid.uuid4().hex)
-    told = False
+def _lease(lease: _Lease, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    has_waited = False
     while (holder := lease.take()) is not None:
-        if not told:
-            told = True
+        if not has_waited:
+            has_waited = True
             waiting(holder)
         time.sleep(POLLED + random.random())  # two that collide do not do so for ever
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(RENEWED):
-            with suppress(*STORE_FAILURES):  # the server is away: who holds the turn will notice
+            with suppress(*store_failures()):  # the server is away: whoever holds the lease will notice
                 if lease.foreign_holder() is not None:
-                    return  # `check` tells whoever works under the lease
+                    return  # `check` stops whoever works under the lease
                 lease.write()
 
     threading.Thread(target=renew, daemon=True).start()
@@ -133,14 +130,16 @@ class _Lease:
     token: str
 
     def take(self) -> str | None:
-        """Take the lease; return who holds it for one of the experiments, or None where it is ours."""
+        """Take the lease; return the process that holds it for one of the experiments, or None where it is ours."""
         holder = self.foreign_holder()
         if holder is None:
             try:
+                began = time.monotonic()
                 self.write()
-                time.sleep(SETTLES)
+                # as long again as the writing took: who wrote at the same moment may be as slow
+                time.sleep(max(SETTLES, time.monotonic() - began))
                 holder = self.foreign_holder()
-            except KeyboardInterrupt:  # stopped: others need not wait until it expires
+            except KeyboardInterrupt:  # stopped: others need not wait until the lease expires
                 self.end()
                 raise
         return holder
@@ -159,33 +158,33 @@ class _Lease:
 
     def end(self) -> None:
         """Free what is ours; what another process has taken stays."""
-        with suppress(*STORE_FAILURES):  # it expires
-            held = self.store.experiment_tags()
+        with suppress(*store_failures()):  # it expires
+            stored = self.store.experiment_tags()
             for experiment_id in self.ids:
-                if _read(held.get(experiment_id, {}).get(self.tag))[1] == self.token:
+                if _parse(stored.get(experiment_id, {}).get(self.tag))[1] == self.token:
                     self.store.untag_experiment(experiment_id, self.tag)
 
     def foreign_holder(self) -> str | None:
         """Return the process that holds the lease of one of the experiments, if that is not ours."""
         for experiment_id, tags in self.store.experiment_tags().items():
             if experiment_id in self.ids:
-                process, token, until = _read(tags.get(self.tag))
+                process, token, until = _parse(tags.get(self.tag))
                 if process and token != self.token and until > time.time() and not is_gone(process):
                     return process
         return None
 
 
-def _read(tag: str | None) -> tuple[str, str, float]:
+def _parse(tag: str | None) -> tuple[str, str, float]:
     """Return process, token and end of a lease; empty where a tag holds none."""
     try:
         lease = json.loads(tag or "{}")
         return str(lease.get("process", "")), str(lease.get("token", "")), float(lease.get("until", 0))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return "", "", 0.0  # somebody else's tag
 
 
 def is_abandoned(run: Tracked) -> bool:
-    """Return whether nobody writes a RUNNING run any more.
+    """Return whether no process writes a RUNNING run any more.
 
     The process of another host cannot be asked; but as a run is written within seconds, one that is RUNNING for
     `ABANDONED` seconds has lost its writer.

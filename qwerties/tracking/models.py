@@ -1,23 +1,44 @@
-"""The model registry: the second door to MLflow, as `tracking` is about runs and has enough to do with them."""
+"""Models in MLflow: logged with a run, and registered."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from qwerties.tracking.records import Model
 
-logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # that a server is waited for
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
-NAME, ALIAS = "qwerties", "champion"
-"""Of the registered model, and of the version that counts: ``models:/qwerties@champion``."""
+logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # "waiting for the server"
 
-ABOUT = (
-    "The best network that the study has found, moved only where a verdict on fresh seeds says that the new one is "
-    "better. Takes points, (batch, 2); gives the probability of qwerties B, (batch, 1)."
+NAME, ALIAS = "qwerties", "champion"  # the registered model is ``models:/qwerties@champion``
+
+DESCRIPTION = (
+    "A network of the best config that the study has found: of its confirmed networks that learned, the one of median "
+    "accuracy. Replaced only where a verdict on fresh seeds says that another config is ahead. Takes points, "
+    "(batch, 2); returns the probability of qwerties B, (batch, 1)."
 )
+
+
+def log_model(uri: str, run_id: str, model: Model) -> None:
+    """Log a torch module as an exported graph, and end the run: loading the graph unpickles nothing."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    mlflow.set_tracking_uri(uri)
+    with mlflow.start_run(run_id, log_system_metrics=False):
+        mlflow.pytorch.log_model(
+            model.module,
+            name="model",
+            input_example=model.example,
+            signature=infer_signature(model.example, model.predicted),
+            pip_requirements=[f"{name}=={version(name)}" for name in ("torch", "numpy", "mlflow")],
+            serialization_format="pt2",
+        )
 
 
 @dataclass(frozen=True)
@@ -28,11 +49,18 @@ class Version:
     tags: dict[str, str]
 
 
+def _client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient  # here: `store` sets MLflow up before it is imported
+
+    return MlflowClient(uri, uri)
+
+
 def champion(uri: str) -> Version | None:
-    """The version that counts in a store; None where there is none."""
-    client = MlflowClient(uri, uri)
+    """Return the version with the alias; None where a store has none."""
+    from mlflow.exceptions import MlflowException
+
     try:
-        found = client.get_model_version_by_alias(NAME, ALIAS)
+        found = _client(uri).get_model_version_by_alias(NAME, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
             return None
@@ -40,23 +68,23 @@ def champion(uri: str) -> Version | None:
     return Version(str(found.version), dict(found.tags))
 
 
-def crown(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
-    """Register the model of a run as a new version, and give it the alias last; returns its number."""
-    client = MlflowClient(uri, uri)
+def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
+    """Register the model of a run as a new version, then move the alias to it; return the version's number."""
+    client = _client(uri)
     if not client.search_registered_models(f"name = '{NAME}'"):
-        client.create_registered_model(NAME, description=ABOUT)
+        client.create_registered_model(NAME)
+    client.update_registered_model(NAME, description=DESCRIPTION)
     outputs = client.get_run(run_id).outputs
     assert outputs is not None
     (model,) = outputs.model_outputs
-    version = client.create_model_version(
-        NAME, f"models:/{model.model_id}", run_id, tags=dict(tags), model_id=model.model_id
-    )
-    client.set_registered_model_alias(NAME, ALIAS, version.version)
-    return str(version.version)
+    source = f"models:/{model.model_id}"
+    created = client.create_model_version(NAME, source, run_id, tags=dict(tags), model_id=model.model_id)
+    client.set_registered_model_alias(NAME, ALIAS, created.version)
+    return str(created.version)
 
 
 def retag(uri: str, number: str, tags: Mapping[str, str]) -> None:
-    """Bring the tags of a version up to date."""
-    client = MlflowClient(uri, uri)
+    """Set tags of a version."""
+    client = _client(uri)
     for key, value in tags.items():
         client.set_model_version_tag(NAME, number, key, value)

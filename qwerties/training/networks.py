@@ -1,7 +1,8 @@
 """ONE network in plain torch: initial weights, forward pass, loss. Batches are made of it by ``vmap`` elsewhere.
 
 Weights are a dict under the names that ``nn.Sequential`` gives them in the notebook's model: ``0.weight``
-(out, in), ``0.bias`` (out,), ``2.weight``, ... in module order.
+(out, in), ``0.bias`` (out,), ``2.weight``, ... in module order. The module is imported without torch, so that the names
+of the entries are known everywhere.
 """
 
 from __future__ import annotations
@@ -9,30 +10,32 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from qwerties.config import Config
+    from qwerties.config import Config
 
-Weights = dict[str, Tensor]
-Activation = Callable[[Tensor], Tensor]
-Loss = Callable[[Tensor, Tensor], Tensor]
+Weights: TypeAlias = "dict[str, Tensor]"
+Activation: TypeAlias = "Callable[[Tensor], Tensor]"
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
-# An entry, whose name `config.CHOICES` allows, is all that training, scoring and drawing need. Lines of its own in
-# kernel.cpp make it about ten times faster.
+# An entry is all that a new activation needs, from `Config` to the report. Lines of its own in kernel.cpp make it about
+# ten times faster. The same holds for losses.
 ACTIVATIONS: dict[str, Activation] = {
-    "relu": torch.relu,
+    "relu": lambda u: u.relu(),
     "linear": lambda u: u,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
+    "tanh": lambda u: u.tanh(),
+    "sigmoid": lambda u: u.sigmoid(),
 }
 
 
 def bce(p: Tensor, y: Tensor) -> Tensor:
     """Binary cross-entropy of each point in nats, as ``nn.BCELoss`` has it, which refuses NaN; here NaN stays NaN."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy
+
     is_nan = p.isnan()
     return torch.where(is_nan, p, binary_cross_entropy(torch.where(is_nan, 0.5, p), y, reduction="none"))
 
@@ -54,6 +57,8 @@ ELEMENTWISE = 16
 
 def hyperparameters(configs: Iterable[Config]) -> Tensor:
     """Return :class:`Hyperparameters` as one tensor, (networks, fields)."""
+    import torch
+
     rows = [[getattr(config, name) for name in Hyperparameters._fields] for config in configs]
     return torch.tensor(rows, dtype=torch.float32)
 
@@ -69,6 +74,9 @@ def initial_weights(config: Config, seed: int) -> Weights:
 
 def stacked_weights(config: Config, seeds: Sequence[int]) -> Weights:
     """Draw initial weights of a network for each seed, (networks, ...), as in `initial_weights`."""
+    import torch
+    from torch import Tensor
+
     weights: Weights = {}
     draws: list[tuple[Sequence[Tensor], Callable[..., Tensor], float, float]] = []
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise((2, *config.hidden, 1))):
@@ -128,4 +136,4 @@ def logit(weights: Weights, x: Tensor, activate: Activation) -> Tensor:
 
 def loss(weights: Weights, x: Tensor, y: Tensor, activate: Activation, loss_of: Loss) -> Tensor:
     """Mean training loss of one network over its points, ()."""
-    return loss_of(torch.sigmoid(logit(weights, x, activate)), y).mean()
+    return loss_of(logit(weights, x, activate).sigmoid(), y).mean()

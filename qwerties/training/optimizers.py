@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from qwerties.training.networks import Hyperparameters, Weights
+    from qwerties.training.networks import Hyperparameters, Weights
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
-State = tuple[Weights, Weights]
-"""First and second moment of every weight; zeros before the first update."""
+# First and second moment of every weight; zeros before the first update
+State: TypeAlias = "tuple[Weights, Weights]"
 
 
 def bias_corrections(epochs: int) -> Tensor:
     """Adam's ``1 - beta1**t`` and ``sqrt(1 - beta2**t)`` for t = 1, 2, ..., (epochs, 2)."""
+    import torch
+
     t = torch.arange(1, epochs + 1, dtype=torch.float64)
     return torch.stack((1 - BETAS[0] ** t, (1 - BETAS[1] ** t).sqrt()), dim=1).float()
 
@@ -44,12 +47,14 @@ def adam(
     return updated, (first, second)
 
 
-Optimizer = Callable[[Weights, Weights, State, Hyperparameters, Tensor], tuple[Weights, State]]
+Optimizer: TypeAlias = "Callable[[Weights, Weights, State, Hyperparameters, Tensor], tuple[Weights, State]]"
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": sgd, "adam": adam}
 
 
 def initial_state(weights: Weights) -> State:
     """Zero moments in the shape of the weights."""
+    import torch
+
     return (
         {name: torch.zeros_like(w) for name, w in weights.items()},
         {name: torch.zeros_like(w) for name, w in weights.items()},

@@ -17,10 +17,8 @@ from torch import Tensor
 
 from qwerties.config import Config, Seeds
 from qwerties.training import data, native, networks, vmapped
+from qwerties.training.batches import BLOCK, batches
 from qwerties.training.networks import Weights
-
-# Networks trained together: their data of 1.6 KB each fit a core's second-level cache
-BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -107,34 +105,24 @@ def train(
     >>> linear.final["0.weight"].shape  # (networks, units, inputs)
     (3, 1, 2)
     """
-    epoch_counts: dict[Config, set[int]] = {}
-    for config in configs:
-        epoch_counts.setdefault(config.without_epochs, set()).add(config.epochs)
-    batches: dict[tuple, list[Config]] = {}
-    for without_epochs, counts in epoch_counts.items():
-        config = dataclasses.replace(without_epochs, epochs=max(counts))
-        batches.setdefault((config.batch_key, config.epochs), []).append(config)
-
     done: dict[Config, Trained] = {}
-    together = max(1, BLOCK // len(seeds))
     chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
-    for batch in batches.values():
-        counts = set().union(*(epoch_counts[config.without_epochs] for config in batch))
-        stops = np.unique(np.concatenate([checkpoints(count) for count in counts]))
-        for first in range(0, len(batch), together):
-            group = batch[first : first + together]
-            blocks = [
-                _train_block(group, seeds, chunk, stops, compiled, device, progress) for chunk in chunks
-            ]
-            for i, config in enumerate(group):
-                done[config.without_epochs] = Trained(
-                    config,
-                    seeds,
-                    np.concatenate([block.losses[i] for block in blocks]),
-                    stops,
-                    {n: np.concatenate([block.weights[n][i] for block in blocks]) for n in blocks[0].weights},
-                    np.concatenate([block.gradient_rms[i] for block in blocks]),
-                )
+    for batch in batches(configs, len(seeds), BLOCK):
+        stops = np.unique(np.concatenate([checkpoints(n) for n in {config.epochs for config in batch}]))
+        longest = {c.without_epochs: c for c in sorted(batch, key=lambda config: config.epochs)}
+        blocks = [
+            _train_block(list(longest.values()), seeds, chunk, stops, compiled, device, progress)
+            for chunk in chunks
+        ]
+        for i, (without_epochs, config) in enumerate(longest.items()):
+            done[without_epochs] = Trained(
+                config,
+                seeds,
+                np.concatenate([block.losses[i] for block in blocks]),
+                stops,
+                {n: np.concatenate([block.weights[n][i] for block in blocks]) for n in blocks[0].weights},
+                np.concatenate([block.gradient_rms[i] for block in blocks]),
+            )
     return [done[config.without_epochs].until(config.epochs) for config in configs]
 
 

@@ -1,10 +1,10 @@
-"""A search space -> the best config of each arm: the only door to Optuna.
+"""A search space per arm -> the best config of each arm, confirmed on fresh seeds: the only door to Optuna.
 
-Public: `Tuning`, `Tuned`, `Pair` and the ranges `Float`, `Int`, `Categorical` declare one; `tuner.tune`,
-`search` (Optuna), `champion.contend` (the registered model). Nothing here decides a verdict.
+`Tuning`, `TunedArm` and `ArmContrast` declare a tuned question in ``experiments/``; `tuner.run_searches` runs its
+searches, `champion.challenge` moves the registered model. No module here decides a verdict, and importing this package
+loads no Optuna.
 """
 
-from qwerties.study.search_space import Categorical, Float, Int
-from qwerties.tuning.declaration import Pair, Tuned, Tuning
+from qwerties.tuning.declaration import ArmContrast, TunedArm, Tuning
 
-__all__ = ["Categorical", "Float", "Int", "Pair", "Tuned", "Tuning"]
+__all__ = ["ArmContrast", "TunedArm", "Tuning"]

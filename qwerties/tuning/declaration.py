@@ -1,77 +1,57 @@
-"""A question whose configs are searched for before they are compared: what is tuned, by which budget, against what.
+"""A question whose configs are searched for before they are compared: arms, their spaces, the budget, the contrasts.
 
-A `Tuning` stands in ``experiments/`` like an `Experiment`. Its studies choose a config for every side on seeds that
-nothing else uses; then the sides, the chosen ones and the fixed ones, are an ordinary `Experiment` on fresh seeds. What
-is to be compared, by the sides' names, is written down before the first trial.
+A `Tuning` is declared in ``experiments/`` like an `Experiment`. Its searches choose a config for every arm on seeds
+that nothing else uses. Then all arms, tuned and fixed, form an ordinary `Experiment` on fresh seeds. The contrasts are
+written down by the arms' names before the first trial.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwerties.config import DEFAULT, FIELDS, Config, Seeds
+from qwerties.analysis.searches import OBJECTIVES
+from qwerties.config import Config, Seeds
+from qwerties.errors import UsageError
 from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, Figure
-from qwerties.study.objectives import OBJECTIVES
-from qwerties.study.search_space import SAMPLERS, Categorical, Dimension, Search
 
-FIRST_SEED = 10_000_000
-"""Of every study's trials; confirmation begins at 0, and no sweep reaches so far."""
+if TYPE_CHECKING:
+    import optuna
 
-FEWEST_SEEDS = 20
-"""Per trial; fewer tell one setting from another by luck."""
+SAMPLERS = ("tpe", "random", "qmc")
 
-QUICK = 500
-"""A sweep of fewer seeds than this is a quick look: its trials see `FEWEST_SEEDS` only."""
+FIRST_SEED = 10_000_000  # of every trial; confirmation starts at 0, and no sweep reaches this far
+MIN_SEEDS = 20  # per trial; with fewer, the best trial is the luckiest one
+QUICK_SWEEP = 500  # seeds of a sweep below which a trial gets only `MIN_SEEDS` seeds
+CONFIRMATION = 2.0  # fresh seeds of each chosen config, as a multiple of the sweep's seeds
+assert CONFIRMATION <= MAX_SHARE
 
-CONFIRMATION = 2.0
-"""Fresh seeds of the chosen configs, as a multiple of those that a sweep asks for."""
+
+class SearchError(UsageError):
+    """A search, its space or its storage cannot be used; the message is one line."""
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """One side that is searched for.
+class TunedArm:
+    """An arm whose config is searched for.
 
     Attributes
     ----------
-    base : Config
-        All that is not searched.
-    space : mapping of name to dimension
-        Names are fields of a config, but for ``hidden``: that is ``depth``, and ``width_1`` and so on for its layers.
-    trials : int
-        The budget.
-    objectives : tuple of str
-        Of `OBJECTIVES`; the first chooses the winner.
-    sampler : {"tpe", "random", "qmc"}
-    baselines : tuple of str
-        Other samplers, each given the same budget; their winners are confirmed as well.
+    name : str
+    space : callable
+        ``space(trial) -> Config``, define-by-run: it calls the ``suggest_*`` methods of an `optuna.trial.Trial`. The
+        same suggested values must always give the same config.
     """
 
-    base: Config
-    space: Mapping[str, Dimension]
-    trials: int
-    objectives: tuple[str, ...] = ("population_accuracy",)
-    sampler: str = "tpe"
-    baselines: tuple[str, ...] = ()
-
-    def config(self, params: Mapping[str, Any]) -> Config:
-        """The config of a trial.
-
-        Raises
-        ------
-        ValueError
-            If the parameters make none.
-        """
-        return make_config(self.base, params)
+    name: str
+    space: Callable[[optuna.Trial], Config]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two sides to be compared, by their names."""
+class ArmContrast:
+    """Two arms to be compared, by their names; ``delta`` and ``primary`` are as in a `Contrast`."""
 
     a: str
     b: str
@@ -80,274 +60,201 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Study:
-    """One search of a tuning, ready to run: its name in the storage, and all that decides its trials."""
-
-    name: str
-    side: str
-    label: str
-    tuned: Tuned
-    search: Search
-    seeds: Seeds
-
-    def spec(self) -> dict[str, Any]:
-        """All of it, as JSON holds it."""
-        return {
-            "study": self.name,
-            "side": self.side,
-            "label": self.label,
-            "own": self.label == f"{self.side} by {self.search.sampler}",
-            "base": self.tuned.base.to_params(),
-            "objectives": list(self.tuned.objectives),
-            "seeds": str(self.seeds),
-            "search": self.search.to_dict(),
-        }
-
-
-@dataclass(frozen=True)
 class Tuning:
-    """A question, the sides that are tuned for it, and what is compared; one file in ``experiments/`` declares one.
+    """A question, the arms that are tuned for it, and the contrasts; one file in ``experiments/`` declares one.
 
     Attributes
     ----------
     title, question, figures, order
-        As of an `Experiment`.
-    searches : mapping of side to Tuned
-    fixed : mapping of side to Config
-        Sides that are not tuned.
-    contrasts : tuple of Pair
-        Fixed before the first trial. Each winner is compared with those of its baselines besides, as exploratory
-        contrasts.
+        As in an `Experiment`.
+    arms : tuple of TunedArm
+        All arms get the same budget, sampler and seeds.
+    contrasts : tuple of ArmContrast
+        Fixed before the first trial. Each winner is also compared with those of its baselines (exploratory).
+    fixed : mapping of str to Config
+        Arms that are not tuned.
+    trials : int
+        Budget of each search.
+    batch : int
+        Trials that are proposed together and trained at once. With TPE, 30 trials in one dimension end where one by one
+        ends for batches up to 10. In eight dimensions, 64 trials end 4% lower for batches of 8, 8% lower for 16.
     seeds : int
-        Per trial, the same for all trials of all sides.
+        Networks per trial, on the same seeds for all trials of all arms.
     seed : int
-        Of the proposals, the same for all sides.
+        Seed of the samplers.
+    objectives : tuple of {"population_accuracy", "regret", "cost"}
+        The first one decides the winner.
+    sampler : {"tpe", "random", "qmc"}
+        Tree-structured Parzen estimator, independent draws, or a scrambled Sobol sequence.
+    baselines : tuple of str
+        Further samplers. Each gets the same budget, and its winner is confirmed too.
     champion : str, optional
-        The side whose winner may be registered as the model.
+        Arm whose winner may become the registered model.
+
+    Raises
+    ------
+    ValueError
+        Names every field that breaks its rule, the rule and the value.
     """
 
     title: str
     question: str
-    searches: Mapping[str, Tuned]
-    contrasts: tuple[Pair, ...]
+    arms: tuple[TunedArm, ...]
+    contrasts: tuple[ArmContrast, ...] = ()
     fixed: Mapping[str, Config] = field(default_factory=dict)
-    figures: tuple[Figure, ...] = (Figure("outcomes"),)
+    trials: int = 30
+    batch: int = 4
     seeds: int = 64
     seed: int = 0
+    objectives: tuple[str, ...] = ("population_accuracy",)
+    sampler: str = "tpe"
+    baselines: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = (Figure("outcomes"),)
     champion: str | None = None
     order: int = 100
 
     def __post_init__(self) -> None:
-        if not self.searches:
-            raise ValueError("searches must name one side or more, got none")
-        if not isinstance(self.seeds, int) or self.seeds < FEWEST_SEEDS:
-            raise ValueError(
-                f"seeds must be a whole number of {FEWEST_SEEDS} or more per trial, got {self.seeds!r}"
+        problems = [
+            f"{name} must be {rule}, got {getattr(self, name)!r}"
+            for name, rule, holds in (
+                ("title", "text", isinstance(self.title, str)),
+                ("question", "text", isinstance(self.question, str)),
+                (
+                    "arms",
+                    "one or more TunedArms in a tuple",
+                    bool(self.arms) and _all_are(TunedArm, self.arms),
+                ),
+                ("contrasts", "ArmContrasts in a tuple", _all_are(ArmContrast, self.contrasts)),
+                ("fixed", "Configs by the arms' names", _is_named_configs(self.fixed)),
+                ("trials", "a whole number from 1 to 100000", _is_whole(self.trials, 1, 100_000)),
+                ("batch", "a whole number from 1 to 1000", _is_whole(self.batch, 1, 1000)),
+                (
+                    "seeds",
+                    f"a whole number from {MIN_SEEDS} to 100000",
+                    _is_whole(self.seeds, MIN_SEEDS, 100_000),
+                ),
+                ("seed", "a whole number from 0 to 2**32 - 1", _is_whole(self.seed, 0, 2**32 - 1)),
+                (
+                    "objectives",
+                    f"different ones of {', '.join(OBJECTIVES)}",
+                    _are_of(OBJECTIVES, self.objectives),
+                ),
+                ("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS),
+                (
+                    "baselines",
+                    "different samplers in a tuple, none of them `sampler`",
+                    self._has_sound_baselines(),
+                ),
+                ("figures", "Figures in a tuple", _all_are(Figure, self.figures)),
+                ("order", "a whole number", _is_whole(self.order, -math.inf, math.inf)),
             )
-        for side, tuned in self.searches.items():
-            _check_side(side, tuned, self)
-        if self.champion is not None and self.champion not in self.searches:
-            raise ValueError(
-                f"champion must be one of {', '.join(self.searches)}, or None, got {self.champion!r}"
-            )
-        known = {**self.searches, **self.fixed}
-        for pair in self.contrasts:
-            if not pair.delta > 0:
-                raise ValueError(f"delta must be above 0, got {pair.delta!r}")
-            for side in (pair.a, pair.b):
-                if side not in known:
-                    raise ValueError(f"a contrast compares sides: one of {', '.join(known)}, got {side!r}")
-            if pair.a == pair.b:
-                raise ValueError(f"a contrast needs two different sides, got {pair.a!r} twice")
-            if pair.a in self.searches and pair.b in self.searches:
-                _check_budgets(pair, self.searches[pair.a], self.searches[pair.b])
+            if not holds
+        ]
+        problems = problems or [*self._problems_of_arms(), *self._problems_of_contrasts()]
+        if problems:
+            raise ValueError("; ".join(problems))
 
-    def tuning_seeds(self, wanted: int) -> Seeds:
-        """Seeds of every trial when a sweep asks for ``wanted`` of them per config."""
-        return Seeds(FIRST_SEED, FIRST_SEED + (self.seeds if wanted >= QUICK else FEWEST_SEEDS))
-
-    def confirmation(self, wanted: int) -> str:
-        """Fresh seeds of the comparison, in the words of `Seeds`."""
-        return str(Seeds(0, max(1, round(CONFIRMATION * wanted))))
-
-    def studies(self, experiment_name: str, wanted: int, code: str) -> tuple[Study, ...]:
-        """All searches to be made, side by side, baselines after their own; ``code`` is a digest of the source."""
-        seeds = self.tuning_seeds(wanted)
-        found = []
-        for side, tuned in self.searches.items():
-            for sampler in (tuned.sampler, *tuned.baselines):
-                told = json.dumps([tuned.base.to_params(), tuned.objectives, str(seeds), code])
-                digest = hashlib.sha256(told.encode()).hexdigest()[:8]
-                search = Search(
-                    space=tuned.space,
-                    trials=tuned.trials,
-                    sampler=sampler,
-                    seed=self.seed,
-                    directions=tuple(OBJECTIVES[name] for name in tuned.objectives),
-                )
-                own = sampler == tuned.sampler
-                found.append(
-                    Study(
-                        name=f"{experiment_name}/{side} by {sampler}, seeds {seeds}, {digest}",
-                        side=side if own else f"{side} by {sampler}",
-                        label=f"{side} by {sampler}",
-                        tuned=tuned,
-                        search=search,
-                        seeds=seeds,
-                    )
-                )
-        return tuple(found)
-
-    def pairs(self) -> tuple[Pair, ...]:
-        """All that is compared: the planned contrasts, and every winner with those of its baselines."""
-        return self.contrasts + tuple(
-            Pair(side, f"{side} by {sampler}")
-            for side, tuned in self.searches.items()
-            for sampler in tuned.baselines
+    def _has_sound_baselines(self) -> bool:
+        return self.baselines == () or (
+            _are_of(SAMPLERS, self.baselines) and self.sampler not in self.baselines
         )
 
-    def experiment(self, sides: Mapping[str, Config]) -> Experiment:
-        """The comparison on fresh seeds, once every side has its config; pairs of one and the same are left out."""
-        known = {**self.fixed, **sides}
+    def _problems_of_arms(self) -> list[str]:
+        """Return what is wrong with the arms' names and spaces."""
+        problems, names = [], [*(arm.name for arm in self.arms), *self.fixed]
+        for name in names:
+            if not isinstance(name, str) or not name.strip() or " by " in name or names.count(name) > 1:
+                problems.append(f"an arm must have a name of its own, without ' by ', got {name!r}")
+        problems += [
+            f"arm {arm.name}: space must be a function of a trial, got {arm.space!r}"
+            for arm in self.arms
+            if not callable(arm.space)
+        ]
+        if self.champion is not None and self.champion not in [arm.name for arm in self.arms]:
+            problems.append(
+                f"champion must be one of {', '.join(str(arm.name) for arm in self.arms)}, or None, "
+                f"got {self.champion!r}"
+            )
+        return list(dict.fromkeys(problems))
+
+    def _problems_of_contrasts(self) -> list[str]:
+        """Return what is wrong with the contrasts."""
+        problems, names = [], [*(arm.name for arm in self.arms), *self.fixed]
+        for contrast in self.contrasts:
+            arms = (contrast.a, contrast.b)
+            problems += [
+                f"a contrast compares arms: one of {', '.join(map(str, names))}, got {arm!r}"
+                for arm in arms
+                if arm not in names
+            ]
+            if contrast.a == contrast.b:
+                problems.append(f"a contrast needs two different arms, got {contrast.a!r} twice")
+            is_number = isinstance(contrast.delta, int | float) and not isinstance(contrast.delta, bool)
+            if not is_number or not 0 < contrast.delta < math.inf:
+                problems.append(f"delta must be a finite number above 0, got {contrast.delta!r}")
+            if not isinstance(contrast.primary, bool):
+                problems.append(f"primary must be True or False, got {contrast.primary!r}")
+        pairs = [frozenset(map(repr, (contrast.a, contrast.b))) for contrast in self.contrasts]
+        if len(set(pairs)) < len(pairs):
+            again = next(c for c, pair in zip(self.contrasts, pairs, strict=True) if pairs.count(pair) > 1)
+            problems.append(f"contrasts must differ, got {again.a} − {again.b} twice")
+        return problems
+
+    def tuning_seeds(self, n_seeds: int) -> Seeds:
+        """Return the seeds of every trial in a sweep of ``n_seeds``."""
+        return Seeds(FIRST_SEED, FIRST_SEED + (self.seeds if n_seeds >= QUICK_SWEEP else MIN_SEEDS))
+
+    def all_contrasts(self) -> tuple[ArmContrast, ...]:
+        """Return the declared contrasts, then each winner against those of its baselines."""
+        return (
+            *self.contrasts,
+            *(
+                ArmContrast(arm.name, f"{arm.name} by {sampler}")
+                for arm in self.arms
+                for sampler in self.baselines
+            ),
+        )
+
+    def experiment(self, winners: Mapping[str, Config]) -> Experiment:
+        """Return the comparison on fresh seeds, given the config of every search by `Search.confirmed_as`.
+
+        Contrasts of one config with itself are left out.
+        """
+        configs = {**self.fixed, **winners}
         contrasts: dict[frozenset[Config], Contrast] = {}
-        for pair in self.pairs():
-            a, b = known[pair.a], known[pair.b]
+        for contrast in self.all_contrasts():
+            a, b = configs[contrast.a], configs[contrast.b]
             if a != b:
+                names = (contrast.a, contrast.b)
                 contrasts.setdefault(
-                    frozenset((a, b)), Contrast(a, b, pair.delta, pair.primary, names=(pair.a, pair.b))
+                    frozenset((a, b)), Contrast(a, b, contrast.delta, contrast.primary, names=names)
                 )
         return Experiment(
             title=self.title,
             question=self.question,
-            configs=tuple(dict.fromkeys(known.values())),
+            configs=tuple(dict.fromkeys(configs.values())),
             contrasts=tuple(contrasts.values()),
             figures=self.figures,
             share=CONFIRMATION,
             order=self.order,
         )
 
-    def placeholder(self, pair: Pair) -> dict[str, Any]:
-        """A contrast as the store holds it before its sides are known: their bases stand in for them."""
-        bases = {**{side: tuned.base for side, tuned in self.searches.items()}, **self.fixed}
-        a, b = (bases[side.partition(" by ")[0]] for side in (pair.a, pair.b))
-        return {
-            "a": a.to_params(),
-            "b": b.to_params(),
-            "delta": pair.delta,
-            "primary": pair.primary,
-            "names": [pair.a, pair.b],
-        }
-
     def main(self) -> None:
         """Run this tuning alone: ``python experiments/NAME.py`` takes the options of ``qwerties sweep``."""
         Experiment.main(self)  # type: ignore[arg-type]
 
 
-assert CONFIRMATION <= MAX_SHARE
+def _all_are(kind: type, values: object) -> bool:
+    return isinstance(values, tuple | list) and all(isinstance(value, kind) for value in values)
 
 
-def make_config(base: Config, params: Mapping[str, Any]) -> Config:
-    """A config from a base and a trial's parameters, ``depth`` and ``width_...`` making ``hidden``.
-
-    Raises
-    ------
-    ValueError
-        If they make none.
-    """
-    fields = {name: value for name, value in params.items() if name in FIELDS}
-    others = [name for name in params if name not in FIELDS]
-    widths = [name for name in others if name != "depth"]
-    if others:
-        depth = params.get("depth", 1)
-        wanted = [f"width_{layer + 1}" for layer in range(depth)]
-        if widths != wanted:
-            raise ValueError(f"a net of depth {depth} takes {', '.join(wanted)}, got {', '.join(widths)}")
-        fields["hidden"] = tuple(params[name] for name in widths)
-    return dataclasses.replace(base, **fields)
+def _are_of(known: Mapping[str, Any] | tuple[str, ...], names: Any) -> bool:
+    return _all_are(str, names) and 0 < len(set(names)) == len(names) and set(names) <= set(known)
 
 
-def corner(space: Mapping[str, Dimension], high: bool) -> dict[str, Any]:
-    """One end of a space, less what is no part of a trial there."""
-    params: dict[str, Any] = {}
-    for name, dimension in space.items():
-        if dimension.when is None or params.get(dimension.when[0]) in dimension.when[1]:
-            if isinstance(dimension, Categorical):
-                params[name] = dimension.choices[-1 if high else 0]
-            else:
-                params[name] = dimension.high if high else dimension.low
-    return params
+def _is_whole(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _check_side(side: str, tuned: Tuned, tuning: Tuning) -> None:
-    """Refuse at once what would fail after hours."""
-    if not side or " by " in side or side in tuning.fixed:
-        raise ValueError(
-            f"a side must have a name of its own, that does not say by which sampler, got {side!r}"
-        )
-    samplers = (tuned.sampler, *tuned.baselines)
-    if len(set(samplers)) < len(samplers) or not set(samplers) <= set(SAMPLERS):
-        raise ValueError(
-            f"searches: {side}: samplers must be different ones of {', '.join(SAMPLERS)}, got {', '.join(samplers)}"
-        )
-    if not tuned.objectives or not set(tuned.objectives) <= set(OBJECTIVES):
-        raise ValueError(
-            f"searches: {side}: objectives must be of {', '.join(OBJECTIVES)}, got {tuned.objectives!r}"
-        )
-    try:
-        Search(tuned.space, tuned.trials)  # its own message names what is wrong
-        for high in (False, True):
-            tuned.config(corner(tuned.space, high))
-    except ValueError as error:
-        raise ValueError(f"searches: {side}: {error}") from None
-
-
-def _check_budgets(pair: Pair, a: Tuned, b: Tuned) -> None:
-    for what in ("trials", "objectives", "sampler"):
-        one, other = getattr(a, what), getattr(b, what)
-        if one != other:
-            raise ValueError(
-                f"both sides of a contrast must have the same {what}, "
-                f"got {one!r} for {pair.a} and {other!r} for {pair.b}"
-            )
-
-
-def spec_changes(before: str, now: str) -> list[str]:
-    """Tell what a new ``qwerties.tuning`` tag changes that must not change unseen once there are data.
-
-    Parameters
-    ----------
-    before, now : str
-        The tag as it is stored, and as it is to be.
-
-    Returns
-    -------
-    list of str
-        In words; empty where nothing of the kind changed, and where ``before`` is no such tag.
-    """
-    try:
-        old, new = ({spec["label"]: spec for spec in json.loads(text)["studies"]} for text in (before, now))
-        return [
-            f"search for {label}: {difference}"
-            for label, spec in new.items()
-            if label in old
-            for difference in _differences(old[label], spec)
-        ]
-    except (ValueError, TypeError, KeyError):
-        return []
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    there, here = Search.from_dict(old["search"]), Search.from_dict(new["search"])
-    told = [text.replace(" there", " before").replace(" here", " now") for text in there.differences(here)]
-    if there.trials != here.trials:
-        told.append(f"trials were {there.trials} before and are {here.trials} now")
-    told += [
-        f"{name} was {old['base'].get(name, DEFAULT.to_params()[name])} before and is {value} now"
-        for name, value in new["base"].items()
-        if old["base"].get(name) != value
-    ]
-    if old["objectives"] != new["objectives"]:
-        told.append(
-            f"objectives were {', '.join(old['objectives'])} before and are {', '.join(new['objectives'])} now"
-        )
-    return told
+def _is_named_configs(fixed: object) -> bool:
+    return isinstance(fixed, Mapping) and all(isinstance(config, Config) for config in fixed.values())

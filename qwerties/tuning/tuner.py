@@ -1,407 +1,364 @@
-"""Run a tuning's studies, and track them: a run per study, a run below it per trial.
+"""Run the searches of a tuning and track them in MLflow: a run per search, below it a run per trial.
 
-A trial is told to the storage first and tracked while the next ones train. What a process that died in between left
-untracked is trained once more, which gives the same numbers, so that every trial has its run once, whatever happened on
-the way.
+Optuna's storage is the truth. A batch is trained, told to the storage, and tracked while the next batch trains. The
+next sweep trains finished trials without a run once more, which gives the same numbers.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
-import itertools
 import json
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import optuna
+from optuna.trial import FixedTrial
 
-from qwerties.analysis.searches import WINNER, best_of, is_whole, progress_of, row_of, trial_frame
+from qwerties.analysis.searches import (
+    IMPORTANCE,
+    SUGGESTED,
+    TrackedSearch,
+    progress_of,
+    read_search,
+    runs_of_search,
+)
 from qwerties.config import Config
+from qwerties.errors import FailedError, UsageError, reason_of, without_passwords
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
-from qwerties.scoring.digest import code_digest
-from qwerties.study.budget import mark_late
-from qwerties.study.chunks import CONTRASTS, contrasts_tags, contrasts_text
-from qwerties.study.experiment import Experiment, plan_changes
-from qwerties.study.search_space import Found, SearchError, Trial
-from qwerties.study.sweep import history
-from qwerties.study.sweep_lock import is_abandoned, turn
+from qwerties.study.experiment import Experiment
+from qwerties.study.plan import is_whole_trial
+from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Series, Tracked, curve_epochs
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
-from qwerties.tuning import search
-from qwerties.tuning.declaration import Study, Tuning, spec_changes
-from qwerties.tuning.locks import public_target
+from qwerties.tracking.tags import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL
+from qwerties.tuning import storage as storages
+from qwerties.tuning.declaration import SearchError, Tuning
+from qwerties.tuning.plan import plan_tags, winner_of, write_plan
+from qwerties.tuning.search import Proposal, Search, config_of, make_searches, propose
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from qwerties.tuning.trials import TrialResult
 
-    from qwerties.tuning.trials import Outcome
-
-SMALL = 2_000_000
-"""Network-epochs of a study from which worker processes pay for their start."""
-
-DELETED = "its study is not in the storage any more"
+SMALL = 2_000_000  # network-epochs of a search below which starting worker processes costs more than it saves
 
 Step = Callable[[str, int, int], None]
-
 Later = Callable[[Callable[[], None]], None]
-"""Takes a piece of work, and does it, now or some time."""
-
-
-def _now(work: Callable[[], None]) -> None:
-    work()
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What came of a tuning: the comparison on fresh seeds, and the config of every side that was tuned."""
+class SearchOutcome:
+    """The comparison on fresh seeds, and the config that each search chose by `Search.confirmed_as`."""
 
     experiment: Experiment
     winners: Mapping[str, Config]
 
 
-def tune(
+def run_searches(
     experiment_name: str,
     tuning: Tuning,
     store: Store,
     storage: str | Path,
-    wanted: int,
+    n_seeds: int,
     *,
     workers: int,
     step: Step = lambda label, done, of: None,
-    tell: Callable[[str], None] = lambda line: None,
-    later: Later = _now,
-) -> Chosen:
-    """Search for what is not found yet, and return the comparison on fresh seeds of all sides.
+    log: Callable[[str], None] = lambda line: None,
+    later: Later = lambda work: work(),
+) -> SearchOutcome:
+    """Run what is missing of a tuning's searches, and return the comparison of all arms on fresh seeds.
 
     Parameters
     ----------
     experiment_name : str
-        Of the experiment's file.
     tuning : Tuning
     store : Store
     storage : str or Path
-        Optuna's, as `search.open_storage` takes it.
-    wanted : int
-        Seeds per config that a sweep asks for.
+        Optuna's storage, as `storage.open_storage` takes it.
+    n_seeds : int
+        Seeds per config of the sweep.
     workers : int
         Processes that train.
     step : callable
-        Called with a study's name in words, its trials done, and its budget.
-    tell : callable
-        Called with what there is to say besides, a line each.
+        Called with a search's label, its tracked trials, and its budget.
+    log : callable
+        Called with a line for the user.
     later : callable
-        Given what is left to do when a study's winner is known: its pictures and figures, and its run's end. It does
-        that at once, unless it is given another; what nobody does is done by the next sweep.
+        Called with the work that is left when a search's winner is known: pictures, and the end of its run. By default
+        it is done at once; the next sweep does what is never done.
 
     Raises
     ------
     SearchError
-        If a study of the storage searches something else than the file says.
+        If an arm's space cannot be used, the storage holds a search of another space, or all trials diverged.
     WorkerLostError
-        If a worker process was killed; what is tracked stays.
+        If a worker process was killed again and again; tracked trials stay.
+    FailedError
+        If the storage fails.
     """
-    planned = tuning.studies(experiment_name, wanted, code_digest())
-    known = store.experiments().get(experiment_name)
-    runs = store.runs(known[0]) if known else []
-    if any(_finished(runs, study) is None for study in planned):
-        if "://" not in str(storage):
-            Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        for study in planned:  # before anything is written down or trained
-            if _finished(runs, study) is None:
-                search.check(study.search, study.name, storage)
-    experiment_id = _register(experiment_name, tuning, planned, store, wanted, runs)
-    winners = _winners(planned, runs)
-    if len(winners) == len(planned):
-        return Chosen(tuning.experiment(winners), winners)
-
-    def waiting(holder: str) -> None:
-        tell(f"waiting for another sweep, {holder}, to end")
-
-    with turn(store, [experiment_id], waiting) as check_turn:
-        runs = store.runs(experiment_id)
-        store.end_abandoned(runs, is_abandoned)
-        winners = _winners(planned, runs)
-        for study in planned:
-            if study.side not in winners:
-                searcher = _Searcher(
-                    experiment_name, study, store, storage, experiment_id, workers, step, later, check_turn
+    try:
+        searches = make_searches(experiment_name, tuning, n_seeds)
+        experiment_id, tags = store.experiments().get(experiment_name, ("", {}))
+        runs = store.runs(experiment_id) if experiment_id else []
+        winners = {search.confirmed_as: winner_of(search, runs, store) for search in searches}
+        if not all(winners.values()) or not plan_tags(tuning, searches, n_seeds).items() <= tags.items():
+            experiment_id = experiment_id or store.experiment(experiment_name, {})
+            with sweep_lock(
+                store, [experiment_id], lambda holder: log(f"waiting for another sweep, {holder}, to end")
+            ) as check_turn:
+                session = _Session(
+                    experiment_name, store, experiment_id, str(storage), workers, step, later, check_turn
                 )
-                winners[study.side] = searcher.work()
-    return Chosen(tuning.experiment(winners), winners)
+                winners = _search_all(tuning, searches, n_seeds, session)
+    except SearchError as error:
+        raise UsageError(f"experiments/{experiment_name}.py: {error}") from None
+    except optuna.exceptions.OptunaError as error:
+        raise FailedError(
+            f"the storage of searches failed, the same command goes on from there: {reason_of(error)}"
+        ) from None
+    chosen = {name: config for name, config in winners.items() if config is not None}
+    return SearchOutcome(tuning.experiment(chosen), chosen)
 
 
-def _winners(planned: Sequence[Study], runs: Sequence[Tracked]) -> dict[str, Config]:
-    """The winners of the studies that are finished, by their sides."""
-    finished = {study.side: _finished(runs, study) for study in planned}
-    return {side: Config.from_params(json.loads(run.tags[WINNER])) for side, run in finished.items() if run}
+@dataclass(frozen=True)
+class _Session:
+    """What all searches of one call share."""
+
+    experiment_name: str
+    store: Store
+    experiment_id: str
+    storage: str
+    workers: int
+    step: Step
+    later: Later
+    check_turn: Callable[[], None]
 
 
-def _spec(study: Study) -> str:
-    return json.dumps(study.spec(), sort_keys=True)
+def _search_all(
+    tuning: Tuning, searches: Sequence[Search], n_seeds: int, session: _Session
+) -> dict[str, Config | None]:
+    """Write the plan, then run every search that is not finished; to be called under the lock."""
+    store = session.store
+    runs = store.runs(session.experiment_id)
+    winners = {search.confirmed_as: winner_of(search, runs, store) for search in searches}
+    unfinished = [search for search in searches if winners[search.confirmed_as] is None]
+    with storages.open_storage(session.storage) if unfinished else nullcontext() as storage:
+        # all are checked before anything is written or trained
+        studies = [storages.open_study(search, storage, session.storage) for search in unfinished if storage]
+        write_plan(session.experiment_name, tuning, searches, n_seeds, store, runs)
+        store.end_abandoned(runs, is_abandoned)
+        for search, study in zip(unfinished, studies, strict=True):
+            winners[search.confirmed_as] = _SearchRun(search, study, session).work()
+    return winners
 
 
-def _run_of(runs: Sequence[Tracked], study: Study) -> Tracked | None:
-    """The run of a study that counts, if there is one."""
-    own = [
-        run
-        for run in runs
-        if run.tags.get(STUDY) == study.name and TRIAL not in run.tags and SUPERSEDED not in run.tags
-    ]
-    return own[-1] if own else None
+@dataclass
+class _SearchRun:
+    """One search on its way from Optuna's storage into MLflow."""
 
-
-def _finished(runs: Sequence[Tracked], study: Study) -> Tracked | None:
-    run = _run_of(runs, study)
-    done = run is not None and run.status == "FINISHED" and run.tags.get(SPEC) == _spec(study)
-    return run if done and run is not None and WINNER in run.tags else None
-
-
-def _register(
-    experiment_name: str,
-    tuning: Tuning,
-    planned: Sequence[Study],
-    store: Store,
-    wanted: int,
-    runs: Sequence[Tracked],
-) -> str:
-    """Write down what is tuned and what will be compared, before any trial; returns the MLflow experiment's id."""
-    before = store.experiments().get(experiment_name, ("", {}))[1]
-    contrasts = mark_late([tuning.placeholder(pair) for pair in tuning.pairs()], before, lambda: runs)
-    tags = {
-        NOTE: tuning.question,
-        "qwerties.title": tuning.title,
-        "qwerties.question": tuning.question,
-        "qwerties.order": str(tuning.order),
-        TUNING: json.dumps(
-            {"confirmation": tuning.confirmation(wanted), "studies": [s.spec() for s in planned]}
-        ),
-    }
-    changed = plan_changes(contrasts_text(before), json.dumps(contrasts))
-    if changed or CONTRASTS not in before:  # else the sides are known already, and the tag holds them
-        tags |= contrasts_tags(contrasts)
-    changed += spec_changes(before.get(TUNING, ""), tags[TUNING])
-    data = sum(run.status == "FINISHED" and SUPERSEDED not in run.tags for run in runs)
-    return store.experiment(
-        experiment_name, {**tags, **(history(before, changed, data) if changed and data else {})}
-    )
-
-
-class _Searcher:
-    """One study on its way through the storage into MLflow."""
-
-    def __init__(
-        self,
-        experiment_name: str,
-        study: Study,
-        store: Store,
-        storage: str | Path,
-        experiment_id: str,
-        workers: int,
-        step: Step,
-        later: Later,
-        check_turn: Callable[[], None],
-    ) -> None:
-        self.check_turn = check_turn
-        self.experiment_name, self.study, self.store, self.storage = experiment_name, study, store, storage
-        self.experiment_id, self.step, self.later = experiment_id, step, later
-        network_epochs = study.search.trials * len(study.seeds) * study.tuned.base.epochs
-        self.workers = workers if network_epochs > SMALL else 1
-        self.outcomes: dict[str, Outcome] = {}
-        self.tracked: set[int] = set()
-        self.untracked: deque[tuple[Trial, Outcome]] = deque()
-        self.run_id = ""
+    search: Search
+    study: optuna.Study
+    session: _Session
+    run_id: str = ""
+    tracked: set[int] = field(default_factory=set)
+    told: list[tuple[Proposal, TrialResult]] = field(default_factory=list)  # and not tracked yet
 
     def work(self) -> Config:
-        """Search until the budget is spent and every trial is tracked; returns the winner."""
-        self.tracked = self._adopt()
-        self.step(self.study.label, len(self.tracked), self.study.search.trials)
-        found = search.run(self.study.search, self.study.name, self.storage, self._evaluate, self._told)
+        """Spend the budget, track every trial, and return the winner."""
+        self._adopt()
+        self._report()
+        missing = [p for p in self._finished() if p.number not in self.tracked]
+        size = self.search.tuning.batch
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            self.told += zip(batch, self._train(batch), strict=True)
+        while batch := self._next_batch():
+            started = datetime.datetime.now()
+            results = self._train(batch)
+            values = [result.objectives(self.search.tuning.objectives) for result in results]
+            storages.tell(self.study, batch, values, started)
+            self.told += zip(batch, results, strict=True)
         self._track()
-        missed = [trial for trial in found.trials if trial.number not in self.tracked]
-        for _, group in itertools.groupby(missed, key=lambda trial: trial.batch):
-            batch = list(group)
-            self._evaluate([trial.params for trial in batch])
-            self._told(batch)
-        self._track()
-        return self._choose(found)
+        return self._end()
 
-    def _told(self, trials: list[Trial]) -> None:
-        """Have trials tracked while the next ones train."""
-        self.untracked += [(trial, self.outcomes[_key(trial.params)]) for trial in trials]
+    def _finished(self) -> list[Proposal]:
+        """Return the finished trials of the storage, as they were proposed."""
+        trials = storages.finished_trials(self.study)
+        return [
+            Proposal(n, t.params, t.distributions, config_of(self.search.arm, FixedTrial(t.params)))
+            for n, t in sorted(trials.items())
+        ]
 
-    def _adopt(self) -> set[int]:
-        """Find or begin the study's run; returns the numbers of the trials that are tracked below it."""
-        study, runs = self.study, self.store.runs(self.experiment_id)
-        run = _run_of(runs, study)
-        if run is not None:
-            trials = search.load(study.name, self.storage).trials
-            tracked: set[int] = set()
-            for child in runs:
-                if child.parent != run.run_id or TRIAL not in child.tags or SUPERSEDED in child.tags:
-                    continue
-                number = int(child.tags[TRIAL])
-                if not is_whole(child):
-                    self.store.tag_run(child.run_id, SUPERSEDED, "a run that was not written to its end")
-                elif number < len(trials) and _same_config(child, study.tuned.config(trials[number].params)):
-                    tracked.add(number)
-                else:
-                    self._supersede(run, runs)
-                    break
-            else:
-                self.store.resume(run.run_id)
-                self.run_id = run.run_id
-                return tracked
-        self.run_id = self.store.begin(self.experiment_id, self._study_record())
-        return set()
+    def _next_batch(self) -> list[Proposal]:
+        """Return the unfinished trials of the first batch that has some; empty where the budget is spent."""
+        trials, size = storages.finished_trials(self.study), self.search.tuning.batch
+        todo = [number for number in range(self.search.tuning.trials) if number not in trials]
+        if not todo:
+            return []
+        start = todo[0] // size * size
+        proposals = propose(self.search, [trials[number] for number in range(start)])
+        return [proposal for proposal in proposals if proposal.number in todo]
 
-    def _supersede(self, run: Tracked, runs: Sequence[Tracked]) -> None:
-        for old in (run, *(child for child in runs if child.parent == run.run_id)):
-            self.store.tag_run(old.run_id, SUPERSEDED, DELETED)
+    def _adopt(self) -> None:
+        """Go on with the search's run and those of its trials that agree with the storage, or begin a new one."""
+        store, runs = self.session.store, self.session.store.runs(self.session.experiment_id)
+        run, children = runs_of_search(self.search.name, runs)
+        configs = {proposal.number: proposal.config for proposal in self._finished()}
+        for child in children:
+            if run is None or child.parent != run.run_id:
+                store.tag_run(child.run_id, SUPERSEDED, "the run of its search was deleted")
+            elif not is_whole_trial(child):
+                store.tag_run(child.run_id, SUPERSEDED, "it was not written to its end")
+            elif (number := _number(child)) in configs and child.params == configs[number].to_params():
+                self.tracked.add(number)
+            else:  # the study was deleted from the storage and made anew
+                for old in (run, *children):
+                    store.tag_run(old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more")
+                self.tracked, run = set(), None
+                break
+        if run is None:
+            self.run_id = store.begin(self.session.experiment_id, self._record())
+        else:
+            self.run_id = run.run_id
+            store.resume(run.run_id)
 
-    def _study_record(self) -> Record:
-        study = self.study
-        target = public_target(str(self.storage))
+    def _common_tags(self) -> dict[str, str]:
+        return {
+            STUDY: self.search.name,
+            "qwerties.version": version("qwerties"),
+            "mlflow.source.name": f"experiments/{self.session.experiment_name}.py",
+        }
+
+    def _record(self) -> Record:
+        search, target = self.search, without_passwords(self.session.storage)
         return Record(
-            name=f"study: {study.label}",
+            name=f"search: {search.label}",
             params={
-                "study": study.name,
-                "sampler": study.search.sampler,
-                "search_seed": str(study.search.seed),
-                "tuning_seeds": str(study.seeds),
-                "objectives": ", ".join(study.tuned.objectives),
-                "searched": ", ".join(study.tuned.space),
+                "study": search.name,
+                "sampler": search.sampler,
+                "search_seed": str(search.tuning.seed),
+                "tuning_seeds": str(search.seeds),
+                "objectives": ", ".join(search.tuning.objectives),
+                "searched": ", ".join(search.distributions),
                 "storage": target if "://" in target else Path(target).name,
             },
             metrics={},
             tags={
-                **self._common(),
-                STUDY: study.name,
-                SPEC: _spec(study),
-                NOTE: f"A study: {study.label}, {study.search.trials} trials, each on seeds {study.seeds}. The runs "
-                "below are its trials; what it chose is confirmed on fresh seeds, in a run of its own.",
+                **self._common_tags(),
+                NOTE: f"A search: {search.label}, {search.tuning.trials} trials, each on seeds {search.seeds}. The "
+                "runs below are its trials; the best trial's config is confirmed on fresh seeds, in a run of its own.",
             },
         )
 
-    def _common(self) -> dict[str, str]:
-        return {
-            "qwerties.version": version("qwerties"),
-            "mlflow.source.name": f"experiments/{self.experiment_name}.py",
-        }
+    def _train(self, batch: Sequence[Proposal]) -> list[TrialResult]:
+        """Train a batch, each structure split over the workers; track the batch before while others train."""
+        from qwerties.tuning.trials import train_trials
 
-    def _evaluate(self, batch: Sequence[Mapping[str, Any]]) -> list[tuple[float, ...] | None]:
-        configs = [self.study.tuned.config(params) for params in batch]
-        groups: dict[tuple[Any, ...], list[Config]] = {}
-        for config in dict.fromkeys(configs):
+        search, groups = self.search, dict[tuple[Any, ...], list[Config]]()
+        for config in dict.fromkeys(proposal.config for proposal in batch):
             groups.setdefault((config.batch_key, config.epochs), []).append(config)
+        epochs = np.mean([config.epochs for config in search.examples])
+        is_small = search.tuning.trials * len(search.seeds) * epochs <= SMALL
+        workers = 1 if is_small else self.session.workers
         tasks = [
-            [members[i] for i in part]
-            for members in groups.values()
-            for part in np.array_split(np.arange(len(members)), min(self.workers, len(members)))
+            ([configs[i] for i in part], search.seeds)
+            for configs in groups.values()
+            for part in np.array_split(np.arange(len(configs)), min(workers, len(configs)))
         ]
-        done = {
-            outcome.config: outcome
-            for outcomes in _train(tasks, self.study, self.workers, self._track)
-            for outcome in outcomes
-        }
-        self.outcomes = {_key(params): done[config] for params, config in zip(batch, configs, strict=True)}
-        return [done[config].values(self.study.tuned.objectives) for config in configs]
+        done = run_tasks(train_trials, tasks, Workers(workers), meanwhile=self._track)
+        results = {result.config: result for _, results in done for result in results}
+        return [results[proposal.config] for proposal in batch]
 
     def _track(self) -> None:
-        """Track what is told."""
-        if not self.untracked:
-            return
-        while self.untracked:
-            trial, outcome = self.untracked[0]
-            config = outcome.config
-            kept = curve_epochs(config.epochs)
-            self.check_turn()
-            with finishing_first():
-                self.store.write(
-                    self.experiment_id,
-                    Record(
-                        name=f"trial {trial.number}: {config.label([self.study.tuned.base]) or 'the base'}",
-                        params=config.to_params(),
-                        metrics=outcome.metrics,
-                        tags={**self._common(), STUDY: self.study.name, TRIAL: str(trial.number)},
-                        series={"train_loss": Series(kept, outcome.losses[kept - 1])},
-                        status="FAILED" if outcome.diverged else "FINISHED",
-                    ),
-                    parent=self.run_id,
-                )
-                self.tracked.add(self.untracked.popleft()[0].number)
-        self.step(self.study.label, len(self.tracked), self.study.search.trials)
-
-    def _choose(self, found: Found) -> Config:
-        """Find the winner; the rest of the study's run may be written later."""
-        children = [run for run in self.store.runs(self.experiment_id) if run.parent == self.run_id]
-        frame = trial_frame(children)
-        best = best_of(frame, self.study.tuned.objectives)
-        if best is None:
-            self.store.end(self.run_id, Record("", {}, self._budget(found), status="FAILED"))
-            raise SearchError(
-                f"every trial of {self.study.label} diverged: its space must hold some that do not"
+        """Track the told trials."""
+        while self.told:
+            proposal, result = self.told[0]
+            epochs = curve_epochs(result.config.epochs)
+            record = Record(
+                name=f"trial {proposal.number}: {result.config.label()}",
+                params=result.config.to_params(),
+                metrics=result.metrics,
+                tags={
+                    **self._common_tags(),
+                    TRIAL: str(proposal.number),
+                    SUGGESTED: json.dumps(proposal.params),
+                },
+                series={"train_loss": Series(epochs, result.losses[epochs - 1])},
+                status="FAILED" if result.is_diverged else "FINISHED",
             )
-        winner = self.study.tuned.config(found.trials[best].params)
-        self.later(functools.partial(self._finish, found, frame, best, winner))
-        return winner
+            self.session.check_turn()
+            with finishing_first():
+                self.session.store.write(self.session.experiment_id, record, parent=self.run_id)
+                self.tracked.add(proposal.number)
+                del self.told[0]
+        self._report()
 
-    def _budget(self, found: Found) -> dict[str, float | None]:
-        return {
-            "trials": float(len(found.trials)),
-            "trials_failed": float(len(found.failed)),
-            "budget": float(found.search.trials),
+    def _report(self) -> None:
+        self.session.step(self.search.label, len(self.tracked), self.search.tuning.trials)
+
+    def _end(self) -> Config:
+        """Return the winner; leave the pictures and the end of the search's run for later."""
+        tracked = read_search(self.search.spec(), self.session.store.runs(self.session.experiment_id))
+        counts = {
+            "trials": float(len(tracked.trials)),
+            "trials_failed": float(tracked.n_failed),
+            "budget": float(tracked.n_trials),
         }
+        if tracked.winner is None:
+            self.session.store.end(self.run_id, Record("", {}, dict(counts), status="FAILED"))
+            raise SearchError(
+                f"every trial of {self.search.label} diverged: its space must hold configs that do not"
+            )
+        shares = storages.importances(self.study)
+        self.session.later(functools.partial(self._finish, tracked, counts, shares))
+        return tracked.winner
 
-    def _finish(self, found: Found, frame: pd.DataFrame, best: int, winner: Config) -> None:
-        from qwerties.plotting import search as study_figures
+    def _finish(
+        self, tracked: TrackedSearch, counts: Mapping[str, float], shares: Mapping[str, float]
+    ) -> None:
+        from qwerties.plotting import search as figures
 
-        row = row_of(frame, best)
-        shares = search.importances(found)
-        metrics = self._budget(found)
-        metrics["best_trial"] = float(best)
-        metrics |= {f"best_{name}": float(row[name]) for name in ("population_accuracy", "regret", "cost")}
-        metrics |= {f"importance_{name}": share for name, share in shares.items()}
-        params = [{"number": trial.number, **trial.params} for trial in found.trials]
+        best, objectives = tracked.best, tracked.objectives
+        assert best is not None
+        assert tracked.winner is not None
+        params = [
+            {
+                "number": row["number"],
+                **{p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None},
+            }
+            for row in tracked.trials.to_dict("records")
+        ]
         record = Record(
             name="",
             params={},
-            metrics=metrics,
-            tags={SPEC: _spec(self.study), WINNER: json.dumps(winner.to_params())},
-            files=study_figures.study_pictures(
-                progress_of(frame, self.study.tuned.objectives),
+            metrics={
+                **counts,
+                "best_trial": float(best["number"]),
+                **{f"best_{name}": float(best[name]) for name in ("population_accuracy", "regret", "cost")},
+                **{IMPORTANCE + name: share for name, share in shares.items()},
+            },
+            tags={
+                SPEC: json.dumps(self.search.spec()),
+                "qwerties.winner": json.dumps(tracked.winner.to_params()),
+            },
+            files=figures.study_pictures(
+                progress_of(tracked.trials, objectives),
                 params,
-                self.study.tuned.space,
-                self.study.tuned.objectives,
+                self.search.distributions,
+                objectives,
                 shares,
-                self.study.label,
+                self.search.label,
             ),
         )
         with finishing_first():
-            self.store.end(self.run_id, record)
+            self.session.store.end(self.run_id, record)
 
 
-def _same_config(child: Tracked, config: Config) -> bool:
-    try:
-        return Config.from_params(child.params) == config
-    except ValueError:
-        return False
-
-
-def _key(params: Mapping[str, Any]) -> str:
-    return json.dumps(params, sort_keys=True)
-
-
-def _train(
-    tasks: Sequence[Sequence[Config]], study: Study, workers: int, meanwhile: Callable[[], None]
-) -> list[list[Outcome]]:
-    """Train the parts of a batch in worker processes of one thread each."""
-    from qwerties.tuning.trials import train_trials
-
-    parts = [(task, study.seeds) for task in tasks]
-    return [outcomes for _, outcomes in run_tasks(train_trials, parts, Workers(workers), meanwhile=meanwhile)]
+def _number(child: Tracked) -> int:
+    return int(child.tags[TRIAL]) if child.tags[TRIAL].isdecimal() else -1

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from qwerties.analysis import topup
-from qwerties.analysis.contrasts import ExperimentResult, find
+from qwerties.analysis.contrasts import ExperimentResult, compare_contrasts
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
-from qwerties.study.coverage import Coverage, Plan, PlannedConfig, PlannedContrast, SeedTable
+from qwerties.study.coverage import Coverage, PlannedConfig
+from qwerties.study.plan import Plan, PlannedContrast
 
 OTHER = Config(loss="mse")
 
@@ -51,61 +53,58 @@ def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complet
         0: networks(DEFAULT, np.clip(0.5 + difference + noise[:seeds], 0, 1)),
         1: networks(OTHER, np.full(seeds, 0.5)),
     }
-    return ExperimentResult(coverage, arms, (), (), find(coverage, arms, complete=complete))
+    return ExperimentResult(coverage, arms, (), (), compare_contrasts(coverage, arms, complete=complete))
 
 
-def step(monkeypatch, given, *, settle="primary", cap=4000):
-    monkeypatch.setattr(topup, "load_results", lambda store, experiment_names, only_primary: [given])
-    return topup.next_step(None, ["loss"], settle, cap)
+def step(given, *, cap=4000):
+    return topup.step_of([given], cap)
 
 
-def target(monkeypatch, given, **options):
+def target(given, **options):
     """Seeds that both arms need; None where they need no more."""
-    more = step(monkeypatch, given, **options).more
+    more = step(given, **options).more
     assert not more or more == {"loss": dict.fromkeys((DEFAULT, OTHER), more["loss"][DEFAULT])}
     return more["loss"][DEFAULT] if more else None
 
 
-def test_a_decided_contrast_needs_nothing(monkeypatch):
+def test_a_decided_contrast_needs_nothing():
     given = evidence(0.05)
     assert given.findings[0].verdict == "a_better"
-    assert step(monkeypatch, given) == topup.Step({}, (), (), 1, 0)
+    assert step(given) == topup.Step({}, (), (), 1, 0)
 
 
-def test_an_open_contrast_gets_one_more_block(monkeypatch):
+def test_an_open_contrast_gets_one_more_block():
     given = evidence(0.003, sd=0.1)
     assert given.findings[0].verdict == "open"
-    found = step(monkeypatch, given)
+    found = step(given)
     assert found.more == {"loss": {DEFAULT: 1000, OTHER: 1000}}
     assert found.words == "open contrasts: 1, 1,000 seeds"
 
 
-def test_an_arm_ahead_by_an_open_amount_is_open_too(monkeypatch):
+def test_an_arm_ahead_by_an_open_amount_is_open_too():
     given = evidence(0.015, sd=0.03, seeds=1000)
     assert given.findings[0].verdict == "a_ahead"
-    assert target(monkeypatch, given) == 1500
+    assert target(given) == 1500
 
 
 @pytest.mark.parametrize(("seeds", "cap", "expected"), [(500, 700, 700), (700, 700, None), (3, 3, None)])
-def test_the_cap_ends_it(monkeypatch, seeds, cap, expected):
+def test_the_cap_ends_it(seeds, cap, expected):
     given = evidence(0.003, sd=0.1, seeds=seeds)
-    assert target(monkeypatch, given, cap=cap) == expected
-    found = step(monkeypatch, given, cap=cap)
+    assert target(given, cap=cap) == expected
+    found = step(given, cap=cap)
     assert (len(found.open), len(found.capped)) == ((1, 0) if expected else (0, 1))
 
 
 @pytest.mark.parametrize(
     ("base", "expected"), [(50, 500), (499, 500), (500, 1000), (1000, 1500), (1100, 1500)]
 )
-def test_stages_are_the_base_and_multiples_of_a_block(monkeypatch, base, expected):
-    assert target(monkeypatch, evidence(0.003, sd=0.1, seeds=base)) == expected
+def test_stages_are_the_base_and_multiples_of_a_block(base, expected):
+    assert target(evidence(0.003, sd=0.1, seeds=base)) == expected
 
 
-def test_the_seeds_do_not_depend_on_where_a_sweep_was_stopped(monkeypatch):
+def test_the_seeds_do_not_depend_on_where_a_sweep_was_stopped():
     """With any number of seeds tracked so far, the next stage is the same up to where the contrast is decided."""
-    ends = [
-        (n, target(monkeypatch, evidence(0.003, sd=0.1, seeds=n, base=500))) for n in range(500, 4000, 125)
-    ]
+    ends = [(n, target(evidence(0.003, sd=0.1, seeds=n, base=500))) for n in range(500, 4000, 125)]
     decided = min(n for n, stage in ends if stage is None)
     assert 1000 < decided <= 3500
     assert decided % 500 == 0
@@ -113,24 +112,24 @@ def test_the_seeds_do_not_depend_on_where_a_sweep_was_stopped(monkeypatch):
         assert stage == (n // 500 * 500 + 500 if n < decided else None), n
 
 
-def test_a_contrast_decided_between_two_stages_still_ends_at_a_stage(monkeypatch):
+def test_a_contrast_decided_between_two_stages_still_ends_at_a_stage():
     counts = [
         n for n in range(500, 2000, 25) if evidence(0.0, sd=0.06, seeds=n, base=500).findings[0].decided
     ]
     first = counts[0]
     assert first % 500
-    assert target(monkeypatch, evidence(0.0, sd=0.06, seeds=first, base=500)) == first // 500 * 500 + 500
+    assert target(evidence(0.0, sd=0.06, seeds=first, base=500)) == first // 500 * 500 + 500
 
 
-def test_an_incomplete_design_is_left_alone(monkeypatch):
-    assert step(monkeypatch, evidence(0.003, complete=False)) == topup.Step({}, (), (), 0, 0)
+def test_an_incomplete_design_is_left_alone():
+    assert step(evidence(0.003, complete=False)) == topup.Step({}, (), (), 0, 0)
 
 
 def test_only_primary_contrasts_are_compared_unless_all_are_to_be_settled():
     for options in ({"primary": False}, {"primary": False, "late": "was declared late"}):
         given = evidence(0.003, **options)
         assert given.findings[0].alpha == 0.05
-        assert find(given.coverage, given.networks, complete=True, only_primary=True) == ()
+        assert compare_contrasts(given.coverage, given.networks, complete=True, only_primary=True) == ()
     given = evidence(0.003)
     assert given.findings[0].alpha == 0.005
-    assert len(find(given.coverage, given.networks, complete=True, only_primary=True)) == 1
+    assert len(compare_contrasts(given.coverage, given.networks, complete=True, only_primary=True)) == 1

@@ -74,7 +74,7 @@ def test_says_the_verdict_and_what_it_rests_on(run, tables):
         "valid wherever one stops",
         "397 paired seeds, margin 0.01, bounds 0:1 (assumed, as all values are within)",
         f"equivalent within any margin above {result.high:.4g}",
-        "not compared, only in new: 7; 8",
+        "not compared, only in new: 7, 8",
         "not compared, only in old: 5",
     ]
 
@@ -89,7 +89,7 @@ def test_json_is_the_result(run, tables):
 
 
 def test_the_default_margin_is_a_hundredth_of_the_range(run, tables):
-    _, out, _ = run(f"{TWO} --json --bounds=-1:4")
+    _, out, _ = run(f"{TWO} --json --bounds -1:4")
     assert json.loads(out)["margin"] == 0.05
 
 
@@ -189,47 +189,48 @@ REQUESTS = {
     "new.csv --metric accuracy --arm note --arms x y": "--arms: 'note' in new.csv is never 'y'; it is x",
     f"{TWO} --arm note --arms x y": "--arm compares within one table, got 2 files",
     f"{TWO} --unit accuracy": "--metric, --unit and --arm must name different columns, got 'accuracy' twice",
-    f"{TWO} --unit a,,b": "argument --unit: unit must be column names with commas between them, got 'a,,b'",
-    f"{TWO} --unit task": "--unit: new.csv has no column 'task'; it has seed; accuracy; note",
-    "new.csv old.csv --metric f1": "--metric: new.csv has no column 'f1'; it has seed; accuracy; note",
+    f"{TWO} --unit a,,b": "--unit must be column names with commas between them, got 'a,,b'",
+    f"{TWO} --unit task": "new.csv has no column 'task'; it has seed, accuracy, note",
+    "new.csv old.csv --metric acuracy": "new.csv has no column 'acuracy'; it has seed, accuracy, note (did you mean "
+    "accuracy?)",
+    "new.csv old.csv --metrc accuracy": "unrecognized arguments: --metrc (did you mean --metric?)",
     "new.csv none.csv --metric accuracy": "none.csv cannot be read: No such file or directory",
     ". old.csv --metric accuracy": ". cannot be read: Is a directory",
-    f"{TWO} --bounds 1:0": "argument --bounds: bounds must be two finite numbers, the smaller one first, as in 0:1 or "
-    "--bounds=-1:1, got '1:0'",
-    f"{TWO} --bounds 0:inf": "argument --bounds: bounds must be two finite numbers, the smaller one first, as in 0:1 "
-    "or --bounds=-1:1, got '0:inf'",
-    f"{TWO} --bounds -1:1": "argument --bounds: expected one argument; a negative one needs an equals sign: "
-    "--bounds=-1:1",
-    f"{TWO} --margin 0": "argument --margin: margin must be a number above 0, got '0'",
-    f"{TWO} --margin nan": "argument --margin: margin must be a number above 0, got 'nan'",
-    f"{TWO} --alpha 1": "argument --alpha: alpha must be a number between 0 and 1, got '1'",
-    f"{TWO} --expect better": "argument --expect: expect must be one of a_better, b_better, equivalent, not_worse, "
-    "got 'better'",
-    f"{TWO} --json --markdown": "argument --markdown: not allowed with argument --json",
+    f"{TWO} --bounds 1:0": "--bounds must be two finite numbers, the smaller one first, such as 0:1, got '1:0'",
+    f"{TWO} --bounds 0:inf": "--bounds must be two finite numbers, the smaller one first, such as 0:1, got "
+    "'0:inf'",
+    f"{TWO} --bounds 1": "--bounds must be two numbers such as 0:1, got '1'",
+    f"{TWO} --margin 0": "--margin must be a number above 0, got '0'",
+    f"{TWO} --margin nan": "--margin must be a number above 0, got 'nan'",
+    f"{TWO} --alpha 1": "--alpha must be a number between 0 and 1, got '1'",
+    f"{TWO} --expect worse": "--expect must be one of a_better, b_better, equivalent, not_worse, "
+    "got 'worse' (did you mean not_worse?)",
+    f"{TWO} --json --markdown": "--markdown: not allowed with argument --json",
     f"{TWO} --plot x.pdf": "--plot must end in .svg or .png, got 'x.pdf'",
-    f"{TWO} --plot none/x.png": "--plot: there is no folder 'none'",
+    f"{TWO} --plot none/x.png": "--plot must be in a folder that exists, got {folder}/none",
 }
 
 
 @pytest.mark.parametrize("line", REQUESTS)
-def test_a_wrong_request_is_one_clear_line(refused, tables, line):
-    assert refused(line) == REQUESTS[line]
+def test_a_wrong_request_is_one_clear_line(refused, tables, folder, line):
+    assert refused(line) == REQUESTS[line].replace("{folder}", str(folder))
 
 
 TABLES = {
-    "seed,accuracy\n0,0.5\n1,high\n": "--metric: 'accuracy' must be numbers; bad.csv has 'high' at seed 1",
-    "seed,accuracy\n0,0.5\n1,\n2,NaN\n": "--metric: 'accuracy' has no value in bad.csv at seed 1; seed 2; a failed run "
+    "seed,accuracy\n0,0.5\n1,high\n": "'accuracy' must be a number, bad.csv has 'high' at seed 1",
+    "seed,accuracy\n0,0.5\n1,\n2,NaN\n": "'accuracy' has no value in bad.csv at seed 1, seed 2; a failed run "
     "counts too: give it the value of a guess, or remove the unit from both arms",
-    "seed,accuracy\n0,0.5\n,0.6\n": "--unit: 1 row of bad.csv lack 'seed'",
-    "seed,accuracy\n0,0.5\n0,0.6\n1,0.5\n": "--unit: bad.csv has more than one row for seed 0; name all columns that "
-    "tell the rows apart, such as --unit task,seed",
-    "seed,accuracy\n900,0.5\n901,0.6\n": "the two arms share no unit: A has 900, 901; B has 0, 1, 2, 3, 4 and 393 more",
+    "seed,accuracy\n0,0.5\n,0.6\n": "1 row of bad.csv without 'seed'",
+    "seed,accuracy\n0,0.5\n0,0.6\n1,0.5\n": "units must occur once in bad; more often: 0. If other columns tell "
+    "these rows apart, they belong to the unit too",
+    "seed,accuracy\n900,0.5\n901,0.6\n": "the two arms share no unit: bad has 900, 901; old has 0, 1, 2, 3, 4 "
+    "and 393 more",
     "seed,accuracy\n0,0.5\n901,0.6\n": "the two arms share one unit; a comparison needs at least two",
     "seed,accuracy\n": "bad.csv has no rows",
     "": "bad.csv is not a table: No columns to parse from file",
     'seed,accuracy\n0,"0.5\n': "bad.csv is not a table: Error tokenizing data. C error: EOF inside string",
     "seed,accuracy\n0,0.5\n1,3\n": "--bounds LOW:HIGH is needed: 'accuracy' goes from 0.40012 to 3, and the interval "
-    "rests on the smallest and the largest value that is possible, not that was seen; for a metric without bounds, "
+    "rests on the smallest and the largest possible value, not on those that were seen; for a metric without bounds, "
     "such as a time or a loss, compare a bounded one made from it, such as 1 where a target is met and 0 elsewhere",
     "seed,accuracy\n0,0.5\n1,inf\n": "--bounds LOW:HIGH is needed: 'accuracy' goes from 0.40012 to inf",
 }
@@ -245,7 +246,8 @@ def test_values_outside_the_bounds_are_named(refused, tables):
     new, _ = tables
     outside = new["accuracy"][new["accuracy"] > 0.95]
     assert refused(f"{TWO} --bounds 0:0.95") == (
-        f"--bounds: {len(outside)} values of new not within 0:0.95, such as {outside.iloc[0]:g}"
+        f"the metric must be from 0 to 0.95; outside in new: {outside.iloc[0]:g} at unit "
+        f"{', '.join(str(new['seed'][i]) for i in outside.index)}"
     )
 
 

@@ -1,9 +1,12 @@
 """The command line: a wrong request is one clear line and exit status 2, and leaves nothing behind."""
 
+import io
 import re
+import shlex
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +15,12 @@ from factories import new_store
 from mlflow import MlflowClient
 
 from qwerties.cli import main as cli
-from qwerties.cli import project as folder
+from qwerties.cli import project
+from qwerties.cli.progress import Progress
+from qwerties.cli.reference import reference
+from qwerties.errors import UsageError, suggestion
+from qwerties.execution.workers import WorkerLostError
+from qwerties.study import loading
 from qwerties.tracking import store as tracking
 from qwerties.tracking.uri import default_uri
 
@@ -20,7 +28,11 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
 )  # MLflow's own
 
-COMMANDS = ("sweep", "train", "report", "status", "verify", "ui", "relocate")
+COMMANDS = (
+    *("sweep", "report", "status", "ui", "compare", "train", "map", "verify"),
+    *("export", "import", "relocate"),
+)
+NEEDED = {"compare": ("a.csv", "b.csv", "--metric", "m"), "export": ("x.tar.gz",), "import": ("x.tar.gz",)}
 
 TINY = """
 from qwerties.config import Config
@@ -60,51 +72,35 @@ def refused(repository, capsys):
     return call
 
 
-MAX_SEEDS, MAX_SEED = 1_000_000, 2**31 - 1
-
+# More options are in tests/functional/test_bad_input.py
 WRONG = {
+    "": "the following arguments are required: COMMAND",
+    "swep": f"COMMAND must be one of {', '.join(COMMANDS)}, got 'swep' (did you mean sweep?)",
+    "--sweep": "unrecognized arguments: --sweep",
     "sweep tinny": "experiment must be one of tiny, got 'tinny' (did you mean tiny?)",
     "sweep tiny completely-different": "experiment must be one of tiny, got 'completely-different'",
     "sweep _shared": "experiment must be one of tiny, got '_shared'",
     "sweep tiny.py": "experiment must be one of tiny, got 'tiny.py' (did you mean tiny?)",
     "sweep ../tiny": "experiment must be one of tiny, got '../tiny' (did you mean tiny?)",
-    "sweep --seeds 0": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '0'",
-    "sweep --seeds -1": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '-1'",
-    "sweep --seeds x": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got 'x'",
-    "sweep --seeds 1.5": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '1.5'",
-    "sweep --seeds 1000001": f"argument --seeds: seeds must be a whole number from 1 to {MAX_SEEDS}, got '1000001'",
-    "sweep --seeds": "argument --seeds: expected one argument",
-    "sweep --jobs 0": "argument --jobs: jobs must be a whole number from 1 to 1024, got '0'",
-    "sweep --jobs all": "argument --jobs: jobs must be a whole number from 1 to 1024, got 'all'",
-    "sweep --frobnicate": "unrecognized arguments: --frobnicate",
-    "": "the following arguments are required: COMMAND",
+    "sweep --seeds -1": "--seeds must be a whole number from 1 to 1000000, got '-1'",
+    "sweep --seeds": "--seeds: expected one argument",
+    "sweep --max-sede 9": "unrecognized arguments: --max-sede (did you mean --max-seeds?)",
+    "sweep --dryrun": "unrecognized arguments: --dryrun (did you mean --dry-run?)",
+    "sweep --device cude": "--device must be one of cpu, cuda, auto, got 'cude' (did you mean cuda?)",
+    "sweep --device gpu": "--device must be one of cpu, cuda, auto, got 'gpu'",
     "train extra": "unrecognized arguments: extra",
-    "train --epochs 0": "epochs must be a whole number from 1 to 10000000, got 0",
-    "train --epochs 1e3": "epochs must be a whole number, got '1e3'",
-    "train --loss hinge": "loss must be one of bce, mse, got 'hinge'",
-    "train --activation gelu": "activation must be one of relu, linear, tanh, sigmoid, got 'gelu'",
-    "train --init xavier": "init must be one of pytorch, he, got 'xavier'",
-    "train --hidden 0": "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got (0,)",
+    "train --activation relo": "activation must be one of relu, linear, tanh, sigmoid, got 'relo' (did you mean relu?)",
     "train --hidden 8x0": "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got (8, 0)",
-    "train --hidden a": "hidden must be widths such as 8 or 8x8, got 'a'",
     "train --hidden 8xx8": "hidden must be widths such as 8 or 8x8, got '8xx8'",
-    "train --distance nan": "distance must be a finite number from 0 to 100, got nan",
-    "train --distance inf": "distance must be a finite number from 0 to 100, got inf",
     "train --distance -1": "distance must be a finite number from 0 to 100, got -1.0",
     "train --distance far": "distance must be a number, got 'far'",
-    "train --samples 0": "samples must be a whole number from 1 to 1000000, got 0",
-    "train --learning-rate 0": "learning_rate must be a finite number above 0, got 0.0",
-    "train --learning-rate nan": "learning_rate must be a finite number above 0, got nan",
-    "train --momentum 1": "momentum must be a number from 0 to below 1, got 1.0",
+    "train --output-scale -inf": "output_scale must be a finite number, got -inf",
+    "train --output-scale -1e-3 --epochs 0": "epochs must be a whole number from 1 to 10000000, got 0",
     "train --optimizer adam --momentum .9": "momentum must be 0 where optimizer is adam (it has its own), got 0.9",
-    "train --output-scale inf": "output_scale must be a finite number, got inf",
-    "train --seed -1": f"argument --seed: seed must be a whole number from 0 to {MAX_SEED}, got '-1'",
-    "train --seed 2147483648": f"argument --seed: seed must be a whole number from 0 to {MAX_SEED}, got '2147483648'",
     "train --epochs 0 --loss hinge": (
         "loss must be one of bce, mse, got 'hinge'; epochs must be a whole number from 1 to 10000000, got 0"
     ),
-    "ui --port 0": "argument --port: port must be a whole number from 1 to 65535, got '0'",
-    "ui --port http": "argument --port: port must be a whole number from 1 to 65535, got 'http'",
+    "export": "the following arguments are required: FILE",
 }
 
 
@@ -113,27 +109,19 @@ def test_wrong_requests(refused, argv, message):
     assert refused(*argv.split()) == message
 
 
-def test_an_unknown_command_is_told_with_those_that_there_are(refused):
-    message = refused("swep")
-    assert message.startswith("argument COMMAND: invalid choice: 'swep' (")
-    assert set(COMMANDS) <= set(re.findall(r"\w+", message.partition("(")[2]))
-
-
-def test_experiments_are_told_in_order_and_the_closest_is_proposed(refused, repository):
-    for name in ("loss", "depth"):
-        (repository / "experiments" / f"{name}.py").write_text(TINY)
-    with pytest.raises(AssertionError):  # the files that this test made
-        refused("sweep", "los")
-    with pytest.raises(folder.UsageError) as caught:
-        folder.choose(["depht"], [path.stem for path in folder.experiment_files(repository)])
-    assert (
-        str(caught.value) == "experiment must be one of depth, loss, tiny, got 'depht' (did you mean depth?)"
-    )
+def test_the_closest_name_is_suggested_and_none_where_none_is_close():
+    names = ["depth", "distance", "loss"]
+    assert suggestion("depht", names) == suggestion("dep", names) == " (did you mean depth?)"
+    assert suggestion("x", names) == suggestion("d", names) == suggestion("", names) == ""
+    with pytest.raises(
+        UsageError, match=r"must be one of depth, distance, loss, got 'los' .did you mean loss"
+    ):
+        loading.select_experiments(["los"], names)
 
 
 def test_a_name_given_twice_counts_once():
-    assert folder.choose(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
-    assert folder.choose([], ["a", "b"]) == ["a", "b"]
+    assert loading.select_experiments(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
+    assert loading.select_experiments([], ["a", "b"]) == ["a", "b"]
 
 
 def test_no_experiment_at_all(repository, capsys):
@@ -154,10 +142,10 @@ def test_report_into_a_folder_that_does_not_exist(refused, repository):
     assert message == f"--output must be in a folder that exists, got {repository / 'none'}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "compare"])
 def test_no_repository_here(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main([command]) == 2
+    assert cli.main([command, *NEEDED.get(command, ())]) == 2
     expected = f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {tmp_path} or above"
     assert capsys.readouterr() == ("", f"qwerties: error: {expected}\n")
     assert list(tmp_path.iterdir()) == []
@@ -167,46 +155,17 @@ def test_a_repository_is_found_from_below(repository, monkeypatch):
     below = repository / "experiments" / "notes"
     below.mkdir()
     monkeypatch.chdir(below)
-    assert folder.enter_root() == repository
+    assert project.enter_root() == repository
     assert Path.cwd() == repository
 
 
-# Stores that cannot be used
+# More stores that cannot be used are in tests/functional/test_bad_input.py
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("command", ["sweep --no-report", "train", "report", "status", "ui"])
-@pytest.mark.parametrize("store", ["dead port", "bad scheme", "missing folder", "folder", "no database"])
-def test_a_store_that_cannot_be_used(refused, repository, monkeypatch, tmp_path_factory, command, store):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "notes.txt").write_text("no database\n" * 100)
-    with closing(socket.socket()) as bound:
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
-        uri, message = {
-            "dead port": (
-                f"http://127.0.0.1:{port}",
-                f"the tracking server http://127.0.0.1:{port} must answer, got: [Errno 111] Connection refused",
-            ),
-            "bad scheme": (
-                "gopher://x",
-                "MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., "
-                "got gopher://x",
-            ),
-            "missing folder": (
-                f"sqlite:///{elsewhere}/none/mlflow.db",
-                f"the store's folder must exist, got {elsewhere}/none",
-            ),
-            "folder": (f"sqlite:///{elsewhere}", f"the store must be a file, got the folder {elsewhere}"),
-            "no database": (
-                f"sqlite:///{elsewhere}/notes.txt",
-                f"the store sqlite:///{elsewhere}/notes.txt cannot be opened: "
-                "(sqlite3.DatabaseError) file is not a database",
-            ),
-        }[store]
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        assert refused(*command.split()) == message
-    assert [path.name for path in elsewhere.iterdir()] == ["notes.txt"]
+@pytest.mark.parametrize("command", ["sweep --no-report", "train", "map", "report", "status", "verify", "ui"])
+def test_every_command_names_a_store_that_cannot_be_used(refused, repository, monkeypatch, command):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository}/none/mlflow.db")
+    assert refused(*command.split()) == f"the store's folder must exist, got {repository}/none"
 
 
 # The UI
@@ -234,7 +193,7 @@ def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(reposi
 
     uri = default_uri(repository)
     experiment_id = tracking.Store(uri).experiment("tiny", {})
-    monkeypatch.setattr(tracking.subprocess, "Popen", server)
+    monkeypatch.setattr("subprocess.Popen", server)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -321,25 +280,97 @@ def test_help(argv, repository, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(" ".join(("usage: qwerties", *argv)))
+    if argv:
+        assert f"\nexample:\n  qwerties {argv[0]}" in out
+    assert max(map(len, out.splitlines())) <= 80
     assert not (repository / "mlflow.db").exists()
 
 
-def test_help_of_train_tells_every_knob_and_its_default(repository, capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["train", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
-    for option, default in {
-        "--loss bce|mse": "bce",
-        "--activation relu|linear|tanh|sigmoid": "relu",
-        "--hidden TUPLE": "1",
-        "--distance FLOAT": "4.0",
-        "--samples INT": "100",
-        "--epochs INT": "2000",
-        "--learning-rate FLOAT": "0.01",
-        "--optimizer sgd|adam": "sgd",
-        "--momentum FLOAT": "0.0",
-        "--output-scale FLOAT": "1.0",
-        "--init pytorch|he": "pytorch",
-        "--seed N": "0",
-    }.items():
-        assert f"{option} default: {default}" in text
+def test_examples_of_the_help_can_be_parsed():
+    examples = re.findall(r"```\n(qwerties .*)\n```", reference())
+    assert [line.split()[1] for line in examples] == list(COMMANDS)
+    for line in examples:
+        assert cli.build_parser().parse_args(line.split()[1:]).command == line.split()[1]
+
+
+def test_the_reference_holds_every_option_with_its_default(monkeypatch):
+    text = reference()
+    for line in (
+        "| [`qwerties compare`](#qwerties-compare) | the verdict on two tables of paired results |",
+        "| `--seeds N` | seeds per config (default: 500) |",
+        "| `--activation relu\\|linear\\|tanh\\|sigmoid` | activation of the hidden layers (default: relu) |",
+        "| `--output-scale X` | factor of the initial output weights (default: 1.0) |",
+        "| `--seed N` | fixes the data and the initial weights (default: 0) |",
+        "| `--metric NAME (required)` | column to compare; more is better |",
+        "| `FILE ...` | A and B; or one long table |",
+        "| `--arms A B` | of a long table: two values of --arm |",
+        "| `--dry-run` | write and train nothing; say what would be trained, and about how long it takes |",
+    ):
+        assert line in text.splitlines()
+    monkeypatch.setenv("COLUMNS", "31")
+    assert reference() == text
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("qwerties.cli.progress.SECONDS_BETWEEN_LINES", 0)
+    with Progress("sweep", 1.0, stay=True) as progress:
+        time.sleep(0.002)
+        progress.show("1/4 runs", 0.25)
+        progress.show("4/4 runs", 1.0)
+    lines = stream.getvalue().splitlines()
+    assert re.fullmatch(r"sweep:  25% 1/4 runs \[00:00<.*\]", lines[0])
+    assert re.fullmatch(r"sweep: 100% 4/4 runs \[00:00<00:00\]", lines[-1])
+    assert "\r" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("make", [io.StringIO, Terminal])
+def test_work_without_parts_or_without_news_says_nothing(monkeypatch, make):
+    stream = make()
+    monkeypatch.setattr("sys.stderr", stream)
+    with Progress("sweep", 1.0, stay=True), Progress("report"):
+        pass
+    assert stream.getvalue().strip() == ""
+
+
+def test_progress_is_a_bar_on_a_terminal_that_goes_when_the_work_is_done(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    with Progress("export", 0) as progress:
+        time.sleep(0.11)
+        progress.show_bytes(3_000_000, 6_000_000)
+    assert re.search(r"\rexport:  50%\|.+\| 3 of 6 MB \[", stream.getvalue())
+    assert stream.getvalue().endswith("\r")
+
+
+# Output that cannot be written
+
+
+def test_an_error_is_one_line_without_passwords_and_with_its_hint(monkeypatch, capsys):
+    def lost(arguments):
+        raise WorkerLostError("http://me:secret@host: all\nwere lost")
+
+    monkeypatch.setattr("qwerties.cli.ui.run", lost)
+    assert cli.main(["ui"]) == 1
+    assert capsys.readouterr().err == (
+        "qwerties: error: http://me:***@host: all were lost; what is tracked stays, the same command goes on from "
+        "there, and takes less memory with --jobs 1\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "> /dev/full", "2> /dev/full", "| true"])
+def test_an_output_that_is_closed_or_full_ends_without_a_traceback(repository, redirection):
+    command = f"{shlex.quote(sys.executable)} -m qwerties train --epochs 0 {redirection}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=repository)
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.returncode == (0 if "|" in redirection else 2)

@@ -9,12 +9,10 @@ from pathlib import Path
 from sqlite3 import connect
 
 import pytest
-from factories import CONFIGS, SEEDS, call, fill, make_folder, new_store, plan, record
+from factories import CONFIGS, call, fill, make_folder, new_store, plan, record
 
 from qwerties.cli.status import read_status, table, to_json
 from qwerties.config import Config
-from qwerties.study.coverage import make_coverage
-from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
 
 NOTHING = "nothing tracked yet: make sweep"
@@ -55,14 +53,15 @@ def test_every_state_is_counted_and_explained(folder):
     assert err == ""
     lines = out.splitlines()
     assert lines[:6] == [
-        "experiment  planned  done  missing  running  failed  lost  stale  superseded  unplanned",
-        "gaps              6     1        2        1       1     1      1           1          1",
-        "pair              2     2        0        0       0     0      0           0          0",
+        "experiment  planned  done  missing  running  failed  damaged  stale  superseded  unplanned",
+        "gaps              6     1        2        1       1        1      1           1          1",
+        "pair              2     2        0        0       0        0      0           0          0",
         "train       1 run, not part of a plan",
         f"gaps: {B.label()}: running, process 12 on somewhere",
         f"gaps: {C.label()}: failed, no space left on device",
     ]
-    assert lines[6].startswith(f"gaps: {D.label()}: lost, seeds.csv of run ")
+    assert lines[6].startswith(f"gaps: {D.label()}: damaged, seeds.csv of run ")
+    assert lines[6].endswith(" is lost or altered; a sweep re-runs it")
     assert lines[7].startswith("disk used: database ")
     assert len(lines) == 8
     assert max(map(len, lines[:4])) <= 100
@@ -72,15 +71,16 @@ def test_the_document(folder):
     out, _ = call(folder, "status", "--json", status=1)
     document = json.loads(out)
     assert list(document) == ["format", "complete", "store", "experiments", "disk"]
-    assert (document["format"], document["complete"]) == (1, False)
+    assert (document["format"], document["complete"]) == (2, False)
     gaps, pair, train = document["experiments"]
-    states = dict.fromkeys(("done", "running", "failed", "lost"), 1)
-    runs = {"stale": 1, "superseded": 1, "unplanned": 1, "loose": 0, "problems": []}
+    states = dict.fromkeys(("done", "running", "failed", "damaged"), 1)
+    runs = {"stale": 1, "superseded": 1, "unplanned": 1, "loose": 0, "problems": [], "searches": []}
     configs = gaps.pop("configs")
     expected = {
         "experiment": "gaps",
         "title": "Gaps",
         "complete": False,
+        "outdated": False,
         "planned": 6,
         "missing": 2,
         **states,
@@ -91,7 +91,7 @@ def test_the_document(folder):
         "done",
         "running",
         "failed",
-        "lost",
+        "damaged",
         "missing",
         "missing",
     ]
@@ -124,7 +124,7 @@ def test_a_complete_study(tmp_path):
     assert json.loads(call(folder, "status", "--json")[0])["complete"]
     shutil.rmtree(folder / "mlruns")
     out, _ = call(folder, "status", status=1)
-    assert out.splitlines()[1] == "pair              2     0        0     2"
+    assert out.splitlines()[1] == "pair              2     0        0        2"
 
 
 def test_failures_are_told_by_their_last_and_are_not_without_number(tmp_path):
@@ -161,7 +161,7 @@ def test_the_document_where_nothing_is_tracked(tmp_path):
     document = json.loads(call(folder, "status", "--json", status=1)[0])
     disk = {"database": 0, "artifacts": 0}
     assert document == {
-        "format": 1,
+        "format": 2,
         "complete": False,
         "store": f"sqlite:///{folder}/mlflow.db",
         "experiments": [],
@@ -177,32 +177,16 @@ def test_a_store_without_experiments(tmp_path):
     assert to_json(read_status(store))["disk"]["artifacts"] == 0
 
 
-def test_a_superseded_run_counts_nowhere():
-    def tracked(status="FINISHED", **tags):
-        params = {**A.to_params(), "seeds": str(SEEDS)}
-        return Tracked("r", "1", "a", status, None, params, {}, {"qwerties.code": "code", **tags}, "")
-
-    tags = {"qwerties.plan": plan(A)}
-    old = [tracked(**{SUPERSEDED: "x"}), tracked(**{SUPERSEDED: "x", "qwerties.code": "older"})]
-    coverage = make_coverage("x", "1", tags, old)
-    assert (coverage.superseded, coverage.stale, coverage.unplanned) == (2, 0, 0)
-    assert [(entry.state, entry.runs) for entry in coverage.entries] == [("missing", ())]
-    coverage = make_coverage("x", "1", tags, [*old, tracked()])
-    assert [(entry.state, len(entry.runs)) for entry in coverage.entries] == [("done", 1)]
-    assert make_coverage("x", "1", {}, [*old, tracked()]).loose == (tracked(),)
-
-
-def test_a_lost_run_is_made_good_by_another():
-    def tracked(run_id):
-        params = {**A.to_params(), "seeds": str(SEEDS)}
-        return Tracked(run_id, "1", "a", "FINISHED", None, params, {}, {"qwerties.code": "code"}, "")
-
-    def states(*runs):
-        coverage = make_coverage("x", "1", {"qwerties.plan": plan(A)}, runs, lambda run: run.run_id == "lost")
-        return [(entry.state, [run.run_id for run in entry.runs]) for entry in coverage.entries]
-
-    assert states(tracked("lost")) == [("lost", [])]
-    assert states(tracked("lost"), tracked("sound")) == [("done", ["sound"])]
+def test_a_plan_of_other_code_is_not_complete(tmp_path):
+    """A sweep re-runs it, so it must not be called done."""
+    folder = make_folder(tmp_path / "study")
+    with chdir(folder):
+        store = new_store(folder)
+        old = store.experiment("old", {"qwerties.plan": plan(A, code="older")})
+        store.write(old, record(A, code="older"))
+    out, _ = call(folder, "status", status=1)
+    assert out.splitlines()[2] == "old: planned by other code; a sweep re-runs it"
+    assert json.loads(call(folder, "status", "--json", status=1)[0])["experiments"][0]["outdated"]
 
 
 def test_status_needs_neither_torch_nor_what_draws():

@@ -78,30 +78,30 @@ def said(folder, *argv, status):
     return complaints[0].removeprefix("qwerties: error: ")
 
 
-SEEDS = "seeds must be a whole number from 1 to 1000000, got"
-JOBS = "jobs must be a whole number from 1 to 1024, got"
+SEEDS = "seeds must be a whole number from 1 to 1000000, got"  # after the hyphens
+JOBS = "--jobs must be a whole number from 1 to 1024, got"
 SHAPE = "hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, got"
 SCHEDULER = "--scheduler must look like tcp://HOST:PORT or tls://HOST:PORT, got"
-NETWORKS = "argument --networks: networks must be a whole number from 1 to 1000000, got"
+NETWORKS = "--networks must be a whole number from 1 to 1000000, got"
 ARCHIVE = "FILE must be a whole study from `qwerties export`, got"
 NO_FILE = "the following arguments are required: FILE"
 
 OPTIONS = {
     "sweep tinny": "experiment must be one of tiny, got 'tinny' (did you mean tiny?)",
     "sweep a\tb\x1b": "experiment must be one of tiny, got 'a\\tb\\x1b'",
-    "sweep --seeds 0": f"argument --seeds: {SEEDS} '0'",
-    "sweep --seeds 1e3": f"argument --seeds: {SEEDS} '1e3'",
-    "sweep --seeds 1000001": f"argument --seeds: {SEEDS} '1000001'",
-    "sweep --seeds ": "argument --seeds: expected one argument",
-    "sweep --seed 3": "unrecognized arguments: --seed",
-    "sweep --jobs 0": f"argument --jobs: {JOBS} '0'",
-    "sweep --jobs 1025": f"argument --jobs: {JOBS} '1025'",
-    "sweep --jobs 2.5": f"argument --jobs: {JOBS} '2.5'",
+    "sweep --seeds 0": f"--{SEEDS} '0'",
+    "sweep --seeds 1e3": f"--{SEEDS} '1e3'",
+    "sweep --seeds 1000001": f"--{SEEDS} '1000001'",
+    "sweep --seeds ": "--seeds: expected one argument",
+    "sweep --seed 3": "unrecognized arguments: --seed (did you mean --seeds?)",
+    "sweep --jobs 0": f"{JOBS} '0'",
+    "sweep --jobs 1025": f"{JOBS} '1025'",
+    "sweep --jobs 2.5": f"{JOBS} '2.5'",
     "sweep --max-seeds 100": "--max-seeds must be at least --seeds, 500, got 100",
-    "sweep --settle some": "argument --settle: settle must be one of primary, all, none, got 'some'",
-    "sweep --max-seeds no": f"argument --max-seeds: max-{SEEDS} 'no'",
-    "sweep --device gpu": "argument --device: device must be one of cpu, cuda, auto, got 'gpu'",
-    "sweep --backend ray": "argument --backend: backend must be one of loky, dask, got 'ray'",
+    "sweep --settle some": "--settle must be one of primary, all, none, got 'some'",
+    "sweep --max-seeds no": f"--max-{SEEDS} 'no'",
+    "sweep --device gpu": "--device must be one of cpu, cuda, auto, got 'gpu'",
+    "sweep --backend ray": "--backend must be one of loky, dask, got 'ray'",
     "sweep --backend dask": "--backend dask needs --scheduler tcp://HOST:PORT, got none",
     "sweep --scheduler tcp://127.0.0.1:8786": "--scheduler needs --backend dask, got --backend loky",
     "sweep --backend dask --scheduler 127.0.0.1:8786": f"{SCHEDULER} '127.0.0.1:8786'",
@@ -112,7 +112,7 @@ OPTIONS = {
     "sweep --backend dask --scheduler tcp://me@host:1": f"{SCHEDULER} 'tcp://me@host:1'",
     "sweep tiny --frob\nnicate": "unrecognized arguments: --frob nicate",
     "train --loss hinge": "loss must be one of bce, mse, got 'hinge'",
-    "train --activation gelu": "activation must be one of relu, linear, tanh, sigmoid, got 'gelu'",
+    "train --activation gelu": "activation must be one of relu, linear, tanh, sigmoid, got 'gelu' (did you mean relu?)",
     "train --hidden 2000": f"{SHAPE} (2000,)",
     "train --hidden two": "hidden must be widths such as 8 or 8x8, got 'two'",
     "train --distance 101": "distance must be a finite number from 0 to 100, got 101.0",
@@ -123,7 +123,7 @@ OPTIONS = {
     "train --momentum 1": "momentum must be a number from 0 to below 1, got 1.0",
     "train --output-scale nan": "output_scale must be a finite number, got nan",
     "train --init zeros": "init must be one of pytorch, he, got 'zeros'",
-    "train --seed -1": "argument --seed: seed must be a whole number from 0 to 2147483647, got '-1'",
+    "train --seed -1": "--seed must be a whole number from 0 to 2147483647, got '-1'",
     "report --output .": "--output must be a file, got the folder {folder}",
     "report --output none/x.html": "--output must be in a folder that exists, got {folder}/none",
     "report --check": (
@@ -135,7 +135,7 @@ OPTIONS = {
     "status --xml": "unrecognized arguments: --xml",
     "verify --networks 0": f"{NETWORKS} '0'",
     "verify --networks all": f"{NETWORKS} 'all'",
-    "verify --seed x": "argument --seed: seed must be a whole number from 0 to 2147483647, got 'x'",
+    "verify --seed x": "--seed must be a whole number from 0 to 2147483647, got 'x'",
     "relocate here": "unrecognized arguments: here",
     "export": NO_FILE,
     "export study.zip": "FILE must end with .tar.gz, got study.zip",
@@ -143,9 +143,9 @@ OPTIONS = {
     "export taken.tar.gz": "FILE must not be there yet, got {folder}/taken.tar.gz",
     "import": NO_FILE,
     "import notes.tar.gz": "import overwrites nothing: the folder must hold no study, got {folder}/mlflow.db",
-    "ui --port 0": "argument --port: port must be a whole number from 1 to 65535, got '0'",
-    "ui --port 65536": "argument --port: port must be a whole number from 1 to 65535, got '65536'",
-    "ui --port http": "argument --port: port must be a whole number from 1 to 65535, got 'http'",
+    "ui --port 0": "--port must be a whole number from 1 to 65535, got '0'",
+    "ui --port 65536": "--port must be a whole number from 1 to 65535, got '65536'",
+    "ui --port http": "--port must be a whole number from 1 to 65535, got 'http'",
 }
 
 
@@ -344,20 +344,29 @@ BROKEN = {
     ),
     "figures": (source(figures="('scores',)"), "ValueError: figures must be Figures, got ('scores',)"),
     "share": (source(share="0"), "ValueError: share must be above 0 and at most 4, got 0"),
-    "half": (source(share="'half'"), "ValueError: share must be a number, got 'half'"),
+    "half": (source(share="'half'"), "ValueError: share must be above 0 and at most 4, got 'half'"),
     "crossed": (
         source(crossed="(0, 3)"),
         "ValueError: crossed must be None or two whole numbers above 0, got (0, 3)",
     ),
     "layout": (source(crossed="3"), "ValueError: crossed must be None or two whole numbers above 0, got 3"),
-    "order": (source(order="'first'"), "ValueError: order must be a whole number, got 'first'"),
+    "order": (source(order="'first'"), "ValueError: order must be a whole number of at most 1000000, got 'first'"),
+    "comma": (
+        source(contrasts="(Contrast(A, B))").replace("A, B))", "A, B, primary=1))"),
+        "ValueError: primary must be True or False, got 1",
+    ),
+    "numpy": (
+        f"import numpy\n{source(title='numpy.float64(1)')}",
+        "ValueError: title must be text, got 1.0",
+    ),
     "config": (
         source(configs="grid(Config(epochs=0))"),
         "ValueError: epochs must be a whole number from 1 to 10000000, got 0",
     ),
     "knob": (
         source(configs="grid(colour=('red',))"),
-        "TypeError: Config.__init__() got an unexpected keyword argument 'colour'",
+        "ValueError: a grid's axis must be one of data, loss, activation, hidden, distance, samples, epochs, "
+        "learning_rate, optimizer, momentum, output_scale, init, got 'colour'",
     ),
 }
 
@@ -431,8 +440,10 @@ def no_reports(folder):
 
 STORE = "the store sqlite:///{folder}/mlflow.db"
 SCHEMA = (
-    f"{STORE} {OPENED} its schema must be {{schema}}, that of MLflow {{mlflow}}, got ffffffffffff; an older one is "
-    "brought up to date by `mlflow db upgrade`, after a backup"
+    f"{STORE} {OPENED} Detected out-of-date database schema (found version ffffffffffff, but expected {{schema}}). "
+    "Take a backup of your database, then run 'mlflow db upgrade <database_uri>' to migrate your database to the "
+    "latest schema. NOTE: schema migration may result in database downtime - please consult your database's "
+    "documentation for more detail."
 )
 FAILED = "the store failed, the same command goes on from there:"
 MOVED = "this folder was moved or copied from /old: `qwerties relocate` mends its store"

@@ -1,12 +1,17 @@
-"""What the documentation promises of a new activation: one entry in plain torch, and all else follows."""
+"""What the documentation promises of a new activation, loss, optimizer or arrangement: one entry, nowhere else."""
 
 import logging
 
 import factories
+import numpy as np
+import pytest
 
-from qwerties import config as configs
 from qwerties.cli.main import main
-from qwerties.training import native, networks
+from qwerties.config import Config, Seeds, parse_field
+from qwerties.scoring import theory
+from qwerties.scoring.score import score
+from qwerties.training import data, native, networks, optimizers
+from qwerties.training.trainer import train
 
 SOURCE = """
 from dataclasses import replace
@@ -24,8 +29,6 @@ experiment = Experiment(
 
 
 def test_an_activation_is_swept_scored_drawn_and_reported(tmp_path, monkeypatch, caplog):
-    names = (*configs.CHOICES["activation"], "softsign")
-    monkeypatch.setitem(configs.CHOICES, "activation", names)
     monkeypatch.setitem(networks.ACTIVATIONS, "softsign", lambda u: u / (1 + u.abs()))
     native._load.cache_clear()
     native._warn.cache_clear()
@@ -37,3 +40,31 @@ def test_an_activation_is_swept_scored_drawn_and_reported(tmp_path, monkeypatch,
     assert lines == [f"kernel.cpp has no activation 'softsign': {native.SLOWER}"]
     page = (folder / "reports" / "summary.html").read_text(encoding="utf-8")
     assert page.count("softsign") > 5
+
+
+@pytest.mark.parametrize(
+    ("field", "table"),
+    [
+        ("data", data.ARRANGEMENTS),
+        ("loss", networks.LOSSES),
+        ("activation", networks.ACTIVATIONS),
+        ("optimizer", optimizers.OPTIMIZERS),
+    ],
+)
+def test_a_config_accepts_what_has_an_entry(field, table, monkeypatch):
+    with pytest.raises(ValueError, match=f"{field} must be one of {', '.join(table)}, got 'another'"):
+        Config(**{field: "another"})
+    monkeypatch.setitem(table, "another", None)
+    assert getattr(Config(**{field: parse_field(field, "another")}), field) == "another"
+
+
+def test_an_arrangement_is_trained_and_scored(monkeypatch):
+    """A class between two others: its best classifier is a strip, and every theory follows from the centres."""
+    monkeypatch.setitem(data.ARRANGEMENTS, "between", (((0, 0), (2, 0)), ((1, 0),)))
+    config = Config(data="between", hidden=(4,), learning_rate=0.3, epochs=1500, distance=5)
+    (trained,) = train([config], Seeds(0, 4))
+    table = score(config, trained.seeds, trained.losses, trained.checkpoints, trained.weights).table
+    best = theory.bayes_accuracy(5.0, "between")
+    assert best > theory.reference_accuracies(5.0, "between")["best line"] + 0.1
+    assert table["population_accuracy"].max() == pytest.approx(best, abs=0.02)
+    assert np.isnan(table["excess_loss"]).all()

@@ -19,7 +19,6 @@ from processes import finish, run, started, started_python
 from projects import copy_project
 
 from benchmarks.servers import Server
-from qwerties.cli import commands
 from qwerties.cli import main as cli
 from qwerties.errors import UsageError
 from qwerties.tracking.uri import default_uri
@@ -152,7 +151,7 @@ def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys
             signal.raise_signal(signal.SIGTERM)
         raise UsageError("the store cannot be opened: interrupted")
 
-    monkeypatch.setattr(commands, "status", opening)
+    monkeypatch.setattr("qwerties.cli.status_command.run", opening)
     assert cli.main(["status"]) == 143
     assert "cannot be opened" not in capsys.readouterr().err
 
@@ -345,11 +344,11 @@ def test_work_that_kills_every_worker_is_told_in_one_line(empty_database, tmp_pa
     """The real killer would be the system, for want of memory."""
     folder = make_study(tmp_path / "study", empty_database, FOUR)
     (folder / "killing.py").write_text(
-        "import os, signal\n\n\ndef train_shard(task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal\n\n\ndef train_batch(*task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     begin = (
         "import sys, killing, qwerties.study.sweep\nfrom qwerties.cli.main import main\n"
-        "qwerties.study.sweep.train_shard = killing.train_shard\nsys.exit(main(sys.argv[1:]))\n"
+        "qwerties.study.sweep.train_batch = killing.train_batch\nsys.exit(main(sys.argv[1:]))\n"
     )
     argv = ("-c", begin, "sweep", "--seeds", "2", "--jobs", "2", "--no-report")
     with started_python(folder, *argv, PYTHONPATH=os.pathsep.join([str(folder), *python_path()])) as process:

@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from benchmarks.servers import free_port
 from qwerties.config import Config
 from qwerties.execution.processes import this_process
-from qwerties.maps.make import STEM, make_record, train_map
+from qwerties.maps.make import EXPERIMENT, make_record, train_map
 from qwerties.maps.spec import Axis, MapSpec
 from qwerties.scoring.digest import code_digest
-from qwerties.study.sweep_lock import turn
+from qwerties.study.sweep_lock import sweep_lock
 from qwerties.tracking import uri as address
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import MAP
@@ -32,6 +32,7 @@ from qwerties.study.experiment import Contrast, Experiment, grid
 configs = grid(Config(epochs={epochs}), loss=("bce", "mse"))
 experiment = Experiment(title="Losses", question="?", configs=configs, contrasts=(Contrast(*configs),))
 """
+PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}  # a user's, which leads nowhere
 EPOCHS, SEEDS = 1200, "4"  # of so many losses, more than one request takes
 
 
@@ -44,8 +45,9 @@ def start(folder, uri, *argv):
     return processes.started(folder, *argv, environment={"MLFLOW_TRACKING_URI": uri})
 
 
-def call(folder, uri, *argv, status=0):
-    return processes.run(folder, *argv, status=status, environment={"MLFLOW_TRACKING_URI": uri})
+def call(folder, uri, *argv, status=0, environment=None):
+    settings = {"MLFLOW_TRACKING_URI": uri, **(environment or {})}
+    return processes.run(folder, *argv, status=status, environment=settings)
 
 
 def tables(store, experiment_name):
@@ -67,7 +69,7 @@ def swept(mlflow_server, study):
 def test_a_sweep_says_no_more_than_into_a_file(swept):
     out, err = swept
     assert out.startswith("2 runs of 2 planned configs tracked, 8 networks trained in ")
-    assert all(line.lstrip()[0].isdigit() for line in err.splitlines())  # plain lines of progress
+    assert all(line.startswith("sweep: ") for line in err.splitlines())  # plain lines of progress
 
 
 def test_the_server_holds_what_a_file_would(swept, mlflow_server, study, tmp_path):
@@ -94,7 +96,7 @@ def test_the_server_holds_what_a_file_would(swept, mlflow_server, study, tmp_pat
 
 def test_every_command_works_through_the_server(swept, mlflow_server, study):
     assert "nothing to do" in call(study, mlflow_server.uri, "sweep", "--seeds", SEEDS)[0]
-    status = json.loads(call(study, mlflow_server.uri, "status", "--json")[0])
+    status = json.loads(call(study, mlflow_server.uri, "status", "--json", environment=PROXY)[0])
     assert status["complete"]
     assert status["store"] == mlflow_server.uri
     assert "agree" in call(study, mlflow_server.uri, "verify", "--networks", "2")[0]
@@ -165,9 +167,9 @@ def test_a_map_is_made_once_in_a_store_that_folders_share(kind, mlflow_server, e
     folders = [make_folder(tmp_path / name) for name in ("one", "two", "three")]
     with chdir(tmp_path):
         store, key = Store(uri, writer=this_process()), SPEC.fingerprint(code_digest())
-        experiment_id = store.experiment(STEM, {MAP: "1"})
+        experiment_id = store.experiment(EXPERIMENT, {MAP: "1"})
     with ExitStack() as waits:
-        with turn(store, [experiment_id], pytest.fail, f"map-{key}"):
+        with sweep_lock(store, [experiment_id], pytest.fail, f"map-{key}"):
             with waiting(folders[0], uri) as stopped:
                 stopped.send_signal(signal.SIGINT)
                 status, _, err = stopped.wait()

@@ -1,10 +1,7 @@
 """A map's networks are those that `train` gives; it goes on where it was killed; a finished one is not made again."""
 
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import chdir
 from pathlib import Path
@@ -12,23 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import call, fill, make_folder, new_store
+from processes import started
 
 from qwerties.config import Config, Seeds
 from qwerties.maps import make as mapping
-from qwerties.maps import scores as map_scores
 from qwerties.maps.make import make_blocks, make_map, train_block, train_map
-from qwerties.maps.scores import measure
-from qwerties.maps.spec import MEASURES, STATES, Axis, MapSpec, block_from_bytes, from_bytes
+from qwerties.maps.spec import MEASURES, STATES, Axis, MapSpec, from_bytes
 from qwerties.report.cache_key import store_digest
+from qwerties.scoring import final, theory
 from qwerties.scoring import score as scoring
-from qwerties.scoring import theory
 from qwerties.scoring.digest import code_digest
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import SUPERSEDED
 from qwerties.tracking.uri import default_uri
 from qwerties.training import reference
 from qwerties.training.trainer import train
-from qwerties.verify.retrain import _check_maps
+from qwerties.verify.audit import artifact_reader, check_artifacts
 
 RATE, DISTANCE = Axis("learning_rate", 1e-3, 10, "log", 3), Axis("distance", 0, 6, "linear", 2)
 SMALL = MapSpec(RATE, DISTANCE, base=Config(epochs=3))
@@ -96,10 +92,14 @@ SPECS = {
         Axis("momentum", 0, 1, "linear", 3), Axis("output_scale", -3, 3, "linear", 3), base=Config(epochs=9)
     ),
     "squashing": MapSpec(RATE, DISTANCE, ("mse",), ("tanh", "relu", "sigmoid"), 2, Config(epochs=9)),
+    "widths": MapSpec(Axis("hidden", 1, 9, "log", 3), RATE, base=Config(data="xor", epochs=30)),
+    "widths and sizes": MapSpec(
+        Axis("samples", 3, 9, "linear", 2), Axis("hidden", 1, 5, "linear", 2), base=Config(epochs=9)
+    ),
     "wide": MapSpec(RATE, DISTANCE, ("bce",), ("relu", "tanh"), 2, Config(epochs=9, hidden=(3, 2))),
     "adam": MapSpec(RATE, DISTANCE, ("bce",), ("relu",), 1, Config(epochs=9, optimizer="adam", init="he")),
     "diverging": MapSpec(
-        Axis("learning_rate", 1e3, 1e50, "log", 3), DISTANCE, base=Config(epochs=9, momentum=0.9)
+        Axis("learning_rate", 1e3, 3e38, "log", 30), DISTANCE, base=Config(epochs=9, momentum=0.9)
     ),
 }
 
@@ -130,7 +130,7 @@ def test_networks_do_not_depend_on_how_a_map_is_cut(tmp_path, monkeypatch):
     spec = dataclasses.replace(SMALL, seeds=5)
     whole = train_map(spec, tmp_path / "whole", workers=1)
     monkeypatch.setattr(mapping, "BLOCK", 3)  # seeds are split as well
-    monkeypatch.setattr(map_scores, "TOGETHER", 1)
+    monkeypatch.setattr(final, "MAX_VALUES", 1)
     assert len(make_blocks(spec)) == spec.pixels
     cut = train_map(spec, tmp_path / "cut", workers=1)
     for name in MEASURES:
@@ -145,19 +145,22 @@ def test_networks_do_not_depend_on_how_a_map_is_cut(tmp_path, monkeypatch):
         MapSpec(RATE, DISTANCE, seeds=1000, base=Config(samples=1_000_000)),
         MapSpec(RATE, DISTANCE, seeds=1000, base=Config(hidden=(1024, 1024))),
         MapSpec(Axis("epochs", 1, 2000, "log", 1000), RATE),
+        MapSpec(Axis("hidden", 1, 1024, "log", 10), Axis("samples", 10, 10_000, "log", 10)),
     ],
-    ids=["many pixels", "epochs", "points", "weights", "a long line"],
+    ids=["many pixels", "epochs", "points", "weights", "a long line", "widths and sizes"],
 )
 def test_blocks_are_small_whatever_the_map_is(spec):
     blocks = make_blocks(spec)
     assert [block.start for block in blocks] == [0, *(block.stop for block in blocks[:-1])]
     assert blocks[-1].stop == spec.pixels
     line = spec.x.size if spec.x.field == "epochs" else 1
-    width = max(spec.base.hidden)
+    largest = spec.largest
+    assert (largest.samples, largest.hidden) >= (spec.base.samples, spec.base.hidden)
     for block in blocks:
         networks = -(-(block.stop - block.start) // line) * block.seeds
         assert networks <= mapping.BLOCK
-        for values in (spec.base.epochs, 2 * spec.base.samples * width, 64 * width * (width + 1)):
+        points = 2 * largest.samples * max(largest.hidden)
+        for values in (spec.base.epochs, points, 64 * largest.weights):
             assert networks == 1 or networks * values <= mapping.MAX_VALUES
 
 
@@ -171,17 +174,18 @@ def told_by_status(folder):
 
 
 def check_maps(store):
-    told = []
-    checked, differ = _check_maps(store, told.append)
-    assert differ == len(told)
-    return checked, [line.partition(".npz")[0] + ".npz" for line in told]
+    checks = [
+        check_artifacts(run, artifact_reader(store, run)) for run in store.maps() if run.status == "FINISHED"
+    ]
+    lines = [f"differs: {difference}" for _, differences in checks for difference in differences]
+    return sum(checked for checked, _ in checks), [line.partition(".npz")[0] + ".npz" for line in lines]
 
 
 def tracked(folder, spec=SMALL, told=None):
     with chdir(folder):
         store = new_store(folder)
-        tell = (lambda line: None) if told is None else told.append
-        return store, make_map(spec, store, folder, no_pictures, workers=1, tell=tell)
+        log = (lambda line: None) if told is None else told.append
+        return store, make_map(spec, store, folder, no_pictures, workers=1, log=log)
 
 
 def test_a_map_is_one_run_apart_from_the_questions_and_made_anew_where_it_must_be(tmp_path, monkeypatch):
@@ -231,44 +235,44 @@ PLAN = MapSpec(
 )
 
 
+def finished(folder):
+    """Blocks of maps that are done."""
+    return set((folder / ".cache").glob("maps/*/[0-9]*.npy"))
+
+
 def killed(folder, number):
-    """Run a map in a process of its own, and stop it by a signal after one more block; says how it ended."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    command = [sys.executable, "-m", "qwerties", *MAP, "1"]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    begun, before = time.monotonic(), set((folder / ".cache").glob("maps/*/*.npz"))
-    while set((folder / ".cache").glob("maps/*/*.npz")) == before:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() - begun < 120
-        time.sleep(0.005)
-    asked = time.monotonic()
-    process.send_signal(number)
-    _, said = process.communicate()
-    return process.returncode, time.monotonic() - asked, said
+    """Run a map in a process of its own, and stop it by a signal after one more block; return how it ended."""
+    before = finished(folder)
+    with started(folder, *MAP, "1") as command:
+        begun = time.monotonic()
+        while finished(folder) == before:
+            assert command.poll() is None, command.texts()
+            assert time.monotonic() - begun < 120
+            time.sleep(0.005)
+        asked = time.monotonic()
+        command.send_signal(number)
+        status, _, err = command.wait()
+    return status, time.monotonic() - asked, err
 
 
 @pytest.mark.slow
 def test_a_map_goes_on_where_it_was_killed(tmp_path):
     make_folder(tmp_path)
     assert killed(tmp_path, signal.SIGKILL)[0] == -signal.SIGKILL
-    kept = sorted((tmp_path / ".cache").glob("maps/*/*.npz"))
+    kept = sorted(finished(tmp_path))
     assert 1 <= len(kept) < len(make_blocks(PLAN))
     status, seconds, said = killed(tmp_path, signal.SIGTERM)
     assert status == 143
     assert seconds < 10  # it takes 1 to 2 on a machine that is not busy
     assert said.endswith("stopped; what is tracked stays, the same command goes on from there\n")
 
-    kept = sorted((tmp_path / ".cache").glob("maps/*/*.npz"))
+    kept = sorted(finished(tmp_path))
     kept[-1].write_bytes(kept[-1].read_bytes()[:-100])  # as if it had been cut off
-    (kept[0].parent / ".0-512.npz.1").write_bytes(b"half")
-    with pytest.raises(ValueError, match="read"):
-        block_from_bytes(kept[-1].read_bytes(), 512)
-    out, err = call(tmp_path, *MAP, "2")  # by processes, which give the same
-    assert err.startswith(f"going on after {1024 * (len(kept) - 1):,} of 4,608 networks")
-    assert out.startswith("4,608 networks in ")
+    (kept[0].parent / ".0-512.npy.1.npy").write_bytes(b"half")
+    out, _ = call(tmp_path, *MAP, "2")  # by processes, which give the same
+    first, second = out.splitlines()[:2]
+    assert first == f"going on after {1024 * (len(kept) - 1):,} of 4,608 networks"
+    assert second.startswith("4,608 networks in ")
     store = Store(default_uri(tmp_path))
     (run,) = store.maps()
     arrays = from_bytes(store.read(run, "map.npz"), PLAN)
@@ -282,21 +286,25 @@ def test_a_map_goes_on_where_it_was_killed(tmp_path):
     assert (tmp_path / "reports" / "map.png").read_bytes() == store.read(run, "plots/dead.png")
 
 
-def test_measuring_does_not_depend_on_company():
-    configs = [SMALL.config(place) for place in np.ndindex(SMALL.shape)]
-    trained = train(configs, Seeds(0, 2))
-    together = measure(trained)
-    for i, one in enumerate(trained):
-        alone = measure([one])
-        np.testing.assert_array_equal(alone.gain[0], together.gain[i])
-        np.testing.assert_array_equal(alone.state[0], together.state[i])
-
-
 def test_a_block_is_what_its_pixels_are(tmp_path):
     block = make_blocks(SMALL)[0]
-    arrays = train_block(SMALL, block)
     whole = train_map(SMALL, tmp_path, workers=1)
-    for name in MEASURES:
-        np.testing.assert_array_equal(
-            arrays[name], whole[name].ravel()[SMALL.order[block.start : block.stop]]
-        )
+    for name, values in zip(MEASURES, train_block(SMALL, block), strict=True):
+        np.testing.assert_array_equal(values, whole[name].ravel()[SMALL.order[block.start : block.stop]])
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:50], lambda b: b[:-1], lambda b: bytes(len(b)), lambda b: b""]
+)
+def test_a_damaged_block_is_trained_again(tmp_path, damage):
+    whole = train_map(SMALL, tmp_path, workers=1)
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(damage(path.read_bytes()))
+    said, done = [], []
+    again = train_map(
+        SMALL, tmp_path, workers=1, log=said.append, progress=lambda networks, total: done.append(networks)
+    )
+    assert (said, done) == ([], [0, SMALL.networks])
+    np.testing.assert_array_equal(again["gain"], whole["gain"])
+    np.save(path, np.zeros((2, 2), np.float32))  # of another map
+    np.testing.assert_array_equal(train_map(SMALL, tmp_path, workers=1)["gain"], whole["gain"])

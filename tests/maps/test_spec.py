@@ -11,24 +11,22 @@ from map_files import DISTANCE, HOSTILE, RATE, made
 
 from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.maps.spec import (
-    MEASURES,
     RANGES,
     Axis,
     MapError,
     MapSpec,
-    block_from_bytes,
-    block_to_bytes,
     from_bytes,
     to_bytes,
 )
 
 
 def test_every_numeric_field_can_be_an_axis_and_its_usual_range_is_one():
-    assert set(RANGES) == {name for name, value in FIELDS.items() if isinstance(value, int | float)}
+    numeric = {name for name, value in FIELDS.items() if isinstance(value, int | float)}
+    assert set(RANGES) == {*numeric, "hidden"}
     for name, (low, high, scale) in RANGES.items():
         axis = Axis(name, low, high, scale, 100)
         assert len(axis.values) == 100
-        assert low < axis.values[0] <= axis.values[-1] < high or isinstance(FIELDS[name], int)
+        assert low < axis.numbers[0] <= axis.numbers[-1] < high or not isinstance(FIELDS[name], float)
 
 
 def test_pixels_are_trained_at_their_middles():
@@ -50,6 +48,19 @@ def test_places_and_values_are_inverse(axis, share):
     assert axis.share(min(max(axis.at(share), axis.low), axis.high)) == pytest.approx(share, abs=1e-9)
 
 
+def test_an_axis_of_widths_is_one_hidden_layer():
+    axis = Axis("hidden", 1, 16, "log", 4)
+    assert axis.numbers == [1, 3, 6, 11]
+    assert axis.values == [(1,), (3,), (6,), (11,)]
+    assert axis.number(Config(hidden=(6,))) == 6
+    assert axis.share(axis.number(Config(hidden=(8, 8)))) is None
+    spec = MapSpec(RATE, axis, base=Config(hidden=(2, 2), data="xor"))
+    assert spec.base == Config(data="xor")
+    assert spec.config((0, 0, 2, 0)).hidden == (6,)
+    assert MapSpec.from_params(spec.to_params()) == spec
+    assert spec.name.startswith("learning rate × hidden units · 2×4")
+
+
 def test_what_is_off_the_axis_has_no_place():
     assert RATE.share(1.01) is None
     assert RATE.share(0.001) is None
@@ -57,7 +68,11 @@ def test_what_is_off_the_axis_has_no_place():
 
 
 BAD = {
-    ("hidden", 1, 2, "linear", 2): f"field must be one of {', '.join(RANGES)}, got 'hidden'",
+    ("loss", 1, 2, "linear", 2): f"field must be one of {', '.join(RANGES)}, got 'loss'",
+    ("hidden", 1, 2000, "linear", 2): (
+        "range 1:2000 reaches too far: hidden must be one or more whole numbers from 1 to 1024, at most 64 layers, "
+        "got (1500,)"
+    ),
     ("distance", 1, 2, "cubic", 2): "scale must be one of log, linear, got 'cubic'",
     ("distance", 1, 2, "linear", 0): "size must be from 1 to 1000, got 0",
     ("distance", 1, 2, "linear", 1001): "size must be from 1 to 1000, got 1001",
@@ -192,18 +207,6 @@ def test_bytes_that_are_no_map(what):
     assert message in str(error.value)
 
 
-def test_a_block_comes_back_and_a_torn_one_does_not():
-    block = {name: np.linspace(0, 1, 5, dtype=np.float32) for name in MEASURES}
-    content = block_to_bytes(block)
-    for name, value in block_from_bytes(content, 5).items():
-        np.testing.assert_array_equal(value, block[name])
-    for torn in (content[:50], content[:-1], bytes(len(content)), content.replace(b"gain", b"pain")):
-        with pytest.raises(ValueError, match="cannot be read"):
-            block_from_bytes(torn, 5)
-    with pytest.raises(ValueError, match="shape"):
-        block_from_bytes(content, 6)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -211,6 +214,7 @@ def test_a_block_comes_back_and_a_torn_one_does_not():
         {"size": "0x3"},
         {"size": "9999999x3"},
         {"size": "x"},
+        {"size": "2"},
         {"x": "<b>"},
         {"x_range": "1"},
         {"x_range": "nan:1"},

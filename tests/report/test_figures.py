@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from qwerties.analysis.retraining import best_of
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config
 from qwerties.report.figures import draw, limit, references_of
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
-from qwerties.study.coverage import FigureSpec, SeedTable
+from qwerties.study.plan import FigureSpec
 
 XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
 N = 40

@@ -11,8 +11,8 @@ import pytest
 from factories import new_store
 
 from qwerties.execution.processes import this_process
-from qwerties.study import sweep_lock
-from qwerties.study.sweep_lock import ABANDONED, LEASE, LeaseLostError, is_abandoned, turn
+from qwerties.study import sweep_lock as module
+from qwerties.study.sweep_lock import ABANDONED, LEASE, LeaseLostError, is_abandoned, sweep_lock
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import PROCESS
 
@@ -42,17 +42,17 @@ def lease(process="elsewhere:1:2:3", token="theirs", seconds=60.0, until=None):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     for name in ("SETTLES", "POLLED"):
-        monkeypatch.setattr(sweep_lock, name, 0.01)
-    monkeypatch.setattr(sweep_lock.random, "random", lambda: 0.0)
+        monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(module.random, "random", lambda: 0.0)
 
 
 def never(holder):
-    raise AssertionError(f"nobody holds it, got {holder}")
+    raise AssertionError(f"nobody holds the lease, got {holder}")
 
 
 def test_a_lease_is_there_for_the_block_and_gone_after_it():
     store = Tags()
-    with turn(store, ["1", "2"], never) as check:
+    with sweep_lock(store, ["1", "2"], never) as check:
         assert all(json.loads(tags[LEASE])["process"] == this_process() for tags in store.tags.values())
         check()
     assert store.tags == {"1": {}, "2": {}}
@@ -60,7 +60,7 @@ def test_a_lease_is_there_for_the_block_and_gone_after_it():
 
 def test_a_lease_that_another_has_taken_is_noticed_and_left_to_them():
     store = Tags()
-    with turn(store, ["1", "2"], never) as check:
+    with sweep_lock(store, ["1", "2"], never) as check:
         store.tag_experiment("2", LEASE, lease())
         with pytest.raises(LeaseLostError, match="another sweep, elsewhere:1:2:3, has taken over"):
             check()
@@ -73,7 +73,7 @@ def test_another_sweep_of_this_very_process_is_another():
     store = Tags()
     store.tag_experiment("1", LEASE, lease(process=this_process(), seconds=0.2))
     waited = []
-    with turn(store, ["1"], waited.append):
+    with sweep_lock(store, ["1"], waited.append):
         pass
     assert waited == [this_process()]
 
@@ -82,15 +82,15 @@ def test_another_sweep_of_this_very_process_is_another():
 def test_a_tag_that_holds_no_lease_is_nobody_s(tag):
     store = Tags()
     store.tag_experiment("1", LEASE, tag)
-    with turn(store, ["1"], never) as check:
+    with sweep_lock(store, ["1"], never) as check:
         check()
 
 
-def test_the_holder_waits_for_its_turn():
+def test_a_lease_of_another_is_waited_for():
     store, waited = Tags(), []
     store.tag_experiment("1", LEASE, lease(seconds=0.3))
     started = time.monotonic()
-    with turn(store, ["1"], waited.append):
+    with sweep_lock(store, ["1"], waited.append):
         assert time.monotonic() - started >= 0.2
     assert waited == ["elsewhere:1:2:3"]
 
@@ -102,23 +102,23 @@ def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path):
     store, order, waits = new_store(tmp_path), [], threading.Event()
 
     def second():
-        with turn(store, [], lambda holder: (order.append(holder), waits.set())):
+        with sweep_lock(store, [], lambda holder: (order.append(holder), waits.set())):
             order.append("second")
 
-    with turn(store, [], pytest.fail):
+    with sweep_lock(store, [], pytest.fail):
         thread = threading.Thread(target=second)
         thread.start()
         assert waits.wait(60)
         order.append("first")
     thread.join(60)
     assert order == [this_process(), "first", "second"]
-    with turn(store, [], pytest.fail):  # free again
+    with sweep_lock(store, [], pytest.fail):  # free again
         pass
 
 
 def test_parts_do_not_wait_for_each_other(tmp_path):
     store = new_store(tmp_path)
-    with turn(store, [], pytest.fail), turn(store, [], pytest.fail, part="map"):
+    with sweep_lock(store, [], pytest.fail), sweep_lock(store, [], pytest.fail, part="map"):
         pass
 
 

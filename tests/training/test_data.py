@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from qwerties.config import CHOICES
 from qwerties.training import data
 
 
@@ -51,10 +50,6 @@ def xor_as_specified(seed, n, distance):
 def test_xor_splits_each_class_over_its_two_centres(seed, distance, samples):
     drawn = data.draw([seed], distance, samples, "xor")[0]
     assert torch.equal(drawn, xor_as_specified(seed, samples, distance))
-
-
-def test_configs_may_name_every_arrangement_and_no_other():
-    assert CHOICES["data"] == tuple(data.ARRANGEMENTS)
 
 
 def test_centres_are_where_the_points_are():

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from qwerties import config as configs
 from qwerties.config import Config, Seeds
 from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
@@ -259,8 +258,6 @@ def test_what_is_given_is_not_changed():
 @pytest.fixture
 def softsign(monkeypatch):
     """An activation that is an entry and no more."""
-    names = (*configs.CHOICES["activation"], "softsign")
-    monkeypatch.setitem(configs.CHOICES, "activation", names)
     monkeypatch.setitem(networks.ACTIVATIONS, "softsign", lambda u: u / (1 + u.abs()))
 
 
@@ -269,9 +266,7 @@ def power(monkeypatch):
     """A loss and an optimizer that are entries and no more."""
     from qwerties.training import optimizers
 
-    monkeypatch.setitem(configs.CHOICES, "loss", (*configs.CHOICES["loss"], "fourth"))
     monkeypatch.setitem(networks.LOSSES, "fourth", lambda p, y: (p - y) ** 4)
-    monkeypatch.setitem(configs.CHOICES, "optimizer", (*configs.CHOICES["optimizer"], "sign"))
 
     def sign(weights, gradients, state, k, correction):
         return {n: w - k.learning_rate * gradients[n].sign() for n, w in weights.items()}, state

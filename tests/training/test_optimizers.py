@@ -136,9 +136,3 @@ def test_updating_mutates_nothing(name):
         assert torch.equal(gradients[n], slope(w))
         assert not state[0][n].any()
         assert not state[1][n].any()
-
-
-def test_the_configs_optimizers_are_these():
-    from qwerties.config import CHOICES
-
-    assert set(OPTIMIZERS) == set(CHOICES["optimizer"])

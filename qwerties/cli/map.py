@@ -1,0 +1,162 @@
+"""``qwerties map``: two settings spread over a picture."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from qwerties.cli.parser import add_command, add_fields, count, number_range, output_file
+from qwerties.cli.progress import Progress
+from qwerties.cli.project import enter_root, open_store
+from qwerties.config import CHOICES, FIELDS, Config, parse_field
+from qwerties.errors import UsageError, suggestion
+from qwerties.execution.workers import cores
+from qwerties.maps.spec import MAX_SEEDS, MAX_SIDE, PANELS, RANGES, SCALES, SHOWN, Axis, MapError, MapSpec
+
+SIZE, SEEDS = 100, 2  # of a default map: at 2000 epochs, 80,000 networks in four panels
+X, Y = "learning_rate", "distance"
+PANEL_DEFAULTS = {"loss": "bce,mse", "activation": "relu,linear"}
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser of ``qwerties``."""
+    parser = add_command(
+        commands,
+        "map",
+        run,
+        "spread two settings over a picture, each pixel a few networks",
+        "qwerties map --x hidden --data xor --size 40 --show learned",
+        "A range names the map's edges; pixels are trained at their middles. The fields that can be an axis: "
+        f"{', '.join(RANGES)}.",
+    )
+    for which, default in (("x", X), ("y", Y)):
+        parser.option(f"--{which}", _field, "FIELD", f"field of the axis (default: {default})")
+        range_ = number_range("0.001:10")
+        parser.option(f"--{which}-range", range_, "LOW:HIGH", "zoom (default: by field, such as 0:6)")
+        parser.choice(f"--{which}-scale", SCALES, "scale of the axis (default: by field)", default=False)
+    parser.option("--size", _size, "N|NxM", "pixels of a panel: a side, or both", str(SIZE))
+    parser.option("--seeds", count(MAX_SEEDS), "N", "seeds per pixel", SEEDS)
+    parser.choice("--show", SHOWN, "measure of the picture")
+    parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
+    parser.option("--output", output_file, "FILE", "the picture, a PNG (default: reports/map.png)")
+    add_fields(parser.add_argument_group("what all pixels share"), defaults=False)
+    for name, default in PANEL_DEFAULTS.items():
+        action = parser._option_string_actions[f"--{name}"]
+        action.choices, action.type, action.default = None, _panels(name), default
+        action.metavar, action.help = f"{name.upper()},...", f"a panel for each {name}"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and track a map, and write its picture."""
+    spec = spec_of(arguments)
+    root = enter_root()
+    picture = arguments.output or root / "reports" / "map.png"
+    started = time.perf_counter()
+    with open_store(root) as store:
+        from qwerties.maps.make import make_map
+        from qwerties.maps.marks import marks_of
+        from qwerties.maps.pictures import draw_map, pictures
+        from qwerties.report.export import write_file
+
+        marks = marks_of(store)
+        with Progress("map", spec.networks, stay=True) as progress:
+            made = make_map(
+                spec,
+                store,
+                root,
+                lambda spec, arrays: pictures(spec, arrays, marks),
+                workers=arguments.jobs or cores(),
+                progress=lambda done, total: progress.show(f"{done:,}/{total:,} networks", done),
+                log=tqdm.write,
+            )
+        picture.parent.mkdir(exist_ok=True)
+        write_file(picture, draw_map(spec, made.arrays, arguments.show, marks))
+    if made.networks:
+        print(f"{spec.networks:,} networks in {time.perf_counter() - started:.0f} s: run {made.run_id}")
+    else:
+        print(f"nothing to do: the map is tracked as run {made.run_id}")
+    print(f"{arguments.show}: {picture}\nmake report shows it on the page, make ui shows the run")
+    return 0
+
+
+def spec_of(arguments: argparse.Namespace) -> MapSpec:
+    """Make the plan of the map that is asked for.
+
+    Raises
+    ------
+    UsageError
+        Names the option, the rule and the value.
+    """
+    x = arguments.x or (Y if arguments.y == X else X)
+    y = arguments.y or (X if x == Y else Y)
+    for name, option in ((x, "--x"), (y, "--y")):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} must not be given where {option} is {name}, got "
+                f"{getattr(arguments, name)!r}: see {option}-range"
+            )
+    shared = {name: getattr(arguments, name) for name in FIELDS if name not in PANELS}
+    try:
+        base = Config(**{name: parse_field(name, text) for name, text in shared.items() if text is not None})
+        x_axis, y_axis = (
+            _axis(
+                which, name, getattr(arguments, f"{which}_range"), getattr(arguments, f"{which}_scale"), size
+            )
+            for which, name, size in zip("xy", (x, y), arguments.size, strict=True)
+        )
+        return MapSpec(x_axis, y_axis, arguments.loss, arguments.activation, arguments.seeds, base)
+    except ValueError as error:
+        raise UsageError(error) from None
+
+
+def _axis(which: str, name: str, given: tuple[float, float] | None, scale: str | None, size: int) -> Axis:
+    low, high, usual = RANGES[name]
+    if given is not None:
+        low, high = given
+    try:
+        return Axis(name, low, high, scale or usual, size)
+    except MapError as error:
+        hint = f"; or --{which}-scale linear" if "log scale" in str(error) and scale is None else ""
+        raise MapError(f"--{which}-{error}{hint}") from None
+
+
+# Options
+
+
+def _field(text: str) -> str:
+    name = text.replace("-", "_")
+    if name not in RANGES:
+        hint = " (which is no number)" if name in FIELDS else suggestion(name, RANGES)
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(RANGES)}, got {name!r}{hint}")
+    return name
+
+
+def _panels(name: str) -> Any:
+    """Return a type of option: names of losses or activations with commas between them."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        chosen, known = tuple(text.split(",")), CHOICES[name]
+        for part in chosen:
+            if part not in known:
+                raise argparse.ArgumentTypeError(
+                    f"must be one of {', '.join(known)}, got {part!r}{suggestion(part, known)}"
+                )
+        if len(set(chosen)) < len(chosen):
+            raise argparse.ArgumentTypeError(f"must name each {name} once, got {text!r}")
+        return chosen
+
+    return parse
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text, re.ASCII)
+    sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not all(1 <= side <= MAX_SIDE for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1 to {MAX_SIDE}, or two such as 120x80, got {text!r}"
+        )
+    return sides

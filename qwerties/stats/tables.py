@@ -1,0 +1,111 @@
+"""CSV and Parquet files of paired results -> one Series per arm, indexed by unit. Nothing is guessed or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwerties.errors import clean, first_line, plural, suggestion
+from qwerties.stats.formats import listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET = (".parquet", ".pq")
+
+
+def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str] = ()) -> pd.DataFrame:
+    """Read some columns of a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        Compressed CSV is read too. Parquet files end in ``.parquet`` or ``.pq``.
+    columns : sequence of str
+    text : sequence of str
+        Columns of a CSV file that are not to be taken for numbers.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is no table, lacks a column, or has no rows.
+    """
+    import pandas as pd
+
+    seen: list[str] = []
+
+    def is_needed(name: Any) -> bool:
+        seen.append(str(name))
+        return name in columns
+
+    try:
+        if path.suffix.lower() in PARQUET:
+            seen += _parquet_columns(path)
+            table = pd.read_parquet(path, columns=[name for name in columns if name in seen])
+        else:
+            types = dict.fromkeys(text, str)
+            table = pd.read_csv(path, usecols=is_needed, dtype=types, low_memory=False, index_col=False)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or first_line(error)}") from None
+    except ImportError:
+        raise ValueError(f"{path} is a Parquet file, which needs pyarrow: pip install pyarrow") from None
+    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:  # what pandas says of other files
+        raise ValueError(f"{path} is not a table: {clean(first_line(error))}") from None
+    for name in columns:
+        if name not in table.columns:
+            raise ValueError(
+                f"{path} has no column {name!r}; it has {listed(dict.fromkeys(seen))}{suggestion(name, seen)}"
+            )
+    if table.empty:
+        raise ValueError(f"{path} has no rows")
+    return table
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    from pyarrow.parquet import read_schema
+
+    return list(read_schema(path).names)
+
+
+def metric_by_unit(table: pd.DataFrame, metric: str, units: Sequence[str], source: str) -> pd.Series:
+    """Return a metric as numbers, indexed by unit.
+
+    Parameters
+    ----------
+    table : DataFrame
+    metric : str
+        A column.
+    units : sequence of str
+        The column or columns that pair the rows of two arms.
+    source : str
+        The table's name in messages.
+
+    Raises
+    ------
+    ValueError
+        If a row has no unit or no number.
+    """
+    import pandas as pd
+
+    for name in units:
+        if lacking := int(table[name].isna().sum()):
+            raise ValueError(f"{plural(lacking, 'row')} of {source} without {name!r}")
+    values = table.set_index(list(units))[metric]
+    numbers = values if pd.api.types.is_numeric_dtype(values) else pd.to_numeric(values, errors="coerce")
+    if (is_text := numbers.isna() & values.notna()).any():
+        unit, value = values[is_text].index[0], clean(values[is_text].iloc[0], 40)
+        raise ValueError(f"{metric!r} must be a number, {source} has {value!r} at {_named(unit, units)}")
+    if (missing := numbers.isna()).any():
+        where = listed(_named(unit, units) for unit in numbers[missing].index)
+        raise ValueError(
+            f"{metric!r} has no value in {source} at {where}; a failed run counts too: "
+            "give it the value of a guess, or remove the unit from both arms"
+        )
+    return numbers.astype(float)
+
+
+def _named(unit: Any, names: Sequence[str]) -> str:
+    """Return a unit with the names of its columns: ``task 3 seed 7``."""
+    parts = unit if isinstance(unit, tuple) else (unit,)
+    return " ".join(f"{name} {clean(part, 40)}" for name, part in zip(names, parts, strict=True))
