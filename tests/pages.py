@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from qwerties.analysis.contrasts import ExperimentResult, find
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.study.coverage import Coverage, PlannedConfig
+from qwerties.study.plan import Plan, PlannedContrast
 from qwerties.tracking.records import Record
 
 CODE = "9bdcd5e26e69"
@@ -124,3 +128,38 @@ class Reader(HTMLParser):
 def section(page, anchor):
     start = page.index(f'<section aria-labelledby="{anchor}"')
     return page[start : page.index("</section>", start)]
+
+
+# Results without a store
+
+
+def seed_scores(accuracy, *, n=200, spread=0.002, seed=0, state="learned"):
+    """Made-up scores of networks that all learned, around an accuracy; `accuracy` may be an array."""
+    scores = np.clip(accuracy + spread * np.random.default_rng(seed).standard_normal(n), 0, 1)
+    numbers = {"train_accuracy": scores, "phi": 2 * scores - 1, "population_accuracy": scores}
+    return pd.DataFrame({"seed": np.arange(n), "state": state, **numbers, "gain": (scores - 0.5) / 0.47725})
+
+
+def experiment_result(name, tables, contrasts=(), *, complete=True, margin=0.01):
+    """An experiment as `load_results` returns it: `tables` are by config, `contrasts` (a, b, primary)."""
+    seeds = Seeds(0, max(map(len, tables.values()), default=1))
+    keys = {fingerprint(config, seeds, CODE): config.label() for config in tables}
+    coverage = Coverage(
+        experiment_name=name,
+        experiment_id="1",
+        title=f"About {name}",
+        question="",
+        order=1,
+        figures=(),
+        contrasts=tuple(PlannedContrast(a, b, margin, primary) for a, b, primary in contrasts),
+        plan=Plan(seeds, CODE, keys),
+        entries=tuple(PlannedConfig(config.label(), config, (), "done") for config in tables),
+        stale=0,
+        unplanned=0,
+        loose=(),
+        plan_changes=(),
+        problems=(),
+    )
+    networks = {i: SeedTable(config, (), (), frame) for i, (config, frame) in enumerate(tables.items())}
+    results = find(coverage, networks, complete=complete)
+    return ExperimentResult(coverage, networks, (), () if complete else ("x: not tracked",), results)

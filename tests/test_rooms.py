@@ -101,11 +101,11 @@ def test_the_report_is_made_without_torch(tmp_path):
 def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
     """Each takes seconds, of every worker."""
     code = (
-        "from qwerties.config import Config, Seeds\nfrom qwerties.study.experiment import Shard\n"
-        "from qwerties.tuning.trials import train_trials\nfrom qwerties.study.tasks import Task, train_shard\n"
+        "from qwerties.config import Config, Seeds\nfrom qwerties.study.batches import Batch, train_batch\n"
+        "from qwerties.tuning.trials import train_trials\n"
         "configs = (Config(epochs=9), Config(epochs=9, activation='tanh'))\n"
         "train_trials([Config(epochs=9)], Seeds(0, 64))\n"
-        "train_shard(Task(Shard(configs, Seeds(0, 2)), 'cpu', None))\n"
+        "train_batch(Batch(configs, Seeds(0, 2)))\n"
     )
     compilers = {"torch._dynamo", "torch._inductor", "sympy", "jax"}
     assert loaded(code, {"mlflow", "optuna", *compilers}, QWERTIES_KERNELS=str(tmp_path)) == set()

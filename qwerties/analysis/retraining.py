@@ -1,4 +1,4 @@
-"""Per-seed scores -> what one gets by training k networks and keeping the one of least training loss.
+"""Per-seed scores -> what one gets by training k networks and keeping the one with the least training loss.
 
 Exact over all choices of k of the tracked networks; only the intervals are resampled, with a fixed seed.
 """
@@ -43,7 +43,7 @@ def _log_choose(n: NDArray[np.float64], k: int) -> NDArray[np.float64]:
 
 
 def best_of(frame: pd.DataFrame, retrainings: Iterable[int] = RETRAININGS) -> pd.DataFrame:
-    """Tell what is kept by whoever trains k networks and keeps the one of least training loss.
+    """Return what one gets by training k networks and keeping the one with the least training loss.
 
     Each network has its own data and its own initial weights, as when a notebook is run again. Networks of one loss
     rank by their seeds. A diverged network ranks last, with the accuracy of a guess.
@@ -84,7 +84,7 @@ def best_of(frame: pd.DataFrame, retrainings: Iterable[int] = RETRAININGS) -> pd
 
 
 def _values(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Learned (0 or 1), accuracy in training and on the population, (networks, 3), by training loss."""
+    """Return learned (0 or 1) and the accuracies in training and on the population, (networks, 3), best loss first."""
     diverged = frame["state"].eq("diverged")
     loss = frame["train_loss"].where(~diverged, math.inf).fillna(math.inf)
     columns = [
@@ -97,7 +97,7 @@ def _values(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _chance_of_none(n: int, k: int) -> NDArray[np.float64]:
-    """Chance that none of k networks drawn from n learned, by the number of those that did not, (n + 1,)."""
+    """Return the chance that none of k networks drawn from n learned, by the number that did not, (n + 1,)."""
     others = np.arange(n + 1.0)
     log = _log_choose(others, k) - _log_choose(np.array(float(n)), k)
     return np.where(others >= k, np.exp(log), 0.0)
@@ -106,7 +106,7 @@ def _chance_of_none(n: int, k: int) -> NDArray[np.float64]:
 def _summary(
     values: NDArray[np.float64], best: NDArray[np.float64], none: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """`COLUMNS` for each k, of ranked networks (networks, 3): (counts, columns)."""
+    """Return `COLUMNS` for each k, given ranked networks (networks, 3): (counts, columns)."""
     learned, train, population = (best @ values).T  # (counts,) each
     others = round(float((1 - values[:, 0]).sum()))  # networks that did not learn
     return np.stack([learned, 1 - none[:, others], train, population, train - population], axis=1)

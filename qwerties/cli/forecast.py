@@ -81,28 +81,28 @@ def _tuned(name: str, tuning: Tuning, store: Store | None, n_seeds: int) -> tupl
     return tuning.experiment(arms), total
 
 
-def _table(found: Forecast, n_open: int, max_seeds: int, workers: int) -> str:
+def _table(result: Forecast, n_open: int, max_seeds: int, workers: int) -> str:
     """Lay a forecast out in plain text."""
     rows: list[Sequence[str]] = [("experiment", "configs", "runs", "networks", "about", "disk")]
-    rows += [(name, *_cells(work, found)) for name, work in {**found.work, "in all": found.total}.items()]
+    rows += [(name, *_cells(work, result)) for name, work in {**result.work, "in all": result.total}.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
     ]
-    if n_open and found.topup.networks:
-        *_, networks, about, disk = _cells(found.topup, found)
+    if n_open and result.topup.networks:
+        *_, networks, about, disk = _cells(result.topup, result)
         lines.append(
             f"while contrasts are open ({n_open}), up to {max_seeds:,} seeds of their configs: at most {networks} more "
             f"networks, about {about}, {disk}"
         )
     lines.append(
-        f"rates {found.source}: {found.rate / 1e6:.1f} million epochs of the smallest network per second, with "
+        f"rates {result.source}: {result.rate / 1e6:.1f} million epochs of the smallest network per second, with "
         f"{plural(workers, 'worker')}; dry run: nothing was written"
     )
     return "\n".join(lines)
 
 
-def _cells(work: Work, found: Forecast) -> tuple[str, ...]:
-    seconds = found.seconds(work)
+def _cells(work: Work, result: Forecast) -> tuple[str, ...]:
+    seconds = result.seconds(work)
     about = f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
     return (f"{work.configs:,}", f"{work.runs:,}", f"{work.networks:,}", about, f"{work.size / 1e6:,.0f} MB")

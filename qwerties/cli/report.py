@@ -10,7 +10,8 @@ from typing import Any
 from qwerties.cli.parser import add_command, output_file
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
-from qwerties.errors import UsageError
+from qwerties.errors import UsageError, complain
+from qwerties.execution.workers import cores
 
 
 def add(commands: Any) -> None:
@@ -18,31 +19,26 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "report", run, "write the report, from the store alone", "qwerties report --check"
     )
-    parser.add_argument(
-        "--output", type=output_file, metavar="FILE", help="page to write (default: reports/summary.html)"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; exit status 1 if a verdict of the last report no longer holds",
-    )
+    parser.option("--output", output_file, "FILE", "page to write (default: reports/summary.html)")
+    parser.flag("--check", "write nothing; exit status 1 if a verdict of the last report no longer holds")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report, or check whether the verdicts of the last one hold."""
     root = enter_root()
     page = arguments.output or root / "reports" / "summary.html"
-    if arguments.check:
-        return _check(root, page)
-    write_report(root, page, archive=arguments.output is None)
-    return 0
+    return _check(root, page) if arguments.check else write_report(root, page, archive=not arguments.output)
 
 
-def write_report(root: Path, page: Path, *, archive: bool = True, only_if_changed: bool = False) -> None:
-    """Write the page and its verdicts, print them, and archive the page in the store."""
-    from qwerties.report.drawing import drawing_elsewhere
+def write_report(root: Path, page: Path, *, archive: bool = True, only_if_changed: bool = False) -> int:
+    """Write the page and its verdicts, print the answers, and archive the page in the store.
 
-    with drawing_elsewhere(at_once=not only_if_changed), open_store(root, reads=True) as store:
+    Returns
+    -------
+    int
+        1 if a section could not be made, else 0.
+    """
+    with open_store(root, reads=True) as store:
         from qwerties.report import report_archive, verdicts_file
         from qwerties.report.build import is_current, write_report
 
@@ -50,21 +46,17 @@ def write_report(root: Path, page: Path, *, archive: bool = True, only_if_change
             raise UsageError(f"the report must be a file in a folder, got {page}")
         if only_if_changed and is_current(store, page):
             print(f"report unchanged: {page}")
-            return
+            return 0
         gc.freeze()  # imported modules stay: collections need not traverse them
         try:
             with Progress("report") as progress:
-                written = write_report(store, page, progress.show)
+                written = write_report(store, page, progress.show, jobs=min(cores(), 2))
                 message = report_archive.keep(store, written.files) if archive else None
         except verdicts_file.VerdictsError as error:
             raise UsageError(f"{error}; move it out of the way") from None
-    document = written.document
-    for text in (verdicts_file.table(document), verdicts_file.changes_text(document["changes"])):
-        if text:
-            print(text)
-    print(f"report: {written.page}\nverdicts: {written.verdicts}")
-    if message is not None:
-        print(message)
+    lines = (written.text, f"report: {written.page}", f"verdicts: {written.verdicts}", message)
+    print("\n".join(line for line in lines if line))
+    return max((complain(failure, 1) for failure in written.failures), default=0)
 
 
 def _check(root: Path, page: Path) -> int:

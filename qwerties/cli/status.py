@@ -10,13 +10,7 @@ from typing import Any
 
 from qwerties.errors import clean, plural
 from qwerties.portability.relocate import NOTHING
-from qwerties.study.coverage import (
-    CONFIG_STATES,
-    Coverage,
-    PlannedConfig,
-    experiment_json,
-    read_coverages,
-)
+from qwerties.study.coverage import CONFIG_STATES, Coverage, PlannedConfig, experiment_json, read_coverages
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import FAILURE, PROCESS

@@ -14,13 +14,13 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "ui", run, "open the store in MLflow's UI, on 127.0.0.1", "qwerties ui --port 5001"
     )
-    parser.add_argument("--port", type=count(65535), default=5000, metavar="N", help="port on this machine")
+    parser.option("--port", count(65535), "N", "port on this machine", 5000)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve MLflow's UI until it is stopped."""
     root = enter_root()
     with open_store(root, reads=True) as store:
-        from qwerties.tracking.store import serve_ui
+        from qwerties.tracking.server import serve_ui
 
         return int(serve_ui(store, arguments.port))

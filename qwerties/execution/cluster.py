@@ -1,46 +1,38 @@
-"""The only door to Dask: tasks for the workers of a cluster, which are checked to be like this process.
+"""The workers of a Dask cluster, which are checked to compute what this process would: the only door to Dask.
 
-Nothing but the scheduler is connected to. What it is sent, and what comes back, is pickled: whoever reaches the
-scheduler's port can run code on the workers and here, so it belongs on the loopback, in a trusted network, or behind
-TLS.
+Nothing but the scheduler is connected to. Tasks and results are pickled: whoever reaches the scheduler's port can run
+code on the workers and here, so it belongs on the loopback, in a trusted network, or behind TLS.
 """
 
 from __future__ import annotations
 
 import functools
 import platform
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from qwerties.errors import FailedError, UsageError, reason_of
-from qwerties.execution.calls import ADDRESS, LOST, LostError, call
+from qwerties.errors import UsageError, reason_of
+from qwerties.execution.calls import LOST, LostError, call
 
-ANSWERS = 5.0
-"""Seconds within which a scheduler answers, and has a worker."""
-
-LONGEST_GREETING = 2**20
-"""Bytes; what is told to be longer is no greeting."""
-
-LOOK = 1.0
-"""Seconds between two looks at which workers there are."""
-
-QUIET = {
-    # what goes wrong is told in one line of ours
+URI = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
+TIMEOUT = 5.0  # seconds within which a scheduler answers, and has a worker
+MAX_GREETING = 2**20  # bytes; whoever announces a longer greeting is no Dask scheduler
+LOOK = 1.0  # seconds between two looks at the workers
+SETTINGS = {
+    # errors are reported in one line of ours
     "logging": dict.fromkeys(("distributed", "distributed.client", "distributed.core"), "critical"),
-    "distributed.comm.timeouts.connect": ANSWERS,
+    "distributed.comm.timeouts.connect": TIMEOUT,
     "distributed.diagnostics.nvml": False,
 }
-"""Settings of Dask."""
 
-_one_at_a_time = (
-    threading.Lock()
-)  # where a worker has several threads: torch's state and matplotlib's is the process's
+_one_at_a_time = threading.Lock()  # several threads of a worker would share the state of torch and matplotlib
 
 
 class ClusterLostError(LostError):
@@ -48,69 +40,136 @@ class ClusterLostError(LostError):
 
 
 class Cluster:
-    """The workers of a Dask scheduler, which has the work of those that are lost done again by others."""
+    """A pool of Dask workers, which repeats the work of a worker that dies.
 
-    def __init__(self, address: str, tell: Callable[[str], None]) -> None:
-        self._address, self._tell = address, tell
+    A worker whose code or versions are not those of this process gets no task, whenever it joins.
 
-    def __enter__(self) -> Cluster:
-        self._client = _connect(self._address)
+    Parameters
+    ----------
+    uri : str
+        The scheduler's, as ``tcp://HOST:PORT``.
+    log : callable
+        Called with lines for the user.
+
+    Attributes
+    ----------
+    has_gpu : bool
+        Whether every worker that gets tasks had a GPU at the start.
+
+    Raises
+    ------
+    UsageError
+        If the scheduler does not answer, or has no worker that may get tasks.
+    """
+
+    def __init__(self, uri: str, log: Callable[[str], None]) -> None:
+        self._uri, self._log = uri, log
+        self._client = _connect(uri)
         from distributed import KilledWorker
 
         self.given_up: tuple[type[Exception], ...] = (KilledWorker,)
         self._executor = self._client.get_executor(pure=False)
-        self._there = set(self._client.nthreads())
+        self._allowed: dict[Future, frozenset[str]] = {}  # workers that may do the task of each future
+        self._known: set[str] = set()
         self._looked = time.monotonic()
-        return self
+        try:
+            self._client.wait_for_workers(1, timeout=TIMEOUT)
+            alike, unlike = self._examine(self._client.nthreads())
+        except Exception as error:
+            self.close()
+            if isinstance(error, TimeoutError):
+                raise UsageError(
+                    f"--scheduler must have one worker or more, got {uri}, which has none"
+                ) from None
+            raise self._lost(error) from None
+        if not alike:
+            self.close()
+            worker, difference = unlike.popitem()
+            raise UsageError(f"--scheduler must have workers like this process, got {worker}: {difference}")
+        self._report(unlike)
+        self._alike = frozenset(alike)
+        self.has_gpu = all(found["GPU"] == "one" for found in alike.values())
 
-    def __exit__(self, *exception: object) -> None:
-        _close(self._client)
+    def _examine(self, present: Iterable[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+        """Ask new workers for their environment; return those of workers alike, and how the others differ."""
+        joined = sorted(set(present) - self._known)
+        self._known = set(present)
+        found = self._client.run(_describe, workers=joined, on_error="return") if joined else {}
+        differences = {worker: _difference(found[worker]) for worker in joined}
+        alike = {worker: found[worker] for worker in joined if not differences[worker]}
+        return alike, {worker: text for worker, text in differences.items() if text}
+
+    def _report(self, unlike: Mapping[str, str]) -> None:
+        for worker, difference in unlike.items():
+            self._log(f"worker {worker} gets no task, it is unlike this process: {difference}")
 
     @property
-    def room(self) -> int:
-        """Tasks to be in hand."""
-        return len(self._there) + 1
+    def window(self) -> int:
+        """The number of tasks to have in hand."""
+        return len(self._alike) + 1
+
+    def count_with_threads(self) -> int:
+        """Return how many workers have more than one thread."""
+        return sum(count > 1 for count in self._client.nthreads().values())
 
     def submit(self, function: Callable[..., Any], arguments: tuple) -> Future:
-        """Have a task done."""
+        """Have a worker do a task; the future is cancelled if the workers that may do it are gone."""
         try:
-            return self._executor.submit(_call_there, portrait(), function, arguments)
+            future = self._executor.submit(
+                _call_alone, function, arguments, workers=sorted(self._alike), allow_other_workers=False
+            )
         except Exception as error:
-            raise self._lost(reason_of(error)) from None
+            raise self._lost(error) from None
+        self._allowed[future] = self._alike
+        return future
 
-    def wait(self, futures: Iterable[Future]) -> Future:
-        """Wait for one of them to be done."""
-        while True:
-            done = wait(futures, timeout=LOOK, return_when=FIRST_COMPLETED).done
-            if time.monotonic() - self._looked > LOOK:
-                self._look()
-            if done:
-                future = next(iter(done))
-                if future.cancelled():
-                    raise self._lost("it does not answer")
-                return future
-
-    def _look(self) -> None:
-        """See who came, and who went: in mid-work, as everybody has some."""
+    def check(self, at_once: bool = False) -> None:
+        """Look once a second for workers that joined or left; raise `ClusterLostError` if the scheduler is gone."""
+        if time.monotonic() - self._looked < LOOK and not at_once:
+            return
+        self._looked = time.monotonic()
+        known = self._known
         try:
-            there = set(self._client.nthreads())
+            present = set(self._client.nthreads())
+            joined, unlike = self._examine(present)
         except Exception as error:
-            raise self._lost(reason_of(error)) from None
-        if self._there - there:
-            self._tell(LOST)
-        if self._there and not there:
-            self._tell(f"{self._address} has no worker left: waiting for one")
-        self._there, self._looked = there, time.monotonic()
+            raise self._lost(error) from None
+        self._report(unlike)
+        if self._alike & known - present:
+            self._log(LOST)
+            if not self._alike & present:
+                self._log(f"{self._uri} has no worker left: waiting for one")
+        alike = self._alike & present | joined.keys()
+        if alike:  # else remember the last ones: Dask takes an empty set for all
+            self._alike = frozenset(alike)
+            self._allowed = {f: allowed for f, allowed in self._allowed.items() if not f.done()}
+            for future, allowed in self._allowed.items():
+                if not allowed & alike:
+                    future.cancel()
 
-    def _lost(self, reason: str) -> ClusterLostError:
-        return ClusterLostError(f"the scheduler {self._address} was lost: {reason}")
+    def close(self, pending: Iterable[Future] = ()) -> None:
+        """Disconnect; the scheduler drops pending tasks."""
+        with suppress(Exception):  # the scheduler is gone
+            self._client.close(timeout=1)
+
+    def _lost(self, error: Exception) -> ClusterLostError:
+        return ClusterLostError(f"the scheduler {self._uri} was lost: {reason_of(error)}")
 
 
-def _connect(address: str) -> Any:
+def check(uri: str, log: Callable[[str], None]) -> bool:
+    """Check a cluster before there is work for it; return whether every worker has a GPU. See `Cluster`."""
+    cluster = Cluster(uri, log)
+    if several := cluster.count_with_threads():
+        log(f"workers with several threads use one, got {several}: dask worker --nthreads 1")
+    cluster.close()
+    return cluster.has_gpu
+
+
+def _connect(uri: str) -> Any:
     try:
         import dask
 
-        dask.config.set(QUIET)  # before the other reads it
+        dask.config.set(SETTINGS)  # before distributed reads it
         import distributed
     except ImportError:
         raise UsageError(
@@ -118,80 +177,34 @@ def _connect(address: str) -> Any:
             "'.[cluster]' (make sweep BACKEND=dask does so)"
         ) from None
     try:
-        _knock(address)
-        return distributed.Client(address, timeout=ANSWERS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # TypeError: of tls://, where there is no certificate
+        _check_greeting(uri)
+        return distributed.Client(uri, timeout=TIMEOUT, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: of tls:// without a certificate
         raise UsageError(
-            f"--scheduler must be the address of a Dask scheduler that answers, got {address}: {reason_of(error)}"
+            f"--scheduler must be the address of a Dask scheduler that answers, got {uri}: {reason_of(error)}"
         ) from None
 
 
-def _knock(address: str) -> None:
-    """Raise OSError unless somebody answers there who speaks as Dask does; its client would wait for ever.
+def _check_greeting(uri: str) -> None:
+    """Raise OSError unless a Dask scheduler answers; Dask's own client would wait for ever.
 
-    A scheduler begins with the length of its greeting, 8 bytes, the lowest first; with TLS, the client has to begin.
+    A scheduler begins with the length of its greeting, 8 bytes, the lowest first; with TLS, the client begins.
     """
-    found = ADDRESS.fullmatch(address)
-    assert found is not None
-    with socket.create_connection((found[2].strip("[]"), int(found[3])), timeout=ANSWERS) as there:
-        if found[1] == "tcp":
+    parts = URI.fullmatch(uri)
+    assert parts is not None
+    with socket.create_connection((parts[2].strip("[]"), int(parts[3])), timeout=TIMEOUT) as connection:
+        if parts[1] == "tcp":
             try:
-                greeting = there.recv(8, socket.MSG_WAITALL)
+                greeting = connection.recv(8, socket.MSG_WAITALL)
             except TimeoutError:
-                raise OSError(f"it said nothing for {ANSWERS:g} s") from None
-            if len(greeting) < 8 or int.from_bytes(greeting, "little") > LONGEST_GREETING:
+                raise OSError(f"it said nothing for {TIMEOUT:g} s") from None
+            if len(greeting) < 8 or int.from_bytes(greeting, "little") > MAX_GREETING:
                 raise OSError("it is some other server")
 
 
-def _close(client: Any) -> None:
-    with suppress(Exception):  # it is gone; else the scheduler drops what is still wanted of it
-        client.close(timeout=1)
-
-
-def check(address: str, tell: Callable[[str], None]) -> bool:
-    """Make sure that a cluster does the work as this process would.
-
-    Parameters
-    ----------
-    address : str
-        Of the scheduler.
-    tell : callable
-        Called with what there is to say besides, a line each.
-
-    Returns
-    -------
-    bool
-        Whether every worker has a GPU.
-
-    Raises
-    ------
-    UsageError
-        If the scheduler does not answer, has no worker, or one whose code or versions are others than here.
-    """
-    client = _connect(address)
-    try:
-        client.wait_for_workers(1, timeout=ANSWERS)
-        portraits = client.run(_present)
-        idle = sum(threads > 1 for threads in client.nthreads().values())
-    except TimeoutError:
-        raise UsageError(f"--scheduler must have one worker or more, got {address}, which has none") from None
-    except Exception as error:  # a worker without our code, or with one that has no such function
-        raise UsageError(
-            f"--scheduler must have workers with qwerties as it is here, got {address}: {reason_of(error)}"
-        ) from None
-    finally:
-        _close(client)
-    for worker, has in portraits.items():
-        if differs := _difference(portrait(), has):
-            raise UsageError(f"--scheduler must have workers like this process, got {worker}: {differs}")
-    if idle:
-        tell(f"{idle} of {len(portraits)} workers have several threads and use one: dask worker --nthreads 1")
-    return all(has["GPU"] == "one" for has in portraits.values())
-
-
 @functools.cache
-def portrait() -> dict[str, str]:
-    """What of a process decides the numbers that it makes."""
+def environment() -> dict[str, str]:
+    """Return what decides the numbers that a process computes."""
     from qwerties.scoring.digest import code_digest
     from qwerties.training.compiler import find_compiler
 
@@ -203,24 +216,24 @@ def portrait() -> dict[str, str]:
     }
 
 
-def _difference(wanted: dict[str, str], has: dict[str, str]) -> str:
-    """The first of what differs, in words; empty where nothing does."""
-    for name, value in wanted.items():
-        if has.get(name) != value:
-            return f"{name} {has.get(name)} where it is {value} here"
+def _difference(found: Any) -> str:
+    """Return the first difference of a worker's environment from that of this process; empty if there is none."""
+    if isinstance(found, Exception):  # a worker without qwerties, or with an older one
+        return reason_of(found)
+    for name, value in environment().items():
+        if found.get(name) != value:
+            return f"{name} {found.get(name)} where it is {value} here"
     return ""
 
 
-def _present() -> dict[str, str]:
-    """Run by a worker: its portrait, and whether it has a GPU."""
+def _describe() -> dict[str, str]:
+    """Run by a worker: return its environment, and whether it has a GPU."""
     import torch
 
-    return {**portrait(), "GPU": "one" if torch.cuda.is_available() else "none"}
+    return {**environment(), "GPU": "one" if torch.cuda.is_available() else "none"}
 
 
-def _call_there(wanted: dict[str, str], function: Callable[..., Any], arguments: tuple) -> Any:
-    """Run by a worker: one that joined later was not checked with the others."""
-    if differs := _difference(wanted, portrait()):
-        raise FailedError(f"a worker that joined is not like this process: {differs}")
+def _call_alone(function: Callable[..., Any], arguments: tuple) -> Any:
+    """Run by a worker: do one task at a time."""
     with _one_at_a_time:
         return call(function, arguments)

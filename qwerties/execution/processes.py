@@ -1,55 +1,61 @@
-"""Processes by name: host, number, start and namespace, so that one that died is told from a neighbour."""
+"""Names of processes, by which a dead one is told from a live one and from a later one with its number."""
 
 from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+import psutil
+
+MAX_DRIFT = (
+    2.0  # seconds by which two readings of a process's start may differ: the system's clock is adjusted
+)
 
 
 def this_process() -> str:
-    """Return host, process id, start and namespace of this process, as the tag ``qwerties.process`` holds them."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}:{_namespace()}"
+    """Return host, process id, start and machine of this process, as the tag ``qwerties.process`` holds them."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{_machine()}"
 
 
 def is_local(process: str) -> bool:
-    """Return whether a process, as a tag names it, is or was one that this process can see.
-
-    Two containers may have one host name; their process ids are of different namespaces.
-    """
-    host, _, _, namespace = _parts(process)
-    return host == socket.gethostname() and namespace in ("", _namespace())
+    """Return whether a process, as a tag names it, has or had a number of this machine and container."""
+    host, _, _, machine = _parts(process)
+    return host == socket.gethostname() and machine in ("", _machine())
 
 
 def is_gone(process: str) -> bool:
-    """Return whether a process, as a tag names it, ran here and runs no more."""
+    """Return whether a process, as a tag names it, ran on this machine and has ended."""
     _, pid, start, _ = _parts(process)
     if not is_local(process) or not pid.isdecimal():
         return False
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
+        found = psutil.Process(int(pid))
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return (
+            bool(start) and abs(found.create_time() - float(start)) > MAX_DRIFT
+        )  # a later one has its number
+    except (psutil.NoSuchProcess, OverflowError):
         return True
-    except OSError:
+    except (psutil.Error, ValueError):  # it may not be asked, or the tag is somebody else's
         return False
-    return bool(start) and _start_of(int(pid)) not in ("", start)  # another process has its number
 
 
 def _parts(process: str) -> list[str]:
     return [*process.split(":"), "", "", ""][:4]
 
 
-def _start_of(pid: int) -> str:
-    """Return when a process began, in the kernel's clock ticks; empty where the system does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+@cache
+def _machine() -> str:
+    """Return what tells containers and machines of one host name apart: their boot, and what process ids count within.
 
-
-def _namespace() -> str:
-    """Return a number of the namespace that process ids are of; empty where the system does not tell."""
-    try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:
-        return ""
+    Containers of a machine share its boot; machines may share the number of the namespace.
+    """
+    parts = []
+    with suppress(OSError):  # Linux only
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text()[:8])
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return "-".join(parts)

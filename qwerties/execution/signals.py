@@ -13,14 +13,11 @@ from multiprocessing.resource_tracker import ensure_running
 from types import FrameType
 from typing import Any
 
-PATIENCE = 1.5
-"""Seconds that a write in hand may take after it was asked to stop."""
-
-SECONDS_BETWEEN_LOOKS = 1.0  # at whether a worker's parent is there
-
+PATIENCE = 1.5  # seconds that a write may take after it was asked to stop
+SECONDS_BETWEEN_LOOKS = 1.0  # of a worker at its parent
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
-_asked: list[int] = []  # signals that came, the first one first
+_signals: list[int] = []  # those that came, in order
 _heeding = threading.Event()
 
 
@@ -29,23 +26,23 @@ class Stopped(KeyboardInterrupt):
 
 
 def asked() -> int | None:
-    """Exit status of the signal that asked to stop; None where none did.
+    """Return the exit status of the signal that asked to stop; None if there was none.
 
     Whoever catches another exception asks this: libraries in C may turn the interrupt into an error of their own.
     """
-    return STATUS[signal.Signals(_asked[0])] if _asked else None
+    return STATUS[signal.Signals(_signals[0])] if _signals else None
 
 
 def stop_if_asked() -> None:
-    """Raise `Stopped` if a signal came that is heeded, and its exception was lost on the way, as in a destructor."""
-    if _asked and _heeding.is_set():
+    """Raise `Stopped` if a signal came whose exception was lost on the way, as in a destructor."""
+    if _signals and _heeding.is_set():
         raise Stopped
 
 
 def prepare_worker(parent: int) -> None:
     """Make a worker process leave Ctrl-C and SIGTERM to its parent, and end when the parent has ended.
 
-    A parent that is killed cannot end its workers; each of them would keep its memory for ever.
+    A parent that is killed cannot end its workers; each would keep its memory for ever.
     """
     for number in STATUS:
         signal.signal(number, signal.SIG_IGN)
@@ -65,44 +62,44 @@ def heeding_signals() -> Iterator[None]:
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
     }
-    main = threading.current_thread() is threading.main_thread()
-    heeded = [number for number, handler in usual.items() if main and signal.getsignal(number) == handler]
-    _asked.clear()
+    is_main = threading.current_thread() is threading.main_thread()
+    heeded = [number for number, handler in usual.items() if is_main and signal.getsignal(number) == handler]
+    usual_hook = sys.unraisablehook
+
+    def pass_over_stopped(unraisable: sys.UnraisableHookArgs) -> None:
+        # raised in a destructor, where nobody can catch it: `stop_if_asked` raises it again
+        if not isinstance(unraisable.exc_value, Stopped):
+            usual_hook(unraisable)
+
+    _signals.clear()
     _heeding.set()
     for number in heeded:
         signal.signal(number, _stop)
-    usually = sys.unraisablehook
-
-    def ignored(unraisable: sys.UnraisableHookArgs) -> None:
-        # raised in a destructor, where nobody can catch it: `stop_if_asked` will find it
-        if not isinstance(unraisable.exc_value, Stopped):
-            usually(unraisable)
-
-    sys.unraisablehook = ignored
+    sys.unraisablehook = pass_over_stopped
     try:
         yield
     finally:
-        sys.unraisablehook = usually
+        sys.unraisablehook = usual_hook
         _heeding.clear()
         for number in heeded:
             signal.signal(number, usual[number])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    _asked.append(number)
+    _signals.append(number)
     raise Stopped
 
 
 @contextmanager
 def sparing_processes() -> Iterator[None]:
-    """Within the block, processes that are started are spared Ctrl-C from their first moment, as they import.
+    """Within the block, spare processes that are started Ctrl-C from their first moment, as they import.
 
-    This one gets it when the block is through, if it comes meanwhile. `prepare_worker` comes later, and holds.
+    This process gets a signal that comes meanwhile after the block. `prepare_worker` comes later, and holds.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    ensure_running()  # a helper of theirs, whose start would let signals through again
+    ensure_running()  # the start of this helper of multiprocessing would let signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -112,7 +109,7 @@ def sparing_processes() -> Iterator[None]:
 
 @contextmanager
 def finishing_first() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the block is through, or for `PATIENCE`; a second one is not put off.
+    """Put Ctrl-C and SIGTERM off until the end of the block, or for `PATIENCE`; a second signal is not put off.
 
     Only the main thread gets signals: in others the block runs as it is.
     """
@@ -120,38 +117,40 @@ def finishing_first() -> Iterator[None]:
         yield
         return
     waiting: list[tuple[int, FrameType | None]] = []
-    before: dict[int, Any] = {}
-    timed = hasattr(signal, "setitimer")
-    alarm: Any = signal.getsignal(signal.SIGALRM) if timed else None
+    handlers = {number: signal.getsignal(number) for number in STATUS}
+    before: dict[int, Any] = {number: handler for number, handler in handlers.items() if callable(handler)}
+    has_timer = hasattr(signal, "setitimer")
+    alarm: Any = signal.getsignal(signal.SIGALRM) if has_timer else None
 
     def restore() -> None:
-        for stop, handler in before.items():
-            signal.signal(stop, handler)
-        if timed:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if has_timer:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarm)
 
     def deliver() -> None:
-        restore()
         number, frame = waiting[0]
         before[number](number, frame)
 
     def put_off(number: int, frame: FrameType | None) -> None:
         waiting.append((number, frame))
-        if len(waiting) > 1:
-            deliver()
-        elif timed:
+        if len(waiting) == 1 and has_timer:
             signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        elif len(waiting) > 1:
+            give_in()
 
-    for stop in STATUS:
-        if callable(signal.getsignal(stop)):  # else it is ignored, or ends the process at once
-            before[stop] = signal.signal(stop, put_off)
-    if timed:
-        signal.signal(signal.SIGALRM, lambda number, frame: deliver())
+    def give_in(*_: object) -> None:
+        restore()
+        deliver()
+
+    for number in before:  # other signals are ignored, or end the process at once
+        signal.signal(number, put_off)
+    if has_timer:
+        signal.signal(signal.SIGALRM, give_in)
     try:
         yield
     finally:
         restore()
     if waiting:
-        number, frame = waiting[0]
-        before[number](number, frame)
+        deliver()

@@ -1,27 +1,24 @@
-"""The only place that runs tasks in other processes: those of this machine, or those of a Dask cluster.
+"""Tasks -> results, by processes of this machine (loky) or the workers of a cluster (Dask).
 
-A worker has one thread and does one task at a time, wherever it is. At most one task more than there are workers is
-in hand: the next one goes out when a result was taken, so that results never pile up before a slow writer.
+A worker has one thread and does one task at a time. At most one task more than there are workers is in hand: the next
+one is submitted when a result was taken, so that results never pile up before a slow writer.
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
 import itertools
 import os
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qwerties.errors import UsageError
-from qwerties.execution.calls import ADDRESS, LOST, LostError, call
+from qwerties.errors import FailedError, UsageError, reason_of
+from qwerties.execution.calls import LOST, LostError, call
 from qwerties.execution.signals import prepare_worker, sparing_processes
 
 if TYPE_CHECKING:
@@ -30,9 +27,10 @@ if TYPE_CHECKING:
 BACKENDS = ("loky", "dask")
 DEVICES = ("cpu", "cuda", "auto")
 
-SUSPECT, MAX_DEATHS = 2, 3
-"""Losses of a worker after which the tasks that were in hand are done one at a time, and after which one is given up:
-by then it has killed a worker that had nothing else."""
+MAX_DEATHS = 3  # of a task's workers, all but the first while it ran alone, before the task is given up
+IDLE = 300  # seconds after which a worker of this machine that has no task ends
+PATIENCE = 2.0  # seconds that loky has to take the tasks that it was given, before it is shut down
+LOOK = 1.0  # seconds between two looks at the pool while tasks run
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -44,7 +42,7 @@ ONE_THREAD = dict.fromkeys(
 
 
 class WorkerLostError(LostError):
-    """A task killed its worker, again and again."""
+    """A task killed its worker again and again."""
 
     hint = f"{LostError.hint}, and takes less memory with --jobs 1"
 
@@ -56,10 +54,10 @@ class Workers:
     Attributes
     ----------
     count : int
-        Processes of this machine; 1 is this very process. A cluster has as many workers as it has.
+        Processes of this machine; with 1, this process runs the tasks. A cluster has its own number of workers.
     backend : {"loky", "dask"}
     scheduler : str, optional
-        Address of a Dask scheduler, such as ``tcp://127.0.0.1:8786``.
+        URI of a Dask scheduler, such as ``tcp://127.0.0.1:8786``.
 
     Raises
     ------
@@ -72,20 +70,22 @@ class Workers:
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
-        if self.backend == "dask" and self.scheduler is None:
+        if self.is_cluster and self.scheduler is None:
             raise UsageError("--backend dask needs --scheduler tcp://HOST:PORT, got none")
         if self.scheduler is not None:
-            if self.backend != "dask":
+            from qwerties.execution.cluster import URI
+
+            if not self.is_cluster:
                 raise UsageError(f"--scheduler needs --backend dask, got --backend {self.backend}")
-            found = ADDRESS.fullmatch(self.scheduler)
-            if not found or not 0 < int(found[3]) < 2**16:
+            parts = URI.fullmatch(self.scheduler)
+            if not parts or not 0 < int(parts[3]) < 2**16:
                 raise UsageError(
                     f"--scheduler must look like tcp://HOST:PORT or tls://HOST:PORT, got {self.scheduler!r}"
                 )
 
     @property
     def is_cluster(self) -> bool:
-        """Whether they are of other processes' making, perhaps on other machines."""
+        """Whether tasks run on a Dask cluster."""
         return self.backend == "dask"
 
 
@@ -105,132 +105,116 @@ def run_tasks(
     name: Callable[[tuple], str] = str,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Any]]:
-    """Call a function with every task's arguments; what a lost worker had in hand is done again.
+    """Call a function with every task's arguments; repeat what a lost worker had in hand.
 
     Parameters
     ----------
     function : callable
-        Of a module, so that other processes find it by its name.
+        A module's function, which other processes find by its name.
     tasks : iterable of tuple
-        Arguments; read as workers come free.
+        Arguments; read as workers become free.
     workers : Workers
-        One of this machine, or one task there: this very process runs them.
+        This process runs the tasks itself if there is one worker of this machine, or one task for them.
     tell : callable
-        Called with what there is to say besides, a line each.
+        Called with lines for the user.
     name : callable
-        A task in words, for the message if it is given up.
+        Name a task, for the error if it is given up.
     meanwhile : callable
-        Called once, by this process, when others have the first tasks in hand; before the first where there are none.
+        Called once by this process while workers do the first tasks; before them if this process runs the tasks.
 
     Yields
     ------
     (int, object)
-        Place in ``tasks`` and result, in the order in which they come.
+        Index in ``tasks`` and result, in the order of completion.
 
     Raises
     ------
     WorkerLostError
-        If a task killed its worker `MAX_DEATHS` times, the last time alone; on a cluster, as often as the scheduler
-        allows.
+        If a task killed its worker `MAX_DEATHS` times, or as often as a cluster's scheduler allows.
     ClusterLostError
         If the scheduler went away.
     """
     numbered: Iterator[tuple[int, tuple]] = enumerate(tasks)
     first = list(itertools.islice(numbered, 2))
     numbered = itertools.chain(first, numbered)
-    if not first:
+    if not first or (not workers.is_cluster and (workers.count == 1 or len(first) == 1)):
         meanwhile()
+        for index, arguments in numbered:
+            yield index, call(function, arguments)
         return
-    if not workers.is_cluster and (workers.count == 1 or len(first) == 1):
-        meanwhile()
-        for place, arguments in numbered:
-            yield place, call(function, arguments)
-        return
+    pool: Cluster | _Processes = _Processes(workers.count)
     if workers.scheduler is not None:
         from qwerties.execution.cluster import Cluster
 
-        with Cluster(workers.scheduler, tell) as cluster:
-            yield from _unordered(cluster, function, numbered, tell, name, meanwhile)
-    else:
-        with _Machine(workers.count) as machine:
-            yield from _unordered(machine, function, numbered, tell, name, meanwhile)
-
-
-@contextmanager
-def warming_up(workers: Workers, module: str) -> Iterator[None]:
-    """Start this machine's workers and have them import a module, while this process does something else.
-
-    They end with an exception that leaves the block; otherwise they stay, for the tasks to come.
-    """
-    if workers.is_cluster or workers.count == 1:
-        yield
-        return
-    with _Machine(workers.count) as machine:
-        for _ in range(workers.count):
-            machine.submit(_import, (module,))
-        yield
-
-
-def _import(module: str) -> None:
-    importlib.import_module(module)
-    gc.freeze()  # what is imported stays, and needs no looking through again and again
+        pool = Cluster(workers.scheduler, tell)
+    in_hand: dict[Future, _Task] = {}
+    try:
+        todo = (_Task(*item) for item in numbered)
+        yield from _run_window(pool, function, todo, in_hand, tell, name, meanwhile)
+    except BaseException:
+        pool.close(in_hand)
+        raise
+    if workers.is_cluster:
+        pool.close()
 
 
 @dataclass(eq=False)
 class _Task:
-    place: int
+    index: int
     arguments: tuple
     deaths: int = 0
 
 
-def _unordered(
-    crew: _Machine | Cluster,
+def _run_window(
+    pool: Cluster | _Processes,
     function: Callable[..., Any],
-    numbered: Iterable[tuple[int, tuple]],
+    todo: Iterator[_Task],
+    in_hand: dict[Future, _Task],
     tell: Callable[[str], None],
     name: Callable[[tuple], str],
     meanwhile: Callable[[], None],
 ) -> Iterator[tuple[int, Any]]:
-    todo = (_Task(place, arguments) for place, arguments in numbered)
-    again: deque[_Task] = deque()  # tasks of lost workers; suspects first
-    in_hand: dict[Future, _Task] = {}
+    again: deque[_Task] = (
+        deque()
+    )  # tasks of lost workers: each runs alone, so that the one that kills is found
     is_first = True
     while True:
-        while len(in_hand) < (1 if _is_suspect(again, in_hand) else crew.room):
+        while len(in_hand) < (1 if again or any(t.deaths for t in in_hand.values()) else pool.window):
             task = again.popleft() if again else next(todo, None)
             if task is None:
                 break
-            in_hand[crew.submit(function, task.arguments)] = task
+            in_hand[pool.submit(function, task.arguments)] = task
         if is_first:
             is_first = False
             meanwhile()
         if not in_hand:
             return
-        future = crew.wait(in_hand)
+        done = wait(in_hand, timeout=LOOK, return_when=FIRST_COMPLETED).done
+        pool.check()
+        if not done:
+            continue
+        future = done.pop()
         task = in_hand.pop(future)
         try:
             result = future.result()
-        except BrokenProcessPool:  # of all processes: when one is lost, the others end with it
-            lost = [task] + [in_hand.pop(other) for other in list(in_hand) if _is_broken(other)]
-            for one in lost:
-                one.deaths += 1
-                if one.deaths == MAX_DEATHS:
-                    raise _given_up(one, name) from None
+        except CancelledError:  # by the cluster: its scheduler is gone, or all workers that had this task
+            pool.check(at_once=True)
+            again.append(task)
+        except BrokenProcessPool:  # when one process is lost, loky ends the others
+            lost = [task, *(in_hand.pop(other) for other in list(in_hand) if _is_broken(other))]
+            for task in lost:
+                task.deaths += 1
             again.extend(lost)
-            again = deque(sorted(again, key=lambda one: one.deaths < SUSPECT))
+            if task_lost := next((task for task in lost if task.deaths == MAX_DEATHS), None):
+                raise _given_up(task_lost, name) from None
             tell(LOST)
-        except crew.given_up:
+        except pool.given_up:
             raise _given_up(task, name) from None
         else:
-            place = task.place
-            del future, task  # they hold the result, too
-            yield place, result
+            index = task.index
+            del future, done, task  # they hold the result, too
+            yield index, result
             del result
-
-
-def _is_suspect(again: deque[_Task], in_hand: dict[Future, _Task]) -> bool:
-    """Whether what comes next, or is in hand, is to be done alone, so that it is known who kills workers."""
-    return any(task.deaths >= SUSPECT for task in (*list(again)[:1], *in_hand.values()))
 
 
 def _is_broken(future: Future) -> bool:
@@ -243,59 +227,44 @@ def _given_up(task: _Task, name: Callable[[tuple], str]) -> WorkerLostError:
     )
 
 
-# This machine
-
-
-def _is_taken(task: Future) -> bool:
-    return task.running() or task.done()
-
-
-class _Machine:
+class _Processes:
     """Processes of this machine, by joblib's loky; they stay for the next tasks unless something went wrong."""
 
-    IDLE, PATIENCE = 300, 2
     given_up: tuple[type[Exception], ...] = ()
 
     def __init__(self, count: int) -> None:
+        self.window = count + 1
         self._count = count
         self._executor: Any = None
-        self._submitted: list[Future] = []
-        self.room = count + 1
-
-    def __enter__(self) -> _Machine:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if kind is not None and self._executor is not None:
-            # loky's own thread fails if it is to end with a task that it has not taken yet
-            end = time.monotonic() + self.PATIENCE
-            while not all(map(_is_taken, self._submitted)) and time.monotonic() < end:
-                time.sleep(0.005)
-            self._executor.shutdown(wait=True, kill_workers=True)
 
     def submit(self, function: Callable[..., Any], arguments: tuple) -> Future:
-        """Have a task done; by other processes, if the last ones were lost."""
-        from joblib.externals.loky import get_reusable_executor  # costs time that a sweep of nothing has not
+        """Have a task done; by new processes, if the last ones were lost."""
+        from joblib.externals.loky import get_reusable_executor  # slow to import
 
         # loky replaces a process that has grown, and warns
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        options = {"initializer": prepare_worker, "initargs": (os.getpid(),), "env": ONE_THREAD}
         try:
             with sparing_processes():
-                self._executor = get_reusable_executor(
-                    self._count,
-                    timeout=self.IDLE,
-                    initializer=prepare_worker,
-                    initargs=(os.getpid(),),
-                    env=ONE_THREAD,
-                )
-                submitted = self._executor.submit(call, function, arguments)
-            self._submitted = [one for one in self._submitted if not _is_taken(one)] + [submitted]
-            return submitted
-        except BrokenProcessPool as error:  # a moment ago: what is in hand will tell
+                self._executor = get_reusable_executor(self._count, timeout=IDLE, **options)
+                return self._executor.submit(call, function, arguments)
+        except BrokenProcessPool as error:  # a moment ago: the tasks in hand are broken, too
             failed: Future = Future()
             failed.set_exception(error)
             return failed
+        except OSError as error:  # no semaphores (/dev/shm), processes or memory
+            raise FailedError(
+                f"worker processes cannot be started, --jobs 1 needs none: {reason_of(error)}"
+            ) from error
 
-    def wait(self, futures: Iterable[Future]) -> Future:
-        """Wait for one of them to be done."""
-        return next(iter(wait(futures, return_when=FIRST_COMPLETED).done))
+    def check(self, at_once: bool = False) -> None:
+        """Do nothing: loky notices lost processes by itself."""
+
+    def close(self, pending: Iterable[Future] = ()) -> None:
+        """End the processes, in mid-task."""
+        end = time.monotonic() + PATIENCE
+        # loky's own thread fails if it is shut down with a task that it has not taken yet
+        while any(not (f.running() or f.done()) for f in pending) and time.monotonic() < end:
+            time.sleep(0.005)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=True)

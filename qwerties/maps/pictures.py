@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from qwerties.maps.marks import Mark, place
-from qwerties.maps.spec import Arrays, MapSpec
-from qwerties.plotting.heatmap import encode, map_figure
+import numpy as np
+
+from qwerties.maps.marks import Mark, Placed, place
+from qwerties.maps.spec import Arrays, Axis, MapSpec
+from qwerties.plotting.heatmap import UNITS, MapAxis, MapMark, map_figure
+from qwerties.plotting.style import png
+
+DPI = 150
 
 
 def pictures(spec: MapSpec, arrays: Arrays, marks: Sequence[Mark]) -> dict[str, bytes]:
-    """Draw every measure that can be asked for, by the path of its artifact."""
+    """Draw every measure, by the path of its artifact."""
     measures = ("gain", "learned", "constant", "dead", "diverged")
     return {f"plots/{measure}.png": draw_map(spec, arrays, measure, marks) for measure in measures}
 
 
 def draw_map(spec: MapSpec, arrays: Arrays, measure: str, marks: Sequence[Mark] = ()) -> bytes:
     """Draw one measure: a panel for each loss (rows) and activation (columns), one scale for all, and the marks."""
-    return encode(map_figure(spec, arrays[measure], measure, place(spec, marks)), measure)
+    return png(map_figure(**map_arguments(spec, arrays, measure, place(spec, marks))), DPI)
+
+
+def map_arguments(
+    spec: MapSpec, arrays: Arrays, measure: str, placed: Sequence[Placed] = ()
+) -> dict[str, Any]:
+    """Return the arguments of `plotting.heatmap.map_figure`."""
+    names = {(i, j): name for i, j, name in spec.panels}
+    rows, columns = spec.shape[:2]
+    return {
+        "values": np.asarray(arrays[measure]),
+        "names": [[names[i, j] for j in range(columns)] for i in range(rows)],
+        **map_axes(spec),
+        "measure": measure,
+        "marks": [MapMark(p.mark.name, p.panel, p.x, p.y, p.exact) for p in placed],
+    }
+
+
+def map_axes(spec: MapSpec) -> dict[str, MapAxis]:
+    """Return the axes of a map's figures."""
+
+    def axis(own: Axis) -> MapAxis:
+        return MapAxis(UNITS.get(own.field, own.words), own.low, own.high, own.scale == "log")
+
+    return {"x": axis(spec.x), "y": axis(spec.y)}

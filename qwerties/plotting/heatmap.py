@@ -1,38 +1,27 @@
-"""Pictures of maps: arrays -> PNG. One pixel of the map is a whole number of the picture's, so that none is smeared."""
+"""Figures of maps: two settings spread over panels, a score in every pixel."""
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
-from qwerties.plotting import style as theme
-from qwerties.plotting.axes import fixed_ticks, log_ticks, short
-from qwerties.plotting.style import CARD, FAINT, INK, MUTED, SPINE, STATES, look
+from qwerties.plotting.axes import log_ticks, short
+from qwerties.plotting.style import CARD, INK, STATES, plain, style
 
-DOTS = 150
-"""Of the picture per inch; on the page, 100 of them are an inch."""
-
-WIDE = 1080
-"""Dots that a picture's panels and margins may take."""
-
-SHADES = 64
-"""Colours of a scale: one less than the eye tells apart, and a small file."""
-
-UNDEFINED = "#c9c4bb"
-"""A pixel without a value."""
+UNDEFINED = "#c9c4bb"  # a pixel without a value
+EXACT = "#ffd84d"  # fill of a mark that is a config of the map
 
 GAIN = LinearSegmentedColormap.from_list(
     "gain",
@@ -44,266 +33,184 @@ GAIN = LinearSegmentedColormap.from_list(
         (0.86, STATES["slow"]),
         (1.0, "#f3f9fa"),
     ],
-    N=SHADES,
-)
-"""From −1, always wrong, by 0, a guess, to 1, the best possible; told apart by lightness and by blue against orange."""
-
+)  # from −1, always wrong, by 0, a guess, to 1, the best possible; lightness alone distinguishes 0 to 1
 LABELS = {
     "gain": "gain: 0 a guess, 1 the best possible",
-    **{state: f"share of networks that {state}" for state in ("learned", "diverged")},
+    "learned": "share of networks that learned",
     "constant": "share of networks that answer one class",
     "dead": "share of networks that died",
+    "diverged": "share of networks that diverged",
 }
 UNITS = {"distance": "distance, in standard deviations", "samples": "points per class"}
+MARKERS = ("o", "D", "s", "^", "v", "P")
 
-STYLES = ("o", "D", "s", "^", "v", "P")
+
+@dataclass(frozen=True)
+class MapAxis:
+    """One axis of a map: what it is called, and the values at its two ends."""
+
+    label: str
+    low: float
+    high: float
+    log: bool
+
+    def ticks(self, points: float) -> tuple[list[float], list[str]]:
+        """Return round values for an axis so many points long, as shares of the way from low to high, and their texts."""
+        values = log_ticks(self.low, self.high) if self.log else []
+        if len(values) < 2:  # linear, or a narrow range
+            values = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(self.low, self.high))
+            values = [float(v) for v in values if self.low <= v <= self.high]
+        texts = [short(value) for value in values]
+        if len(set(texts)) < len(texts):  # too much alike when written briefly
+            texts = [f"{value:.10g}" for value in values]
+        step = int(np.ceil(len(values) * (6 * max(map(len, texts), default=1) + 10) / points))
+        values, texts = values[::step], texts[::step]
+        scale = np.log if self.log else np.asarray
+        low, high = scale(self.low), scale(self.high)
+        return [float((scale(v) - low) / (high - low)) for v in values], texts
+
+
+@dataclass(frozen=True)
+class MapMark:
+    """A config on a map: its name, its panel (row, column), its place as shares of both axes, from 0 to 1."""
+
+    name: str
+    panel: tuple[int, int]
+    x: float
+    y: float
+    exact: bool  # whether the panel's networks differ from it in nothing else
 
 
 def scale(measure: str) -> tuple[Colormap, float]:
-    """The colours of a measure, and what the first of them stands for; the last stands for 1."""
+    """Return the colours of a measure, and what the first of them stands for; the last stands for 1."""
     if measure == "gain":
         return GAIN, -1.0
     if measure == "learned":
-        return LinearSegmentedColormap.from_list(
-            measure, GAIN(np.linspace(0.5, 1, SHADES)), N=SHADES // 2
-        ), 0.0
-    colors = ["#f6f5f2", STATES[measure]]
-    return LinearSegmentedColormap.from_list(measure, colors, N=SHADES // 2), 0.0
+        return LinearSegmentedColormap.from_list(measure, GAIN(np.linspace(0.5, 1, 64))), 0.0
+    return LinearSegmentedColormap.from_list(measure, ["#f6f5f2", STATES[measure]]), 0.0
 
 
-@look
-def map_figure(spec: Any, values: NDArray[np.float32], measure: str, placed: Sequence[Any] = ()) -> Figure:
-    """Make the figure of one measure.
+def map_figure(
+    values: NDArray[Any],
+    names: Sequence[Sequence[str]],
+    x: MapAxis,
+    y: MapAxis,
+    measure: str,
+    marks: Sequence[MapMark] = (),
+) -> Figure:
+    """Draw one measure: a panel for each loss and activation, one scale for all, and the marks.
 
     Parameters
     ----------
-    spec : object
-        With ``x``, ``y``, ``shape`` and ``panels``, as `maps.spec.MapSpec` has them.
-    values : ndarray, `MapSpec.shape`
+    values : ndarray, (rows, columns, pixels upwards, pixels to the right)
         NaN where undefined.
+    names : rows of str
+        Names of the panels, (rows, columns).
+    x, y : MapAxis
     measure : str
-    placed : sequence of Placed
-        Each with ``panel``, ``x``, ``y``, ``exact`` and ``mark.name``, as `maps.marks.place` returns them.
-
-    Returns
-    -------
-    Figure
-        Of `DOTS` per inch.
+        A key of `LABELS`.
+    marks : sequence of MapMark
     """
-    rows, cols = spec.shape[:2]
-    room = (WIDE - 270 - 44 * (cols - 1)) / max(cols, 1.6)
-    legend = 34 * math.ceil(len(placed) / 3)
-    sheet = _Sheet(spec, rows, cols, room, left=116, right=154, top=52, bottom=88 + legend, gap=(44, 62))
+    rows, columns = values.shape[:2]
+    side = min(3.1, 7.4 / columns)
+    legend = 0.28 * -(-len(marks) // 3)
+    with style():
+        fig = _figure(columns * side + 1.6, rows * (side + 0.35) + 0.5 + legend)
+        axes: Any = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for i, j in np.ndindex(rows, columns):
+            image = _panel(axes[i, j], values[i, j], measure)
+            axes[i, j].set_title(plain(names[i][j], 40), size=10.5, pad=5)
+        _label(fig, axes, x, y, side)
+        low = float(np.nanmin(values, initial=0))
+        _colorbar(fig, image, axes, LABELS[measure], low, 0.25)
+        for number, mark in enumerate(marks):
+            axes[mark.panel].add_line(_mark(mark, number))
+        if marks:
+            handles = [_mark(mark, number, shown=False) for number, mark in enumerate(marks)]
+            texts = [plain(mark.name + ("" if mark.exact else " (other settings differ)")) for mark in marks]
+            fig.legend(handles, texts, loc="outside upper left", ncols=min(3, len(marks)), handletextpad=0.3)
+    return fig
+
+
+def shares_figure(
+    values: NDArray[Any], names: Sequence[str], x: MapAxis, y: MapAxis, measures: Sequence[str]
+) -> Figure:
+    """Draw several shares: a row for each, a column for each panel of the map.
+
+    Parameters
+    ----------
+    values : ndarray, (measures, panels, pixels upwards, pixels to the right)
+    names : sequence of str
+        Names of the panels.
+    x, y : MapAxis
+    measures : sequence of str
+        Keys of `LABELS`.
+    """
+    columns = len(names)
+    side = min(1.9, 7.6 / columns)
+    with style():
+        fig = _figure(columns * side + 1.4, len(measures) * side + 0.9)
+        axes: Any = fig.subplots(len(measures), columns, squeeze=False, sharex=True, sharey=True)
+        for i, measure in enumerate(measures):
+            for j in range(columns):
+                image = _panel(axes[i, j], values[i, j], measure)
+                if i == 0:
+                    axes[i, j].set_title(plain(names[j], 40), size=9.5, pad=5)
+            _colorbar(fig, image, axes[i], measure, 0.0, 0.5)
+        _label(fig, axes, x, y, side)
+    return fig
+
+
+def _figure(width: float, height: float) -> Figure:
+    fig = Figure((width, height))
+    FigureCanvasAgg(fig)
+    return fig
+
+
+def _panel(ax: Axes, values: NDArray[Any], measure: str) -> AxesImage:
     colors, low = scale(measure)
-    for i, j, name in spec.panels:
-        ax = sheet.panel(i, j)
-        _shade(ax, sheet.fitted(values[i, j]), colors, low)
-        ax.set_title(name, loc="left", color=INK, size=10.5, pad=6)
-        _axes(ax, spec, sheet, left=j == 0, bottom=i == rows - 1)
-        for number, one in enumerate(placed):
-            if one.panel == (i, j):
-                ax.add_line(_mark(one, number))
-    _bar(sheet.beside(rows, 26), colors, low, float(np.nanmin(values, initial=0)), LABELS[measure], 1)
-    if placed:
-        handles = [_mark(one, number, shown=False) for number, one in enumerate(placed)]
-        names = [one.mark.name + ("" if one.exact else " (other settings differ)") for one in placed]
-        sheet.fig.legend(
-            handles,
-            [theme.plain(name) for name in names],
-            loc="lower left",
-            bbox_to_anchor=(100 / sheet.width, 4 / sheet.height),
-            ncols=min(3, len(placed)),
-            frameon=False,
-            labelcolor=INK,
-            fontsize=9,
-            handletextpad=0.3,
-            columnspacing=1.6,
-        )
-    return sheet.fig
+    ax.grid(False)
+    ax.spines[:].set(visible=True)
+    return ax.imshow(
+        np.ma.masked_invalid(values.astype(float)), cmap=colors.with_extremes(bad=UNDEFINED), vmin=low, vmax=1,
+        origin="lower", extent=(0, 1, 0, 1), aspect="auto",
+    )  # fmt: skip
 
 
-@look
-def shares_figure(spec: Any, arrays: Mapping[str, NDArray[np.float32]], measures: Sequence[str]) -> Figure:
-    """Make the figure of several shares: a row for each, a column for each loss and activation."""
-    panels = list(spec.panels)
-    rows, cols = len(measures), len(panels)
-    room = (WIDE - 250 - 30 * (cols - 1)) / max(cols, 4)
-    sheet = _Sheet(spec, rows, cols, room, left=116, right=134, top=46, bottom=82, gap=(30, 30))
-    for row, measure in enumerate(measures):
-        colors, low = scale(measure)
-        for column, (i, j, name) in enumerate(panels):
-            ax = sheet.panel(row, column)
-            _shade(ax, sheet.fitted(arrays[measure][i, j]), colors, low)
-            if row == 0:
-                ax.set_title(name, loc="left", color=INK, size=9.5, pad=6)
-            _axes(ax, spec, sheet, left=column == 0, bottom=row == rows - 1, small=True)
-        _bar(sheet.beside(1, 20, row), colors, low, 0.0, measure, 0.5)
-    return sheet.fig
+def _label(fig: Figure, axes: Any, x: MapAxis, y: MapAxis, side: float) -> None:
+    """Put ticks on panels `side` inches long that share their axes, and name the axes once."""
+    for ax in axes.flat:
+        ax.set_xticks(*x.ticks(60 * side))
+        ax.set_yticks(*y.ticks(180 * side))
+        for at, text in zip(
+            ax.get_xticks(), ax.get_xticklabels(), strict=True
+        ):  # neighbours' labels keep apart
+            text.set_horizontalalignment("left" if at < 0.05 else "right" if at > 0.95 else "center")
+        ax.label_outer()
+    fig.supxlabel(x.label, size=9.5, color=INK)
+    fig.supylabel(y.label, size=9.5, color=INK)
 
 
-class _Sheet:
-    """A card whose panels are whole multiples of a map's pixels, laid out in dots."""
-
-    def __init__(
-        self,
-        spec: Any,
-        rows: int,
-        cols: int,
-        room: float,
-        *,
-        left: int,
-        right: int,
-        top: int,
-        bottom: int,
-        gap: tuple[int, int],
-    ) -> None:
-        self.shape = spec.y.size, spec.x.size
-        self.shrink = [max(1, math.ceil(n / (1.3 * room))) for n in self.shape]
-        small = [math.ceil(n / by) for n, by in zip(self.shape, self.shrink, strict=True)]
-        self.tall, self.broad = (n * max(1, round(room / n)) for n in small)
-        self.rows, self.left, self.right, self.bottom, self.gap = rows, left, right, bottom, gap
-        self.width = left + cols * self.broad + (cols - 1) * gap[0] + right
-        self.height = bottom + rows * self.tall + (rows - 1) * gap[1] + top
-        self.fig = Figure((self.width / DOTS, self.height / DOTS), dpi=DOTS, facecolor=CARD)
-
-    def _box(self, left: float, bottom: float, width: float, height: float) -> Axes:
-        return self.fig.add_axes(
-            (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        )
-
-    def panel(self, row: int, column: int) -> Axes:
-        """Axes of a panel; row 0 is on top."""
-        up = (self.rows - 1 - row) * (self.tall + self.gap[1])
-        return self._box(
-            self.left + column * (self.broad + self.gap[0]), self.bottom + up, self.broad, self.tall
-        )
-
-    def beside(self, rows: int, width: int, row: int | None = None) -> Axes:
-        """Axes of a scale, to the right of a row, or of so many together."""
-        up = 0 if row is None else (self.rows - 1 - row) * (self.tall + self.gap[1])
-        tall = rows * self.tall + (rows - 1) * self.gap[1]
-        return self._box(self.width - self.right + 30, self.bottom + up, width, tall)
-
-    def fitted(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """A panel's values, averaged over squares where there are more than dots."""
-        by = self.shrink
-        if by == [1, 1]:
-            return values.astype(float)
-        pad = [(0, -n % step) for n, step in zip(values.shape, by, strict=True)]
-        whole = np.pad(values.astype(float), pad, constant_values=np.nan)
-        known = np.isfinite(whole)
-        tiles = whole.shape[0] // by[0], by[0], whole.shape[1] // by[1], by[1]
-        count = known.reshape(tiles).sum((1, 3))
-        total = np.where(known, whole, 0).reshape(tiles).sum((1, 3))
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _colorbar(fig: Figure, image: AxesImage, axes: Any, label: str, low: float, step: float) -> None:
+    """Draw the scale from the least value that occurs on (0 at most)."""
+    bar = fig.colorbar(image, ax=axes, aspect=28 if step < 0.5 else 12, pad=0.02, fraction=0.06, label=label)
+    bottom = max(-1.0, float(np.floor(4 * low) / 4)) if low < 0 else 0.0
+    bar.ax.set_ylim(bottom, 1)
+    bar.set_ticks([float(tick) for tick in np.arange(-1, 1.01, step) if tick >= bottom])
+    bar.outline.set_visible(False)
 
 
-def _shade(ax: Axes, values: NDArray[np.float64], colors: Colormap, low: float) -> None:
-    painted = colors.with_extremes(bad=UNDEFINED)
-    ax.imshow(
-        np.ma.masked_invalid(values),
-        cmap=painted,
-        vmin=low,
-        vmax=1,
-        origin="lower",
-        extent=(0, 1, 0, 1),
-        aspect="auto",
-        interpolation="none",
-    )
-
-
-def _axes(ax: Axes, spec: Any, sheet: _Sheet, *, left: bool, bottom: bool, small: bool = False) -> None:
-    """Ticks and names of both axes, along the panel's edges where it is an outer one."""
-    for spine in ax.spines.values():
-        spine.set(color=SPINE, linewidth=0.8)
-    ax.tick_params(length=3, width=0.8, color=SPINE, labelcolor=MUTED, labelsize=8.5, pad=3)
-    for axis, own, outer, dots in (
-        (ax.xaxis, spec.x, bottom, sheet.broad),
-        (ax.yaxis, spec.y, left, sheet.tall),
-    ):
-        ticks = _ticks(own, max(2, min(6, dots // 64)))
-        fixed_ticks(
-            axis, [own.share(tick) or 0 for tick in ticks], [short(t) if outer else "" for t in ticks]
-        )
-        if outer and not small:
-            axis.set_label_text(UNITS.get(own.field, own.words), color=INK, size=9.5)
-        elif outer:
-            axis.set_label_text(own.words, color=INK, size=8.5)
-    ax.set(xlim=(0, 1), ylim=(0, 1))
-    for at, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True):  # neighbours' labels keep apart
-        label.set_horizontalalignment("left" if at < 0.02 else "right" if at > 0.98 else "center")
-
-
-def _ticks(axis: Any, most: int) -> list[float]:
-    ticks: list[float] = []
-    if axis.scale == "log":
-        ticks = log_ticks(axis.low, axis.high)
-        ticks = ticks[:: max(1, math.ceil(len(ticks) / most))]
-    if len(ticks) < 2:  # a narrow range
-        near = MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(axis.low, axis.high)
-        ticks = [float(value) for value in near]
-    return [tick for tick in ticks if axis.share(tick) is not None]
-
-
-def _mark(one: Any, number: int, *, shown: bool = True) -> Line2D:
+def _mark(mark: MapMark, number: int, *, shown: bool = True) -> Line2D:
     """A mark to be seen on light and on dark: filled where it is a config of the map, hollow where it is near one."""
+    looks: dict[str, Any] = {"ms": 7.5, "mew": 1.5, "mec": INK, "mfc": EXACT if mark.exact else "none"}
     line = Line2D(
-        [one.x if shown else 0],
-        [one.y if shown else 0],
+        [mark.x if shown else 0],
+        [mark.y if shown else 0],
         ls="",
-        marker=STYLES[number % len(STYLES)],
-        ms=7.5,
-        mew=1.5,
-        mec=INK,
-        mfc="#ffd84d" if one.exact else "none",
+        marker=MARKERS[number % len(MARKERS)],
         zorder=5,
         clip_on=False,
+        **looks,
     )
     line.set_path_effects([withStroke(linewidth=3.6, foreground=CARD)])
     return line
-
-
-def _bar(ax: Axes, colors: Colormap, low: float, least: float, label: str, step: float) -> None:
-    """The scale, from the least value that occurs on (0 at most)."""
-    shown = max(low, math.floor(4 * least) / 4) if low < 0 else 0.0
-    strip = np.linspace(shown, 1, 256)[:, None]
-    ax.imshow(strip, cmap=colors, vmin=low, vmax=1, origin="lower", extent=(0, 1, shown, 1), aspect="auto")
-    ticks = [tick for tick in np.arange(-1, 1.01, 0.25 if step == 1 else step) if tick >= shown]
-    fixed_ticks(ax.yaxis, ticks, [short(float(tick)) for tick in ticks])
-    ax.set_xticks([])
-    ax.yaxis.tick_right()
-    ax.yaxis.set_label_position("right")
-    ax.set_ylabel(label, color=INK, size=9, labelpad=6)
-    ax.tick_params(length=3, width=0.8, color=SPINE, labelcolor=MUTED, labelsize=8.5, pad=3)
-    for spine in ax.spines.values():
-        spine.set(color=SPINE, linewidth=0.8)
-
-
-# Bytes
-
-
-@look
-def encode(fig: Figure, *measures: str) -> bytes:
-    """Draw a figure of these measures as PNG of few colours, with the same bytes each time."""
-    canvas = FigureCanvasAgg(fig)
-    canvas.draw()
-    drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
-    out = io.BytesIO()
-    few = drawn.convert("RGB").quantize(palette=_palette(measures), dither=Image.Dither.NONE)
-    few.save(out, "png", optimize=True, dpi=(DOTS, DOTS))
-    return out.getvalue()
-
-
-def _palette(measures: Sequence[str]) -> Image.Image:
-    """The scales' colours, and each ink in steps over the card."""
-    colors = [np.array([to_rgb(color) for color in (UNDEFINED, "#ffd84d", SPINE, FAINT)])]
-    for ink, steps in ((INK, 16), (MUTED, 12)):
-        share = np.linspace(0, 1, steps)[:, None]
-        colors.append(share * to_rgb(ink) + (1 - share) * np.array(to_rgb(CARD)))
-    for measure in measures:
-        own = scale(measure)[0]
-        colors.append(own(np.arange(own.N))[:, :3])
-    levels = np.unique(np.rint(255 * np.vstack(colors)).astype(np.uint8), axis=0)
-    image = Image.new("P", (1, 1))
-    image.putpalette(levels.tobytes())
-    return image

@@ -1,25 +1,35 @@
-"""The pictures of one run: its data, its decision boundary, its loss, its seeds. Numbers come in ready.
+"""Pictures of one run: its data, a decision boundary, its loss, its seeds. All numbers come in ready.
 
-Every plot takes axes, or a `canvas.Renderer` in their place, draws, and returns the axes.
+The plots draw on given axes; the ``*_picture`` functions blit them into a PNG, as a sweep needs many.
 """
 
+from __future__ import annotations
+
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from contourpy import contour_generator  # what matplotlib itself contours with
+from contourpy import FillType, contour_generator  # as `Axes.contour` does, at a third of its price
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import to_rgb
-from matplotlib.image import AxesImage
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.path import Path
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
-from qwerties.plotting.axes import end_labels, epoch_ticks, log_ticks, nice_limits, rule, short, top_labels
-from qwerties.plotting.background import INK_ORDER, Page, Renderer, frame
+from qwerties.plotting.axes import (
+    end_labels,
+    epoch_ticks,
+    log_axis,
+    nice_limits,
+    separate_labels,
+    short,
+    top_labels,
+)
+from qwerties.plotting.background import Box, Size, blitted_png
 from qwerties.plotting.style import (
     BAND,
     CARD,
@@ -29,455 +39,397 @@ from qwerties.plotting.style import (
     MUTED,
     PROBABILITY,
     REFERENCE,
-    SHADES,
     SPINE,
     STATES,
-    dress,
-    look,
     plain,
 )
 from qwerties.scoring import theory
 
-PLANE = Page(7.2, 5.3, (0.62, 0.62, 6.4, 4.0))
-CURVE = Page(7.2, 4.4, (0.78, 0.62, 4.84, 3.1))
-SEEDS = Page(7.2, 4.4, (0.95, 0.62, 5.0, 3.1))
+Extent = tuple[float, float, float, float]  # left, right, bottom, top of a part of the plane
+Levels = tuple[tuple[str, float], ...]
 
-Extent = tuple[float, float, float, float]
-Levels = tuple[tuple[str, float], ...]  # references, as a frame can be told apart by
+PLANE: tuple[Size, Box] = ((7.2, 5.3), (0.62, 0.62, 6.4, 4.0))
+CURVE: tuple[Size, Box] = ((7.2, 4.4), (0.78, 0.62, 4.84, 3.1))
+SEEDS: tuple[Size, Box] = ((7.2, 4.4), (0.95, 0.62, 5.0, 3.1))
+GRID_SHAPE = (
+    60,
+    96,
+)  # rows and columns that show a network; even, so that no node lies on an axis of symmetry
 
-SQUARE: dict[str, Any] = {"marker": "s", "ms": 5.6, "mew": 1.25, "mfc": (*to_rgb(CARD), 0.8), "ls": ""}
-A, B = ({**SQUARE, "mec": color} for color in CLASSES)
-CROSS: dict[str, Any] = {"marker": "x", "ms": 8, "mec": INK, "mew": 1.3, "ls": ""}
+SHADES = 16  # of the probability: bands compress to a third of a smooth shading
+_EDGES = np.arange(1, SHADES) / SHADES
+SHADE_LEVELS = np.log(_EDGES / (1 - _EDGES))  # where one shade ends, in log-odds
+SHADE_COLORS = [to_hex(PROBABILITY((k + 0.5) / SHADES)) for k in range(SHADES)]
+
+SQUARE: dict[str, Any] = {"marker": "s", "mfc": (*to_rgb(CARD), 0.8), "ls": ""}
+CROSS: dict[str, Any] = {"marker": "x", "mec": INK, "ls": ""}
+SIZES: dict[str, Any] = {"ms": 5.6, "mew": 1.25}
 BOUNDARY: dict[str, Any] = {"color": INK, "lw": 1.6}
 MEAN: dict[str, Any] = {"color": INK, "lw": 1.9}
-BEST_GRID = (
-    200,
-    320,
-)  # rows and columns; even, so that a boundary on an axis of symmetry lies between two nodes
 MEDIAN: dict[str, Any] = {"color": CLASSES[0], "lw": 1.4, "ls": (0, (1.5, 1.2))}
 
-# ----------------------------------------------------------------------------------- the plane of the data
+# ---------------------------------------------------------------------------------- the plane of the data
 
 
 def view(distance: float, data: str = "clusters") -> Extent:
     """Choose the part of the plane to show.
 
-    It has the proportions of `PLANE` and room for at least 3.5 standard deviations around the cluster centres.
-    It depends on the data alone, so that pictures of one setting can be laid over each other, and share a frame.
+    It is 1.6 times as wide as high, with room for at least 3.5 standard deviations around the cluster centres. It
+    depends on the data alone, so that pictures of one setting share a background.
     """
     centres = np.concatenate(theory.centres(data, distance))  # (clusters, 2)
     (x, y), (across, up) = (centres.min(0) + centres.max(0)) / 2, np.ptp(centres, axis=0)
     width = max(12.8, across + 8.0, 1.6 * (up + 7.0))
     height = width / 1.6
-    return _floats((x - width / 2, x + width / 2, y - height / 2, y + height / 2))
+    return float(x - width / 2), float(x + width / 2), float(y - height / 2), float(y + height / 2)
 
 
-def best_boundary(distance: float, data: str, extent: Extent) -> list[NDArray[np.float64]]:
-    """Find the Bayes classifier's boundary in a part of the plane, as lines of (points, 2)."""
+def grid_points(extent: Extent, shape: tuple[int, int] = GRID_SHAPE) -> NDArray[np.float64]:
+    """Return the points of a regular grid over part of the plane, row by row upwards: (2, rows * columns)."""
     left, right, bottom, top = extent
-    if data == "clusters":
-        return [np.array([[1 + distance / 2, bottom], [1 + distance / 2, top]])]
-    across, up = np.linspace(left, right, BEST_GRID[1]), np.linspace(bottom, top, BEST_GRID[0])
-    plane = np.stack([axis.ravel() for axis in np.meshgrid(across, up)])
-    odds = theory.log_odds(plane, distance, data).reshape(BEST_GRID)
-    lines: Any = contour_generator(across, up, odds).lines(0.0) if odds.min() < 0 < odds.max() else []
-    return list(lines)
+    across, up = np.meshgrid(np.linspace(left, right, shape[1]), np.linspace(bottom, top, shape[0]))
+    return np.stack((across.ravel(), up.ravel()))
 
 
-@look
-def data_scatter(
-    ax: Axes | Renderer, x: ArrayLike, y: ArrayLike, extent: Extent | None = None, *, title: str = ""
-) -> Axes:
-    """Draw the two clusters, as the notebook shows them first.
-
-    Parameters
-    ----------
-    ax : Axes or Renderer
-    x : array_like, shape (2, points)
-    y : array_like, shape (points,)
-        0 for qwerties A, 1 for qwerties B.
-    extent : (left, right, bottom, top), optional
-        The part of the plane to show, as from `view`; otherwise just around the points.
-    title : str
-
-    Returns
-    -------
-    Axes
-    """
-    return _scatter(ax, x, y, None, extent, title)
-
-
-@look
-def misclassified(
-    ax: Axes | Renderer,
-    x: ArrayLike,
-    y: ArrayLike,
-    predicted: ArrayLike,
-    extent: Extent | None = None,
-    *,
-    title: str = "",
-) -> Axes:
-    """Draw the two clusters and cross out what is classified wrongly: the notebook's second picture.
-
-    Parameters
-    ----------
-    ax, x, y, extent, title
-        As in `data_scatter`.
-    predicted : array_like, shape (points,)
-        Predicted classes, 0 or 1.
-
-    Returns
-    -------
-    Axes
-    """
-    return _scatter(ax, x, y, np.asarray(predicted), extent, title)
-
-
-@look
 def decision_boundary(
-    ax: Axes | Renderer,
+    ax: Axes,
+    extent: Extent,
+    log_odds: ArrayLike,
     x: ArrayLike,
     y: ArrayLike,
     predicted: ArrayLike,
-    probability: ArrayLike,
-    extent: Extent,
     *,
-    distance: float | None = None,
-    data: str = "clusters",
-    title: str = "",
+    best: ArrayLike | None = None,
+    scale: float = 1.0,
 ) -> Axes:
-    """Draw what a network answers everywhere: shading for its probability, a line where it is one half.
+    """Draw what a network answers: shading for its probability, a line at one half, crosses on its errors.
 
     Parameters
     ----------
-    ax, x, y, predicted, title
-        As in `misclassified`.
-    probability : array_like, shape (rows, cols)
-        Of class 1, on a regular grid whose outer rows and columns lie on the edges of `extent`: rows
-        upwards, columns to the right, as from two `linspace`. About 60 × 96 is enough. In float64 the
-        line stays smooth for steeper networks.
+    ax : Axes
     extent : (left, right, bottom, top)
-        As from `view`.
-    distance : float, optional
-        Between neighbouring cluster centres; draws the best possible boundary.
-    data : str
-        Arrangement of the cluster centres (`Config.data`).
-
-    Returns
-    -------
-    Axes
+        The part of the plane to show, as from `view`.
+    log_odds : array_like, shape (rows, columns)
+        Of class 1, on the grid of `grid_points`. Contours of the log-odds are exact for linear networks and, unlike
+        those of the probability, smooth for steep ones. Values that are not finite leave the shading out.
+    x : array_like, shape (2, points)
+        The training points.
+    y, predicted : array_like, shape (points,)
+        Their labels, 0 for qwerties A and 1 for qwerties B, and the network's answers.
+    best : array_like, shape (rows, columns), optional
+        Log-odds of the Bayes classifier; its boundary is drawn dashed.
+    scale : float
+        Of marks and lines; below 1 for small panels.
     """
-    x, y = np.asarray(x), np.asarray(y)
-    left, right, bottom, top = extent = _floats(extent)
-    grid = np.asarray(probability, np.float64)
-    known = np.isfinite(grid)
-    grid = np.clip(np.where(known, grid, 0.5), 0, 1)
-    ax = frame(ax, PLANE, _plane, extent, True, True, distance is not None)
-
-    shading = _Shading(ax, cmap=PROBABILITY, extent=extent, origin="lower", zorder=INK_ORDER)
-    shading.set_data(grid)
-    shading.set_clim(0, 1)
-    shading.set_clip_path(ax.patch)
-    ax.add_artist(shading)
-
-    p = np.clip(grid, 1e-12, 1 - 1e-12)
-    logit = np.log(p / (1 - p))  # nearly linear between grid points, where the probability is not
-    across, up = np.linspace(left, right, grid.shape[1]), np.linspace(bottom, top, grid.shape[0])
-    crosses = logit.min() < 0 < logit.max()
-    lines: Any = contour_generator(across, up, logit).lines(0.0) if crosses else []
-    ax.add_artist(
-        LineCollection(lines, zorder=INK_ORDER + 2, capstyle="round", label="_boundary", **BOUNDARY)
-    )
-    if distance is not None:
-        for line in best_boundary(distance, data, extent):
-            ax.add_artist(Line2D(*line.T, zorder=INK_ORDER + 1, label="_best", **REFERENCE))
-    _points(ax, x, y, np.asarray(predicted))
-    missing = "no boundary in view" if known.any() else "weights not finite"
-    _words(ax, title, ([] if crosses else [missing]) + _outside(x, extent))
+    odds = np.asarray(log_odds, float)
+    _shade(ax, extent, odds)
+    if best is not None:
+        _contour(ax, extent, best, color=MUTED, lw=1.1 * scale, ls=REFERENCE["ls"], zorder=2)
+    _contour(ax, extent, odds, color=INK, lw=BOUNDARY["lw"] * scale, zorder=3)
+    data_points(ax, x, y, predicted, scale=scale)
+    ax.set(xlim=extent[:2], ylim=extent[2:])
     return ax
 
 
-def _scatter(
-    ax: Axes | Renderer,
+def _contours(extent: Extent, log_odds: ArrayLike) -> Any:
+    odds = np.ma.masked_invalid(np.asarray(log_odds, float))
+    grid = np.linspace(*extent[:2], odds.shape[1]), np.linspace(*extent[2:], odds.shape[0])
+    return contour_generator(*grid, odds, fill_type=FillType.OuterCode)
+
+
+def _shade(ax: Axes, extent: Extent, log_odds: ArrayLike) -> None:
+    """Fill the plane with `SHADES` colours of the probability."""
+    contours, edges = _contours(extent, log_odds), [-np.inf, *SHADE_LEVELS, np.inf]
+    shades = [contours.filled(low, high) for low, high in itertools.pairwise(edges)]
+    outlines, colors = [], []
+    for (vertices, codes), color in zip(shades, SHADE_COLORS, strict=True):
+        outlines += list(map(Path, vertices, codes))
+        colors += [color] * len(vertices)
+    ax.add_artist(PathCollection(outlines, facecolors=colors, lw=0, antialiased=False, zorder=1))
+
+
+def _contour(ax: Axes, extent: Extent, log_odds: ArrayLike, **kwargs: Any) -> None:
+    """Draw the line where log-odds are zero."""
+    ax.add_artist(LineCollection(_contours(extent, log_odds).lines(0.0), **kwargs))
+
+
+def has_boundary(log_odds: ArrayLike) -> bool:
+    """Return whether a network answers both classes somewhere on the grid."""
+    odds = np.asarray(log_odds, float)
+    odds = odds[np.isfinite(odds)]
+    return bool(len(odds) and odds.min() < 0 < odds.max())
+
+
+def data_points(
+    ax: Axes, x: ArrayLike, y: ArrayLike, predicted: ArrayLike | None = None, *, scale: float = 1.0
+) -> Axes:
+    """Draw the training points, as the notebook does, and cross out what is classified wrongly."""
+    x, y = np.asarray(x), np.asarray(y)
+    sizes: dict[str, Any] = {name: size * scale for name, size in SIZES.items()}
+    for label, color in enumerate(CLASSES):
+        across, up = x[:, y == label]
+        ax.add_artist(Line2D(across, up, mec=color, zorder=4 + label, **SQUARE, **sizes))
+    if predicted is not None:
+        across, up = x[:, np.asarray(predicted) != y]
+        crosses: dict[str, Any] = {"ms": 8 * scale, "mew": 1.3 * scale}
+        ax.add_artist(Line2D(across, up, zorder=6, **CROSS, **crosses))
+    return ax
+
+
+def plane(ax: Axes, extent: Extent, legend: tuple[str, ...]) -> None:
+    """Draw axes for the plane of the data, and the legend of what will be shown."""
+    ax.grid(False)
+    ax.spines[:].set(visible=True, zorder=0)
+    ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal", xlabel="x₀", ylabel="x₁")
+    step = max(2, 2 * round((extent[1] - extent[0]) / 16))
+    for axis, low, high in ((ax.xaxis, *extent[:2]), (ax.yaxis, *extent[2:])):
+        axis.set_ticks(np.arange(np.ceil(low / step) * step, high + 1e-9, step))
+    looks: dict[str, dict[str, Any]] = {
+        "qwerties A": {"mec": CLASSES[0], **SQUARE, **SIZES},
+        "qwerties B": {"mec": CLASSES[1], **SQUARE, **SIZES},
+        "misclassified": {**CROSS, "ms": 8, "mew": 1.3},
+        "p = ½": BOUNDARY,
+        "best possible cut": REFERENCE,
+    }
+    _legend_above(ax, [Line2D([], [], label=name, **looks[name]) for name in legend])
+
+
+def boundary_picture(
+    extent: Extent,
+    log_odds: ArrayLike,
     x: ArrayLike,
     y: ArrayLike,
-    predicted: NDArray[Any] | None,
-    extent: Extent | None,
-    title: str,
-) -> Axes:
-    x, y = np.asarray(x), np.asarray(y)
-    low, high = np.floor(x.min(axis=1) - 0.4), np.ceil(x.max(axis=1) + 0.4)
-    extent = _floats(extent or (low[0], high[0], low[1], high[1]))
-    ax = frame(ax, PLANE, _plane, extent, predicted is not None, False, False)
-    _points(ax, x, y, predicted)
-    _words(ax, title, _outside(x, extent))
-    return ax
+    predicted: ArrayLike,
+    *,
+    best: ArrayLike | None = None,
+    title: str = "",
+) -> bytes:
+    """Draw `decision_boundary` as PNG, and note what it cannot show."""
+    shown = has_boundary(log_odds)
+    missing = "no boundary in view" if np.isfinite(np.asarray(log_odds)).any() else "weights not finite"
+
+    def foreground(ax: Axes) -> None:
+        decision_boundary(ax, extent, log_odds, x, y, predicted, best=best)
+        _words(ax, title, ([] if shown else [missing]) + _outside(np.asarray(x), extent))
+
+    legend = ("qwerties A", "qwerties B", "misclassified", "p = ½", "best possible cut")
+    return blitted_png(*PLANE, plane, (extent, legend[: 4 + (best is not None)]), foreground)
 
 
-def _floats(extent: Any) -> Extent:
-    left, right, bottom, top = map(float, extent)
-    return (left, right, bottom, top)
+def data_picture(
+    extent: Extent, x: ArrayLike, y: ArrayLike, predicted: ArrayLike | None = None, *, title: str = ""
+) -> bytes:
+    """Draw `data_points` as PNG: one of the notebook's two scatter plots."""
 
+    def foreground(ax: Axes) -> None:
+        data_points(ax, x, y, predicted)
+        _words(ax, title, _outside(np.asarray(x), extent))
 
-def _plane(ax: Axes, extent: Extent, crosses: bool, shaded: bool, best: bool) -> None:
-    dress(ax, grid=None, xlabel="x₀", ylabel="x₁")
-    ax.spines[:].set(visible=True, color=SPINE)
-    ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
-    for name, low, high in (("x", *extent[:2]), ("y", *extent[2:])):
-        step = max(2, 2 * round((high - low) / 16))
-        rule(ax, name, np.arange(np.ceil(low / step) * step, high + 1e-9, step), grid=False)
-    handles = [Line2D([], [], label="qwerties A", **A), Line2D([], [], label="qwerties B", **B)]
-    if crosses:
-        handles.append(Line2D([], [], label="misclassified", **CROSS))
-    if shaded:
-        handles.append(Line2D([], [], label="p = ½", **BOUNDARY))
-    if best:
-        handles.append(Line2D([], [], label="best possible cut", **REFERENCE))
-    _legend(ax, handles)
-
-
-def _points(ax: Axes, x: NDArray[Any], y: NDArray[Any], predicted: NDArray[Any] | None) -> None:
-    for label, look_of in ((0, A), (1, B)):
-        ax.add_artist(
-            Line2D(*x[:, y == label], zorder=INK_ORDER + 3 + label, label=f"_{'AB'[label]}", **look_of)
-        )
-    if predicted is not None:
-        ax.add_artist(Line2D(*x[:, predicted != y], zorder=INK_ORDER + 5, label="_misclassified", **CROSS))
+    legend = ("qwerties A", "qwerties B", "misclassified")[: 2 + (predicted is not None)]
+    return blitted_png(*PLANE, plane, (extent, legend), foreground)
 
 
 def _outside(x: NDArray[Any], extent: Extent) -> list[str]:
     left, right, bottom, top = extent
-    inside = (left <= x[0]) & (x[0] <= right) & (bottom <= x[1]) & (x[1] <= top)
-    count = int((~inside).sum())
+    count = int((~((left <= x[0]) & (x[0] <= right) & (bottom <= x[1]) & (x[1] <= top))).sum())
     return [f"{count} point{'s' * (count > 1)} outside"] if count else []
 
 
-class _Shading(AxesImage):
-    """A probability grid as smooth colour: as `imshow(interpolation="bilinear")`, five times as fast."""
-
-    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> Any:
-        assert self.axes is not None
-        box = self.axes.bbox
-        size = (round(box.width * magnification), round(box.height * magnification))
-        grid = np.asarray(self.get_array())
-        levels = Image.fromarray(np.rint(grid * 255).astype(np.uint8))
-        nodes = (0.5, 0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)  # the outer grid points lie on the edges
-        smooth = levels.resize(size, Image.Resampling.BILINEAR, box=nodes)
-        rgba = SHADES.take(np.asarray(smooth), axis=0)  # a tenth of what an index takes
-        return rgba, round(box.x0), round(box.y0), None
+# ----------------------------------------------------------------------------------------------- the loss
 
 
-# ------------------------------------------------------------------------------------------------ the loss
-
-
-@look
-def loss_curve(
-    ax: Axes | Renderer,
-    curve: pd.DataFrame,
-    references: Mapping[str, float] | None = None,
-    *,
-    title: str = "",
-) -> Axes:
-    """Draw the training loss against the epoch, on log axes.
-
-    On linear axes the first hundred epochs squeeze the rest into a line that looks flat, which is how the
-    notebook's reader came to wonder whether training had ended. On these, twice as many epochs is always
-    the same step to the right, and a loss that still falls still slopes.
+def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float | None = None) -> Axes:
+    """Draw the training loss against the epoch over `loss_axes`.
 
     Parameters
     ----------
-    ax : Axes or Renderer
+    ax : Axes
     curve : DataFrame
-        Index: epoch, from 1. Column `train_loss`; with `p10`, `p50`, `p90` a band over seeds as well.
-        Values that are not finite leave a gap, and a note says where they begin; a zero runs off the
-        lower edge.
-    references : mapping of label to level, optional
-        Such as the Bayes floor. Levels that are not finite and positive are left out.
-    title : str
-
-    Returns
-    -------
-    Axes
+        Index: epoch, from 1. Column ``train_loss``; with ``p10``, ``p50``, ``p90`` a band over seeds as well.
+        Values that are not finite leave a gap, and a dot marks the last value before it.
+    optimum : float, optional
+        The least loss that the network's own sample allows; left out where it is undefined.
     """
-    epoch = curve.index.to_numpy(float)
-    columns = [name for name in ("train_loss", "p10", "p50", "p90") if name in curve]
-    values = {name: curve[name].to_numpy(float) for name in columns}
-    levels = _levels(references, above=0)
-    shown = np.concatenate([*values.values(), [level for _, level in levels]])
+    epoch, limits = curve.index.to_numpy(float), ax.get_ylim()
+    if optimum is not None and optimum > 0:
+        ax.axhline(optimum, zorder=2, **REFERENCE)
+        text = f"  this sample's optimum {optimum:.3g}"
+        ax.text(
+            0, optimum, text, transform=ax.get_yaxis_transform(), va="bottom", color=MUTED, size=8.5, zorder=5
+        )
+    if {"p10", "p90"} <= set(curve):
+        low, high = (np.clip(curve[name].to_numpy(float), *limits) for name in ("p10", "p90"))
+        both = np.isfinite(low + high)  # an infinite bound was clipped to the edge, and stays
+        ax.fill_between(epoch, low, high, both, color=CLASSES[0], alpha=BAND, lw=0, zorder=3)
+    if "p50" in curve:
+        _curve(ax, epoch, curve["p50"].to_numpy(float), zorder=4, **MEDIAN)
+    _curve(ax, epoch, curve["train_loss"].to_numpy(float), zorder=5, **MEAN)
+    return ax
+
+
+def _curve(ax: Axes, epoch: NDArray[Any], loss: NDArray[Any], **kwargs: Any) -> None:
+    finite = np.flatnonzero(np.isfinite(loss))
+    if len(finite) and (len(finite) == 1 or len(finite) < len(loss)):
+        kwargs |= {"marker": "o", "markersize": 5, "markevery": [int(finite[-1])]}
+    ax.plot(epoch, np.where(np.isfinite(loss), loss, np.nan), solid_joinstyle="round", **kwargs)
+
+
+def loss_axes(
+    ax: Axes, last: float, limits: tuple[float, float], levels: Levels, band: bool, median: bool
+) -> None:
+    """Draw log axes for a loss, its reference levels, and a legend.
+
+    On linear axes the first hundred epochs squeeze the rest into a line that looks flat, which is how the notebook's
+    reader came to wonder whether training had ended. On these, twice as many epochs is always the same step to the
+    right, and a loss that still falls still slopes.
+    """
+    log_axis(ax.xaxis)
+    log_axis(ax.yaxis)
+    ax.set(xlabel="epoch (log scale)", ylabel="loss (log scale)", ylim=limits)
+    ax.set_xlim((1, last) if last > 1 else (0.5, 2))
+    ax.set_xticks(ticks := epoch_ticks(last), [short(tick) for tick in ticks])
+    for _, level in levels:
+        ax.axhline(level, zorder=2, **REFERENCE)
+    end_labels(ax, [(at, f"{name} {at:.3g}", MUTED) for name, at in levels], size=8.5)
+    separate_labels(ax)
+    mean: list[Any] = [Line2D([], [], label="mean over seeds", **MEAN)]
+    mean += [Line2D([], [], label="median", **MEDIAN)] if median else []
+    mean += [Patch(color=CLASSES[0], alpha=BAND, label="10% to 90% of seeds")] if band else []
+    if len(mean) > 1:
+        _legend_above(ax, mean)
+
+
+def loss_picture(
+    curve: pd.DataFrame,
+    references: Mapping[str, float] | None = None,
+    optimum: float | None = None,
+    *,
+    title: str = "",
+) -> bytes:
+    """Draw `loss_curve` as PNG over reference levels, with a note where the loss is not finite.
+
+    Levels that are not finite and positive are left out.
+    """
+    columns, levels = (
+        [c for c in ("train_loss", "p10", "p50", "p90") if c in curve],
+        _levels(references, above=0),
+    )
+    shown = np.concatenate(
+        [curve[columns].to_numpy(float).ravel(), [at for _, at in levels], [optimum or 0.0]]
+    )
     shown = shown[np.isfinite(shown) & (shown > 0)]
     limits = nice_limits(shown.min(), shown.max()) if len(shown) else (0.01, 1.0)
-    band, median = "p10" in values and "p90" in values, "p50" in values
-    ax = frame(ax, CURVE, _loss_axes, float(max(epoch, default=1)), limits, band, median)
+    bad = curve.index[~np.isfinite(curve["train_loss"].to_numpy(float))]
+    legend = {"p10", "p90"} <= set(columns), "p50" in columns
 
-    across = ax.get_xlim()
-    lines = [[(x, level) for x in across] for _, level in levels]  # they differ from network to network
-    ax.add_artist(LineCollection(lines, zorder=INK_ORDER, **REFERENCE))
-    broken = [name + (" " if len(name) < 14 else "\n") for name, _ in levels]
-    names = [(at, f"{name}{at:.3g}", MUTED) for name, (_, at) in zip(broken, levels, strict=True)]
-    end_labels(ax, names, size=8.5, zorder=INK_ORDER)
-    if band:
-        low, high = (np.clip(values[name], *limits) for name in ("p10", "p90"))
-        both = np.isfinite(low + high)  # an infinite one was clipped to the edge, and stays
-        ax.fill_between(epoch, low, high, both, color=CLASSES[0], alpha=BAND, lw=0, zorder=INK_ORDER)
-    if median:
-        _curve(ax, epoch, values["p50"], label="_p50", zorder=INK_ORDER + 1, **MEDIAN)
-    _curve(ax, epoch, values["train_loss"], label="_train_loss", zorder=INK_ORDER + 2, **MEAN)
-    bad = epoch[~np.isfinite(values["train_loss"])]
-    notes = [f"not finite from epoch {short(bad[0])}"] if len(bad) else []
-    _words(ax, title, notes, legend=band or median)
-    return ax
+    def foreground(ax: Axes) -> None:
+        loss_curve(ax, curve, optimum)
+        notes = [f"not finite from epoch {short(float(bad[0]))}"] if len(bad) else []
+        _words(ax, title, notes, legend=any(legend))
+
+    settings = (float(max(curve.index, default=1)), limits, levels, *legend)
+    return blitted_png(*CURVE, loss_axes, settings, foreground)
 
 
 def _levels(references: Mapping[str, float] | None, above: float = -np.inf) -> Levels:
     items = (references or {}).items()
-    return tuple((plain(name, 22), float(at)) for name, at in items if np.isfinite(at) and at > above)
+    return tuple((plain(name, 26), float(at)) for name, at in items if np.isfinite(at) and at > above)
 
 
-def _loss_axes(ax: Axes, epochs: float, limits: tuple[float, float], band: bool, median: bool) -> None:
-    dress(ax, grid=None, xlabel="epoch (log scale)", ylabel="loss (log scale)")
-    ax.set(xscale="log", yscale="log", xlim=(1, epochs) if epochs > 1 else (0.5, 2), ylim=limits)
-    ax.minorticks_off()
-    rule(ax, "x", epoch_ticks(epochs))
-    rule(ax, "y", log_ticks(*limits))
-    handles: list[Any] = [Line2D([], [], label="mean over seeds", **MEAN)]
-    if median:
-        handles.append(Line2D([], [], label="median", **MEDIAN))
-    if band:
-        handles.append(Patch(color=CLASSES[0], alpha=BAND, lw=0, label="10% to 90% of seeds"))
-    if len(handles) > 1:
-        _legend(ax, handles)
+# ---------------------------------------------------------------------------------------------- the seeds
+
+ROW = 0.74  # height of the tallest possible bar in a state's row
 
 
-def _curve(ax: Axes, epoch: NDArray[Any], loss: NDArray[Any], **kwargs: Any) -> None:
-    """Draw one loss curve; where it breaks off, a dot marks the last value (or the only one)."""
-    finite = np.flatnonzero(np.isfinite(loss))
-    line = Line2D(epoch, np.where(np.isfinite(loss), loss, np.nan), solid_joinstyle="round", **kwargs)
-    if len(finite) and (len(finite) == 1 or len(finite) < len(loss)):
-        line.set(marker="o", markersize=5, markevery=[int(finite[-1])])
-    ax.add_artist(line)
+def accuracy_distribution(ax: Axes, scores: pd.DataFrame) -> Axes:
+    """Draw how the seeds of one run ended, over `state_rows`: a row per state, a bar per hundredth of accuracy.
 
-
-# ----------------------------------------------------------------------------------------------- the seeds
-
-ROW = 0.74  # of the height of a state's row, for its tallest possible bar
-
-
-@look
-def accuracy_distribution(
-    ax: Axes | Renderer,
-    scores: pd.DataFrame,
-    references: Mapping[str, float] | None = None,
-    *,
-    title: str = "",
-) -> Axes:
-    """Draw how the seeds of one run ended: a row for each state, a bar for each hundredth of accuracy.
-
-    Seeds pile up in two places, at one half and near the best possible, and the rare ones matter. So every
-    state has its own row, with its count beside it, and heights are logarithmic: one seed among 500 can
-    still be seen.
+    Seeds pile up in two places, at one half and near the best possible, and the rare ones matter. So every state has
+    its own row with its count, and heights are logarithmic: one seed among 500 can still be seen.
 
     Parameters
     ----------
-    ax : Axes or Renderer
+    ax : Axes
     scores : DataFrame
-        One row per seed: `population_accuracy` and `state`. A seed without an accuracy is counted, but has
-        no bar.
-    references : mapping of label to accuracy, optional
-        Such as the Bayes accuracy.
-    title : str
-
-    Returns
-    -------
-    Axes
+        One row per seed: ``population_accuracy`` and ``state``. A seed without an accuracy is counted, but has no bar.
 
     Raises
     ------
     ValueError
-        If a state is none of `theme.STATES`.
+        If a state is none of `style.STATES`.
     """
     unknown = sorted(set(scores["state"]) - set(STATES), key=str)
     if unknown:
         raise ValueError(f"state must be one of {', '.join(STATES)}; got {', '.join(map(repr, unknown))}")
     accuracy, state = scores["population_accuracy"].to_numpy(float), scores["state"].to_numpy()
-    levels = _levels(references)
-    finite = accuracy[np.isfinite(accuracy)]
-    lowest = min(finite.min(initial=1) - 0.005, *(at for _, at in levels), 0.4)
-    low = max(float(np.floor(10 * lowest + 1e-9)) / 10, 0.0)
-    ax = frame(ax, SEEDS, _state_rows, low, levels)
-
-    top = finite.max(initial=0.505)  # the last bin ends at the best seed: no bar reaches past the Bayes line
+    finite = np.isfinite(accuracy)
+    top = accuracy[finite].max(
+        initial=0.505
+    )  # the last bin ends at the best seed: no bar passes the Bayes line
     width = (top - 0.5) / (round((top - 0.5) / 0.01 - 0.5) + 0.5)  # and one bin is centred on one half
     edges = top - width * np.arange(int(np.ceil(top / width)) + 1)[::-1]
     edges[-1] += 1e-12
     bars, colors = [], []
     for row, (name, color) in enumerate(STATES.items()):
         own = state == name
-        counts = np.histogram(accuracy[own & np.isfinite(accuracy)], edges)[0]
+        counts = np.histogram(accuracy[own & finite], edges)[0]
         for k in np.flatnonzero(counts):
             left, right = edges[k] + 0.0008, edges[k + 1] - 0.0008
             tip = row - ROW * np.log1p(counts[k]) / np.log1p(len(scores))
             bars.append([(left, row), (left, tip), (right, tip), (right, row)])
             colors.append(color)
         count = f"{own.sum()}  ·  {100 * own.mean():.1f}%" if own.any() else "0"
-        beside = ax.text(1.2, row - 0.22, count, ha="right", va="center", size=9.5, zorder=INK_ORDER)
-        beside.set(transform=ax.get_yaxis_transform(), color=INK if own.any() else FAINT)
-    ax.add_artist(PolyCollection(bars, facecolors=colors, lw=0, zorder=INK_ORDER, label="_seeds"))
-    _words(ax, title, [], legend=bool(levels))
+        where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        ax.text(1.2, row - 0.22, count, color=INK if own.any() else FAINT, zorder=5, **where)
+    ax.add_collection(PolyCollection(bars, facecolors=colors, zorder=4), autolim=False)
     return ax
 
 
-def _state_rows(ax: Axes, low: float, levels: Levels) -> None:
-    dress(ax, grid=None, xlabel="population accuracy (a bar's height is the log of its seeds)")
+def state_rows(ax: Axes, low: float, levels: Levels) -> None:
+    """Draw axes with a row for each state, and reference accuracies named above."""
     ax.set(xlim=(low, 1.0), ylim=(len(STATES) - 0.86, -0.86))
-    tenths = np.arange(round(low * 10), 11) / 10
-    rule(ax, "x", tenths, [f"{tenth:.1f}" for tenth in tenths])
-    rows = [row - 0.22 for row in range(len(STATES))]
-    rule(ax, "y", rows, STATES, grid=False, marks=False, color=INK, size=9.5)
+    ax.set_xlabel("population accuracy (a bar's height is the log of its seeds)")
+    ax.set_xticks(np.arange(round(low * 10), 11) / 10)
+    ax.set_yticks([row - 0.22 for row in range(len(STATES))], list(STATES))
+    ax.tick_params("y", length=0, labelcolor=INK, labelsize=9.5)
+    ax.grid(False, axis="y")
     ax.spines["left"].set_visible(False)
     ax.hlines(range(len(STATES)), low, 1, color=SPINE, lw=0.8, zorder=2)
     for _, level in levels:
         ax.axvline(level, zorder=3, **REFERENCE)
     top_labels(ax, [(level, f"{name} {level:.3f}") for name, level in levels])
+    separate_labels(ax)
 
 
-# ---------------------------------------------------------------------------------------------------- words
+def accuracy_picture(
+    scores: pd.DataFrame, references: Mapping[str, float] | None = None, *, title: str = ""
+) -> bytes:
+    """Draw `accuracy_distribution` as PNG, with reference accuracies."""
+    levels, accuracy = _levels(references), scores["population_accuracy"].to_numpy(float)
+    lowest = min(accuracy[np.isfinite(accuracy)].min(initial=1) - 0.005, *(at for _, at in levels), 0.4)
+    low = max(float(np.floor(10 * lowest + 1e-9)) / 10, 0.0)
+
+    def foreground(ax: Axes) -> None:
+        accuracy_distribution(ax, scores)
+        _words(ax, title, [], legend=bool(levels))
+
+    return blitted_png(*SEEDS, state_rows, (low, levels), foreground)
+
+
+# -------------------------------------------------------------------------------------------------- words
 
 
 def _words(ax: Axes, title: str, notes: list[str], legend: bool = True) -> None:
-    """Ink a title above the legend, and what must not be overlooked at the lower right."""
+    """Write a title above the legend, and what must not be overlooked at the lower right."""
+    above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "color": INK}
     if title:
         title = plain(title, 104)
         size = 11.5 * min(1, 72 / len(title))  # one line, whatever it takes
-        pad = 29 if legend else 12
-        ax.set_title(title, loc="left", y=1, pad=pad, size=size, color=INK, zorder=INK_ORDER)
+        ax.annotate(title, (0, 1), (0, 29 if legend else 12), size=size, **above)
     if notes:
-        ax.annotate(
-            " · ".join(notes),
-            xy=(1, 0),
-            xytext=(0, -24),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            size=9,
-            style="italic",
-            color=INK,
-            zorder=INK_ORDER,
-        )
+        where: dict[str, Any] = {"ha": "right", "va": "top", "size": 9, "style": "italic"}
+        ax.annotate(" · ".join(notes), (1, 0), (0, -24), **where, **above)
 
 
-def _legend(ax: Axes, handles: list[Any]) -> None:
-    ax.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        borderaxespad=0.5,
-        borderpad=0,
-        ncols=len(handles),
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        handlelength=1.5,
-        handletextpad=0.5,
-        columnspacing=1.6,
-    )
+def _legend_above(ax: Axes, handles: list[Any]) -> None:
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles))

@@ -1,90 +1,67 @@
-"""The store -> one page. Nothing else is read, and nothing is trained.
+"""The store -> one page, its exports and its verdicts. Nothing else is read, and nothing is trained.
 
-The page says only what the store and `stats` say: titles, questions and labels are the store's words, verdicts are
-those of `stats.verdict.words`. The same store gives the same bytes.
+The page is a list of sections (`sections.SECTIONS`). One walk over their blocks numbers figures and tables, names their
+files and finds the contents; one template gives all of them their markup. The same store gives the same bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from qwerties.analysis.contrasts import ExperimentResult, load_results
-from qwerties.analysis.tables import SeedTable, read_curves
-from qwerties.config import DEFAULT, Config
-from qwerties.errors import clean, plural
+from qwerties.errors import clean, reason_of
 from qwerties.execution.signals import stop_if_asked
-from qwerties.report import drawing
-from qwerties.report import export as exports
+from qwerties.report import answers, export, sections
 from qwerties.report.cache_key import bytes_digest, store_digest
-from qwerties.report.elements import (
-    Cell,
-    Link,
-    Numbers,
-    Row,
-    Section,
-    Table,
-    run_url,
-    said,
-    share_bounds,
-    shown,
-)
-from qwerties.report.figures import draw
-from qwerties.report.sections.examples import make_exemplars
-from qwerties.report.sections.findings import contrast_table, headlines, top_picture
-from qwerties.report.sections.maps import ANCHOR as MAP_ANCHOR
-from qwerties.report.sections.maps import make_maps
-from qwerties.report.sections.player import IDS, make_player
-from qwerties.report.sections.provenance import ANCHOR, make_provenance
-from qwerties.report.sections.questions import make_questions
-from qwerties.report.sections.searches import make_studies
-from qwerties.report.text import markdown, slug
+from qwerties.report.elements import Block, Details, Figure, Notice, Section, Table, walk
+from qwerties.report.figures import RenderedFigure
+from qwerties.report.figures import render as render_figures
+from qwerties.report.results import make_results
 from qwerties.report.verdicts_file import (
     VerdictsError,
+    changes_text,
     make_document,
     path_beside,
     read_verdicts,
+    table,
     to_text,
 )
-from qwerties.scoring import theory
-from qwerties.scoring.states import STATES
-from qwerties.stats.formats import bounds, number, percent
-from qwerties.stats.intervals import Interval
-from qwerties.study.coverage import Coverage
-from qwerties.study.experiment import config_names
-from qwerties.study.plan import config_of
-from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store, StoreError
-
-UI = "http://127.0.0.1:5000"
-"""Where ``make ui`` serves a store that has no server of its own."""
-
-MANY = 4
-"""Experiments whose figures keep a second process busy."""
-
-KINDS = ("figure", "table")
-"""What is numbered on the page."""
+from qwerties.tracking.store import Store
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a report left, and what its verdicts are (`verdicts_file.make_document`)."""
+    """What a report left, and what its verdicts are (`verdicts_file.make_document`).
+
+    Attributes
+    ----------
+    page, verdicts : Path
+    document : mapping
+    files : mapping of str to bytes
+        By their names beside ``summary.html``; the page is the one without links to the others.
+    text : str
+        Answers, verdicts and changes for the terminal.
+    failures : tuple of str
+        Sections that could not be made, with the reason.
+    """
 
     page: Path
     verdicts: Path
     document: Mapping[str, Any]
     files: Mapping[str, bytes]
-    """The same without links from one to another, by their names beside ``summary.html``."""
+    text: str
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,10 +71,11 @@ class Composed:
     page: str
     alone: str
     files: Mapping[str, bytes]
+    failures: tuple[str, ...] = ()
 
 
 def write_report(
-    store: Store, path: Path, progress: Callable[[str], None] = lambda experiment_name: None
+    store: Store, path: Path, progress: Callable[[str], None] = lambda section: None, jobs: int = 2
 ) -> Written:
     """Write the page, and beside it the exports and ``verdicts.json``; each is written whole or not at all.
 
@@ -107,43 +85,54 @@ def write_report(
     path : Path
         Of the page; its folder is made if need be.
     progress : callable
-        Called with the name of each experiment when its turn comes.
+        Called with the name of each section before it is made.
+    jobs : int
+        Processes that draw.
 
     Raises
     ------
     VerdictsError
-        If there is a file in the verdicts' place that does not hold any: it is left as it is.
+        If the file in the verdicts' place does not hold any: it is left as it is.
     """
-    beside, places = path_beside(path), exports.Places.beside(path)
+    beside, places = path_beside(path), export.Places.beside(path)
     before = read_verdicts(beside)
-    much = len(store.experiments()) >= MANY
-    with store.as_of_now(), drawing.drawing_elsewhere(at_once=much):
+    with store.as_of_now():
         made_from = store_digest(store)
-        evidence = load_results(store)
-        document = make_document(evidence, before)
-        composed = compose(store, evidence, document["changes"], progress, places)
-        runs = exports.runs_csv(
-            store, {one.coverage.experiment_name: one.coverage.experiment_id for one in evidence}
+        experiments = load_results(store)
+        document = make_document(experiments, before)
+        composed = compose(store, experiments, document["changes"], progress, places, jobs)
+        runs = export.runs_csv(
+            store, {one.coverage.experiment_name: one.coverage.experiment_id for one in experiments}
         )
     page = composed.page.encode()
-    document |= {"made_from": made_from, "page": hashlib.sha256(page).hexdigest()}
+    document |= {
+        "made_from": made_from,
+        "page": hashlib.sha256(page).hexdigest(),
+        "runs": hashlib.sha256(runs).hexdigest(),
+    }
     files = {
         **composed.files,
-        exports.FINDINGS: exports.findings_tex(document["contrasts"]),
-        exports.RUNS: runs,
+        export.FINDINGS: export.findings_tex(document["contrasts"]),
+        export.RUNS: runs,
     }
     stop_if_asked()
     path.parent.mkdir(parents=True, exist_ok=True)
-    exports.write(places, files)
+    export.write(places, files)
     verdicts = to_text(document).encode()
     for target, content in ((path, page), (beside, verdicts)):
-        exports.write_file(target, content)
+        export.write_file(target, content)
     whole = {**files, "summary.html": composed.alone.encode(), "verdicts.json": verdicts}
-    return Written(path, beside, document, whole)
+    parts = [table(document)]
+    if experiments:
+        parts.insert(0, answers.to_text(answers.answers(experiments)))
+    if before is not None:
+        parts.append(changes_text(document["changes"]))
+    return Written(path, beside, document, whole, "\n".join(filter(None, parts)), composed.failures)
 
 
 def is_current(store: Store, path: Path) -> bool:
     """Tell whether a report is there, as it was written, and would be the same if it were written now."""
+    places = export.Places.beside(path)
     try:
         before = read_verdicts(path_beside(path))
     except VerdictsError:
@@ -151,66 +140,110 @@ def is_current(store: Store, path: Path) -> bool:
     return (
         before is not None
         and before.get("page") == bytes_digest(path)
-        and exports.are_intact(exports.Places.beside(path))
+        and before.get("runs") == bytes_digest(places.path(export.RUNS))
+        and export.are_intact(places)
         and before.get("made_from") == store_digest(store)
     )
 
 
-def render(
-    store: Store,
-    evidence: Sequence[ExperimentResult] | None = None,
-    changes: Sequence[Mapping[str, Any]] = (),
-    progress: Callable[[str], None] = lambda experiment_name: None,
-) -> str:
+def render(store: Store, changes: Sequence[Mapping[str, Any]] = (), jobs: int = 1) -> str:
     """Make the page by itself; parameters as in `compose`."""
-    return compose(store, evidence, changes, progress).alone
+    return compose(store, changes=changes, jobs=jobs).alone
 
 
 def compose(
     store: Store,
-    evidence: Sequence[ExperimentResult] | None = None,
+    experiments: Sequence[ExperimentResult] | None = None,
     changes: Sequence[Mapping[str, Any]] = (),
-    progress: Callable[[str], None] = lambda experiment_name: None,
-    places: exports.Places | None = None,
+    progress: Callable[[str], None] = lambda section: None,
+    places: export.Places | None = None,
+    jobs: int = 1,
 ) -> Composed:
-    """Make the page, and what can be taken away from it.
+    """Make the page, and its downloads.
 
     Parameters
     ----------
     store : Store
-    evidence : sequence of ExperimentResult, optional
+    experiments : sequence of ExperimentResult, optional
         Of the store, where it has been read already.
     changes : sequence
-        What changed since the report before, from `verdicts_file.changes`.
+        What changed since the previous report, from `verdicts_file.changes`.
     progress : callable
-        Called with the name of each experiment when its turn comes.
+        Called with the name of each section before it is made.
     places : Places, optional
         Of the exports, for the links to them.
+    jobs : int
+        Processes that draw.
     """
-    evidence = load_results(store) if evidence is None else evidence
-    base = store.uri.rstrip("/") if store.uri.startswith(("http://", "https://")) else UI
-    numbers, anchors, trained = (
-        Numbers(),
-        {"content", "reading", "findings", "changes", "sections", "questions", ANCHOR, MAP_ANCHOR, *IDS},
-        _Trained(),
-    )
-    found = [finding for one in evidence for finding in one.findings]
-    first = [finding for finding in found if finding.contrast.primary] or found
-    picture = top_picture(first, numbers)
-    questions = make_questions(store, evidence, numbers)
-    player = make_player(store, evidence, numbers)
-    sections = []
-    for one in evidence:
+    results = make_results(store, experiments, changes, taken=sections.ANCHORS)
+    failures: list[str] = []
+    made = []
+    for part in sections.parts(results):
         stop_if_asked()
-        progress(one.coverage.experiment_name)
-        sections.append(_section(store, one, base, numbers, anchors, trained))
-    progress("maps")
-    maps = make_maps(store, base, numbers)
-    by_name = {
-        one.coverage.experiment_name: section.anchor for one, section in zip(evidence, sections, strict=True)
-    }
-    style = Markup("").join(map(_ours, ("summary.css", "player.css") if player else ("summary.css",)))
-    scripts = [_ours(name) for name, there in (("page.js", sections), ("player.js", player)) if there]
+        progress(part.title)
+        section = _build(part, failures)
+        if section is not None:
+            made.append(replace(section, anchor=part.anchor))
+    blocks = [block for section in made for block in walk(section.blocks)]
+    drawn = render_figures([block.figure for block in blocks if isinstance(block, Figure)], jobs)
+    stop_if_asked()
+    walked = _Walk(iter(drawn))
+    made = [walked.section(section) for section in made]
+    head = sections.head(results)
+    alone = _page(made, head, None)
+    if places is None:
+        return Composed(alone, alone, walked.files, tuple(failures))
+    names = (*walked.files, export.FINDINGS, export.RUNS)
+    page = _page(made, head, {name: places.link(name) for name in names})
+    return Composed(page, alone, walked.files, tuple(failures))
+
+
+def _build(part: sections.Part, failures: list[str]) -> Section | None:
+    """Make a section; where that fails, one that says so, so that all others stand."""
+    try:
+        return part.build()
+    except Exception as error:
+        reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
+        failures.append(f"section {part.title}: {reason}")
+        return Section(part.title, (Notice((reason,), "This section could not be made."),))
+
+
+@dataclass
+class _Walk:
+    """The walk over a page's blocks: numbers, file names and rendered figures, in the order of the page."""
+
+    drawn: Iterator[RenderedFigure | Exception]
+    files: dict[str, bytes] = field(default_factory=dict)
+    figures: int = 0
+    tables: int = 0
+
+    def section(self, section: Section) -> Section:
+        """Return the section with its blocks filled in."""
+        return replace(section, blocks=tuple(self.block(block, section.anchor) for block in section.blocks))
+
+    def block(self, block: Block, anchor: str) -> Block:
+        """Return a block with its number, its file and its picture; a notice in place of a figure that failed."""
+        if isinstance(block, Details):
+            return replace(block, blocks=tuple(self.block(inner, anchor) for inner in block.blocks))
+        if isinstance(block, Table):
+            self.tables += 1
+            name = f"tables/{self.tables:02d}-{anchor}{block.suffix}.csv"
+            self.files[name] = export.to_csv(block.data or export.as_displayed(block))
+            return replace(block, number=self.tables, file=name)
+        if isinstance(block, Figure):
+            rendered = next(self.drawn)
+            if isinstance(rendered, Exception):
+                return Notice((f"A figure could not be drawn: {clean(reason_of(rendered), 300)}",))
+            self.figures += 1
+            ending = "svg" if rendered.mime == "image/svg+xml" else "png"
+            name = f"figures/{self.figures:02d}-{anchor}.{ending}"
+            self.files[name] = rendered.content
+            return replace(block, number=self.figures, rendered=rendered, file=name)
+        return block
+
+
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -218,306 +251,29 @@ def compose(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    context = {
-        "style": style,
-        "style_hash": _sha256(style),
-        "scripts": scripts,
-        "script_hashes": [_sha256(script) for script in scripts],
-        "summary": trained.summary(),
-        "provenance": trained.provenance(),
-        "provenance_part": make_provenance(store, evidence, by_name, base, numbers),
-        "headlines": headlines(first, by_name, base),
-        "top_picture": picture,
-        "questions": questions,
-        "anchor_of": by_name,
-        "player": player,
-        "changes": [{name: _shown_text(value) for name, value in change.items()} for change in changes],
-        "sections": sections,
-        "maps": maps,
-        "incomplete": [section for section in sections if section.unfinished],
-        "sampling_sd": number(_sampling_sd(DEFAULT), 3),
-        "points": 2 * DEFAULT.samples,
-        "distance": f"{DEFAULT.distance:g}",
-    }
-    drawing.finish()
-    files, names = exports.make_files(context)
-    template = environment.get_template("summary.html")
-    alone = template.render(**context, take=None)
-    if places is None:
-        return Composed(alone, alone, files)
-    take = {kind: {n: places.link(name) for (k, n), name in names.items() if k == kind} for kind in KINDS}
-    whole = {"findings": places.link(exports.FINDINGS), "runs": places.link(exports.RUNS)}
-    return Composed(template.render(**context, take={**take, **whole}), alone, files)
+    return environment.get_template("page.html")
 
 
-def _ours(name: str) -> Markup:
+def _page(made: Sequence[Section], head: sections.Head, links: Mapping[str, str] | None) -> str:
+    style = "\n".join([_ours("page.css"), *(section.style for section in made if section.style)])
+    scripts = [_ours("page.js"), *(section.script for section in made if section.script)] if made else []
+    return _template().render(
+        sections=made,
+        head=head,
+        links=links,
+        style=Markup(style),
+        style_hash=_sha256(style),
+        scripts=[Markup(script) for script in scripts],
+        script_hashes=[_sha256(script) for script in scripts],
+    )
+
+
+@functools.cache
+def _ours(name: str) -> str:
     """Text of a style or script beside the templates, as it stands."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _sha256(text: str) -> str:
     """Hash by which the page's policy lets a style or script through, and no other."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _shown_text(value: Any) -> Any:
-    """Text of an earlier report, made harmless."""
-    if isinstance(value, bool):
-        return value
-    return clean("; ".join(map(str, value)) if isinstance(value, list) else value, 300)
-
-
-class _Trained:
-    """What was trained, counted over all experiments: a network that two of them share counts once."""
-
-    def __init__(self) -> None:
-        self.networks: dict[Config, set[tuple[int, int]]] = {}
-        self.runs = self.experiments = 0
-        self.tags: dict[str, list[str]] = {"qwerties.version": [], "mlflow.source.git.commit": []}
-
-    def add(self, networks: SeedTable) -> None:
-        frame = networks.frame
-        pair = ("data_seed", "weight_seed") if "weight_seed" in frame else ("seed", "seed")
-        drawn = zip(*(frame[column].tolist() for column in pair), strict=True)
-        self.networks.setdefault(networks.config, set()).update(drawn)
-
-    def add_runs(self, runs: Sequence[Tracked]) -> None:
-        self.experiments += 1
-        self.runs += len(runs)
-        for tag, values in self.tags.items():
-            for run in runs:
-                if (value := clean(run.tags.get(tag, ""), 40)) and value not in values:
-                    values.append(value)
-
-    def summary(self) -> str:
-        if not self.runs:
-            return ""
-        networks = plural(sum(map(len, self.networks.values())), "small network")
-        seeds = {seed for pairs in self.networks.values() for pair in pairs for seed in pair}
-        return (
-            f"{networks} of {plural(len(self.networks), 'config')} on {plural(len(seeds), 'seed')}, "
-            f"tracked as {plural(self.runs, 'run')} in {plural(self.experiments, 'experiment')}."
-        )
-
-    def provenance(self) -> str:
-        told = []
-        for tag, noun in (("qwerties.version", "version"), ("mlflow.source.git.commit", "commit")):
-            values = sorted(self.tags[tag])
-            short = [value[:12] if noun == "commit" else value for value in values[:3]]
-            if values:
-                more = f" and {len(values) - 3} more" if len(values) > 3 else ""
-                told.append(f"{noun} {', '.join(short)}{more}")
-        return f"Made with {'; '.join(told)}." if told else ""
-
-
-def _section(
-    store: Store,
-    evidence: ExperimentResult,
-    base: str,
-    numbers: Numbers,
-    anchors: set[str],
-    trained: _Trained,
-) -> Section:
-    coverage = evidence.coverage
-    if coverage.plan is None:
-        return _loose_section(coverage, base, numbers, anchors, trained)
-    warnings = [*coverage.problems, *evidence.problems]
-    if not coverage.entries:
-        warnings.append("the plan holds no configs")
-    drawn = list(evidence.networks.values())
-    for one in drawn:
-        trained.add(one)
-    trained.add_runs([run for one in drawn for run in one.runs])
-    pictures = []
-    for spec in coverage.figures if drawn else ():
-        try:
-            picture = draw(spec, drawn, lambda one, name: read_curves(store, one, name))
-        except (ValueError, StoreError) as error:
-            warnings.append(f"the figure of {spec.kind} could not be drawn: {error}")
-            continue
-        pictures.append(shown(picture, numbers))
-    try:
-        ended = make_exemplars(store, drawn, evidence.findings, numbers)
-    except StoreError as error:
-        ended = None
-        warnings.append(f"the figure of exemplars could not be drawn: {error}")
-    table = _table(coverage, drawn, base, numbers) if drawn else None
-    return Section(
-        anchor=slug(coverage.experiment_name, anchors),
-        title=clean(coverage.title),
-        question=markdown(coverage.question),
-        design=_design(coverage, drawn),
-        warnings=tuple(clean(warning, 300) for warning in [*warnings, *_counts(coverage)]),
-        plan_changes=tuple(clean(change, 600) for change in coverage.plan_changes),
-        unfinished=_unfinished(coverage, evidence.incomplete),
-        pictures=(*pictures, *filter(None, [ended])),
-        table=table,
-        notes=_notes(drawn),
-        contrasts=contrast_table(evidence, numbers),
-        studies=make_studies(store, evidence, base, numbers),
-    )
-
-
-def _unfinished(coverage: Coverage, incomplete: Sequence[str]) -> tuple[str, ...]:
-    if not incomplete:
-        return ()
-    planned = len(coverage.entries)
-    first = f"{planned - len(incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld until "
-    return (f"{first}the design is complete.", *incomplete)
-
-
-def _counts(coverage: Coverage) -> list[str]:
-    said = []
-    if coverage.stale:
-        said.append(f"{plural(coverage.stale, 'run')} made by other code: left out.")
-    if coverage.unplanned:
-        said.append(f"{plural(coverage.unplanned, 'run')} of configs that are not in the plan: left out.")
-    return said
-
-
-def _design(coverage: Coverage, drawn: Sequence[SeedTable]) -> str:
-    assert coverage.plan is not None
-    seeds = coverage.plan.seeds
-    if seeds.crossed is None:
-        on = f"{plural(len(seeds), 'seed')} each ({str(seeds).replace('-', '–')})"
-    else:
-        on = f"{seeds.stop - seeds.start} data seeds, each with {plural(seeds.crossed, 'weight seed')}"
-    parts = [one.config.label().split(" · ") for one in drawn]
-    common = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
-    shared = f"; all of them: {' · '.join(common)}" if common else ""
-    return f"{plural(len(coverage.entries), 'config')}, {on}{shared}."
-
-
-def _notes(drawn: Sequence[SeedTable]) -> tuple[str, ...]:
-    if not drawn:
-        return ()
-    configs = [one.config for one in drawn]
-    placed = sorted({(config.data, config.distance) for config in configs})
-    several = len({data for data, _ in placed}) > 1
-    bayes = ", ".join(
-        number(float(theory.bayes_accuracy(distance, data)), 4)
-        + (f" at {f'{data}, ' if several else ''}d={distance:g}" if len(placed) > 1 else " here")
-        for data, distance in placed
-    )
-    deviations = sorted(_sampling_sd(config) for config in configs)
-    sd = " to ".join(dict.fromkeys(number(value) for value in (deviations[0], deviations[-1])))
-    points = " or ".join(map(str, sorted({2 * config.samples for config in configs})))
-    simpler = [
-        f"On {data} at d={distance:g}, the best strip between two parallel lines, which two ReLU units can draw, "
-        f"reaches {number(levels['best strip'], 4)}, and the best straight line {number(levels['best line'], 4)}."
-        for data, distance in placed
-        if len(levels := theory.reference_accuracies(distance, data)) > 1
-    ]
-    notes = [
-        f"Bayes accuracy, the best possible, is {bayes}. A training accuracy above it is luck: on {points} points "
-        f"the best classifier's own has a sampling standard deviation of {sd}.",
-        *simpler,
-    ]
-    if any("weight_seed" in one.frame for one in drawn):
-        notes.append(
-            "Networks of a crossed layout share data and starts and are not independent, so that no intervals are "
-            "given here."
-        )
-    return tuple(notes)
-
-
-def _sampling_sd(config: Config) -> float:
-    """Standard deviation of the best classifier's accuracy on a training set."""
-    accuracy = float(theory.bayes_accuracy(config.distance, config.data))
-    return float(np.sqrt(accuracy * (1 - accuracy) / (2 * config.samples)))
-
-
-def _table(coverage: Coverage, drawn: Sequence[SeedTable], base: str, numbers: Numbers) -> Table:
-    names = config_names([one.config for one in drawn])
-    records = [exports.outcome_record(name, one) for name, one in zip(names, drawn, strict=True)]
-    rows = []
-    for record, one in zip(records, drawn, strict=True):
-        links = [
-            Link(record["config"] if i == 0 else f"run {i + 1}", run_url(base, run))
-            for i, run in enumerate(one.runs)
-        ]
-        rows.append(Row(links[0], tuple(links[1:]), tuple(_cells(record))))
-    return Table(
-        numbers.table(),
-        "Outcomes by config. Shares with Wilson, means with t intervals, both at 95%. Names lead to the runs in "
-        "MLflow, while its server runs.",
-        (
-            "Config",
-            "Seeds",
-            *map(str.capitalize, STATES),
-            "Population accuracy",
-            "Training accuracy",
-            "Phi, median",
-        ),
-        tuple(rows),
-        tuple(records),
-    )
-
-
-def _cells(record: Mapping[str, Any]) -> list[Cell]:
-    """Round one of `exports.outcome_record`."""
-    learned, population = (
-        Interval(record[name], record[f"{name}_lo"], record[f"{name}_hi"], record["n"], 0.95)
-        for name in ("learned", "population_accuracy")
-    )
-    phi = record["phi_median"]
-    return [
-        Cell(f"{record['n']:,}"),
-        Cell(percent(learned.estimate), said(share_bounds(learned))),
-        *(Cell(f"{record[state]:,}") for state in STATES[1:]),
-        Cell(number(population.estimate), said(bounds(population))),
-        Cell(number(record["train_accuracy"])),
-        Cell(
-            number(phi, 2) if np.isfinite(phi) else "undefined", (f"{record['phi_undefined']:,} undefined",)
-        ),
-    ]
-
-
-# Runs without a plan
-
-
-def _loose_section(
-    coverage: Coverage, base: str, numbers: Numbers, anchors: set[str], trained: _Trained
-) -> Section:
-    trained.add_runs(coverage.loose)
-    rows, data = [], []
-    for run in coverage.loose:
-        config = config_of(run)
-        name = (
-            f"{config.label()} · seed {clean(run.params['seed'], 20)}"
-            if config and "seed" in run.params
-            else run.name
-        )
-        metric = [
-            run.metrics.get(key, np.nan)
-            for key in ("final_train_loss", "train_accuracy", "population_accuracy", "phi")
-        ]
-        state = clean(run.tags.get("qwerties.state", ""), 20) or run.status.lower()
-        data.append({"run": run.run_id, "name": name, "state": state, **run.params, **run.metrics})
-        rows.append(
-            Row(
-                Link(clean(name), run_url(base, run)),
-                (),
-                (Cell(state), Cell(number(metric[0], 4)), *(Cell(number(value)) for value in metric[1:])),
-            )
-        )
-    table = Table(
-        numbers.table(),
-        "Runs tracked one by one. A dash is an undefined score.",
-        ("Run", "State", "Training loss", "Training accuracy", "Population accuracy", "Phi"),
-        tuple(rows),
-        tuple(data),
-    )
-    return Section(
-        anchor=slug(coverage.experiment_name, anchors),
-        title=clean(coverage.title),
-        question=markdown(coverage.question),
-        design=f"{plural(len(coverage.loose), 'run')}, not part of a plan.",
-        warnings=tuple(coverage.problems),
-        plan_changes=(),
-        unfinished=(),
-        pictures=(),
-        table=table if rows else None,
-        notes=(),
-        contrasts=None,
-    )

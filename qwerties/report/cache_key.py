@@ -12,9 +12,13 @@ from pathlib import Path
 import qwerties
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
+from qwerties.tracking.uri import public_uri
 
-LIBRARIES = ("jinja2", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "seaborn")
-"""Those that a report's bytes may depend on."""
+# Libraries that a report's bytes may depend on.
+LIBRARIES = (
+    *("contourpy", "jinja2", "markdown-it-py", "matplotlib", "mlflow", "numpy", "pandas", "pillow", "scipy"),
+    "seaborn",
+)
 
 
 def store_digest(store: Store) -> str:
@@ -23,15 +27,15 @@ def store_digest(store: Store) -> str:
     Artifacts enter by the digests that their runs are tagged with, and by whether they are there in full length: one
     that was altered since is for ``qwerties verify`` to find.
     """
-    told = [_code_digest()]
+    parts = [_code_digest(), public_uri(store.uri)]  # links lead to the store's address
     for experiment_name, (experiment_id, tags) in store.experiments().items():
-        told.append(json.dumps([experiment_name, experiment_id, tags], sort_keys=True))
-        told += _told(store, store.runs(experiment_id))
-    told += _told(store, store.maps())
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        parts.append(json.dumps([experiment_name, experiment_id, tags], sort_keys=True))
+        parts += _described(store, store.runs(experiment_id))
+    parts += _described(store, store.maps())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _told(store: Store, runs: Sequence[Tracked]) -> Iterator[str]:
+def _described(store: Store, runs: Sequence[Tracked]) -> Iterator[str]:
     for run in runs:
         yield json.dumps(
             [run.run_id, run.name, run.status, run.parent, run.params, run.metrics, run.tags], sort_keys=True

@@ -1,50 +1,33 @@
-"""What the template shows: plain, ready values, and how numbers become table cells."""
+"""What a page is made of: sections of blocks, as plain data. The template gives each kind of block its markup.
+
+A section's ``build`` says what is shown and in which order. Numbers, anchors, file names and rendered figures are added
+by the walk of `build.compose`.
+"""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import Any, ClassVar
 
 from markupsafe import Markup
 
-from qwerties.report.drawing import Drawing
-from qwerties.report.figures import Picture
-from qwerties.stats.formats import bounds
+from qwerties.report.figures import RenderedFigure, ReportFigure
+from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
-from qwerties.tracking.records import Tracked
 
 
 @dataclass(frozen=True)
 class Link:
-    """Words that lead to a run."""
+    """Words that lead somewhere: to a run in MLflow, or to a section of the page (``#anchor``)."""
 
     text: str
     url: str
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A figure as the template embeds it."""
-
-    number: int
-    drawing: Drawing
-    width: int
-    height: int
-    caption: str
-    alt: str
-
-    @property
-    def src(self) -> str:
-        """The picture as a data URI."""
-        return f"data:{self.drawing.mime};base64,{base64.b64encode(self.drawing.content).decode()}"
-
-
-@dataclass(frozen=True)
 class Cell:
-    """An estimate, and its bounds or counts in small print below it."""
+    """A value, and its bounds or counts in small print below it."""
 
     main: str
     small: tuple[str, ...] = ()
@@ -52,126 +35,166 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One config of a section's table."""
+    """A row of a table: its name, links beside the name, and its cells."""
 
-    name: Link
-    more_runs: tuple[Link, ...]
+    name: Link  # without an address, plain words
     cells: tuple[Cell, ...]
+    more: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs, ready as markup."""
+
+    html: Markup
+    role: str = ""  # a class of the style sheet: question, design, note, lead
+    kind: ClassVar[str] = "text"
+
+
+def paragraph(words: str, role: str = "note") -> Text:
+    """Make a paragraph of plain words, of small print by default."""
+    return Text(Markup("<p>{}</p>").format(words), role)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+    anchor: str = ""
+    kind: ClassVar[str] = "heading"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A box that says what is missing, or what failed."""
+
+    lines: tuple[str, ...]
+    title: str = ""
+    kind: ClassVar[str] = "notice"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure; number, rendered picture and file name are filled in by the walk."""
+
+    figure: ReportFigure
+    number: int = 0
+    rendered: RenderedFigure | None = None
+    file: str = ""
+    kind: ClassVar[str] = "figure"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: captions and headers, and a row per config; `data` is the same in full, for who takes it away."""
+    """A table; `data` is the same in full, for the download."""
 
-    number: int
     caption: str
     headers: tuple[str, ...]
     rows: tuple[Row, ...]
     data: tuple[Mapping[str, Any], ...] = ()
+    suffix: str = ""  # of its file's name, where a section has several tables
+    number: int = 0
+    file: str = ""
+    kind: ClassVar[str] = "table"
 
 
 @dataclass(frozen=True)
-class ContrastRow:
-    """One contrast: what was compared, the verdict in words, and three views as cells."""
+class Statement:
+    """A sentence that a verdict made, its receipts, and links to the evidence."""
 
-    sides: str
-    where: str
-    kind: str
-    verdict: str
-    told: bool  # whether the verdict says which side is better, or that neither is
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class ContrastTable:
-    """The contrasts of one section: all of them on one scale, and how the evidence for each primary one came in."""
-
-    pictures: tuple[Shown, ...]
-    number: int
-    caption: str
-    headers: tuple[str, ...]
-    rows: tuple[ContrastRow, ...]
-    notes: tuple[str, ...]
-    data: tuple[Mapping[str, Any], ...] = ()
+    text: str
+    settled: bool = True  # whether it says how the arms stand
+    label: str = ""  # primary, exploratory
+    receipts: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
-class Headline:
-    """One finding of the list that the page begins with."""
+class Statements:
+    """A list of statements."""
 
-    sides: str
-    verdict: str
-    told: bool
-    kind: str
-    numbers: tuple[str, ...]
-    plan_changed: bool
-    anchor: str
-    title: str
-    runs: tuple[Link, ...]
+    items: tuple[Statement, ...]
+    role: str = "verdicts"
+    kind: ClassVar[str] = "statements"
 
 
 @dataclass(frozen=True)
-class Studies:
-    """What one section says of the studies that chose its configs."""
+class Facts:
+    """Terms and what is said of them; `items` are pairs of a term and its lines."""
 
-    pictures: tuple[Shown, ...]
-    table: Table | None
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
+    items: tuple[tuple[str, tuple[str, ...]], ...]
+    kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines of Python, and what they are, for those who cannot see them."""
+
+    lines: str
+    label: str
+    kind: ClassVar[str] = "code"
+
+
+@dataclass(frozen=True)
+class Details:
+    """Blocks that are folded away until the reader opens them."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+    kind: ClassVar[str] = "details"
+
+
+Block = Text | Heading | Notice | Figure | Table | Statements | Facts | Code | Details
 
 
 @dataclass(frozen=True)
 class Section:
-    """One experiment."""
+    """A part of the page.
 
-    anchor: str
+    Attributes
+    ----------
+    title : str
+    blocks : tuple of Block
+    anchor : str
+        Its id on the page; filled in by the walk.
+    unfinished : bool
+        Whether it withholds conclusions, so that the page's head names it.
+    style, script : str
+        CSS and JavaScript of its own; the page's policy lets them through by their hashes.
+    """
+
     title: str
-    question: Markup
-    design: str
-    warnings: tuple[str, ...]
-    plan_changes: tuple[str, ...]
-    unfinished: tuple[str, ...]
-    pictures: tuple[Shown, ...]
-    table: Table | None
-    notes: tuple[str, ...]
-    contrasts: ContrastTable | None
-    studies: Studies | None = None
+    blocks: tuple[Block, ...]
+    anchor: str = ""
+    unfinished: bool = False
+    style: str = ""
+    script: str = ""
 
 
-class Numbers:
-    """Numbers of figures and tables, in the order of the page."""
-
-    def __init__(self) -> None:
-        self.figures = self.tables = 0
-
-    def figure(self) -> int:
-        """Count one more figure."""
-        self.figures += 1
-        return self.figures
-
-    def table(self) -> int:
-        """Count one more table."""
-        self.tables += 1
-        return self.tables
+def walk(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Yield every block in the order of the page, folded ones too."""
+    for block in blocks:
+        yield block
+        if isinstance(block, Details):
+            yield from walk(block.blocks)
 
 
-def shown(picture: Picture, numbers: Numbers) -> Shown:
-    """Embed a figure, as the page's next."""
-    return Shown(
-        numbers.figure(), picture.drawing, picture.width, picture.height, picture.caption, picture.alt
+# Numbers as table cells
+
+
+def interval_cell(
+    interval: Interval | None, digits: int = 3, *, scale: float = 1, sign: bool = False
+) -> Cell:
+    """Write an estimate with its bounds below it; a dash where there is none."""
+    if interval is None:
+        return Cell("–")
+    return Cell(
+        number(scale * interval.estimate, digits, sign=sign),
+        present(bounds(interval, digits, sign=sign, scale=scale)),
     )
 
 
-def run_url(base: str, run: Tracked) -> str:
-    """Address of a run in MLflow's UI."""
-    return f"{base}/#/experiments/{quote(run.experiment_id)}/runs/{quote(run.run_id)}"
-
-
-def share_bounds(interval: Interval) -> str:
-    """Write the bounds of a share, in percents."""
-    return bounds(interval, 0, scale=100)
-
-
-def said(*texts: str) -> tuple[str, ...]:
+def present(*texts: str) -> tuple[str, ...]:
     """Leave out what is empty."""
     return tuple(text for text in texts if text)

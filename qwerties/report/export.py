@@ -1,4 +1,4 @@
-"""Take-away: the page's tables as CSV, its findings in LaTeX, its figures and all its runs as files beside it.
+"""Downloads: the page's tables as CSV, its contrasts in LaTeX, its figures and all its runs as files beside it.
 
 Beside ``summary.html`` that is ``tables/``, ``figures/`` and ``runs.csv``; beside ``other.html``, ``other-tables/`` and
 so on. Each of the two folders has a ``MANIFEST`` of what was written there, as ``sha256sum -c`` reads it: what an
@@ -8,11 +8,7 @@ Names come from numbers and slugs, whatever the store's text says.
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import functools
 import hashlib
-import io
 import math
 import os
 import re
@@ -25,14 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
 from qwerties.report.cache_key import bytes_digest
-from qwerties.report.drawing import PNG, SVG
-from qwerties.report.elements import ContrastTable, Shown, Studies, Table
+from qwerties.report.elements import Table
 from qwerties.report.figures import score_interval
-from qwerties.report.text import slug
 from qwerties.scoring.states import STATES
 from qwerties.stats.intervals import Interval
 from qwerties.tracking.records import Tracked
@@ -43,16 +38,8 @@ FOLDERS = ("tables", "figures")
 RUNS, FINDINGS = "runs.csv", "tables/findings.tex"
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-FORMULA = tuple("=+-@＝＋－＠\t\r")
-"""What a spreadsheet takes for the start of a formula."""
-
-LONGEST = 2000
-"""Characters of one cell."""
-
-PARTS = {"top_picture": "findings", "player": "watch", "provenance_part": "design-coverage"}
-"""Parts of a page that have no anchor of their own, by what the template calls them."""
-
-SUFFIXES = {SVG: "svg", PNG: "png"}
+FORMULA = tuple("=+-@＝＋－＠\t\r")  # what a spreadsheet takes for the start of a formula
+MAX_CELL = 2000  # characters of one cell
 
 
 @dataclass(frozen=True)
@@ -76,76 +63,16 @@ class Places:
         return "./" + urllib.parse.quote(f"{self.prefix}{name}")
 
 
-# What there is on a page
-
-
-def collect(context: Mapping[str, Any]) -> Iterator[tuple[str, Shown | Table | ContrastTable]]:
-    """Find every figure and table in what the template is given, with the name of the part that it stands in."""
-    for key, value in context.items():
-        yield from _found(value, PARTS.get(key, key))
-
-
-def _found(value: Any, name: str) -> Iterator[tuple[str, Shown | Table | ContrastTable]]:
-    if isinstance(value, Shown | Table | ContrastTable):
-        yield name, value
-    if isinstance(value, list | tuple):
-        for one in value:
-            yield from _found(one, name)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        inside = name if name in PARTS.values() else getattr(value, "anchor", name)
-        inside = f"{name}-studies" if isinstance(value, Studies) else inside
-        for field in dataclasses.fields(value):
-            yield from _found(getattr(value, field.name), inside)
-
-
-def make_files(context: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[tuple[str, int], str]]:
-    """Make the files of a page's figures and tables.
-
-    Returns
-    -------
-    dict of str to bytes
-        By their names, such as ``figures/01-findings.svg``.
-    dict
-        The name of each by its kind, ``figure`` or ``table``, and its number on the page.
-    """
-    files: dict[str, bytes] = {}
-    names: dict[tuple[str, int], str] = {}
-    for part, one in collect(context):
-        stem = f"{one.number:02d}-{slug(part, set())}"
-        if isinstance(one, Shown):
-            content = one.drawing.content
-            name = f"figures/{stem}.{SUFFIXES[one.drawing.mime]}"
-            names["figure", one.number] = name
-        else:
-            contrasts = isinstance(one, ContrastTable)
-            content = to_csv(one.data or _as_displayed(one))
-            name = f"tables/{stem}{'-contrasts' if contrasts else ''}.csv"
-            names["table", one.number] = name
-        files[name] = content
-    return files, names
-
-
-def _as_displayed(table: Table | ContrastTable) -> list[dict[str, Any]]:
-    """Rows of a table that has no more than its words."""
-    rows = []
-    for row in table.rows:
-        name = row.name.text if hasattr(row, "name") else f"{row.sides}: {row.verdict}"
-        cells = ["; ".join((cell.main, *cell.small)) for cell in row.cells]
-        given = [name, *cells][-len(table.headers) :]
-        rows.append(dict(zip(table.headers, given, strict=False)))
-    return rows
-
-
-def outcome_record(name: str, one: SeedTable) -> dict[str, Any]:
+def outcome_record(name: str, table: SeedTable) -> dict[str, Any]:
     """Put one config's outcomes into numbers, as the table of its section rounds them."""
-    frame, config = one.frame, one.config
+    frame, config = table.frame, table.config
     states, phi = frame["state"].to_numpy(), frame["phi"].to_numpy(float)
     undefined = np.isnan(phi)
     ranked = np.sort(np.where(undefined, -np.inf, phi))  # undefined ranks lowest
     middle = float(ranked[[(len(ranked) - 1) // 2, len(ranked) // 2]].mean()) if len(ranked) else math.nan
     return {
         "config": name,
-        **one.config.to_params(),
+        **config.to_params(),
         "n": len(frame),
         **interval_record("learned", score_interval(frame, "learned", config)),
         **{state: int(np.count_nonzero(states == state)) for state in STATES[1:]},
@@ -153,24 +80,24 @@ def outcome_record(name: str, one: SeedTable) -> dict[str, Any]:
         **interval_record("train_accuracy", score_interval(frame, "train_accuracy", config)),
         "phi_median": middle if math.isfinite(middle) else math.nan,
         "phi_undefined": int(undefined.sum()),
-        "runs": [run.run_id for run in one.runs],
+        "runs": [run.run_id for run in table.runs],
     }
 
 
-def interval_record(name: str, found: Interval | None) -> dict[str, Any]:
+def interval_record(name: str, interval: Interval | None) -> dict[str, Any]:
     """Put an estimate and its bounds into three columns."""
-    values = (found.estimate, found.lo, found.hi) if found else (math.nan,) * 3
+    values = (interval.estimate, interval.lo, interval.hi) if interval else (math.nan,) * 3
     return dict(zip((name, f"{name}_lo", f"{name}_hi"), values, strict=True))
 
 
-def runs_csv(store: Store, stems: Mapping[str, str]) -> bytes:
-    """Make ``runs.csv``: every run of these experiments (ids by their stems), oldest first."""
-    return to_csv([_run(stem, run) for stem, found in stems.items() for run in store.runs(found)])
+def runs_csv(store: Store, experiments: Mapping[str, str]) -> bytes:
+    """Make ``runs.csv``: every run of these experiments (ids by their names), oldest first."""
+    return to_csv([_run(name, run) for name, id_ in experiments.items() for run in store.runs(id_)])
 
 
-def _run(stem: str, run: Tracked) -> dict[str, Any]:
+def _run(experiment_name: str, run: Tracked) -> dict[str, Any]:
     return {
-        "experiment": stem,
+        "experiment": experiment_name,
         "run_id": run.run_id,
         "parent": run.parent,
         "name": run.name,
@@ -184,19 +111,28 @@ def _run(stem: str, run: Tracked) -> dict[str, Any]:
 # As text
 
 
+def as_displayed(table: Table) -> list[dict[str, str]]:
+    """Return the rows of a table that has no more than its words."""
+    return [
+        dict(
+            zip(
+                table.headers,
+                [row.name.text, *("; ".join((cell.main, *cell.small)) for cell in row.cells)],
+                strict=False,
+            )
+        )
+        for row in table.rows
+    ]
+
+
 def to_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
     """Write records as CSV: numbers in full, what is undefined empty, and no cell that is a formula.
 
     Columns are those of all records, in the order in which they first occur, params and metrics last.
     """
-    flat = [dict(_flat(record)) for record in records]
-    columns = list(dict.fromkeys(key for record in flat for key in record))
-    columns.sort(key=lambda column: (column.startswith("metrics."), column.startswith("params.")))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([cell(column) for column in columns])
-    writer.writerows([cell(record.get(column)) for column in columns] for record in flat)
-    return out.getvalue().encode()
+    frame = pd.DataFrame([dict(_flat(record)) for record in records], dtype=object)
+    frame = frame[sorted(frame, key=lambda name: (name.startswith("metrics."), name.startswith("params.")))]
+    return frame.map(cell).rename(columns=cell).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -211,84 +147,55 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield name, "; ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def cell(value: Any) -> str:
-    """Write one cell: a number so that it reads back as the same, text so that no spreadsheet computes it."""
-    if value is None:
-        return ""
+def cell(value: Any) -> Any:
+    """Return a number as it is, and text so that no spreadsheet computes it; what is undefined is None."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
-    if isinstance(value, int | float | np.integer | np.floating):
-        return "" if value != value else repr(value.item() if isinstance(value, np.generic) else value)
-    return _text_cell(str(value))
-
-
-@functools.lru_cache(4096)  # most texts of a table stand in many of its rows
-def _text_cell(value: str) -> str:
-    text = " ".join(clean(value, LONGEST).split())
+    if value is None or isinstance(value, int | float | np.integer | np.floating):
+        return None if value != value else value
+    text = " ".join(clean(value, MAX_CELL).split())
     return f"'{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text
 
 
-LATEX = {
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{sign: f"{{{sign}}}" for sign in "[]*"},  # the first two and the last mean something after \\
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "−": "$-$",
-    "·": r"$\cdot$",
-    "δ": r"$\delta$",
-    "±": r"$\pm$",
-    "–": "--",
-    "…": r"\ldots{}",
-    "’": "'",
-    "×": r"$\times$",
-}
+ASCII = str.maketrans(
+    {"−": "-", "–": "--", "·": ",", "δ": "delta", "±": "+/-", "…": "...", "’": "'", "×": "x", '"': "''"}
+)
 
 
 def latex(text: object) -> str:
-    """Escape text for LaTeX; letters that its common fonts do not have become question marks."""
-    kept = " ".join(clean(text, LONGEST).split())
-    return "".join(
-        LATEX.get(sign) or (sign if sign.isascii() or "à" <= sign.lower() <= "ÿ" else "?") for sign in kept
-    )
+    """Make text of letters that LaTeX's common fonts have; others become question marks. Styler escapes it."""
+    plain = " ".join(clean(text, MAX_CELL).split()).translate(ASCII)
+    return "".join(c if c.isascii() or "à" <= c.lower() <= "ÿ" else "?" for c in plain)
 
 
 def findings_tex(contrasts: Sequence[Mapping[str, Any]]) -> bytes:
     """Write contrasts, as ``verdicts.json`` has them, as a LaTeX table, primary ones first."""
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{tabular}{llrrrrl}",
-        "\\toprule",
-        "Experiment & Contrast, A $-$ B & Pairs & Difference & Interval & $\\delta$ & Verdict \\\\",
-    ]
-    for primary in (True, False):
-        chosen = [contrast for contrast in contrasts if contrast["primary"] is primary]
-        if chosen:
-            lines += ["\\midrule", f"% {'primary' if primary else 'exploratory'}", *map(_tex_row, chosen)]
-    return ("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n").encode()
+    rows = [_tex_row(contrast) for contrast in sorted(contrasts, key=lambda c: not c["primary"])]
+    columns = ["Experiment", "Contrast, A - B", "", "Pairs", "Difference", "Interval", "delta", "Verdict"]
+    style = pd.DataFrame(rows, columns=columns, dtype=object).style.hide(axis=0).format(escape="latex")
+    text = style.to_latex(hrules=True, column_format="lllrrrrl")
+    # a row that begins with [ or * would be taken for an argument of the line break before it
+    text = re.sub(r"^(?=[\[*])", "{}", text, flags=re.MULTILINE)
+    return f"% needs \\usepackage{{booktabs}}\n{text}".encode()
 
 
-def _tex_row(contrast: Mapping[str, Any]) -> str:
+def _tex_row(contrast: Mapping[str, Any]) -> list[str]:
     where = f" at {contrast['where']}" if contrast["where"] else ""
     lo, hi = contrast.get("interval") or (None, None)
-    cells = [
+    return [
         latex(contrast["experiment"]),
         latex(f"{contrast['a_minus_b']}{where}"),
+        "primary" if contrast["primary"] else "exploratory",
         "" if contrast["n"] is None else str(contrast["n"]),
         _tex_number(contrast.get("estimate")),
-        "" if lo is None or hi is None else f"{{[}}{_tex_number(lo)}, {_tex_number(hi)}{{]}}",
+        "" if lo is None or hi is None else f"[{_tex_number(lo)}, {_tex_number(hi)}]",
         f"{contrast['delta']:g}",
         latex(contrast["words"]),
     ]
-    return " & ".join(cells) + " \\\\"
 
 
 def _tex_number(value: float | None) -> str:
-    return "" if value is None else f"${value:+.4f}$"
+    return "" if value is None else f"{value:+.4f}"
 
 
 # Beside the page

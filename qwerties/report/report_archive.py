@@ -1,8 +1,8 @@
 """The report as an artifact of the store: one run in the MLflow experiment ``qwerties/report`` for every page made.
 
-The experiment is tagged, and `Store.experiments` does not list it: no coverage, digest or check counts it. A page that
-is there already is not written again; of more than `MOST`, the oldest are deleted as MLflow's UI does it, and can be
-restored from there.
+The experiment is tagged, and `Store.experiments` does not list it: no coverage, digest or check counts it. A report
+that is there already is not written again. Of more than `MAX_REPORTS`, the oldest are deleted as MLflow's UI does it,
+and can be restored from there.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ import hashlib
 from collections.abc import Mapping
 
 from qwerties.tracking.records import Record
-from qwerties.tracking.store import STORE_FAILURES, Store, StoreError
+from qwerties.tracking.store import Store, StoreError, store_failures
 from qwerties.tracking.tags import NOTE, REPORT
 
-STEM = "report"
-PAGE = "summary.html"
-DIGEST = "qwerties.page"
-"""Tag of a run: digest of its page."""
+EXPERIMENT = "report"
+DIGEST = "qwerties.page"  # tag of a run: digest of its files
+MAX_REPORTS = 10
 
-MOST = 10
-"""Reports that stay."""
-
-TOLD = "What `qwerties report` wrote: the page, its verdicts and its tables, one run for each page that was another."
+DESCRIPTION = "What `qwerties report` wrote: the page, its verdicts and its tables, one run for each report that differs."
 
 
 def keep(store: Store, files: Mapping[str, bytes]) -> str:
@@ -32,7 +28,7 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
     ----------
     store : Store
     files : mapping of str to bytes
-        From `report.Written`; figures are in the page, and stay out.
+        From `build.Written`; figures are in the page, and stay out.
 
     Returns
     -------
@@ -41,24 +37,28 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
     """
     try:
         return _keep(store, files)
-    except (StoreError, *STORE_FAILURES) as error:
+    except store_failures(StoreError) as error:
         lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised")]
         reason = lines[0].strip() if lines else type(error).__name__  # SQLAlchemy begins with where it was
         return f"the report is not kept in the store: {reason}"
 
 
 def _keep(store: Store, files: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256(files[PAGE]).hexdigest()
-    experiment_id = store.experiment(STEM, {REPORT: "kept", "qwerties.title": "Reports", NOTE: TOLD})
-    kept = store.runs(experiment_id)
-    for run in reversed(kept):
-        if run.tags.get(DIGEST) == digest and run.status == "FINISHED":
-            return f"kept in the store already: run {run.run_id}"
     chosen = {
         name: content for name, content in files.items() if "/" not in name or name.startswith("tables/")
     }
-    record = Record(f"report {digest[:8]}", {}, {}, {DIGEST: digest}, files=chosen)
-    run_id = store.write(experiment_id, record)
-    for run in kept[: max(len(kept) + 1 - MOST, 0)]:
+    digest = hashlib.sha256()
+    for name, content in sorted(chosen.items()):
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    key = digest.hexdigest()
+    experiment_id = store.experiment(
+        EXPERIMENT, {REPORT: "kept", "qwerties.title": "Reports", NOTE: DESCRIPTION}
+    )
+    reports = store.runs(experiment_id)
+    for run in reversed(reports):
+        if run.tags.get(DIGEST) == key and run.status == "FINISHED":
+            return f"kept in the store already: run {run.run_id}"
+    run_id = store.write(experiment_id, Record(f"report {key[:8]}", {}, {}, {DIGEST: key}, files=chosen))
+    for run in reports[: max(len(reports) + 1 - MAX_REPORTS, 0)]:
         store.delete_run(run.run_id)
-    return f"kept in the store: run {run_id} of qwerties/{STEM}"
+    return f"kept in the store: run {run_id} of qwerties/{EXPERIMENT}"

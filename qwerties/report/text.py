@@ -1,43 +1,53 @@
 """Other people's text -> what a page may show.
 
 Text from the store is untrusted. `errors.clean` makes it printable and short; escaping is the template's, which
-escapes whatever is not `Markup`. `markdown` alone makes `Markup`, out of escaped text.
+escapes whatever is not `Markup`. `markdown` alone makes `Markup` of foreign text.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 
-from markupsafe import Markup, escape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from qwerties.errors import clean
 
-TEXT = 6000  # characters of the longest text shown
+MAX_TEXT = 6000  # characters of the longest text shown
+NAMES = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "xor": "XOR", "sgd": "SGD", "adam": "Adam"}
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    # Headings would break the page's own outline, and an image would ask the network for something.
+    return MarkdownIt("commonmark", {"html": False}).disable(["heading", "lheading", "image"])
 
 
 def markdown(text: str) -> Markup:
-    """Render paragraphs, *emphasis* and `code`; everything else stays as it is written."""
-    paragraphs = [part for part in clean(text, TEXT).split("\n\n") if part]
-    return Markup("\n").join(Markup("<p>{}</p>").format(_inline(part)) for part in paragraphs)
-
-
-def _inline(text: str) -> Markup:
-    parts = re.split(r"`([^`]+)`", text)  # what stands between backticks is every second part
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if i % 2 else _emphasis(part) for i, part in enumerate(parts)
-    )
-
-
-def _emphasis(text: str) -> Markup:
-    return Markup(re.sub(r"\*(?!\s)([^*]+)(?<!\s)\*", r"<em>\1</em>", str(escape(text))))
+    """Render CommonMark without HTML, headings and images; controls become U+FFFD."""
+    lines = text[:MAX_TEXT].expandtabs(4).replace("\r\n", "\n").replace("\r", "\n")
+    printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in lines)
+    return Markup(_parser().render(printable))
 
 
 def slug(text: str, taken: set[str]) -> str:
     """Make an id that is not taken yet, and take it."""
-    stem = re.sub(r"[^a-z0-9]+", "-", text.lower()[:60]).strip("-") or "section"
-    found, number = stem, 1
-    while found in taken:
-        number += 1
-        found = f"{stem}-{number}"
-    taken.add(found)
-    return found
+    base = re.sub(r"[^a-z0-9]+", "-", text.lower()[:60]).strip("-") or "section"
+    anchor, count = base, 1
+    while anchor in taken:
+        count += 1
+        anchor = f"{base}-{count}"
+    taken.add(anchor)
+    return anchor
+
+
+def display(name: object) -> str:
+    """Write the name of a config or an arm as people do: `bce · lr 0.335321` becomes `BCE · rate 0.335`."""
+    text = re.sub(r"\b(bce|mse|relu|xor|sgd|adam)\b", lambda match: NAMES[match[1]], clean(name, 300))
+    text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: _units(int(match[1])), text)
+    return re.sub(r"\blr (\d+(?:\.\d+)?(?:e-?\d+)?)\b", lambda match: f"rate {float(match[1]):.3g}", text)
+
+
+def _units(count: int) -> str:
+    return f"{count} hidden unit{'' if count == 1 else 's'}"

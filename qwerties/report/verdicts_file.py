@@ -16,8 +16,7 @@ from qwerties.errors import UsageError, clean, plural
 from qwerties.stats.formats import number
 from qwerties.stats.verdict import UNDECIDED
 
-SILENT = (*OPEN, "withheld")
-"""Verdicts that say nothing of the arms, so that nothing is taken back."""
+SILENT = (*OPEN, "withheld")  # verdicts that say nothing of the arms, so that nothing is taken back
 
 
 class VerdictsError(UsageError):
@@ -30,13 +29,13 @@ def path_beside(page: Path) -> Path:
 
 
 def make_document(
-    evidence: Sequence[ExperimentResult], before: Mapping[str, Any] | None = None
+    experiments: Sequence[ExperimentResult], before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Make the document of all findings, with the changes since an earlier one.
 
     Parameters
     ----------
-    evidence : sequence of ExperimentResult
+    experiments : sequence of ExperimentResult
         Every experiment of the store.
     before : mapping, optional
         The document before this one, from `read_verdicts`.
@@ -47,7 +46,7 @@ def make_document(
         From `make_verdicts`, and ``changes``. Where no contrast's numbers differ from those before, its changes stay,
         so that the same store gives the same bytes.
     """
-    document = {**make_verdicts(evidence), "changes": []}
+    document = {**make_verdicts(experiments), "changes": []}
     if before is not None:
         same = before["contrasts"] == document["contrasts"]
         document["changes"] = before["changes"] if same else changes(before, document)
@@ -73,9 +72,13 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
             return None
         for contrast in document["contrasts"]:
             key(contrast)
-            tuple(contrast[name] for name in ("verdict", "words", "n", "code", "delta", "interval"))
+            _check(contrast, CONTRAST_TYPES)
+            if contrast["interval"] is not None:
+                low, high = contrast["interval"]
+                _check({"interval": low}, {"interval": NUMBER})
+                _check({"interval": high}, {"interval": NUMBER})
         for change in document["changes"]:
-            tuple(change[name] for name in ("experiment", "contrast", "before", "now", "why", "flipped"))
+            _check(change, CHANGE_TYPES)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -84,38 +87,59 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
     return document
 
 
+NUMBER = (int, float, type(None))
+CONTRAST_TYPES: Mapping[str, tuple[type, ...]] = {
+    "experiment": (str,),
+    "verdict": (str,),
+    "words": (str,),
+    "code": (str, type(None)),
+    "n": NUMBER,
+    "delta": (int, float),
+    "interval": (list, type(None)),
+}
+CHANGE_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("experiment", "contrast", "before", "now"), (str,)),
+    "why": (list,),
+    "flipped": (bool,),
+}
+
+
+def _check(record: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
+    """Raise TypeError or KeyError unless the fields are there and of their types."""
+    for name, allowed in types.items():
+        value = record[name]
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            kinds = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+            raise TypeError(f"{name} must be {kinds}, got {str(value)[:40]!r}")
+
+
 def key(contrast: Mapping[str, Any]) -> str:
     """Return what makes a contrast the same one in two reports: its experiment and its arms."""
     return json.dumps([contrast[name] for name in ("experiment", "a", "b")], sort_keys=True)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tell which verdicts are others than before, and why.
+    """Return which verdicts differ from the previous ones, and why.
 
     Returns
     -------
     list of dict
         ``experiment``, ``contrast``, ``before`` and ``now`` (in words), ``why`` (list of str), and ``flipped``:
-        whether a verdict that had been told no longer holds. To settle what was open, or to say more of the same, is
-        no flip.
+        whether an earlier verdict no longer holds. To settle what was open, or to say more of the same, is no flip.
     """
     earlier = {key(contrast): contrast for contrast in before["contrasts"]}
-    found = []
-    for contrast in now["contrasts"]:
-        old = earlier.pop(key(contrast), None)
+    changed = []
+    for new in now["contrasts"]:
+        old = earlier.pop(key(new), None)
         if old is None:
-            if contrast["verdict"] != "withheld":
-                found.append(_change(contrast, "not asked", contrast["words"], ["new contrast"]))
-        elif old["verdict"] != contrast["verdict"]:
-            found.append(
-                _change(
-                    contrast, old["words"], contrast["words"], _why(old, contrast), _flipped(old, contrast)
-                )
-            )
+            if new["verdict"] != "withheld":
+                changed.append(_change(new, "not asked", new["words"], ["new contrast"]))
+        elif old["verdict"] != new["verdict"]:
+            changed.append(_change(new, old["words"], new["words"], _why(old, new), _flipped(old, new)))
     for old in earlier.values():
-        told = old["verdict"] not in SILENT
-        found.append(_change(old, old["words"], "no longer asked", ["contrast removed"], told))
-    return found
+        flipped = old["verdict"] not in SILENT
+        changed.append(_change(old, old["words"], "no longer asked", ["contrast removed"], flipped))
+    return changed
 
 
 def _change(
@@ -216,12 +240,12 @@ def _cells(contrast: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def changes_text(found: Sequence[Mapping[str, Any]]) -> str:
-    """Lay changes out in plain text; says so where there are none."""
-    if not found:
-        return "no verdict changed since the last report"
-    lines = [f"{plural(len(found), 'verdict')} changed since the last report"]
-    for change in found:
+def changes_text(changed: Sequence[Mapping[str, Any]]) -> str:
+    """Lay changes out in plain text; say so where there are none."""
+    if not changed:
+        return "no verdict changed since the previous report"
+    lines = [f"{plural(len(changed), 'verdict')} changed since the previous report"]
+    for change in changed:
         mark = "FLIPPED  " if change["flipped"] else ""
         lines.append(f"  {mark}{clean(change['experiment'], 40)}: {clean(change['contrast'], 80)}")
         lines.append(f"    was: {clean(change['before'])}")

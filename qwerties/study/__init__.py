@@ -1,5 +1,6 @@
 """Experiment files -> a plan -> what is missing -> trained, scored and tracked runs.
 
-Public: `experiment.Experiment`, `experiment.Contrast`, `experiment.Figure`, `experiment.grid`, `sweep.sweep`,
-`coverage` (planned, done, missing), `single.train_network`. Nothing here compares configs or writes a page.
+Public: `experiment` (`Experiment`, `Contrast`, `Figure`, `grid`), `plan` (a plan in the store), `coverage` (what is done,
+missing or damaged), `sweep.sweep`, `forecast.forecast`, `single.train_network`. Nothing here compares configs or writes a
+page.
 """

@@ -26,8 +26,6 @@ MAX_SEEDS, MAX_POINTS = 1000, 2**20
 # what its workers do besides.
 MAX_NETWORKS = {"cpu": BLOCK, "cuda": 2**12}
 
-TRAINS = "qwerties.study.runs"  # the module that loads what a worker needs: torch, above all
-
 
 @dataclass(frozen=True)
 class MissingRun:

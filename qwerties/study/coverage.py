@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
+from qwerties.study.damage import damage_of, own_damage
 from qwerties.study.plan import (
-    ALWAYS_TRACKED,
     UNREADABLE_JSON,
     Declaration,
     Plan,
@@ -31,9 +31,7 @@ from qwerties.study.sweep_lock import is_abandoned
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import (
-    ARTIFACTS,
     CODE,
-    EXAMPLES,
     FAILURE,
     FINGERPRINT,
     PLAN,
@@ -309,7 +307,7 @@ def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) ->
     """Join a search's plan with its run and its trials'; those of an earlier plan do not count."""
     n_trials = int(spec["trials"])
     current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
-    parents = [run for run in current if TRIAL not in run.tags]
+    parents = [run for run in current if run.parent is None]
     own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
     tracked = {run.tags[TRIAL] for run in own if TRIAL in run.tags} & set(map(str, range(n_trials)))
     ended = (
@@ -321,34 +319,7 @@ def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) ->
 
 def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:
     """Return whether a search, as a plan describes it, needs no more work."""
-    return _search(spec, runs, lambda run: _own_damage(store, run)).is_done
-
-
-def damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[str]:
-    """Return what of a finished run is lost or altered, in words: artifacts, metrics, examples.
-
-    Artifacts that do not lie on this machine are not looked at.
-    """
-    lost = _own_damage(store, run)
-    examples = {child.params.get("seed"): child for child in children if child.status == "FINISHED"}
-    try:
-        seeds = [str(seed) for seed in json.loads(run.tags.get(EXAMPLES, "[]"))]
-    except (ValueError, TypeError):
-        return [*lost, f"the tag {EXAMPLES}"]
-    for seed in seeds:
-        if (example := examples.get(seed)) is None:
-            lost.append(f"the example of seed {seed}")
-        else:
-            lost += [f"{words} of the example of seed {seed}" for words in _own_damage(store, example)]
-            lost += [] if ALWAYS_TRACKED in example.metrics else [f"a metric of the example of seed {seed}"]
-    return lost
-
-
-def _own_damage(store: Store, run: Tracked) -> list[str]:
-    if ARTIFACTS not in run.tags:
-        return [f"the tag {ARTIFACTS}"]
-    is_whole = EXAMPLES not in run.tags or ALWAYS_TRACKED in run.metrics  # only a sweep's runs have that tag
-    return [*store.damaged(run), *([] if is_whole else [f"the metric {ALWAYS_TRACKED}"])]
+    return _search(spec, runs, lambda run: own_damage(store, run)).is_done
 
 
 def experiment_json(coverage: Coverage) -> dict[str, Any]:

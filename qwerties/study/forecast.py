@@ -117,7 +117,7 @@ def forecast(
     """
     stored = store.experiments() if store else {}
     base: dict[str, list[MissingRun]] = {}
-    most: list[MissingRun] = []
+    topup = Work()
     tracked: list[Tracked] = []
     for name, experiment in experiments.items():
         experiment_id, tags = stored.get(name, ("", {}))
@@ -125,17 +125,15 @@ def forecast(
         tags = {**tags, **plan_tags(experiment, experiment.seeds(n_seeds))}
         coverage = read_coverage(store, name, experiment_id, tags, runs)
         base[name] = missing_runs(experiment, coverage, n_seeds)
-        most += missing_runs(experiment, coverage, n_seeds, more.get(name))
+        topup += work_of(missing_runs(experiment, coverage, n_seeds, more.get(name))) - work_of(base[name])
         tracked += [
             run for run in runs if run.status == "FINISHED" and run.parent is None and STUDY not in run.tags
         ]
-    every_search = sum(searches.values(), Work())
-    trained_once = work_of([run for runs in base.values() for run in runs])
     rate = _measured_rate(tracked)
     return Forecast(
         work={name: work_of(runs) + searches.get(name, Work()) for name, runs in base.items()},
-        total=trained_once + every_search,
-        topup=work_of(most) - trained_once,
+        total=work_of([run for runs in base.values() for run in runs]) + sum(searches.values(), Work()),
+        topup=topup,
         rate=rate or DEFAULT_RATE * workers,
         source=f"of the {plural(len(tracked), 'tracked run')}" if rate else "of a default sweep on 2 cores",
     )

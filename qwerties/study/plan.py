@@ -8,10 +8,9 @@ chunks, `NAME`, `NAME.2`, ...; the first chunk then says how many there are and 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,7 +29,6 @@ from qwerties.tracking.tags import (
     PLAN_CHANGES,
     QUESTION,
     TITLE,
-    TRIAL,
 )
 
 MAX_TAG = 5000  # characters that every MLflow server takes in a tag of an experiment
@@ -137,36 +135,6 @@ class Declaration:
 
 
 # Writing
-
-
-def revise(
-    tags: Mapping[str, str],
-    contrasts: Sequence[PlannedContrast],
-    before: Mapping[str, str],
-    runs: Sequence[Tracked],
-    changes: Sequence[str] = (),
-) -> dict[str, str]:
-    """Return an experiment's new tags, with its contrasts, and with what they change once there are runs.
-
-    Parameters
-    ----------
-    tags : mapping
-        All but the contrasts, as from `plan_tags`.
-    contrasts : sequence of PlannedContrast
-        Those that are primary, and late by `mark_late`, become exploratory.
-    before : mapping
-        Tags of the experiment with the stored plan; empty for a new experiment.
-    runs : sequence of Tracked
-        All of the experiment's.
-    changes : sequence of str
-        What else changes, in words.
-    """
-    finished = [run for run in runs if run.status == "FINISHED" and (run.parent is None or TRIAL in run.tags)]
-    stored = readable_contrasts(before)
-    contrasts = mark_late(contrasts, stored, finished)
-    changes = [*contrast_changes(stored, contrasts), *changes]
-    history = {PLAN_CHANGES: _add_to_history(before, changes, len(finished))} if changes and finished else {}
-    return {**tags, **to_chunks(CONTRASTS, json.dumps([c.to_json() for c in contrasts])), **history}
 
 
 def planned_contrasts(experiment: Experiment) -> list[PlannedContrast]:
@@ -297,74 +265,6 @@ def readable_contrasts(tags: Mapping[str, str]) -> list[PlannedContrast]:
 def arms_by_name(contrasts: Iterable[PlannedContrast]) -> dict[str, Config]:
     """Return the arms of contrasts between named arms."""
     return {name: arm for c in contrasts if c.names for name, arm in zip(c.names, (c.a, c.b), strict=True)}
-
-
-# What a new plan changes
-
-
-def contrast_changes(before: Sequence[PlannedContrast], now: Sequence[PlannedContrast]) -> list[str]:
-    """Return in words what must not change unseen once there are runs: margins, and which contrasts are primary."""
-    old = {contrast.key: contrast for contrast in before}
-    changes = []
-    for contrast in now:
-        previous = old.pop(contrast.key, None)
-        primary, was_primary = _is_declared_primary(contrast), _is_declared_primary(previous)
-        if primary and not was_primary:
-            changes.append(f"primary contrast added: {contrast.label}, margin {contrast.delta:g}")
-        elif was_primary and not primary:
-            changes.append(f"made exploratory: {contrast.label}")
-        if previous is not None and contrast.delta != previous.delta:
-            changes.append(
-                f"margin of {contrast.label} changed from {previous.delta:g} to {contrast.delta:g}"
-            )
-    return changes + [
-        f"primary contrast removed: {contrast.label}"
-        for contrast in old.values()
-        if _is_declared_primary(contrast)
-    ]
-
-
-def _is_declared_primary(contrast: PlannedContrast | None) -> bool:
-    return contrast is not None and (contrast.primary or bool(contrast.late))
-
-
-def mark_late(
-    contrasts: Sequence[PlannedContrast], before: Sequence[PlannedContrast], runs: Sequence[Tracked]
-) -> list[PlannedContrast]:
-    """Make exploratory the primary contrasts declared, or given another margin, after runs of both arms existed.
-
-    Parameters
-    ----------
-    contrasts, before : sequence of PlannedContrast
-        The new plan's, and the stored plan's.
-    runs : sequence of Tracked
-        Finished runs of the experiment.
-    """
-    old = {contrast.key: contrast for contrast in before}
-    trained = {config for run in runs if run.parent is None and (config := config_of(run)) is not None}
-    marked = []
-    for contrast in contrasts:
-        previous = old.get(contrast.key)
-        was_primary = _is_declared_primary(previous)
-        if contrast.primary and previous is not None and was_primary and previous.delta == contrast.delta:
-            contrast = dataclasses.replace(contrast, primary=not previous.late, late=previous.late)
-        elif contrast.primary and trained.issuperset((contrast.a, contrast.b)):
-            what = "got this margin" if was_primary else "was declared primary"
-            late = f"{what} on {datetime.date.today().isoformat()}, when runs of both arms existed"
-            contrast = dataclasses.replace(contrast, primary=False, late=late)
-        marked.append(contrast)
-    return marked
-
-
-def _add_to_history(before: Mapping[str, str], changes: Sequence[str], n_runs: int) -> str:
-    try:
-        history = list(json.loads(before.get(PLAN_CHANGES, "[]")))
-    except UNREADABLE_JSON:
-        history = []
-    history.append({"when": datetime.date.today().isoformat(), "runs": n_runs, "what": list(changes)})
-    while len(text := json.dumps(history)) > MAX_TAG and len(history) > 1:
-        del history[len(history) // 2]  # the first and the latest say most
-    return text
 
 
 def config_of(run: Tracked) -> Config | None:

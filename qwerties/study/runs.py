@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 
 from qwerties.config import Config, Seeds
 from qwerties.execution import devices
-from qwerties.plotting import background as canvas
-from qwerties.plotting import network as plots
+from qwerties.plotting.style import style
 from qwerties.scoring import score as scoring
-from qwerties.scoring import theory
-from qwerties.scoring.score import STATES, Scores
+from qwerties.scoring.score import Scores
+from qwerties.scoring.states import LEARNED_GAIN, STATES, skill_score
+from qwerties.study.pictures import network_pictures, run_pictures
 from qwerties.tracking.records import Dataset, Record, Series, curve_epochs
-from qwerties.training import data, networks
+from qwerties.training import data
 from qwerties.training.trainer import Trained, train
 
 QUANTILES = {"train_loss_p10": 0.1, "train_loss_p50": 0.5, "train_loss_p90": 0.9}
 MEANS = ("train_accuracy", "population_accuracy", "gain", "bce", "brier")
-EXEMPLAR_STATES = ("learned", "slow", "constant", "dead")
-FILMED, MAX_FILMED_WEIGHTS = 16, 100
-"""So many of a block's first networks, if they are small, keep their weights at every checkpoint: the same seeds in
-every config, to be watched side by side."""
-
-GRID = (60, 96)
-"""Rows and columns of the probability's shading."""
+EXAMPLE_STATES = ("learned", "slow", "constant", "dead")
+OWN_SCORES = ("phi", "gain", "bce", "brier", "epochs_to_learn")  # of one network, at the end
 
 
 def train_records(
@@ -40,35 +33,41 @@ def train_records(
     *,
     device: str = "cpu",
     sharers: int = 1,
-    progress: Callable[[int], None] = lambda network_epochs: None,
 ) -> list[Record]:
-    """Train configs on a block of seeds and make each one's record: the work of one worker.
+    """Train configs on a block of seeds and make each one's record.
 
-    Training may be done by another device (cpu, cuda), which ``sharers`` workers have together; scores and pictures are
-    made by the CPU.
+    Parameters
+    ----------
+    configs : sequence of Config
+    seeds : Seeds
+    device : {"cpu", "cuda"}
+        What trains; scores and pictures are made by the CPU.
+    sharers : int
+        Workers that share the device.
     """
     largest = max(configs, key=devices.bytes_of)
     with devices.resident(device, largest, sharers):
-        done = train(configs, seeds, device=device, progress=progress)
+        done = train(configs, seeds, device=device)
     tags = {devices.TAG: devices.name(device)}
     records = []
-    while done:  # one by one, so that what is scored makes room for what is made of it
-        records.append(_with_tags(make_record(done.pop(0)), tags))
+    with style():
+        while done:  # one by one: memory of a training that was scored is free for its pictures
+            records.append(_with_tags(make_record(done.pop(0)), tags))
     return records
 
 
 def _with_tags(record: Record, tags: Mapping[str, str]) -> Record:
-    """The record with these tags, and its exemplars with them."""
+    """Return the record, and its examples, with these tags."""
     children = [_with_tags(child, tags) for child in record.children]
     return dataclasses.replace(record, tags={**record.tags, **tags}, children=children)
 
 
 def make_record(trained: Trained) -> Record:
-    """Score a trained config and make its run: metrics, artifacts, and exemplars as child runs."""
+    """Score a trained config and make its run: metrics, artifacts, and examples as child runs."""
     config, seeds = trained.config, trained.seeds
     scores = scoring.score(config, seeds, trained.losses, trained.checkpoints, trained.weights)
     table = scores.table
-    exemplars = {state: i for state in EXEMPLAR_STATES if (i := _first(table["state"] == state)) is not None}
+    examples = {state: i for state in EXAMPLE_STATES if (i := _first(table["state"] == state)) is not None}
     return Record(
         name=config.label(),
         params={**config.to_params(), "seeds": str(seeds)},
@@ -76,12 +75,12 @@ def make_record(trained: Trained) -> Record:
         series=_series(trained, scores),
         files={
             "seeds.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-            "curves.npz": _npz(_curves(trained, _watched(trained, exemplars.values()))),
+            "curves.npz": _npz(_curves(trained, sorted(examples.values()))),
             "weights.npz": _npz(trained.final),
-            **_run_pictures(trained, table),
+            **run_pictures(trained, table, _loss_quantiles(trained)),
         },
         dataset=_dataset(config, seeds),
-        children=[network_record(trained, scores, i) for i in exemplars.values()],
+        children=[network_record(trained, scores, i) for i in examples.values()],
     )
 
 
@@ -90,7 +89,7 @@ def _first(mask: pd.Series) -> int | None:
 
 
 def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | None]:
-    """Final scores of a run over its seeds; what is undefined for some seed is None, and counted."""
+    """Return the final scores of a run over its seeds; a score that is undefined for some seed is None."""
     phi, to_learn = table["phi"], table["epochs_to_learn"]
     has_optimum = trained.config.loss == "bce" and trained.config.data == "clusters"
     ratio = _gradient_ratio(trained.gradient_rms)
@@ -117,37 +116,34 @@ def _number(value: float) -> float | None:
 
 
 def _gradient_ratio(gradient_rms: np.ndarray) -> np.ndarray:
-    """RMS gradient of the first layer over that of the last, (networks,); NaN where the last layer has none."""
+    """Return the RMS gradient of the first layer over that of the last, (networks,); NaN where it is undefined."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = gradient_rms[:, 0] / gradient_rms[:, -1]
     return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
 def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
-    """Metrics over epochs: the mean loss at every epoch, the rest at log-spaced ones.
+    """Return metrics over epochs: the mean loss at every epoch, the others at log-spaced ones.
 
     A diverged network makes the mean undefined from there on; for the quantiles it counts as the largest.
     """
     epochs = np.arange(1, trained.config.epochs + 1)
-    kept, ranked = curve_epochs(trained.config.epochs), _ranked(trained)
+    recorded, ranked = curve_epochs(trained.config.epochs), _ranked(trained)
     with np.errstate(over="ignore", invalid="ignore"):
         series = {"train_loss": Series(epochs, trained.losses.mean(0, dtype=np.float64))}
     for name, q in QUANTILES.items():
-        series[name] = Series(kept, _quantile(ranked, q).astype(np.float64))
-    gain = (scores.population_accuracy - 0.5) / max(
-        theory.bayes_accuracy(trained.config.distance, trained.config.data) - 0.5, 1e-12
-    )
+        series[name] = Series(recorded, _quantile(ranked, q).astype(np.float64))
     progress = {
         "train_accuracy": scores.train_accuracy,
         "population_accuracy": scores.population_accuracy,
-        "learned_fraction": gain >= scoring.LEARNED_GAIN,
+        "learned_fraction": skill_score(scores.population_accuracy, trained.config) >= LEARNED_GAIN,
         "dead_fraction": scores.dead,
     }
     return series | {name: Series(scores.checkpoints, values.mean(0)) for name, values in progress.items()}
 
 
 def _ranked(trained: Trained) -> np.ndarray:
-    """Losses at `curve_epochs`, each epoch's sorted, (networks, epochs); those not finite come last, as infinite."""
+    """Return losses at `curve_epochs`, each epoch's sorted, (networks, epochs); infinite where not finite."""
     losses = trained.losses[:, curve_epochs(trained.config.epochs) - 1]
     return np.sort(np.where(np.isfinite(losses), losses, np.inf), axis=0)
 
@@ -156,27 +152,29 @@ def _quantile(ranked: np.ndarray, q: float) -> np.ndarray:
     return ranked[round(q * (len(ranked) - 1))]
 
 
-def _watched(trained: Trained, exemplars: Iterable[int]) -> list[int]:
-    """Networks that keep their weights at every checkpoint: exemplars, and the first ones where they are small."""
-    weights = sum(value[0].size for value in trained.final.values())
-    filmed = FILMED if weights <= MAX_FILMED_WEIGHTS and trained.seeds.crossed is None else 0
-    return sorted({*exemplars, *range(min(filmed, len(trained.seeds)))})
+def _loss_quantiles(trained: Trained) -> pd.DataFrame:
+    """Return mean and quantiles of the losses, a row for each of `curve_epochs`."""
+    ranked = _ranked(trained)
+    columns = {name.removeprefix("train_loss_"): _quantile(ranked, q) for name, q in QUANTILES.items()}
+    with np.errstate(over="ignore", invalid="ignore"):
+        columns["train_loss"] = ranked.mean(0, dtype=np.float64)
+    return pd.DataFrame(columns, index=curve_epochs(trained.config.epochs))
 
 
-def _curves(trained: Trained, exemplars: list[int]) -> dict[str, np.ndarray]:
+def _curves(trained: Trained, examples: list[int]) -> dict[str, np.ndarray]:
     config = trained.config
     points = data.draw(
-        [trained.seeds.data[i] for i in exemplars], config.distance, config.samples, config.data
+        [trained.seeds.data[i] for i in examples], config.distance, config.samples, config.data
     )
-    kept = curve_epochs(trained.config.epochs)
+    recorded = curve_epochs(trained.config.epochs)
     return {
-        "epochs": kept,
-        "loss": trained.losses[:, kept - 1],
+        "epochs": recorded,
+        "loss": trained.losses[:, recorded - 1],
         "gradient_rms": trained.gradient_rms,
         "checkpoints": trained.checkpoints,
-        "exemplars": trained.seeds.numbers[exemplars],
+        "exemplars": trained.seeds.numbers[examples],
         "exemplar_points": points.numpy(),
-        **{f"exemplar.{name}": value[exemplars] for name, value in trained.weights.items()},
+        **{f"exemplar.{name}": value[examples] for name, value in trained.weights.items()},
     }
 
 
@@ -202,33 +200,17 @@ def _dataset(config: Config, seeds: Seeds) -> Dataset:
     )
 
 
-# Exemplars and pictures
-
-
 def network_record(trained: Trained, scores: Scores, i: int) -> Record:
-    """One network by itself, with its whole loss curve; ``i`` counts the block's networks."""
+    """Make the record of one network by itself, with its whole loss curve; ``i`` is its index in the block."""
     config, row = trained.config, scores.table.iloc[i]
-    names = (
-        "train_loss",
-        "train_accuracy",
-        "phi",
-        "population_accuracy",
-        "gain",
-        "bce",
-        "brier",
-        "epochs_to_learn",
-    )
     progress = {"train_accuracy": scores.train_accuracy, "population_accuracy": scores.population_accuracy}
     title = f"seed {row['seed']} · {row['state']} · {config.label()}"
     return Record(
         name=title,
         params={**config.to_params(), "seed": str(row["seed"])},
         metrics={
-            f"final_{name}" if name == "train_loss" else name: None
-            if pd.isna(row[name])
-            else float(row[name])
-            for name in names
-            if name not in progress
+            metric: None if pd.isna(row[name]) else float(row[name])
+            for metric, name in (("final_train_loss", "train_loss"), *((name, name) for name in OWN_SCORES))
         },
         tags={"qwerties.state": row["state"]},
         series={
@@ -238,110 +220,5 @@ def network_record(trained: Trained, scores: Scores, i: int) -> Record:
                 for name, values in progress.items()
             },
         },
-        files={
-            "plots/decision_boundary.png": _decision_boundary(trained, i, title),
-            "plots/loss_curve.png": _loss_curve(
-                config,
-                pd.DataFrame({"train_loss": trained.losses[i]}, index=np.arange(1, config.epochs + 1)),
-                title,
-                {"this sample's optimum": row["train_loss"] - row["excess_loss"]},
-            ),
-        },
+        files=network_pictures(trained, i, title, row["train_loss"] - row["excess_loss"]),
     )
-
-
-def notebook_pictures(trained: Trained, i: int) -> dict[str, bytes]:
-    """The notebook's two scatter plots of one network: its data, and what it gets wrong."""
-    config = trained.config
-    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
-    y, extent = data.labels(config.samples).numpy(), plots.view(config.distance, config.data)
-    predicted = _probability(config, _weights(trained, i), x).numpy() > 0.5
-    wrong = int((predicted != y).sum())
-    draw = renderer()
-    return {
-        "plots/data.png": draw(
-            plots.data_scatter, x.numpy(), y, extent, title=f"seed {trained.seeds.numbers[i]}"
-        ),
-        "plots/misclassified.png": draw(
-            plots.misclassified, x.numpy(), y, predicted, extent, title=f"{wrong} of {len(y)} misclassified"
-        ),
-    }
-
-
-def _run_pictures(trained: Trained, table: pd.DataFrame) -> dict[str, bytes]:
-    config = trained.config
-    state = table["state"].mode().iloc[0]
-    typical = int((table["state"] == state).argmax())
-    ranked = _ranked(trained)
-    columns = {name.removeprefix("train_loss_"): _quantile(ranked, q) for name, q in QUANTILES.items()}
-    with np.errstate(over="ignore", invalid="ignore"):
-        columns["train_loss"] = ranked.mean(0, dtype=np.float64)
-    curve = pd.DataFrame(columns, index=curve_epochs(config.epochs))
-    count = int((table["state"] == state).sum())
-    return {
-        "plots/decision_boundary.png": _decision_boundary(
-            trained,
-            typical,
-            f"{config.label()} · seed {table['seed'][typical]}, {state} like {count} of {len(table)}",
-        ),
-        "plots/loss_curve.png": _loss_curve(config, curve, f"{config.label()} · {len(table)} seeds"),
-        "plots/accuracy_distribution.png": renderer()(
-            plots.accuracy_distribution,
-            table,
-            theory.reference_accuracies(config.distance, config.data),
-            title=f"{config.label()} · {len(table)} seeds",
-        ),
-    }
-
-
-@functools.cache
-def renderer() -> canvas.Renderer:
-    """The process's own renderer, which keeps what pictures share."""
-    return canvas.Renderer()
-
-
-def _loss_curve(
-    config: Config, curve: pd.DataFrame, title: str, references: Mapping[str, float] | None = None
-) -> bytes:
-    floor = theory.bce_floor if config.loss == "bce" else theory.brier_floor
-    levels = {
-        "Bayes floor": floor(config.distance, config.data),
-        "dead plateau": theory.DEAD_PLATEAU[config.loss],
-    }
-    return renderer()(plots.loss_curve, curve, levels | dict(references or {}), title=title)
-
-
-def _decision_boundary(trained: Trained, i: int, title: str) -> bytes:
-    config = trained.config
-    weights = _weights(trained, i)
-    x = data.draw([trained.seeds.data[i]], config.distance, config.samples, config.data)[0]
-    extent = plots.view(config.distance, config.data)
-    return renderer()(
-        plots.decision_boundary,
-        x.numpy(),
-        data.labels(config.samples).numpy(),
-        _probability(config, weights, x).numpy() > 0.5,
-        _probability(config, weights, _grid(extent)).reshape(GRID).numpy(),
-        extent,
-        distance=config.distance,
-        data=config.data,
-        title=title,
-    )
-
-
-def _weights(trained: Trained, i: int) -> networks.Weights:
-    return {name: torch.from_numpy(value[i].copy()) for name, value in trained.final.items()}
-
-
-def _grid(extent: tuple[float, float, float, float]) -> torch.Tensor:
-    """Points of a regular grid over part of the plane, row by row, (2, rows * columns)."""
-    left, right, bottom, top = extent
-    down, across = torch.meshgrid(
-        torch.linspace(bottom, top, GRID[0]), torch.linspace(left, right, GRID[1]), indexing="ij"
-    )
-    return torch.stack((across.flatten(), down.flatten()))
-
-
-def _probability(config: Config, weights: networks.Weights, x: torch.Tensor) -> torch.Tensor:
-    """Probability of class 1 that one network gives each point, (points,)."""
-    return torch.sigmoid(networks.logit(weights, x, networks.ACTIVATIONS[config.activation]))

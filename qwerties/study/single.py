@@ -1,4 +1,4 @@
-"""One network by itself, tracked as the notebook shows it: ``qwerties train``."""
+"""Train one network and track it as the notebook shows it: ``qwerties train``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from tqdm import tqdm
 
 from qwerties.config import Config, Seeds
 from qwerties.scoring import score as scoring
-from qwerties.study.runs import network_record, notebook_pictures
+from qwerties.study.pictures import notebook_pictures
+from qwerties.study.runs import network_record
 from qwerties.tracking.records import Model
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import NOTE
+from qwerties.tracking.tags import NOTE, TITLE
 from qwerties.training.reference import build_model
 from qwerties.training.trainer import train
 
-STEM = "train"
-QUESTION = "Single networks, each trained by `qwerties train` and shown as the course notebook shows its one."
+EXPERIMENT_NAME = "train"
+QUESTION = "Single networks, each trained by `qwerties train` and shown as in the course notebook."
 
 
 def train_network(config: Config, seed: int, store: Store) -> str:
@@ -28,9 +29,9 @@ def train_network(config: Config, seed: int, store: Store) -> str:
     Returns
     -------
     str
-        Loss, accuracy and phi, and where the run is, to be printed.
+        Loss, accuracy, phi and the run, in words.
     """
-    experiment_id = store.experiment(STEM, {NOTE: QUESTION, "qwerties.title": "Single networks"})
+    experiment_id = store.experiment(EXPERIMENT_NAME, {NOTE: QUESTION, TITLE: "Single networks"})
     seeds = Seeds(seed, seed + 1)
     with tqdm(total=config.epochs, unit=" epochs", disable=not sys.stderr.isatty(), leave=False) as bar:
         trained = train([config], seeds, progress=bar.update)[0]
@@ -46,7 +47,7 @@ def train_network(config: Config, seed: int, store: Store) -> str:
         tags={
             **record.tags,
             "qwerties.version": version("qwerties"),
-            NOTE: f"One network, as the notebook trains it: {config.label()}, seed {seed}, {row['state']}.",
+            NOTE: f"One network, trained as in the notebook: {config.label()}, seed {seed}, {row['state']}.",
         },
         files={**record.files, **notebook_pictures(trained, 0)},
         model=Model(model.eval(), example.numpy(), model(example).detach().numpy()),

@@ -16,7 +16,8 @@ from qwerties.scoring.digest import code_digest
 from qwerties.study.batches import MissingRun, make_batches, missing_runs, train_batch
 from qwerties.study.coverage import Coverage, read_coverage
 from qwerties.study.experiment import Experiment, config_names
-from qwerties.study.plan import plan_tags, planned_contrasts, revise
+from qwerties.study.plan import plan_tags, planned_contrasts
+from qwerties.study.plan_changes import revise
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store

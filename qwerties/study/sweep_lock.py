@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from qwerties.errors import FailedError
 from qwerties.execution.processes import is_gone, is_local, this_process
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import STORE_FAILURES, Store
+from qwerties.tracking.store import Store, store_failures
 from qwerties.tracking.tags import PROCESS
 
 LEASE = "qwerties.lease"
@@ -107,7 +107,7 @@ def _lease(lease: _Lease, waiting: Callable[[str], None]) -> Iterator[Callable[[
 
     def renew() -> None:
         while not over.wait(RENEWED):
-            with suppress(*STORE_FAILURES):  # the server is away: whoever holds the lease will notice
+            with suppress(*store_failures()):  # the server is away: whoever holds the lease will notice
                 if lease.foreign_holder() is not None:
                     return  # `check` stops whoever works under the lease
                 lease.write()
@@ -158,7 +158,7 @@ class _Lease:
 
     def end(self) -> None:
         """Free what is ours; what another process has taken stays."""
-        with suppress(*STORE_FAILURES):  # it expires
+        with suppress(*store_failures()):  # it expires
             stored = self.store.experiment_tags()
             for experiment_id in self.ids:
                 if _parse(stored.get(experiment_id, {}).get(self.tag))[1] == self.token:

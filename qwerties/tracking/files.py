@@ -1,4 +1,4 @@
-"""Files that appear whole, and never in the place of another."""
+"""Files that appear whole, and never replace another."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from pathlib import Path
 
 
 def place_new_file(source: Path, target: Path) -> None:
-    """Give a finished file its name, unless there is a file of that name; its old name may stay.
+    """Give a finished file the name ``target``; its old name may remain.
 
     Raises
     ------
     FileExistsError
-        If the name is taken; the file there is not touched.
+        If the name is taken; the existing file is not touched.
     OSError
-        If it cannot be given the name.
+        If the file cannot be given the name.
     """
     try:
         os.link(source, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links: reserve the name, then fill it
-        with target.open("xb"):
-            pass
+    except OSError:  # a file system without hard links: reserve the name, then replace the empty file
+        target.open("xb").close()
         source.replace(target)

@@ -1,4 +1,4 @@
-"""The model registry: the second door to MLflow, as `tracking` is about runs and has enough to do with them."""
+"""MLflow's model registry."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # that a server is waited for
+logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # "waiting for the server"
 
-NAME, ALIAS = "qwerties", "champion"
-"""Of the registered model, and of the version that counts: ``models:/qwerties@champion``."""
+NAME, ALIAS = "qwerties", "champion"  # the registered model is ``models:/qwerties@champion``
 
-ABOUT = (
+DESCRIPTION = (
     "A network of the best config that the study has found: of its confirmed networks that learned, the one of median "
     "accuracy. Replaced only where a verdict on fresh seeds says that another config is ahead. Takes points, "
     "(batch, 2); returns the probability of qwerties B, (batch, 1)."
@@ -30,35 +29,33 @@ class Version:
 
 
 def champion(uri: str) -> Version | None:
-    """The version that counts in a store; None where there is none."""
-    client = MlflowClient(uri, uri)
+    """Return the version with the alias; None where a store has none."""
     try:
-        found = client.get_model_version_by_alias(NAME, ALIAS)
+        version = MlflowClient(uri, uri).get_model_version_by_alias(NAME, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
             return None
         raise
-    return Version(str(found.version), dict(found.tags))
+    return Version(str(version.version), dict(version.tags))
 
 
 def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
-    """Register the model of a run as a new version, and give it the alias last; returns its number."""
+    """Register the model of a run as a new version, then move the alias to it; return the version's number."""
     client = MlflowClient(uri, uri)
     if not client.search_registered_models(f"name = '{NAME}'"):
         client.create_registered_model(NAME)
-    client.update_registered_model(NAME, description=ABOUT)
+    client.update_registered_model(NAME, description=DESCRIPTION)
     outputs = client.get_run(run_id).outputs
     assert outputs is not None
     (model,) = outputs.model_outputs
-    version = client.create_model_version(
-        NAME, f"models:/{model.model_id}", run_id, tags=dict(tags), model_id=model.model_id
-    )
+    source = f"models:/{model.model_id}"
+    version = client.create_model_version(NAME, source, run_id, tags=dict(tags), model_id=model.model_id)
     client.set_registered_model_alias(NAME, ALIAS, version.version)
     return str(version.version)
 
 
 def retag(uri: str, number: str, tags: Mapping[str, str]) -> None:
-    """Bring the tags of a version up to date."""
+    """Set tags of a version."""
     client = MlflowClient(uri, uri)
     for key, value in tags.items():
         client.set_model_version_tag(NAME, number, key, value)

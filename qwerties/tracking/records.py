@@ -1,4 +1,4 @@
-"""What one tracked run consists of: plain data, made by workers, written by the one process that tracks, and read."""
+"""The parts of a tracked run, as plain data: workers make them, one process writes them, everybody reads them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 
 def curve_epochs(epochs: int) -> np.ndarray:
-    """Up to 200 epochs, evenly spaced on a log scale, from 1 to the last.
+    """Return up to 200 epochs, evenly spaced on a log scale, from 1 to the last.
 
-    At these every seed's loss is kept, and the mean loss of a tuning's trial: a metric takes 260 bytes a point in
-    SQLite, and there are hundreds of trials.
+    Each seed's loss is stored at these epochs only, and so is the mean loss of a search's trial: a point of a metric
+    takes 260 bytes in SQLite.
     """
     return np.unique(np.geomspace(1, epochs, 200).round().astype(int))
 
 
 @dataclass(frozen=True)
 class Series:
-    """A metric over epochs: steps (points,) and values (points,), NaN and infinities allowed."""
+    """A metric over epochs: steps (points,) and values (points,); NaN and infinities are allowed."""
 
     steps: np.ndarray
     values: np.ndarray
@@ -27,25 +27,16 @@ class Series:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a run was trained on, for the dataset column of the MLflow UI."""
+    """The data of a run, for the dataset column of MLflow's UI."""
 
     name: str
-    digest: str
-    """At most 36 characters."""
+    digest: str  # at most 36 characters
     profile: dict[str, object]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model to log with a run.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        (batch, 2) -> (batch, 1).
-    example, predicted : ndarray, float32
-        Inputs such as it expects, (batch, 2), and what it makes of them, (batch, 1).
-    """
+    """A trained ``torch.nn.Module``, with example inputs (batch, 2) and their predictions (batch, 1) in float32."""
 
     module: Any
     example: np.ndarray
@@ -54,25 +45,24 @@ class Model:
 
 @dataclass(frozen=True)
 class Record:
-    """One run, ready to be tracked.
+    """One run, ready to be written.
 
     Attributes
     ----------
     name : str
-        In words that a person reads.
     params, tags : dict of str
     metrics : dict of float
-        Final values; None where undefined: not written. A series of the same name has its own last value.
+        Final values. None means undefined and is not written; a series of the same name replaces the value.
     series : dict of Series
-        Metrics over epochs.
     files : dict of bytes
         Artifacts by their path inside the run.
-    model : Model
-        To be logged beside the files, loadable by ``mlflow.pyfunc``.
+    dataset : Dataset, optional
+    model : Model, optional
+        Logged so that ``mlflow.pyfunc`` loads it.
     children : list of Record
         Runs shown below this one.
     status : {"FINISHED", "FAILED"}
-        Of the run once all of it is written; failed is a trial that diverged.
+        Status once everything is written; a trial that diverged has failed.
     """
 
     name: str
@@ -89,7 +79,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Tracked:
-    """One run as the store holds it."""
+    """One run as the store holds it; ``start_time`` is in seconds since 1970."""
 
     run_id: str
     experiment_id: str
@@ -101,4 +91,14 @@ class Tracked:
     tags: dict[str, str]
     artifact_uri: str
     start_time: float = 0.0
-    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class TrackedExperiment:
+    """One of our MLflow experiments as the store holds it."""
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    is_active: bool
+    tags: dict[str, str]

@@ -1,45 +1,30 @@
-"""Names that the store knows things by: tags of runs and of experiments."""
+"""Names of tags, all of them: MLflow's own that are used here, and those of this project."""
 
 from __future__ import annotations
 
+PREFIX = "qwerties/"  # of every MLflow experiment's name
+
+# MLflow's own
 PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
-PROCESS = "qwerties.process"
-"""Tag: host and process that write a run, to tell one that died from a neighbour's."""
 
-FAILURE = "qwerties.failure"
-"""Tag: why a run failed, in one line."""
+# Of every run
+PROCESS = "qwerties.process"  # the process that writes the run: tells a dead writer from a live one
+FAILURE = "qwerties.failure"  # why the run failed, in one line
+SUPERSEDED = "qwerties.superseded"  # id of the run that replaces this one, which no longer counts
+ARTIFACTS = "qwerties.artifacts"  # JSON: digest of every artifact by its path
 
-SUPERSEDED = "qwerties.superseded"
-"""Tag: the run that was made anew in this one's place; it counts no more."""
+# Of searches
+STUDY = "qwerties.study"  # of a search's run and of its trials' runs: neither is a run of a planned config
+TRIAL = "qwerties.trial"  # number of a trial within its search
+SPEC = "qwerties.search"  # JSON: everything that decides a search's trials
+TUNING = "qwerties.tuning"  # of an experiment, JSON: what is tuned, and how
 
-STUDY = "qwerties.study"
-"""Tag: the study that a run is, or that a trial's run belongs to; neither is a run of the plan's configs."""
-
-TRIAL = "qwerties.trial"
-"""Tag: number of a trial in its study."""
-
-SPEC = "qwerties.search"
-"""Tag of a study's run: all that decides its trials, as JSON."""
-
-TUNING = "qwerties.tuning"
-"""Tag of an experiment: what is tuned, and how, as JSON."""
-
-ARTIFACTS = "qwerties.artifacts"
-"""Tag: digest of every artifact by its path, as JSON, to tell one that was lost, cut short or altered."""
-
+# Of experiments that ask no question
 REPORT = "qwerties.report"
-"""Tag of the experiment that keeps the reports, which asks no question."""
-
 MAP = "qwerties.map"
-"""Tag of the experiment that keeps the maps, which asks no question either."""
-
-APART = {REPORT: "the reports", MAP: "the maps"}
-"""Tags of experiments that no coverage counts, and what they hold."""
-
-PREFIX = "qwerties/"
-"""Of the MLflow experiments' names."""
+APART = {REPORT: "the reports", MAP: "the maps"}  # what these experiments hold
 
 # Of a planned config's run
 CODE = "qwerties.code"  # digest of the code that decided the numbers

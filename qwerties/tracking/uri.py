@@ -1,22 +1,25 @@
-"""Where a store is. URIs are built, taken apart, shown and checked here and nowhere else.
+"""Where a store is: URIs are built, taken apart, shown and checked here and nowhere else.
 
-SQLAlchemy and MLflow both decode ``%20`` in an address, so that a folder of that very name needs its percent sign
-quoted. MLflow would try a server that is away for minutes, and fail with a traceback; here it is asked once.
+SQLAlchemy and MLflow decode ``%20`` in a URI, so a percent sign in a folder's name must be quoted. MLflow retries an
+absent server for minutes and then fails with a traceback; `check_reachable` asks once.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
 import os
 import re
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from qwerties.errors import UsageError, reason_of, without_passwords
+
+HTTP = ("http://", "https://")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+TIMEOUT = 10  # seconds that a server has to answer
 
 
 class StoreError(UsageError):
@@ -37,7 +40,7 @@ def default_uri(root: Path) -> str:
 
 
 def sqlite_uri(path: Path) -> str:
-    """Return the URI of a SQLite file; what a URI would decode in its name is quoted."""
+    """Return the URI of a SQLite file, with everything quoted that a URI would decode."""
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
@@ -51,39 +54,34 @@ def sqlite_path(uri: str) -> Path | None:
         return Path(uri.removeprefix("sqlite:///"))
 
 
+def is_on_disk(uri: str) -> bool:
+    """Return whether an artifact URI names files of this machine."""
+    return uri.startswith(("/", "file://"))
+
+
 def artifact_path(uri: str) -> Path:
-    """Return the folder of artifacts that lie on this machine, by the address that MLflow stores."""
+    """Return the local folder that an artifact URI names."""
     if uri.startswith("file:"):
         return Path(urllib.request.url2pathname(urllib.parse.urlsplit(uri).path))
     return Path(uri)
 
 
 def public_uri(uri: str) -> str:
-    """Return the URI without its passwords, for messages and the report."""
-    return without_passwords(re.sub(r"^([^:/@]*):[^/].*@", r"\1:***@", uri))
+    """Return the URI without its password, for messages and the report."""
+    with suppress(sa.exc.ArgumentError, ValueError):  # not a URI
+        if not uri.startswith(HTTP):
+            uri = sa.make_url(uri).render_as_string(hide_password=True)
+    # urllib ends a host at the first slash, and would show a password that holds one
+    uri = re.sub(r"^((?:https?://)?[^:/@]*):[^/].*@", r"\1:***@", uri)
+    return without_passwords(uri)
 
 
 def check_reachable(uri: str, reads: bool = False) -> None:
-    """Refuse in one line what MLflow would retry for minutes, or fail on with a traceback."""
+    """Check that a store can be used, or only read; raise `StoreError` within seconds otherwise."""
     if (path := sqlite_path(uri)) is not None:
-        if path.name == ":memory:" or "?" in uri:
-            raise StoreError(f"the store must be a file, without options, got {uri}")
-        if not path.parent.is_dir():
-            raise StoreError(f"the store's folder must exist, got {path.parent}")
-        if path.is_dir():
-            raise StoreError(f"the store must be a file, got the folder {path}")
-        unwritable = path if path.exists() else path.parent
-        if not os.access(unwritable, os.W_OK) and not (reads and os.access(path, os.R_OK)):
-            raise StoreError(f"the store must be writable, got {unwritable}")
-    elif uri.startswith(("http://", "https://")):
-        try:
-            with urllib.request.urlopen(_health(uri), timeout=10) as answer:
-                answer.read()
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            raise StoreError(
-                f"the tracking server {public_uri(uri)} must answer, got: {reason_of(reason)}"
-            ) from error
+        _check_file(path, uri, reads)
+    elif uri.startswith(HTTP):
+        _check_server(uri)
     elif re.match(r"(postgresql|mysql|mssql)(\+\w+)?://", uri):
         _check_database(uri)
     else:
@@ -93,9 +91,47 @@ def check_reachable(uri: str, reads: bool = False) -> None:
         )
 
 
+def _check_file(path: Path, uri: str, reads: bool) -> None:
+    if path.name == ":memory:" or "?" in uri:
+        raise StoreError(f"the store must be a file, without options, got {uri}")
+    if not path.parent.is_dir():
+        raise StoreError(f"the store's folder must exist, got {path.parent}")
+    if path.is_dir():
+        raise StoreError(f"the store must be a file, got the folder {path}")
+    written = path if path.exists() else path.parent
+    if not os.access(written, os.W_OK) and not (reads and os.access(path, os.R_OK)):
+        raise StoreError(f"the store must be writable, got {written}")
+
+
+def _check_server(uri: str) -> None:
+    import requests
+
+    _bypass_proxies(uri)
+    try:
+        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=TIMEOUT)
+        reason = "" if answer.ok else f"{answer.status_code} {answer.reason}"
+    except (OSError, ValueError) as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:  # requests and urllib3 wrap the system's error four times
+            cause = cause.__context__
+        reason = reason_of(cause)
+    if reason:
+        raise StoreError(f"the tracking server {public_uri(uri)} must answer, got: {reason}")
+
+
+def _bypass_proxies(uri: str) -> None:
+    """Exempt a server on this machine from the user's ``http_proxy``, for MLflow's requests as well."""
+    try:
+        host = urllib.parse.urlsplit(uri).hostname
+    except ValueError:
+        return
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    if host in LOOPBACK and host not in exempt.split(","):
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = f"{exempt},{host}".lstrip(",")
+
+
 def _check_database(uri: str) -> None:
-    """Connect once to a database server, which MLflow would try for minutes."""
-    timeout = {} if uri.startswith("mssql") else {"connect_timeout": 10}
+    timeout = {} if uri.startswith("mssql") else {"connect_timeout": TIMEOUT}
     try:
         engine = sa.create_engine(uri, connect_args=timeout, poolclass=sa.pool.NullPool)
         engine.connect().close()
@@ -105,23 +141,7 @@ def _check_database(uri: str) -> None:
             + (": pip install 'qwerties[server]'" if uri.startswith("postgresql") else "")
         ) from error
     except sa.exc.ArgumentError:
-        return  # no kind of database that there is: whoever opens it says so
+        return  # an unknown driver: MLflow says so
     except (sa.exc.SQLAlchemyError, ValueError) as error:
         reason = reason_of(getattr(error, "orig", None) or error)
         raise StoreError(f"the database {public_uri(uri)} must answer, got: {reason}") from error
-
-
-def _health(uri: str) -> urllib.request.Request:
-    """The request that asks a server how it is; name and password of the URI go into a header, as MLflow's do."""
-    parts = urllib.parse.urlsplit(uri)
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    request = urllib.request.Request(f"{plain.rstrip('/')}/health")
-    if parts.username:
-        login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return request
-
-
-def is_on_disk(uri: str) -> bool:
-    """Whether artifacts at this address are files of this machine."""
-    return uri.startswith(("/", "file://"))

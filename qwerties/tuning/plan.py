@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from qwerties.analysis.searches import read_search
 from qwerties.config import Config
 from qwerties.study.coverage import is_search_done
-from qwerties.study.plan import PlannedContrast, arms_by_name, question_tags, readable_contrasts, revise
+from qwerties.study.plan import PlannedContrast, arms_by_name, question_tags, readable_contrasts
+from qwerties.study.plan_changes import revise
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import TUNING

@@ -213,16 +213,15 @@ class _SearchRun:
         run, children = runs_of_search(self.search.name, runs)
         configs = {proposal.number: proposal.config for proposal in self._finished()}
         for child in children:
-            if not is_whole_trial(child):
-                store.tag_run(child.run_id, SUPERSEDED, "a run that was not written to its end")
+            if run is None or child.parent != run.run_id:
+                store.tag_run(child.run_id, SUPERSEDED, "the run of its search was deleted")
+            elif not is_whole_trial(child):
+                store.tag_run(child.run_id, SUPERSEDED, "it was not written to its end")
             elif (number := _number(child)) in configs and child.params == configs[number].to_params():
                 self.tracked.add(number)
             else:  # the study was deleted from the storage and made anew
-                for old in (*children, run):
-                    if old is not None:
-                        store.tag_run(
-                            old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more"
-                        )
+                for old in (run, *children):
+                    store.tag_run(old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more")
                 self.tracked, run = set(), None
                 break
         if run is None:

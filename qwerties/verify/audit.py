@@ -25,9 +25,10 @@ from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study import runs as results
 from qwerties.tracking.arrays import read_arrays
+from qwerties.tracking.artifacts import digest
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store, StoreError, digest
+from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import ARTIFACTS
 from qwerties.tracking.uri import is_on_disk
 from qwerties.training import data

@@ -344,20 +344,29 @@ BROKEN = {
     ),
     "figures": (source(figures="('scores',)"), "ValueError: figures must be Figures, got ('scores',)"),
     "share": (source(share="0"), "ValueError: share must be above 0 and at most 4, got 0"),
-    "half": (source(share="'half'"), "ValueError: share must be a number, got 'half'"),
+    "half": (source(share="'half'"), "ValueError: share must be above 0 and at most 4, got 'half'"),
     "crossed": (
         source(crossed="(0, 3)"),
         "ValueError: crossed must be None or two whole numbers above 0, got (0, 3)",
     ),
     "layout": (source(crossed="3"), "ValueError: crossed must be None or two whole numbers above 0, got 3"),
-    "order": (source(order="'first'"), "ValueError: order must be a whole number, got 'first'"),
+    "order": (source(order="'first'"), "ValueError: order must be a whole number of at most 1000000, got 'first'"),
+    "comma": (
+        source(contrasts="(Contrast(A, B))").replace("A, B))", "A, B, primary=1))"),
+        "ValueError: primary must be True or False, got 1",
+    ),
+    "numpy": (
+        f"import numpy\n{source(title='numpy.float64(1)')}",
+        "ValueError: title must be text, got 1.0",
+    ),
     "config": (
         source(configs="grid(Config(epochs=0))"),
         "ValueError: epochs must be a whole number from 1 to 10000000, got 0",
     ),
     "knob": (
         source(configs="grid(colour=('red',))"),
-        "TypeError: Config.__init__() got an unexpected keyword argument 'colour'",
+        "ValueError: a grid's axis must be one of data, loss, activation, hidden, distance, samples, epochs, "
+        "learning_rate, optimizer, momentum, output_scale, init, got 'colour'",
     ),
 }
 
@@ -431,8 +440,10 @@ def no_reports(folder):
 
 STORE = "the store sqlite:///{folder}/mlflow.db"
 SCHEMA = (
-    f"{STORE} {OPENED} its schema must be {{schema}}, that of MLflow {{mlflow}}, got ffffffffffff; an older one is "
-    "brought up to date by `mlflow db upgrade`, after a backup"
+    f"{STORE} {OPENED} Detected out-of-date database schema (found version ffffffffffff, but expected {{schema}}). "
+    "Take a backup of your database, then run 'mlflow db upgrade <database_uri>' to migrate your database to the "
+    "latest schema. NOTE: schema migration may result in database downtime - please consult your database's "
+    "documentation for more detail."
 )
 FAILED = "the store failed, the same command goes on from there:"
 MOVED = "this folder was moved or copied from /old: `qwerties relocate` mends its store"

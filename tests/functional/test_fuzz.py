@@ -234,7 +234,7 @@ def test_a_status_is_told_of_any_store(store):
         assert len(told) == len({run.run_id for run in told})
         assert len(told) + coverage.superseded + len(coverage.loose) <= len(top)
         if coverage.plan is not None:
-            assert sum(map(coverage.count, ("done", "missing", "running", "failed", "lost"))) == len(
+            assert sum(map(coverage.count, ("done", "missing", "running", "failed", "damaged"))) == len(
                 coverage.entries
             )
 

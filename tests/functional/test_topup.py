@@ -77,7 +77,7 @@ def test_a_sweep_goes_on_until_its_primary_contrasts_are_decided(tmp_path):
     assert "open contrasts" not in again
     assert blocks(folder) == found
     out, _ = call(folder, "report", "--check")
-    assert out == "no verdict changed since the last report\n"
+    assert out == "no verdict changed since the previous report\n"
 
 
 def test_a_sweep_that_was_stopped_ends_with_the_same_store(tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from pictures import shapes
+from qwerties.plotting.lettering import Canvas, SvgCanvas
 
 from qwerties.plotting import style as theme
-from qwerties.plotting.lettering import Canvas, SvgCanvas
 
 WORDS = "seed 17 · learned · bce · d=4 · 10⁻⁶ x₀ “Ångström” ÅÄg|"
 

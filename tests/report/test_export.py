@@ -3,12 +3,11 @@
 import csv
 import hashlib
 import io
-import os
 import re
 import signal
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from factories import new_store
@@ -19,21 +18,12 @@ from qwerties.report import export as exports
 from qwerties.report.build import is_current, render, write_report
 from qwerties.tracking.records import Record
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings(
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
-    ),  # MLflow's own import
-]
-
 EVIL = "../../=cmd|' /C calc'!A0"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    before, folder = Path.cwd(), tmp_path_factory.mktemp("store")
-    os.chdir(folder)  # where MLflow puts artifacts
-    made = new_store(folder)
+def store(module_folder):
+    made = new_store(module_folder)
     pair = made.experiment(
         "pair", tags([BCE, MSE], SEEDS, contrasts=[(BCE, MSE, True), (MSE, BCE, False)], order="1")
     )
@@ -43,8 +33,7 @@ def store(tmp_path_factory):
     made.write(evil, record(BCE, SEEDS, TABLES[BCE], name=EVIL[6:]))
     loose = made.experiment("train", {"qwerties.title": "Single networks"})
     made.write(loose, Record("@SUM(1)", {**BCE.to_params(), "seed": "-7"}, {"train_accuracy": 1 / 3}))
-    yield made
-    os.chdir(before)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +58,14 @@ def test_every_table_and_figure_is_there_by_its_number(folder):
 
 
 def test_numbers_are_in_full(folder):
-    rows = pd.read_csv(folder / "tables" / "01-pair.csv")
+    rows = pd.read_csv(folder / "tables" / "02-pair.csv")
     frame = TABLES[BCE]
     row = rows[rows["loss"] == "bce"].iloc[0]
     assert row["population_accuracy"] == pytest.approx(frame["population_accuracy"].mean(), rel=1e-15)
     assert row["learned"] == (frame["state"] == "learned").sum() / 60
     assert row["dead"] == (frame["state"] == "dead").sum()
     assert row["phi_undefined"] == frame["phi"].isna().sum()
-    contrasts = pd.read_csv(folder / "tables" / "02-pair-contrasts.csv")
+    contrasts = pd.read_csv(folder / "tables" / "01-pair-contrasts.csv")
     d = frame["population_accuracy"].fillna(0.5) - TABLES[MSE]["population_accuracy"].fillna(0.5)
     assert contrasts["estimate"].tolist() == pytest.approx([d.mean(), -d.mean()], rel=1e-12)
     assert contrasts["interval.lo"][0] < contrasts["estimate"][0] < contrasts["interval.hi"][0]
@@ -99,7 +88,7 @@ def test_no_cell_is_a_formula(folder):
             for cell in row:
                 assert not cell.startswith(exports.FORMULA) or exports.NUMBER.fullmatch(cell), (path, cell)
                 assert "\n" not in cell
-                assert len(cell) <= exports.LONGEST + 1
+                assert len(cell) <= exports.MAX_CELL + 1
 
 
 @pytest.mark.parametrize(
@@ -116,15 +105,17 @@ def test_no_cell_is_a_formula(folder):
         ("bce", "bce"),
         (-0.5, "-0.5"),
         (0.1 + 0.2, "0.30000000000000004"),
+        (np.float64(0.1) + 0.2, "0.30000000000000004"),
         (float("nan"), ""),
         (float("-inf"), "-inf"),
         (None, ""),
         (True, "true"),
         (3, "3"),
+        ('a "b", c', '"a ""b"", c"'),
     ],
 )
 def test_a_cell_is_a_number_or_harmless(value, text):
-    assert exports.cell(value) == text
+    assert exports.to_csv([{"x": value, "y": 1}]).decode() == f"x,y\n{text},1\n"
 
 
 def test_names_stay_in_their_folder(folder):
@@ -136,15 +127,24 @@ def test_names_stay_in_their_folder(folder):
 
 def test_latex_is_escaped(folder):
     nasty = r"a_b & 50% #1 ${x}$ \input{/etc/passwd} ~^[*] <δ> “ש"
-    assert exports.latex(nasty) == (
-        r"a\_b \& 50\% \#1 \$\{x\}\$ \textbackslash{}input\{/etc/passwd\} "
-        r"\textasciitilde{}\textasciicircum{}{[}{*}{]} \textless{}$\delta$\textgreater{} ??"
+    contrast = {
+        "experiment": "[evil]",
+        "a_minus_b": nasty,
+        "where": "",
+        "primary": True,
+        "n": 3,
+        "delta": 0.01,
+    }
+    row = exports.findings_tex([{**contrast, "words": "*"}]).decode().splitlines()[-3]
+    assert row == (
+        r"{}[evil] & a\_b \& 50\% \#1 \$\{x\}\$ \textbackslash input\{/etc/passwd\} "
+        r"\textasciitilde \textasciicircum [*] <delta> ?? & primary & 3 &  &  & 0.01 & * \\"
     )
     text = (folder / "tables" / "findings.tex").read_text()
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert len(rows) == 3
-    assert all(len(re.findall(r"(?<!\\)&", row)) == 6 for row in rows)
-    assert text.index("% primary") < text.index("% exploratory")
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 7 for row in rows)
+    assert text.index("& primary &") < text.index("& exploratory &")
     assert text.isascii()
 
 
@@ -162,7 +162,12 @@ def test_the_same_store_gives_the_same_files(folder, store, tmp_path):
     assert files(path.parent) == there
     assert is_current(store, path)
     page, rendered = there["summary.html"].decode(), render(store)
-    alone = re.sub(r' <a class="take".*?</a>|<dt>To take away</dt><dd>.*?</dd>\n', "", page)
+    alone = re.sub(
+        r' <a class="download".*?</a>|<section aria-labelledby="downloads">.*?</section>',
+        "",
+        page,
+        flags=re.DOTALL,
+    )
     assert re.sub(r"\s+", " ", alone) == re.sub(r"\s+", " ", rendered)
     assert 'href="./' not in rendered
 
@@ -173,7 +178,7 @@ def test_beside_another_page_they_have_its_name(store, tmp_path):
         "a b&c.html",
         *(f"a b&c-{name}" for name in ("verdicts.json", "tables", "figures", "runs.csv")),
     }
-    assert 'href="./a%20b%26c-tables/01-pair.csv"' in (tmp_path / "a b&c.html").read_text()
+    assert 'href="./a%20b%26c-tables/02-pair.csv"' in (tmp_path / "a b&c.html").read_text()
 
 
 def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(store, tmp_path, monkeypatch):
@@ -220,12 +225,19 @@ def test_all_of_them_or_none(store, tmp_path, monkeypatch):
     before = files(tmp_path)
     monkeypatch.setattr(exports, "_write_manifest", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        exports.write(exports.Places.beside(page), {"tables/01-pair.csv": b"new", "runs.csv": b"new"})
+        exports.write(exports.Places.beside(page), {"tables/02-pair.csv": b"new", "runs.csv": b"new"})
     assert files(tmp_path) == before
 
 
 def test_a_file_that_is_lost_is_made_again(store, tmp_path):
     page = tmp_path / "summary.html"
     write_report(store, page)
-    (tmp_path / "tables" / "01-pair.csv").unlink()
+    (tmp_path / "tables" / "02-pair.csv").unlink()
+    assert not is_current(store, page)
+
+
+def test_runs_that_were_altered_are_written_again(store, tmp_path):
+    page = tmp_path / "summary.html"
+    write_report(store, page)
+    (tmp_path / "runs.csv").write_text("by hand")
     assert not is_current(store, page)

@@ -22,9 +22,8 @@ from qwerties.maps.spec import STATES, Axis, MapSpec
 from qwerties.plotting.heatmap import DOTS, GAIN, encode, map_figure, scale, shares_figure
 from qwerties.report.build import render
 from qwerties.report.sections.maps import SHARES
-from qwerties.study.search_space import Float, Search
 from qwerties.tracking.records import Record
-from qwerties.tracking.tags import MAP, SUPERSEDED, TUNING
+from qwerties.tracking.tags import MAP, STUDY, SUPERSEDED, TRIAL, TUNING
 
 SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
 MARKS = [
@@ -170,12 +169,12 @@ def test_the_newest_map_is_shown_and_the_others_are_named(store):
 
 def test_tuned_bests_are_marked(store):
     winner = Config(loss="mse", learning_rate=1.5)
-    search = Search({"learning_rate": Float(1e-3, 10, log=True)}, trials=1).to_dict()
-    study = {"study": "s", "label": "mse by tpe", "side": "mse", "own": True, "search": search}
-    study |= {"seeds": "0-9", "base": Config().to_params(), "objectives": ["population_accuracy"]}
-    tags = {"qwerties.study": "s", "qwerties.winner": json.dumps(winner.to_params())}
-    tuned = store.experiment("tuned", {TUNING: json.dumps({"studies": [study]})})
-    store.write(tuned, Record("study", {}, {}, tags))
+    search = {"name": "s", "arm": "mse", "sampler": "tpe", "is_baseline": False, "seeds": "0-9", "trials": 1}
+    search |= {"objectives": ["population_accuracy"], "space": ["learning_rate"]}
+    tuned = store.experiment("tuned", {TUNING: json.dumps({"searches": [search]})})
+    parent = store.write(tuned, Record("search", {}, {}, {STUDY: "s"}))
+    trial = Record("trial", winner.to_params(), {"population_accuracy": 0.9}, {STUDY: "s", TRIAL: "0"})
+    store.write(tuned, trial, parent)
     track(store)
     marks = marks_of(store)
     assert marks == [Mark("the notebook’s default", DEFAULT), Mark("tuned: mse", winner)]

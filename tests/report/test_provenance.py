@@ -1,43 +1,28 @@
 """The page's last part: counts as ``qwerties status`` has them, where numbers come from, and one made again."""
 
 import contextlib
-import dataclasses
 import html
 import io
 import os
 import re
 
 import pytest
-from factories import new_store
-from filmed import CODE, CONFIGS, SEEDS, make_store, plan, record
+from trained import CODE, CONFIGS, SEEDS, make_store, plan, record
 
-from qwerties.analysis.contrasts import load_results
 from qwerties.cli.status import read_status, to_json
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.report import report_archive as kept
+from qwerties.report import report_archive
 from qwerties.report.build import is_current, render, write_report
-from qwerties.report.cache_key import store_digest
-from qwerties.report.elements import Numbers
-from qwerties.report.sections.provenance import _place, make_provenance
+from qwerties.report.cache_key import LIBRARIES, store_digest
+from qwerties.report.elements import Table
+from qwerties.report.results import make_results
+from qwerties.report.sections import provenance
 from qwerties.scoring import score as scoring
 from qwerties.study import sweep
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import REPORT
 from qwerties.training.trainer import train
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings(
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
-    ),  # MLflow's own import
-]
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
-    return new_store(tmp_path)
 
 
 def part(store):
@@ -70,8 +55,9 @@ def test_it_counts_as_status_does(store):
     store.write(experiment_id, record(DEFAULT, SEEDS, table, curves))
     failed = store.write(experiment_id, record(configs[1], SEEDS, table, curves))
     store._client.set_terminated(failed, "FAILED")
-    [told] = to_json(read_status(store))["experiments"]
-    found = make_provenance(store, load_results(store), {"losses": "losses"}, "http://x", Numbers())
+    [status] = to_json(read_status(store))["experiments"]
+    blocks = provenance.build(make_results(store)).blocks
+    [ledger] = [block for block in blocks if isinstance(block, Table)]
     counts = {
         "Planned": 3,
         "Tracked": 1,
@@ -81,9 +67,9 @@ def test_it_counts_as_status_does(store):
         "Superseded": 0,
         "No longer planned": 1,
     }
-    assert found.table.headers == ("Experiment", "Seeds", *counts)
-    assert [cell.main for cell in found.table.rows[0].cells] == ["0–15", *map(str, counts.values())]
-    assert found.table.data[0]["done"] == told["done"] == 1
+    assert ledger.headers == ("Experiment", "Seeds", *counts)
+    assert [cell.main for cell in ledger.rows[0].cells] == ["0–15", *map(str, counts.values())]
+    assert ledger.data[0]["done"] == status["done"] == 1
 
 
 def test_what_made_the_runs_is_told(store, tmp_path):
@@ -117,7 +103,8 @@ def test_runs_are_tagged_with_what_made_them():
 
 def test_the_store_is_named_without_a_password(store):
     store.file, store.uri = None, "https://me:secret@example.org/mlflow"
-    assert "secret" not in _place(store)
+    assert "secret" not in provenance.public_address(store)
+    assert make_results(store, []).ui == "https://example.org/mlflow"
 
 
 def test_an_empty_store_has_no_such_part(store):
@@ -127,14 +114,28 @@ def test_an_empty_store_has_no_such_part(store):
 # The report as an artifact
 
 
+def test_a_report_of_which_only_a_table_differs_is_kept_too(store):
+    page = {"summary.html": b"x", "runs.csv": b"1"}
+    for files in (page, {**page, "runs.csv": b"2"}, page):
+        report_archive.keep(store, files)
+    assert [store.read(run, "runs.csv") for run in kept_runs(store)] == [b"1", b"2"]
+
+
+def test_what_is_linked_to_and_what_draws_are_part_of_the_digest(store, monkeypatch):
+    before = store_digest(store)
+    monkeypatch.setattr(store, "uri", "http://127.0.0.1:1")
+    assert store_digest(store) != before
+    assert {"contourpy", "matplotlib", "pillow", "markdown-it-py"} <= set(LIBRARIES)
+
+
 def test_a_page_is_kept_once_and_counts_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = make_store(tmp_path)
     page = tmp_path / "reports" / "summary.html"
     digest, experiments = store_digest(store), store.experiments()
     written = write_report(store, page)
-    assert "run " in kept.keep(store, written.files)
-    assert "already" in kept.keep(store, write_report(store, page).files)
+    assert "run " in report_archive.keep(store, written.files)
+    assert "already" in report_archive.keep(store, write_report(store, page).files)
     assert store_digest(store) == digest
     assert store.experiments() == experiments
     assert is_current(store, page)
@@ -156,9 +157,9 @@ def kept_runs(store):
 
 
 def test_the_last_pages_are_kept(store, monkeypatch):
-    monkeypatch.setattr(kept, "MOST", 3)
+    monkeypatch.setattr(report_archive, "MAX_REPORTS", 3)
     for i in range(5):
-        kept.keep(store, {"summary.html": str(i).encode()})
+        report_archive.keep(store, {"summary.html": str(i).encode()})
     assert [store.read(run, "summary.html") for run in kept_runs(store)] == [b"2", b"3", b"4"]
 
 
@@ -167,18 +168,18 @@ def test_a_store_that_does_not_take_it_is_one_line(store, monkeypatch):
         raise OSError("[Errno 30] Read-only file system\nand more")
 
     monkeypatch.setattr(Store, "write", refuse)
-    told = kept.keep(store, {"summary.html": b"x"})
+    told = report_archive.keep(store, {"summary.html": b"x"})
     assert told == "the report is not kept in the store: [Errno 30] Read-only file system"
 
 
 def test_a_question_of_that_name_is_not_mixed_with_the_reports(store):
     store.experiment("report", plan([DEFAULT]))
-    assert "rename experiments/report.py" in kept.keep(store, {"summary.html": b"x"})
+    assert "rename experiments/report.py" in report_archive.keep(store, {"summary.html": b"x"})
     assert list(store.experiments()) == ["report"]
 
 
 def test_reports_are_not_mixed_with_a_question_of_that_name(store):
-    kept.keep(store, {"summary.html": b"x"})
+    report_archive.keep(store, {"summary.html": b"x"})
     with pytest.raises(StoreError, match=r"rename experiments/report\.py"):
         store.experiment("report", plan([DEFAULT]))
 
@@ -195,4 +196,6 @@ def test_a_store_that_can_only_be_read_is_read(store, tmp_path, monkeypatch):
 def test_two_written_reports_are_equal(store, tmp_path):
     page = tmp_path / "summary.html"
     one, other = (write_report(store, page) for _ in range(2))
-    assert dataclasses.asdict(one) == dataclasses.asdict(other)
+    assert (one.document, one.files) == (other.document, other.files)
+    assert "no verdict changed since the previous report" not in one.text  # there was none
+    assert "no verdict changed since the previous report" in other.text

@@ -4,7 +4,6 @@ import pytest
 
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.scoring.digest import code_digest
-from qwerties.study import batches as batching
 from qwerties.study.batches import Batch, MissingRun, make_batches, missing_runs
 from qwerties.study.coverage import make_coverage
 from qwerties.study.experiment import Experiment, grid
@@ -79,9 +78,21 @@ def test_a_crossed_block_is_made_whole_or_not_at_all():
     assert missing([tracked(seeds="0-3 x 0-2")], CROSSED) == []
 
 
-def test_long_runs_are_split_by_memory(monkeypatch):
-    monkeypatch.setattr(batching, "MAX_LOSSES", 5 * DEFAULT.epochs)
-    assert missing([tracked(MSE)], n_seeds=12) == [(DEFAULT, "0-4"), (DEFAULT, "5-9"), (DEFAULT, "10-11")]
+@pytest.mark.parametrize(
+    ("fields", "n_seeds", "blocks"),
+    [
+        ({"epochs": 8000}, 1000, ["0-999"]),
+        ({}, 1001, ["0-999", "1000-1000"]),
+        ({"epochs": 10}, 2500, ["0-999", "1000-1999", "2000-2499"]),
+        ({"epochs": 2**20}, 40, ["0-15", "16-31", "32-39"]),
+        ({"samples": 2**18}, 5, ["0-1", "2-3", "4-4"]),
+        ({"samples": 1_000_000}, 2, ["0-0", "1-1"]),
+    ],
+)
+def test_seeds_beyond_a_workers_memory_make_several_runs(fields, n_seeds, blocks):
+    config = Config(**fields)
+    found = missing([], Experiment("t", "q", (config,)), n_seeds)
+    assert found == [(config, block) for block in blocks]
 
 
 # Batches
@@ -129,6 +140,13 @@ def test_a_gpu_takes_larger_batches():
     configs = grid(distance=range(30))
     assert max(batch.networks for batch in make_batches(runs_of(configs), "cuda")) == 4000
     assert max(batch.networks for batch in make_batches(runs_of(configs), "cpu")) == 500
+
+
+def test_a_batch_is_bounded_by_its_losses():
+    long = grid(Config(epochs=100_000), learning_rate=(0.1, 0.2, 0.3))
+    assert [len(batch.configs) for batch in make_batches(runs_of(long), "cuda")] == [1, 1, 1]
+    short = grid(Config(epochs=10), learning_rate=(0.1, 0.2, 0.3))
+    assert [len(batch.configs) for batch in make_batches(runs_of(short), "cuda")] == [3]
 
 
 def test_nothing_missing_no_batches():

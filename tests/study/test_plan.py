@@ -15,14 +15,12 @@ from qwerties.study.plan import (
     MAX_TAG,
     FigureSpec,
     arms_by_name,
-    contrast_changes,
-    mark_late,
     plan_tags,
     planned_contrasts,
     read_declaration,
     readable_contrasts,
-    revise,
 )
+from qwerties.study.plan_changes import contrast_changes, mark_late, revise
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import CONTRASTS, PLAN, PLAN_CHANGES
 

@@ -16,7 +16,17 @@ from qwerties.study.coverage import read_coverages
 from qwerties.study.experiment import Experiment, grid
 from qwerties.study.sweep import sweep
 from qwerties.study.sweep_lock import sweep_lock
-from qwerties.tracking.tags import ARTIFACTS, CODE, EXAMPLES, PLAN
+from qwerties.tracking.tags import (
+    ARTIFACTS,
+    CODE,
+    EXAMPLES,
+    PLAN,
+    SPEC,
+    STUDY,
+    SUPERSEDED,
+    TRIAL,
+    TUNING,
+)
 
 SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--jobs", "1", "--no-report")
 
@@ -130,6 +140,83 @@ def test_sweep_status_and_page_agree_about_what_is_lost(folder, damage):
     assert (result.incomplete, result.problems) == ((), ())
 
 
+# Searches
+
+TUNED = """
+from qwerties import Config
+from qwerties.tuning import ArmContrast, TunedArm, Tuning
+
+experiment = Tuning(
+    title="Tuned", question="Which?", seeds=20, trials=2, batch=2, fixed={"plain": Config(epochs=20)},
+    arms=(TunedArm("best", lambda trial: Config(epochs=20, learning_rate=trial.suggest_float("rate", 0.01, 1))),),
+    contrasts=(ArmContrast("best", "plain"),),
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, empty_database):
+    path = make_folder(tmp_path_factory.mktemp("agree") / "tuned", tuned=TUNED)
+    shutil.copy(empty_database, path / "mlflow.db")
+    call(path, *SWEEP)
+    return path
+
+
+def search_run(folder, trial=False):
+    """The run of the search, or the first of its trials' runs."""
+    store = new_store(folder)
+    runs = store.runs(store.experiments()["tuned"][0])
+    return next(
+        r for r in runs if STUDY in r.tags and (r.parent is not None) == trial and SUPERSEDED not in r.tags
+    )
+
+
+def change_search(statement, trial=False):
+    return lambda folder: execute(folder, statement, search_run(folder, trial).run_id)
+
+
+def delete_search_picture(folder):
+    run = search_run(folder)
+    next((folder / "mlruns" / run.experiment_id / run.run_id / "artifacts").rglob("*.png")).unlink()
+
+
+SEARCH_DAMAGES = {
+    "a trial deleted": change_search("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", True),
+    "a trial killed": change_search("UPDATE runs SET status = 'KILLED' WHERE run_uuid = ?", True),
+    "a trial's losses deleted": change_search(
+        "DELETE FROM latest_metrics WHERE key = 'train_loss' AND run_uuid = ?", True
+    ),
+    "a trial's number deleted": change_search(
+        f"DELETE FROM tags WHERE key = '{TRIAL}' AND run_uuid = ?", True
+    ),
+    "the search deleted": change_search("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?"),
+    "the search failed": change_search("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?"),
+    "the search's plan deleted": change_search(f"DELETE FROM tags WHERE key = '{SPEC}' AND run_uuid = ?"),
+    "a picture of the search deleted": delete_search_picture,
+    "the plan of searches broken": lambda folder: execute(
+        folder, "UPDATE experiment_tags SET value = '{' WHERE key = ?", TUNING
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", SEARCH_DAMAGES)
+def test_they_agree_about_searches_too(tuned, damage):
+    SEARCH_DAMAGES[damage](tuned)
+    assert not json.loads(call(tuned, "status", "--json", status=1)[0])["complete"]
+    with chdir(tuned):
+        (result,) = load_results(new_store(tuned))
+    assert all(finding.verdict is None for finding in result.findings)
+    call(tuned, *SWEEP)
+    assert json.loads(call(tuned, "status", "--json")[0])["complete"]
+    with chdir(tuned):
+        (result,) = load_results(new_store(tuned))
+    assert [finding.verdict for finding in result.findings] == ["open"]
+
+
+# What a sweep says and stores
+
+
 def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folder):
     run, _ = run_of(folder)
     delete_artifact("weights.npz")(folder)
@@ -140,7 +227,7 @@ def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folder):
     assert "is lost or altered\n1 runs of 2 planned configs tracked" in out
     (new,) = [r for r in new_store(folder).runs(run.experiment_id) if r.run_id == run_of(folder)[0].run_id]
     old = next(r for r in new_store(folder).runs(run.experiment_id) if r.run_id == run.run_id)
-    assert old.tags["qwerties.superseded"] == new.run_id
+    assert old.tags[SUPERSEDED] == new.run_id
     examples = json.loads(new.tags[EXAMPLES])
     assert examples
     assert new.name == run.params["loss"], "named by what differs"

@@ -123,29 +123,6 @@ def both_ways(store, engine):
 # The contract
 
 
-@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
-def test_both_ways_to_end_a_run_leave_the_same_row(store, engine, status):
-    uri, client, experiment_id = store
-    ours, theirs = (client.create_run(experiment_id, run_name="a run").info.run_id for _ in range(2))
-    assert bulk.end_run(engine, ours, status, TIMESTAMP)
-    client.set_terminated(theirs, status, TIMESTAMP)
-    told = "SELECT name, status, end_time, typeof(end_time), lifecycle_stage, deleted_time FROM runs WHERE run_uuid = ?"
-    assert query(uri, told, ours) == query(uri, told, theirs)
-    ended = [client.get_run(run_id).info for run_id in (ours, theirs)]
-    assert {(info.status, info.end_time) for info in ended} == {(status, TIMESTAMP)}
-
-
-def test_only_an_active_run_is_ended(store, engine):
-    uri, client, experiment_id = store
-    deleted, other = (client.create_run(experiment_id).info.run_id for _ in range(2))
-    client.delete_run(deleted)
-    assert not bulk.end_run(engine, deleted, "FINISHED", TIMESTAMP)
-    assert not bulk.end_run(engine, "0" * 32, "FINISHED", TIMESTAMP)
-    assert (
-        query(uri, "SELECT status FROM runs WHERE run_uuid IN (?, ?)", deleted, other) == [("RUNNING",)] * 2
-    )
-
-
 @pytest.mark.parametrize("series", SERIES.values(), ids=SERIES)
 def test_both_paths_leave_the_same_rows_and_answers(store, both_ways, series):
     uri, client, experiment_id = store
@@ -205,7 +182,7 @@ def test_params_are_the_same_rows_and_answers_too(store, engine):
         "note": "1·2 'quoted'",
     }
     ours, theirs = (client.create_run(experiment_id).info.run_id for _ in range(2))
-    bulk.write_params(engine, ours, params)
+    bulk.write_metrics(engine, ours, {}, TIMESTAMP, params)
     client.log_batch(theirs, params=[Param(key, value) for key, value in params.items()])
     rows = [
         query(uri, "SELECT key, value, typeof(value) FROM params WHERE run_uuid = ? ORDER BY key", run_id)
@@ -215,7 +192,6 @@ def test_params_are_the_same_rows_and_answers_too(store, engine):
     assert client.get_run(ours).data.params == client.get_run(theirs).data.params == params
     (found,) = client.search_runs([experiment_id], "params.note = \"1·2 'quoted'\"", max_results=1)
     assert found.data.params == params
-    bulk.write_params(engine, client.create_run(experiment_id).info.run_id, {})
 
 
 def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
@@ -262,7 +238,8 @@ def test_an_error_in_the_middle_leaves_nothing(store, engine):
     run_id = client.create_run(experiment_id).info.run_id
     twice = points([1.0, 2.0, 2.0], [1, 2, 2])
     with pytest.raises(sa.exc.IntegrityError):
-        bulk.write_metrics(engine, run_id, {"good": points([1.0]), "twice": twice}, TIMESTAMP)
+        bulk.write_metrics(engine, run_id, {"good": points([1.0]), "twice": twice}, TIMESTAMP, {"p": "1"})
+    assert client.get_run(run_id).data.params == {}
     assert rows_of(uri, "metrics", run_id) == []
     assert rows_of(uri, "latest_metrics", run_id) == []
 
@@ -291,7 +268,12 @@ def test_mlflow_writes_on_after_an_error_of_ours(store, engine):
 # Which stores
 
 
-def test_the_write_ahead_log_is_on_and_stays_on(copy):
+def test_only_a_writer_turns_the_write_ahead_log_on_and_it_stays_on(copy):
+    before = sqlite_file(copy).read_bytes()
+    store = Store(copy, reads=True)
+    assert store.experiments() == {}
+    store.close()
+    assert sqlite_file(copy).read_bytes() == before
     assert query(copy, "PRAGMA journal_mode") == [("delete",)]
     bulk.open_store(copy).dispose()
     assert query(copy, "PRAGMA journal_mode") == [("wal",)]
@@ -305,14 +287,18 @@ def test_a_reader_reads_while_a_sweep_writes(copy):
     engine.dispose()
 
 
-def test_an_unknown_schema_is_refused_and_left_as_it_was(copy):
+def test_an_unknown_schema_is_refused_and_left_as_it_was_with_one_warning(copy, caplog):
     connection = sqlite3.connect(sqlite_file(copy))
     with connection:
         connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
     connection.close()
     before = sqlite_file(copy).read_bytes()
     assert bulk.open_store(copy) is None
+    assert bulk.open_store(copy) is None
     assert sqlite_file(copy).read_bytes() == before
+    assert [record.message[:51] for record in caplog.records] == [
+        "qwerties: the store's schema ffffffffffff is not on"
+    ]
 
 
 def test_a_database_of_somebody_else_is_refused_and_left_as_it_was(tmp_path):

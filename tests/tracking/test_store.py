@@ -1,16 +1,12 @@
 """The store: what is written can be read, runs end as what they are, and what is wrong is told in one line."""
 
-import gc
 import io
 import os
 import re
-import socket
 import subprocess
-import tempfile
 import threading
 import zipfile
-from contextlib import closing, contextmanager, nullcontext
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,14 +17,14 @@ import torch
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact import artifact_repository_registry
 
 from qwerties.tracking import fast_sqlite as bulk
 from qwerties.tracking import store as tracking
-from qwerties.tracking import uri as address
+from qwerties.tracking.git import commit_tags
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import NOTE, PARENT, PROCESS
-from qwerties.tracking.uri import default_uri, public_uri
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
@@ -87,7 +83,13 @@ def module():
 
 @pytest.fixture(scope="module")
 def written(store, module):
-    """Experiment and run of a record that has everything."""
+    """Experiment and run of a record that has everything, by somebody who has MLflow measure the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+        return write_everything(store, module)
+
+
+def write_everything(store, module):
     example = np.array([[1, 1], [5, 1]], np.float32)
     record = Record(
         name="bce · relu · d=4 · 4 epochs",
@@ -233,7 +235,7 @@ def test_an_artifact_that_is_not_local_is_fetched_through_mlflow(store, runs, mo
         assert (uri, tracking_uri) == (run.artifact_uri, store.uri)
         return Repository()
 
-    monkeypatch.setattr(tracking, "get_artifact_repository", repository)
+    monkeypatch.setattr(artifact_repository_registry, "get_artifact_repository", repository)
     run = Tracked("r", "1", "n", "FINISHED", None, {}, {}, {}, "mlflow-artifacts:/1/r/artifacts")
     assert store.read(run, "seeds.csv") == b"fetched"
     with pytest.raises(StoreError, match=re.escape("run r (n): artifact weights.npz cannot be read")):
@@ -438,19 +440,6 @@ def test_deleted_runs_are_not_read(store, client, experiment_id):
 # Stores that cannot be used
 
 
-@contextmanager
-def nobody():
-    """Work as a user for whom file modes count, where the tests run as root."""
-    if os.getuid() != 0:
-        yield
-        return
-    os.setresuid(65534, 65534, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-
-
 def refuse(uri):
     with pytest.raises(StoreError) as caught:
         Store(uri)
@@ -459,50 +448,10 @@ def refuse(uri):
     return message
 
 
-def test_the_default_store_is_mlflows_own_in_the_root():
-    assert default_uri(Path("/a b/c")) == "sqlite:////a b/c/mlflow.db"
-
-
 def test_the_environment_names_another_store(root, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://x")
     with pytest.raises(StoreError, match=r"got gopher://x$"):
         Store.open(root)
-
-
-def test_a_folder_that_does_not_exist(tmp_path):
-    missing = tmp_path / "none"
-    assert refuse(f"sqlite:///{missing}/mlflow.db") == f"the store's folder must exist, got {missing}"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_a_file(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    assert refuse(f"sqlite:///{file}/mlflow.db") == f"the store's folder must exist, got {file}"
-
-
-@pytest.mark.parametrize("what", ["folder", "file"])
-def test_what_may_not_be_written(what):
-    with tempfile.TemporaryDirectory() as name:  # not tmp_path: nobody may not enter it
-        folder, file = Path(name), Path(name, "mlflow.db")
-        file.write_bytes(b"")
-        file.chmod(0o444)
-        folder.chmod(0o755)
-        if what == "folder":
-            file.unlink()
-        if os.getuid() != 0:
-            folder.chmod(0o555)
-        try:
-            with nobody():
-                expected = folder if what == "folder" else file
-                assert refuse(f"sqlite:///{file}") == f"the store must be writable, got {expected}"
-        finally:
-            folder.chmod(0o755)
-
-
-@pytest.mark.timeout(20)
-def test_a_store_that_is_a_folder(tmp_path):
-    assert str(tmp_path) in refuse(f"sqlite:///{tmp_path}")
 
 
 @pytest.mark.timeout(20)
@@ -512,120 +461,6 @@ def test_a_file_that_is_no_database(tmp_path):
     assert f"{file} cannot be opened: " in refuse(f"sqlite:///{file}")
     assert "file is not a database" in refuse(f"sqlite:///{file}")
     assert file.read_text() == "no database\n" * 100
-
-
-@pytest.fixture(scope="module")
-def closed_port():
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        yield probe.getsockname()[1]  # bound, but nobody listens
-
-
-@pytest.mark.timeout(20)
-def test_a_server_that_does_not_answer(closed_port):
-    uri = f"http://127.0.0.1:{closed_port}"
-    assert refuse(uri) == f"the tracking server {uri} must answer, got: [Errno 111] Connection refused"
-
-
-@contextmanager
-def server(answer):
-    """An HTTP server on loopback; ``answer`` gets the handler."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            answer(self)
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as found:
-        thread = threading.Thread(target=found.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{found.server_port}"
-        finally:
-            found.shutdown()
-            thread.join()
-
-
-@pytest.mark.timeout(20)
-def test_a_server_that_is_something_else():
-    with server(lambda handler: handler.send_error(404)) as address:
-        message = refuse(f"http://{address}")
-    assert message == f"the tracking server http://{address} must answer, got: Not Found"
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # urllib's own, after such an answer
-def test_a_server_that_speaks_no_http():
-    with server(lambda handler: handler.wfile.write(b"220 smtp ready\r\n")) as address:
-        assert refuse(f"http://{address}").startswith(
-            f"the tracking server http://{address} must answer, got: "
-        )
-    gc.collect()
-
-
-@pytest.mark.parametrize(
-    "uri", ["gopher://x", "file:///tmp/mlruns", "/tmp/mlruns", "mlflow.db", "postgresqlx"]
-)
-def test_a_scheme_that_is_none_of_ours(uri):
-    assert refuse(uri) == (
-        f"MLFLOW_TRACKING_URI must be sqlite:///..., postgresql://..., mysql://... or http(s)://..., got {uri}"
-    )
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize("uri", ["http://", "https://[", "http://127.0.0.1:notaport"])
-def test_a_server_that_is_no_address(uri):
-    assert refuse(uri).startswith(f"the tracking server {uri} must answer, got: ")
-
-
-@pytest.mark.timeout(20)
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://user:secret@127.0.0.1:{port}",
-        "http://user:secret@127.0.0.1",
-        "http://user:secret@127.0.0.1:port",
-        "https://user:sec%40ret@[::1",
-        "ftp://user:secret@127.0.0.1/x",
-        "user:secret@127.0.0.1",
-        "postgresql+nodriver://user:secret@127.0.0.1:{port}/x",
-        "mysql+nodriver://user:secret@127.0.0.1:{port}/x",
-    ],
-)
-def test_a_password_is_never_told(uri, closed_port):
-    message = refuse(uri.format(port=closed_port))
-    assert "sec" not in message
-    assert "***" in message
-
-
-@pytest.mark.timeout(20)
-def test_a_server_with_a_password_is_asked_with_it():
-    """``http://user:password@host`` is what MLflow takes: the check sends the password on, too."""
-    asked = []
-
-    def answer(handler):
-        asked.append((handler.path, handler.headers["Authorization"]))
-        handler.send_response(200)
-        handler.end_headers()
-
-    with server(answer) as place:
-        address.check_reachable(f"http://user:secret@{place}/")
-    assert asked == [("/health", "Basic dXNlcjpzZWNyZXQ=")]
-
-
-@pytest.mark.parametrize(
-    ("uri", "public"),
-    [
-        ("postgresql://u:secret@h:5432/db", "postgresql://u:***@h:5432/db"),
-        ("https://u:secret@h/x", "https://u:***@h/x"),
-        ("https://h/x", "https://h/x"),
-        ("sqlite:////a b/mlflow.db", "sqlite:////a b/mlflow.db"),
-    ],
-)
-def test_public_uris(uri, public):
-    assert public_uri(uri) == public
 
 
 def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
@@ -639,23 +474,23 @@ def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
         [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
     monkeypatch.chdir(tmp_path)
-    tags = tracking._git_tags()
+    tags = commit_tags()
     assert tags == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
     (tmp_path / "new").touch()
-    assert tracking._git_tags()["mlflow.source.git.dirty"] == "true"
+    assert commit_tags()["mlflow.source.git.dirty"] == "true"
 
 
 def test_without_a_repository_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert tracking._git_tags() == {}
+    assert commit_tags() == {}
 
 
 def test_an_experiment_that_somebody_creates_at_the_same_moment_is_taken(store, monkeypatch):
     real = store._client.create_experiment
 
-    def create(name, **settings):
+    def create(name, *settings):
         real(name, tags={"theirs": "1"})
-        return real(name, **settings)
+        return real(name, *settings)
 
     monkeypatch.setattr(store._client, "create_experiment", create)
     experiment_id = store.experiment("raced", {"ours": "2"})
@@ -678,3 +513,24 @@ def test_a_server_that_dies_in_mid_answer_is_asked_once_more(store, monkeypatch,
         store._terminate("run", "FINISHED")
     assert len(asked) == calls
     assert len(set(asked)) == 1
+
+
+def test_only_the_main_thread_changes_the_environment_and_puts_it_back(store, experiment_id, monkeypatch):
+    """Of an absent server the end of a stopped run is asked for once."""
+    name, seen = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", []
+    monkeypatch.setenv(name, "7")
+    monkeypatch.setattr(
+        store._client,
+        "set_terminated",
+        lambda *_: seen.append((os.environ[name], threading.current_thread())),
+    )
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk, "write_metrics", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(experiment_id, Record("r", {}, {"m": 1.0}))
+    assert [retries for retries, _ in seen] == ["0"]
+    assert seen[0][1] is not threading.main_thread()
+    assert os.environ[name] == "7"

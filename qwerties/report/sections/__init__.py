@@ -1,1 +1,64 @@
-"""The sections of the page, one file each."""
+"""The parts of the page, one file each: ``build(results) -> Section | None``, None where there is nothing to show.
+
+A new section is a file with `TITLE`, `ANCHOR` and `build`, and its place in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from qwerties.errors import clean
+from qwerties.report.elements import Section
+from qwerties.report.results import Results
+from qwerties.report.sections import (
+    answers,
+    changes,
+    experiments,
+    findings,
+    maps,
+    panel,
+    provenance,
+    questions,
+    reading,
+    searches,
+)
+from qwerties.report.sections.head import Head, head
+
+SECTIONS = (
+    answers,
+    panel,
+    findings,
+    changes,
+    questions,
+    experiments,  # one section for each experiment
+    searches,
+    maps,
+    reading,
+    provenance,
+)
+ANCHORS = ("content", "contents", *(module.ANCHOR for module in SECTIONS if module is not experiments))
+
+__all__ = ["ANCHORS", "SECTIONS", "Head", "Part", "head", "parts"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section that is to be made."""
+
+    anchor: str
+    title: str
+    build: Callable[[], Section | None]
+
+
+def parts(results: Results) -> Iterator[Part]:
+    """List the page's sections in their order."""
+    for module in SECTIONS:
+        if module is experiments:
+            for result in results.experiments:
+                name = result.coverage.experiment_name
+                build = partial(experiments.build, results, result)
+                yield Part(results.anchors[name], clean(result.coverage.title), build)
+        else:
+            yield Part(module.ANCHOR, module.TITLE, partial(module.build, results))

@@ -7,24 +7,43 @@ made is not.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
-from qwerties.report.elements import Cell, Link, Numbers, Row, Table, run_url
-from qwerties.study.coverage import experiment_json, read_coverages
+from qwerties.report.elements import (
+    Block,
+    Cell,
+    Code,
+    Facts,
+    Heading,
+    Link,
+    Row,
+    Section,
+    Table,
+    Text,
+)
+from qwerties.report.results import Results
+from qwerties.report.sections.head import tag_values
+from qwerties.report.text import display
+from qwerties.study.coverage import experiment_json
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
 
-ANCHOR = "provenance"
+TITLE, ANCHOR = "Design and provenance", "provenance"
+MADE_BY = (
+    "“make sweep” trains what is not tracked yet; “make report” makes this page from the store alone; “make verify” "
+    "trains networks again and compares them with the store."
+)
 
+# Counts that are always shown, by their names in ``qwerties status --json``.
 COLUMNS = {
     "planned": "Planned",
     "done": "Tracked",
@@ -34,11 +53,11 @@ COLUMNS = {
     "superseded": "Superseded",
     "unplanned": "No longer planned",
 }
-"""Counts that are always shown, by their names in ``qwerties status --json``."""
 
+# Counts that are shown where there are any.
 RARE = {"running": "Running", "damaged": "Damaged", "loose": "Not part of a plan"}
-"""Counts that are shown where there are any."""
 
+# Tags of runs that name what made them.
 MADE_WITH = {
     "qwerties.version": "qwerties",
     "qwerties.python": "Python",
@@ -47,97 +66,38 @@ MADE_WITH = {
     "qwerties.mlflow": "MLflow",
     "qwerties.device": "trained on",
 }
-"""Tags of runs that name what made them."""
-
-MOST = 3
-"""Versions of one thing that are listed."""
 
 LOSSES = {"bce": "BCELoss", "mse": "MSELoss"}
 
 
-@dataclass(frozen=True)
-class Example:
-    """One number of the store, and the lines that make it again."""
-
-    config: str
-    seed: int
-    lines: str
-    value: str
-    run: Link
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What the template shows: `facts` are terms and what is to be said of them."""
-
-    anchor: str
-    table: Table
-    facts: tuple[tuple[str, str], ...]
-    example: Example | None
-
-
-def make_provenance(
-    store: Store,
-    evidence: Sequence[ExperimentResult],
-    sections: Mapping[str, str],
-    base: str,
-    numbers: Numbers,
-) -> Provenance | None:
-    """Make the page's last part; None where nothing was ever planned or tracked.
-
-    Parameters
-    ----------
-    store : Store
-    evidence : sequence of ExperimentResult
-        Every experiment of the store.
-    sections : mapping of str to str
-        Anchor of each experiment's section.
-    base : str
-        Address of MLflow's UI.
-    numbers : Numbers
-        Of tables, in the order of the page.
-    """
-    if not evidence:
+def build(results: Results) -> Section | None:
+    """Count what became of the design; None where nothing was ever planned or tracked."""
+    if not results.experiments:
         return None
-    runs = [run for one in evidence for run in (*_counted(one), *one.coverage.loose)]
-    return Provenance(
-        ANCHOR,
-        _coverage(store, evidence, sections, numbers),
-        tuple((term, told) for term, told in _facts(store, runs) if told),
-        _example(evidence, base),
-    )
+    runs = [run for one in results.experiments for run in (*_counted(one), *one.coverage.loose)]
+    facts = [(term, (text,)) for term, text in _facts(results.store, runs) if text]
+    facts.append(("Made by", (MADE_BY,)))
+    return Section(TITLE, (Facts(tuple(facts)), _coverage(results), *_example(results)))
 
 
-def _counted(evidence: ExperimentResult) -> list[Tracked]:
-    return [run for networks in evidence.networks.values() for run in networks.runs]
+def _counted(result: ExperimentResult) -> list[Tracked]:
+    return [run for table in result.networks.values() for run in table.runs]
 
 
-def _coverage(
-    store: Store, evidence: Sequence[ExperimentResult], sections: Mapping[str, str], numbers: Numbers
-) -> Table:
-    counts = {coverage.experiment_name: experiment_json(coverage) for coverage in read_coverages(store)}
-    found = [
-        (one.coverage, counts[one.coverage.experiment_name])
-        for one in evidence
-        if one.coverage.experiment_name in counts
-    ]
-    columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in found)}}
+def _coverage(results: Results) -> Table:
+    known = [(one.coverage, experiment_json(one.coverage)) for one in results.experiments]
+    columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in known)}}
     rows, data = [], []
-    for coverage, told in found:
+    for coverage, count in known:
+        name = coverage.experiment_name
         seeds = str(coverage.plan.seeds) if coverage.plan else None
         cells = [Cell(seeds.replace("-", "–") if seeds else "–")]
-        cells += [Cell("–" if told[key] is None else f"{told[key]:,}") for key in columns]
-        rows.append(
-            Row(Link(clean(coverage.title), f"#{sections[coverage.experiment_name]}"), (), tuple(cells))
-        )
-        data.append(
-            {"experiment": coverage.experiment_name, "seeds": seeds, **{key: told[key] for key in columns}}
-        )
+        cells += [Cell("–" if count[key] is None else f"{count[key]:,}") for key in columns]
+        rows.append(Row(Link(clean(coverage.title), f"#{results.anchors[name]}"), tuple(cells)))
+        data.append({"experiment": name, "seeds": seeds, **{key: count[key] for key in columns}})
     return Table(
-        numbers.table(),
-        "Planned configs and what became of them. Tracked, missing and failed count configs; stale, superseded and no "
-        "longer planned count runs that are left out: made by other code, made anew since, of configs that the plan "
-        "does not hold.",
+        "Planned configs and what became of them. Tracked, missing and failed count configs. The last columns count "
+        "excluded runs: made by other code (stale), re-run since (superseded), or of configs no longer planned.",
         ("Experiment", "Seeds", *columns.values()),
         tuple(rows),
         tuple(data),
@@ -145,22 +105,16 @@ def _coverage(
 
 
 def _facts(store: Store, runs: Sequence[Tracked]) -> list[tuple[str, str]]:
-    versions = [f"{name} {told}" for tag, name in MADE_WITH.items() if (told := _values(runs, tag))]
-    commits = _values(runs, "mlflow.source.git.commit", 12)
+    versions = [f"{name} {values}" for tag, name in MADE_WITH.items() if (values := tag_values(runs, tag))]
+    commits = tag_values(runs, "mlflow.source.git.commit", 12)
     dirty = sum(run.tags.get("mlflow.source.git.dirty") == "true" for run in runs)
     states = f"; {dirty:,} of {len(runs):,} runs with changes that were not committed" if commits else ""
     return [
         ("Runs made with", "; ".join(versions)),
         ("At the commit", f"{commits}{states}" if commits else ""),
         ("Started", _times(runs)),
-        ("Store", clean(_place(store))),
+        ("Store", clean(public_address(store))),
     ]
-
-
-def _values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:
-    found = sorted({value for run in runs if (value := clean(run.tags.get(tag, ""), 60)[:length])})
-    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-    return ", ".join(found[:MOST]) + more
 
 
 def _times(runs: Sequence[Tracked]) -> str:
@@ -172,8 +126,8 @@ def _times(runs: Sequence[Tracked]) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
-def _place(store: Store) -> str:
-    """The store's address without passwords, and without the folders of whoever made the page."""
+def public_address(store: Store) -> str:
+    """Return the store's address without passwords, and without the folders of whoever made the page."""
     if store.file is not None:
         return f"sqlite:///{store.file.name}"
     return public_uri(store.uri)
@@ -182,26 +136,28 @@ def _place(store: Store) -> str:
 # One number, made again
 
 
-def _example(evidence: Sequence[ExperimentResult], base: str) -> Example | None:
-    for one in evidence:
-        plan = one.coverage.plan
-        for networks in one.networks.values() if plan and plan.seeds.crossed is None else ():
-            if (found := _network(networks)) is not None:
-                seed, value, run = found
-                config = networks.config
-                return Example(
-                    clean(config.label()),
-                    seed,
-                    _lines(config, seed),
-                    f"{value:.8g}",
-                    Link("this run", run_url(base, run)),
-                )
-    return None
+def _example(results: Results) -> list[Block]:
+    for result in results.experiments:
+        plan = result.coverage.plan
+        for table in result.networks.values() if plan and plan.seeds.crossed is None else ():
+            if table.config.loss in LOSSES and (network := _network(table)) is not None:
+                seed, loss, run = network
+                text = Markup(
+                    "<p>The network of <bdi>{}</bdi> on seed {} ends, by the <code>seeds.csv</code> of "
+                    '<a href="{}">this run</a>, at a training loss of {:.8g}. The notebook’s own loop prints it, up to '
+                    "rounding:</p>"
+                ).format(display(table.config.label()), seed, results.run_url(run), loss)
+                return [
+                    Heading("One number, reproduced"),
+                    Text(text),
+                    Code(_lines(table.config, seed), "Lines of Python"),
+                ]
+    return []
 
 
-def _network(networks: SeedTable) -> tuple[int, float, Tracked] | None:
-    """The lowest seed that learned, else the lowest of all, with its final loss and its run."""
-    frame = networks.frame
+def _network(table: SeedTable) -> tuple[int, float, Tracked] | None:
+    """Return the lowest seed that learned, else the lowest of all, with its final loss and its run."""
+    frame = table.frame
     if "train_loss" not in frame or not pd.api.types.is_numeric_dtype(frame["train_loss"]):
         return None
     losses = frame["train_loss"].to_numpy(float)
@@ -212,8 +168,8 @@ def _network(networks: SeedTable) -> tuple[int, float, Tracked] | None:
     seeds = frame["seed"].to_numpy()
     places = np.flatnonzero(learned if learned.any() else sound)
     place = int(places[seeds[places].argmin()])
-    ends = np.cumsum([len(rows) for rows in networks.rows])
-    run = networks.runs[int(np.searchsorted(ends, place, side="right"))]
+    ends = np.cumsum([len(rows) for rows in table.rows])
+    run = table.runs[int(np.searchsorted(ends, place, side="right"))]
     return int(seeds[place]), float(losses[place]), run
 
 

@@ -20,10 +20,9 @@
 
   const sortable = (table) => {
     const headers = [...table.tHead?.rows[0]?.cells ?? []];
-    const groups = [...table.tBodies].length > 1 ? [...table.tBodies] : [...table.tBodies[0]?.rows ?? []];
-    const cells = (group) => [...(group.rows ? group.rows[group.rows.length - 1] : group).cells];
-    if (table.tHead?.rows.length !== 1 || groups.length < 2) return;
-    if (groups.some((group) => cells(group).length !== headers.length)) return;
+    const rows = [...table.tBodies[0]?.rows ?? []];
+    if (table.tHead?.rows.length !== 1 || rows.length < 2) return;
+    if (rows.some((row) => row.cells.length !== headers.length)) return;
     headers.forEach((header, column) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -35,20 +34,29 @@
         headers.forEach((other) => other.removeAttribute("aria-sort"));
         if (order !== "none") header.setAttribute("aria-sort", order);
         const sign = order === "descending" ? -1 : 1;
-        const keyed = groups.map((group, place) => [value(cells(group)[column]), place, group]);
+        const keyed = rows.map((row, place) => [value(row.cells[column]), place, row]);
         keyed.sort(([a, i], [b, j]) => {
           if (order === "none" || a === b) return i - j;
           return a === null ? 1 : b === null ? -1 : sign * compare(a, b) || i - j; // what is undefined stands last
         });
-        const parent = groups[0].parentNode;
-        keyed.forEach(([, , group]) => parent.append(group));
+        table.tBodies[0].append(...keyed.map(([, , row]) => row));
       });
     });
   };
 
   document.querySelectorAll("main table").forEach(sortable);
 
-  const list = document.querySelector("nav[aria-labelledby='sections']");
+  /* A link into a folded part opens it, and so does printing. */
+  const unfold = (element) => { for (let e = element; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true; };
+  const follow = () => unfold(document.getElementById(location.hash.slice(1)));
+  addEventListener("hashchange", follow);
+  follow();
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not([open])").forEach((part) => {
+    part.open = true;
+    addEventListener("afterprint", () => { part.open = false; }, { once: true });
+  }));
+
+  const list = document.querySelector("nav[aria-labelledby='contents']");
   const links = new Map([...list?.querySelectorAll("a[href^='#']") ?? []].map((link) => [link.hash.slice(1), link]));
   const sections = [...document.querySelectorAll("section[aria-labelledby]")]
     .filter((section) => links.has(section.getAttribute("aria-labelledby")));

@@ -1,0 +1,139 @@
+"""Contrasts as the page tells them: a sentence with receipts, and a table of three views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwerties.analysis.contrasts import LEARNED_GAINS, ContrastResult, ExperimentResult
+from qwerties.analysis.verdicts import make_verdicts
+from qwerties.errors import plural
+from qwerties.report import figures
+from qwerties.report.answers import contrast_sentence, points_of
+from qwerties.report.elements import (
+    Block,
+    Cell,
+    Details,
+    Figure,
+    Heading,
+    Link,
+    Row,
+    Statement,
+    Statements,
+    Table,
+    interval_cell,
+    paragraph,
+    present,
+)
+from qwerties.report.results import Results
+from qwerties.report.text import display
+from qwerties.stats.formats import number, percent
+
+HEADERS = (
+    "A − B",
+    "Pairs",
+    "A learned",
+    "B learned",
+    "Difference in learning",
+    "Where both learned",
+    "Mean difference",
+    "δ (smallest)",
+)
+
+
+def contrast_name(result: ContrastResult) -> str:
+    """Name a contrast as a difference: `BCE − MSE at ReLU`."""
+    sides = display(result.sides)
+    return f"{sides} at {display(result.where).replace(' · ', ', ')}" if result.where else sides
+
+
+def statement(results: Results, result: ContrastResult) -> Statement:
+    """Tell a contrast's verdict, with what it rests on."""
+    a, b = (display(name).replace(" · ", ", ") for name in (result.name_a, result.name_b))
+    where = f"{display(result.where).replace(' · ', ', ')}: " if result.where else ""
+    compared = result.comparison
+    receipts = (
+        plural(compared.n, "pair") if compared else "",
+        f"α = {result.alpha:g}",
+        f"δ = {points_of(result.contrast.delta)}",
+        f"counts as exploratory: it {result.contrast.late}" if result.contrast.late else "",
+        "the plan was changed after data were seen" if result.plan_changes else "",
+    )
+    links = results.run_links(result.runs_a, "A run") + results.run_links(result.runs_b, "B run")
+    label = "primary" if result.contrast.primary else "exploratory"
+    return Statement(contrast_sentence(result, a, b, where), result.decided, label, present(*receipts), links)
+
+
+def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Block, ...]:
+    """Tell an experiment's contrasts: the verdicts, and folded away their numbers and how the evidence came in."""
+    contrasts = experiment.findings
+    if not contrasts:
+        return ()
+    told = Statements(tuple(statement(results, result) for result in contrasts))
+    table = Table(
+        "Contrasts, A − B on the same seeds: shares in percent, differences in points of accuracy.",
+        HEADERS,
+        tuple(_row(result) for result in contrasts),
+        tuple(make_verdicts([experiment])["contrasts"]),
+        "-contrasts",
+    )
+    evidence = [
+        Figure(figures.evidence_figure(contrast_name(result), result.comparison))
+        for result in contrasts
+        if result.contrast.primary
+        and result.comparison is not None
+        and result.comparison.n
+        and result.verdict != "identical"
+    ]
+    title = f"The contrasts in numbers{', and how the evidence came in' if evidence else ''}"
+    return (
+        Heading("Contrasts"),
+        told,
+        Details(title, (table, *map(paragraph, _notes(experiment)), *evidence)),
+    )
+
+
+def _row(result: ContrastResult) -> Row:
+    compared, learned = result.comparison, result.learned
+    name = Link(contrast_name(result), "")
+    if compared is None or learned is None:
+        return Row(name, (Cell("–"),) * (len(HEADERS) - 1))
+    counts = {
+        "unpaired": len(compared.unpaired_a) + len(compared.unpaired_b),
+        "without a score": len(compared.missing),
+        "diverged": result.diverged,
+    }
+    rest = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    shares = []
+    for rule, *others in (learned.a, learned.b):
+        cell = interval_cell(rule, 0, scale=100)
+        shares.append(
+            Cell(percent(rule.estimate), (*cell.small, ", ".join(percent(at.estimate) for at in others)))
+        )
+    outcomes = interval_cell(learned.difference, 1, scale=100, sign=True)
+    return Row(
+        name,
+        (
+            Cell(f"{compared.n:,}", present(rest)),
+            *shares,
+            Cell(outcomes.main, (*outcomes.small, f"{learned.only_a:,} : {learned.only_b:,}")),
+            Cell(number(100 * learned.both.estimate, 2, sign=True), (plural(learned.both.n, "seed"),)),
+            interval_cell(result.difference, 2, scale=100, sign=True),
+            Cell(f"{100 * compared.margin:g}", (f"({number(100 * compared.equivalence_margin, 2)})",)),
+        ),
+    )
+
+
+def _notes(experiment: ExperimentResult) -> Sequence[str]:
+    others = " and ".join(f"{gain:g}" for gain in LEARNED_GAINS[1:])
+    notes = [
+        "The verdict comes from the mean difference over all pairs. In brackets, the smallest δ that would have given "
+        f"equivalence. A learned, B learned: with Wilson intervals, and below them the shares at gains of {others} "
+        f"instead of {LEARNED_GAINS[0]:g}. Difference in learning: with its 95% confidence sequence, and the seeds on "
+        "which only A : only B learned. Where both learned: descriptive, as it looks at seeds chosen by their outcome."
+    ]
+    contrasts = experiment.coverage.contrasts
+    if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in contrasts):
+        notes.append(
+            "Where shapes or kinds of initial weights differ, both arms share a seed’s data, not its weights."
+        )
+    return notes

@@ -1,0 +1,191 @@
+"""Which networks an experiment's figure of examples shows: the lowest seeds that ended in different ways.
+
+They come with the final weights and the training points that their runs kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwerties.analysis.contrasts import ExperimentResult
+from qwerties.analysis.tables import UNREADABLE, SeedTable
+from qwerties.config import Config
+from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
+from qwerties.plotting.network import GRID_SHAPE, grid_points, view
+from qwerties.plotting.style import STATES
+from qwerties.report.figures import ReportFigure
+from qwerties.report.text import display
+from qwerties.scoring import theory
+from qwerties.scoring.predict import Layers, answer
+from qwerties.stats.formats import percent
+from qwerties.study.experiment import config_names
+from qwerties.tracking.arrays import read_arrays
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import Store, StoreError
+
+MAX_ROWS = 2  # configs in one figure
+SHOWN = tuple(state for state in STATES if state != "diverged")  # what diverged has nothing to show
+
+
+@dataclass(frozen=True)
+class Example:
+    """One network as it ended: its final weights, and its training points, (2, points), the first half class 0."""
+
+    seed: int
+    state: str
+    points: NDArray[Any]
+    layers: Layers
+
+
+def choose_examples(experiments: Sequence[ExperimentResult]) -> dict[str, tuple[SeedTable, ...]]:
+    """Choose the configs whose networks each experiment shows, by its name.
+
+    The arms of primary contrasts, or the first config of an experiment that compares nothing. No config is shown twice
+    on a page.
+    """
+    seen: set[Config] = set()
+    chosen = {}
+    for experiment in experiments:
+        tables = [table for table in experiment.networks.values() if "weight_seed" not in table.frame]
+        contrasts = [result.contrast for result in experiment.findings]
+        arms = [arm for contrast in contrasts if contrast.primary for arm in (contrast.a, contrast.b)]
+        wanted = arms if contrasts else [table.config for table in tables[:1]]
+        rows = [table for table in tables if table.config in wanted and table.config not in seen][:MAX_ROWS]
+        seen |= {table.config for table in rows}
+        chosen[experiment.coverage.experiment_name] = tuple(rows)
+    return chosen
+
+
+def examples_figure(
+    store: Store, tables: Sequence[SeedTable], among: Sequence[SeedTable]
+) -> ReportFigure | None:
+    """Make a figure of examples of the tables' networks; None where no run kept their points.
+
+    Configs are named by what differs `among` all of their experiment.
+
+    Raises
+    ------
+    StoreError
+        If what a run kept cannot be read.
+    """
+    rows = [(table, found) for table in tables if (found := read_examples(store, table))]
+    if not rows:
+        return None
+    configs = [table.config for table in among]
+    names = dict(zip(configs, config_names(configs), strict=True))
+    states = [state for state in SHOWN if any(state in found for _, found in rows)]
+    panels = []
+    described = []
+    for table, found in rows:
+        name = display(names[table.config])
+        row = {state: _panel(table.config, found[state]) for state in states if state in found}
+        panels.append((name, [row.get(state) for state in states]))
+        ends = "; ".join(
+            f"seed {found[state].seed:,} {state}, {panel.share} of its training points right"
+            for state, panel in row.items()
+        )
+        described.append(f"{name}: {ends}")
+    caption = (
+        "How networks ended: the lowest seed of each state, and the share of its training points that it gets right. "
+        "Shading is the probability of qwerties B, the line is where it is one half, a cross marks a point on the "
+        "wrong side, and the dashed line is the best possible boundary"
+        + (f" ({len(rows)} of {len(among)} configs)." if len(among) > len(rows) else ".")
+    )
+    alt = f"Decision boundaries, one row per config. {'. '.join(described)}."
+    return ReportFigure(examples, {"rows": panels}, caption, alt, dpi=PANEL_DPI)
+
+
+def _panel(config: Config, example: Example) -> ExamplePanel:
+    """Compute what a network answers, over the plane and on its own points."""
+    extent = view(config.distance, config.data)
+    plane, points = grid_points(extent), example.points
+    labels = (np.arange(points.shape[1]) >= points.shape[1] // 2).astype(int)
+    predicted = answer(config.activation, example.layers, points) > 0
+    return ExamplePanel(
+        extent=extent,
+        log_odds=answer(config.activation, example.layers, plane).reshape(GRID_SHAPE),
+        best=theory.log_odds(plane, config.distance, config.data).reshape(GRID_SHAPE),
+        points=points,
+        labels=labels,
+        predicted=predicted,
+        name=f"seed {example.seed:,} · {example.state}",
+        share=percent(float((predicted == labels).mean())),
+    )
+
+
+# What the runs kept
+
+
+def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
+    """Read the lowest seed of each state whose weights and points were kept.
+
+    Raises
+    ------
+    StoreError
+        If what was kept cannot be read, or is not what a run writes.
+    """
+    states = dict(zip(networks.frame["seed"].tolist(), networks.frame["state"], strict=True))
+    found: dict[str, Example] = {}
+    for run in networks.runs:
+        for one in _read(store, run, networks.config, states):
+            if one.state not in found or one.seed < found[one.state].seed:
+                found[one.state] = one
+    return found
+
+
+def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str]) -> list[Example]:
+    try:
+        content = store.read(run, "curves.npz")
+    except StoreError:  # no curves, no exemplars; the figure of the losses tells where they were wanted
+        return []
+    try:
+        arrays = read_arrays(content)
+        if not {"exemplars", "exemplar_points"} <= arrays.keys():
+            return []
+        return _make(config, arrays, states)
+    except (*UNREADABLE, KeyError, IndexError) as error:
+        raise StoreError(
+            f"run {run.run_id} ({run.name}): the exemplars in curves.npz cannot be read: {error}"
+        ) from error
+
+
+def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[int, str]) -> list[Example]:
+    seeds = arrays["exemplars"]
+    if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
+        raise ValueError("exemplars must be seeds")
+    points = _floats(arrays, "exemplar_points", (len(seeds), 2, 2 * config.samples))
+    if not np.isfinite(points).all():
+        raise ValueError("points must be finite")
+    wanted: dict[str, int] = {}  # place of each state's lowest seed
+    for i in np.argsort(seeds, kind="stable").tolist():
+        if states.get(int(seeds[i])) in SHOWN:
+            wanted.setdefault(states[int(seeds[i])], i)
+    sizes = (2, *config.hidden, 1)
+    last = []
+    for k, (into, out) in enumerate(itertools.pairwise(sizes)):
+        pair = [
+            _floats(arrays, f"exemplar.{2 * k}.{name}", (len(seeds), -1, *shape))[:, -1]
+            for name, shape in (("weight", (out, into)), ("bias", (out,)))
+        ]
+        last.append(pair)
+    return [
+        Example(int(seeds[i]), state, points[i], tuple((weight[i], bias[i]) for weight, bias in last))
+        for state, i in wanted.items()
+    ]
+
+
+def _floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """One array, of this shape (−1: any length but none) and of numbers."""
+    found = arrays[name]
+    fits = found.ndim == len(shape) and all(
+        n > 0 if want == -1 else n == want for n, want in zip(found.shape, shape, strict=True)
+    )
+    if not fits or not np.issubdtype(found.dtype, np.floating):
+        raise ValueError(f"{name} must be numbers of shape {shape}, got {found.shape}")
+    return found.astype(np.float64)

@@ -1,0 +1,706 @@
+"""Configs' seed tables -> the figures that an experiment file declares: their numbers, what is drawn, and their words.
+
+The theory's levels, the words of captions and the descriptions for those who cannot see are chosen here. Nothing is
+read: curves come through a callable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qwerties.analysis.retraining import best_of
+from qwerties.analysis.tables import SeedTable
+from qwerties.config import DEFAULT, FIELDS, Config
+from qwerties.errors import plural
+from qwerties.plotting import compare as plots
+from qwerties.plotting.axes import Panel, panels
+from qwerties.plotting.evidence import evidence
+from qwerties.plotting.style import WIDE, WIDTH, Style, styles
+from qwerties.report.answers import points_of
+from qwerties.report.rendering import ReportFigure
+from qwerties.report.text import display
+from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
+from qwerties.stats.compare import Comparison
+from qwerties.stats.formats import number, percent
+from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.planning import narrowing
+from qwerties.stats.scores import CHANCE, score_values, scores
+from qwerties.stats.variance import variance_components
+from qwerties.study.experiment import config_names
+from qwerties.study.plan import FigureSpec
+
+MAX_LINES = 6  # loss curves in one panel
+MAX_LISTED = 12  # points of one line that a figure's description lists
+MAX_ROWS = 16  # named rows of one figure; more are unreadable, and stand in the table
+
+SCORE_WORDS = {
+    "population_accuracy": "accuracy on the true distribution",
+    "train_accuracy": "accuracy on the training points",
+    "learned": "share of seeds that learned",
+    "regret": "regret: Bayes accuracy − accuracy",
+    "settled": "share of seeds whose loss has settled",
+    "gain": "gain: way from a coin toss to Bayes accuracy",
+}
+FIELD_WORDS = {"hidden": "hidden units", "distance": "distance between the cluster centres"}
+
+Curves = Callable[[SeedTable, str], tuple[np.ndarray, np.ndarray]]
+
+
+def experiment_figure(spec: FigureSpec, seed_tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    """Make the figure that an experiment declares.
+
+    Parameters
+    ----------
+    spec : FigureSpec
+    seed_tables : sequence of SeedTable
+        At least one, in the plan's order.
+    curves : callable
+        ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``.
+
+    Raises
+    ------
+    ValueError
+        If the figure cannot be drawn of these configs; the message says why.
+    """
+    if spec.kind not in KINDS:
+        raise ValueError(f"the kind must be one of {', '.join(KINDS)}, got {spec.kind!r}")
+    return KINDS[spec.kind](spec, seed_tables, curves)
+
+
+def figure_of(
+    parts: Sequence[Panel],
+    caption: str,
+    alt: str,
+    data: pd.DataFrame | None = None,
+    *,
+    dpi: float | None = None,
+    **size: Any,
+) -> ReportFigure:
+    """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
+    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, data, dpi)
+
+
+def names(tables: Sequence[SeedTable]) -> list[str]:
+    """Name configs by what differs among them."""
+    return [display(name) for name in config_names([table.config for table in tables])]
+
+
+def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
+    """Estimate a score of a config over seeds with its 95% interval: Wilson for a share, t for a mean.
+
+    Networks of a crossed layout share data and starts and are not independent: no interval.
+
+    Raises
+    ------
+    ValueError
+        If there is no such score.
+    """
+    if score == "learned":
+        values = frame["state"].to_numpy() == "learned"
+    elif score == "regret":
+        values = theory.bayes_accuracy(config.distance, config.data) - score_values(
+            frame, "population_accuracy"
+        )
+    elif score in CHANCE:
+        values = score_values(frame, score)
+    elif score in frame and (
+        pd.api.types.is_bool_dtype(frame[score]) or pd.api.types.is_numeric_dtype(frame[score])
+    ):
+        values = frame[score].to_numpy()
+    else:
+        raise ValueError(
+            f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
+        )
+    if values.dtype == bool:
+        count, n = int(values.sum()), len(values)
+        found = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
+    else:
+        found = mean_interval(values)
+    return replace(found, lo=math.nan, hi=math.nan) if "weight_seed" in frame else found
+
+
+def limit(score: str, config: Config) -> tuple[str, float] | None:
+    """Name the theory's limit of a score, and its value for a config; None where there is none."""
+    limits: dict[str, tuple[str, Callable[[float, str], float]]] = {
+        "population_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
+        "train_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
+        "phi": ("Bayes phi", theory.bayes_phi),
+        "gain": ("Bayes", lambda distance, data: 1.0),
+        "regret": ("Bayes", lambda distance, data: 0.0),
+        "bce": ("floor", theory.bce_floor),
+        "brier": ("floor", theory.brier_floor),
+    }
+    if score not in limits:
+        return None
+    name, at = limits[score]
+    return name, float(at(config.distance, config.data))
+
+
+def references_of(score: str, config: Config) -> dict[str, float]:
+    """Name the levels that a config's score is compared with: its limit, and what simpler classifiers reach."""
+    if score in ("population_accuracy", "train_accuracy"):
+        return theory.reference_accuracies(config.distance, config.data)
+    return dict(filter(None, [limit(score, config)]))
+
+
+# ------------------------------------------------------------------------------------- scores with intervals
+
+
+def _score_points(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    intervals = [score_interval(table.frame, spec.score, table.config) for table in tables]
+    references = _shared_references(spec.score, [table.config for table in tables])
+    every, words = names(tables), _words(spec.score)
+    rows = [
+        (every[i], intervals[i].estimate, intervals[i].lo, intervals[i].hi)
+        for i in _extremes([interval.estimate for interval in intervals])
+    ]
+    frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
+    listed = "; ".join(f"{label} {number(y)}" for label, y, *_ in rows)
+    return figure_of(
+        [(plots.score_points, {"frame": frame, "references": references, "xlabel": words})],
+        f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}."
+        f"{_left_out(len(tables))}",
+        f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
+        frame,
+        height=plots.rows_height(len(frame)),
+    )
+
+
+def _score_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    shown, field = _by_number(spec, tables)
+    lines = _line_names(field, shown)
+    rows = []
+    for table, line in zip(shown, lines, strict=True):
+        interval = score_interval(table.frame, spec.score, table.config)
+        x = _field_value(table.config, field)
+        rows.append((table.config.data, x, interval.estimate, interval.lo, interval.hi, line))
+    frame = pd.DataFrame(rows, columns=["data", "x", "y", "lo", "hi", "line"])
+    words, xlabel = _words(spec.score), _field_words(field)
+    parts: list[Panel] = []
+    described, shared = [], styles(lines)
+    references: dict[str, Any] = {}
+    for arrangement, part in frame.groupby(
+        "data", sort=False
+    ):  # each arrangement of the data has its own limits
+        own = _limits_over(field, spec.score, [t.config for t in shown if t.config.data == arrangement])
+        several = len(set(frame["data"])) > 1
+        labels = {"xlabel": xlabel, "ylabel": "" if parts else words}
+        title = display(arrangement) if several else ""
+        parts.append(
+            (
+                plots.score_lines,
+                {"frame": part, "references": own, "title": title, "styles": shared, **labels},
+            )
+        )
+        described.append((f"{title}: " if several else "") + _describe_lines(part) + _levels(own))
+        references |= own
+    return figure_of(
+        parts,
+        f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
+        f"Lines of {words} against {xlabel}. {'. '.join(described)}.",
+        frame,
+        width=WIDTH if len(parts) == 1 else WIDE,
+        height=4.0,
+        sharey=True,
+    )
+
+
+def _relu_minus_linear(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    shown, field = _by_number(spec, tables)
+    _check_score(spec)
+    by_config = {table.config: table for table in shown}
+    twins = [(table, by_config.get(replace(table.config, activation="linear"))) for table in shown]
+    pairs = [(relu, twin) for relu, twin in twins if relu.config.activation == "relu" and twin is not None]
+    if not pairs:
+        raise ValueError("no two configs differ in ReLU against linear alone")
+    rows = []
+    for (relu, linear), line in zip(
+        pairs, _line_names(field, [relu for relu, _ in pairs], keep_data=True), strict=True
+    ):
+        a, b = (scores(table.frame.set_index("seed"), spec.score) for table in (relu, linear))
+        gap = mean_interval((a - b).dropna().to_numpy())
+        rows.append((_field_value(relu.config, field), gap.estimate, gap.lo, gap.hi, line))
+    frame = pd.DataFrame(rows, columns=["x", "y", "lo", "hi", "line"])
+    words, xlabel = _words(spec.score), _field_words(field)
+    ylabel = f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"
+    labels = {"xlabel": xlabel, "ylabel": ylabel}
+    return figure_of(
+        [(plots.score_lines, {"frame": frame, "references": {"no difference": 0.0}, **labels})],
+        f"ReLU minus linear, {words}, on the same seeds, by {xlabel}: the mean difference with its 95% interval.",
+        f"Lines of the difference against {xlabel}. {_describe_lines(frame)}. Dashed: no difference, 0.",
+        frame,
+        height=3.6,
+    )
+
+
+def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    field = spec.x
+    if field is None or field not in FIELDS:
+        raise ValueError(f"x must be a field of a config, got {field!r}")
+    _check_score(spec)
+    parts = []
+    for table, line in zip(tables, _line_names(field, tables, keep_data=True), strict=True):
+        value = getattr(table.config, field)
+        text = "x".join(map(str, value)) if isinstance(value, tuple) else value
+        parts.append(pd.DataFrame({"x": text, "y": score_values(table.frame, spec.score), "line": line}))
+    frame = pd.concat(parts, ignore_index=True)
+    references = _shared_references(spec.score, [table.config for table in tables])
+    words, xlabel = _words(spec.score), _field_words(field)
+    summary = (
+        frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9]).reset_index()
+    )
+    described = "; ".join(
+        (f"{row['line']}, " if row["line"] else "")
+        + f"{row['x']}: mean {number(row['mean'])}, tenth {number(row['10%'])}, median {number(row['50%'])}, "
+        f"nine tenths {number(row['90%'])}"
+        for row in summary.to_dict("records")
+    )
+    labels = {"xlabel": xlabel, "ylabel": words}
+    return figure_of(
+        [(plots.score_distributions, {"frame": frame, "references": references, **labels})],
+        f"{_sentence(words)} of every seed, by {xlabel}: the wider a shape, the more seeds. Dots are means"
+        f"{_and_limits(references)}.",
+        f"Distributions of {words} over seeds, by {xlabel}. {described}{_levels(references)}.",
+        summary,
+        dpi=150,  # hundreds of outlines would be large as SVG
+        width=WIDE,
+        height=4.4,
+    )
+
+
+def _retraining(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    if len(tables) != 1 or "weight_seed" in tables[0].frame:
+        raise ValueError("it takes one config on independent seeds")
+    config, best = tables[0].config, best_of(tables[0].frame)
+    panels_of: tuple[tuple[str, dict[str, str], dict[str, float]], ...] = (
+        ("share of choices of k", {"learned": "the kept one learned", "any_learned": "one of k learned"}, {}),
+        (
+            "accuracy of the kept one, mean",
+            {"train_accuracy": "on its training points", "population_accuracy": "on the true distribution"},
+            theory.reference_accuracies(config.distance, config.data),
+        ),
+    )
+    parts: list[Panel] = []
+    described = []
+    for ylabel, lines, levels in panels_of:
+        columns = [
+            best[[name, f"{name}_lo", f"{name}_hi"]].set_axis(["y", "lo", "hi"], axis=1) for name in lines
+        ]
+        frame = pd.concat(
+            [part.assign(x=part.index, line=line) for part, line in zip(columns, lines.values(), strict=True)]
+        )
+        labels = {"xlabel": "networks trained, k", "ylabel": ylabel}
+        parts.append((plots.score_lines, {"frame": frame, "references": levels, **labels}))
+        described.append(_describe_lines(frame) + _levels(levels))
+    over = []
+    for k, row in best.iterrows():
+        ends = ("overstated", "overstated_lo", "overstated_hi")
+        estimate, low, high = (number(row[end], 4, sign=True) for end in ends)
+        over.append(f"{estimate} [{low}, {high}] for k = {k}")
+    return figure_of(
+        parts,
+        "Train k networks, each on its own data, and keep the one of least training loss: means over all choices of k "
+        f"of the {len(tables[0].frame):,} tracked networks, with 95% bootstrap bounds. The training accuracy of the "
+        f"kept one minus its accuracy on the true distribution: {'; '.join(over)}.",
+        f"Lines against the number of networks trained. {'. '.join(described)}.",
+        best.reset_index(),
+        width=WIDE,
+        height=3.8,
+    )
+
+
+def _check_score(spec: FigureSpec) -> None:
+    if spec.score not in CHANCE:
+        raise ValueError(f"the score must be one of {', '.join(CHANCE)}, got {spec.score!r}")
+
+
+def _by_number(spec: FigureSpec, tables: Sequence[SeedTable]) -> tuple[list[SeedTable], str]:
+    """Return the configs that a figure over a numeric field can show, and the field.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or the field is not numeric.
+    """
+    field = spec.x
+    if field is None or field not in FIELDS or isinstance(FIELDS[field], str):
+        raise ValueError(f"x must be a numeric field of a config, got {field!r}")
+    shown = [table for table in tables if field != "hidden" or len(table.config.hidden) == 1]
+    if not shown:
+        raise ValueError("x is the number of hidden units, and no config has one hidden layer")
+    return shown, field
+
+
+def _field_value(config: Config, field: str) -> float:
+    value = getattr(config, field)
+    return float(value[0] if field == "hidden" else value)
+
+
+def _field_words(field: str) -> str:
+    return FIELD_WORDS.get(field, field.replace("_", " "))
+
+
+def _line_names(field: str, tables: Sequence[SeedTable], *, keep_data: bool = False) -> list[str]:
+    """Name what differs among configs besides a field, and besides the data unless kept; empty where nothing does."""
+    same = {name: getattr(DEFAULT, name) for name in ((field,) if keep_data else (field, "data"))}
+    rest = [replace(table.config, **same) for table in tables]
+    return [display(name) for name in config_names(rest)] if len(set(rest)) > 1 else [""] * len(rest)
+
+
+def _describe_lines(frame: pd.DataFrame) -> str:
+    """Put lines of a figure into words: columns `x`, `y` and `line`."""
+    return "; ".join(
+        (f"{name!s}: " if name else "")
+        + ", ".join(
+            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MAX_LISTED)
+        )
+        for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
+    )
+
+
+def _spaced(n: int, count: int) -> list[int]:
+    """Return at most so many of n indices, evenly spaced, with both ends."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, count)).tolist()}) if n else []
+
+
+def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str, float | pd.Series]:
+    if field != "distance" or score == "regret" or len({config.data for config in configs}) > 1:
+        return dict(_shared_references(score, configs))
+    levels = pd.DataFrame({config.distance: references_of(score, config) for config in configs}).T
+    return {str(name): column.dropna() for name, column in levels.items()}
+
+
+def _shared_references(score: str, configs: Sequence[Config]) -> dict[str, float]:
+    """Return the levels that are the same for all configs."""
+    levels = [references_of(score, config) for config in configs]
+    return levels[0] if levels and all(own == levels[0] for own in levels) else {}
+
+
+# --------------------------------------------------------------------------------- outcomes, losses, gradients
+
+
+def _outcome_bars(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    shares = pd.DataFrame(
+        [[float((table.frame["state"].to_numpy() == state).mean()) for state in STATES] for table in tables],
+        index=names(tables),
+        columns=list(STATES),
+    )
+    shares = shares.iloc[_extremes(shares["learned"].tolist())]
+    occurring = shares.loc[:, shares.gt(0).any()]
+    described = "; ".join(
+        f"{name}: " + ", ".join(f"{percent(share)} {state}" for state, share in row.items() if share > 0)
+        for name, row in occurring.iterrows()
+    )
+    return figure_of(
+        [(plots.outcome_bars, {"frame": occurring})],
+        f"How the networks of each config ended.{_left_out(len(tables))}",
+        f"Stacked bars, one per config. {described}.",
+        shares.rename_axis("config").reset_index(),
+        height=plots.rows_height(len(shares)),
+    )
+
+
+def _extremes(values: Sequence[float]) -> list[int]:
+    """Return, in order, the indices of the highest and the lowest for which `MAX_ROWS` have room."""
+    if len(values) <= MAX_ROWS:
+        return list(range(len(values)))
+    ranked = np.argsort(np.nan_to_num(np.asarray(values, float), nan=-np.inf), kind="stable").tolist()
+    return sorted(ranked[: MAX_ROWS // 2] + ranked[-MAX_ROWS // 2 :])
+
+
+def _left_out(configs: int) -> str:
+    if configs <= MAX_ROWS:
+        return ""
+    half = MAX_ROWS // 2
+    return (
+        f" Of {configs:,} configs the {half} highest and the {half} lowest, in the plan's order; "
+        f"{configs - MAX_ROWS:,} more in the table."
+    )
+
+
+def _loss_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    longest: dict[Config, SeedTable] = {}
+    for table in tables:
+        kept = longest.get(table.config.without_epochs)
+        if kept is None or kept.config.epochs < table.config.epochs:
+            longest[table.config.without_epochs] = table
+    by_loss: dict[str, list[SeedTable]] = {}
+    for table in longest.values():
+        by_loss.setdefault(table.config.loss, []).append(table)
+    left_out = sum(max(0, len(members) - MAX_LINES) for members in by_loss.values())
+    parts: list[Panel] = []
+    described, rows = [], []
+    for loss, members in by_loss.items():
+        members = members[:MAX_LINES]
+        labels = names(members) if len(members) > 1 else ["mean"]
+        lines = {}
+        for label, table in zip(labels, members, strict=True):
+            epochs, losses = per_network(curves, table, "loss")
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = losses.mean(0, dtype=np.float64)
+            lines[label] = pd.DataFrame({"train_loss": mean}, index=epochs)
+            ends = f"from {number(mean[0])} to {number(mean[-1])} after {epochs[-1]:,}"
+            described.append(f"{display(loss)}, {label}: {ends}")
+            rows.append(lines[label].rename_axis("epoch").reset_index().assign(loss=loss, config=label))
+        references = loss_levels(loss, members)
+        words = "" if parts else "training loss, mean over seeds"
+        arguments = {"curves": lines, "references": references, "title": display(loss), "ylabel": words}
+        parts.append((plots.loss_lines, arguments))
+    apart = ", a panel for each loss, as their values cannot be compared" if len(parts) > 1 else ""
+    rest = f" ({plural(left_out, 'more line')} not drawn)" if left_out else ""
+    return figure_of(
+        parts,
+        "Training loss, mean over seeds, on log axes; the floor is the least that any classifier can expect"
+        f"{apart}{rest}.",
+        f"Falling curves. {'; '.join(described)}.",
+        pd.concat(rows, ignore_index=True),
+        height=3.9,
+    )
+
+
+def per_network(curves: Curves, table: SeedTable, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the epochs kept and one array of ``curves.npz``, (networks, ...).
+
+    Raises
+    ------
+    ValueError
+        If the array is not one row per network.
+    """
+    epochs, values = curves(table, name)
+    if values.ndim != 2 or 0 in values.shape or len(values) != len(table.frame):
+        raise ValueError(f"{name} in curves.npz must be (networks, ...), got {values.shape}")
+    if name == "loss" and values.shape[1] != len(epochs):
+        raise ValueError(f"loss in curves.npz must be (networks, {len(epochs)}), got {values.shape}")
+    return epochs, values
+
+
+def loss_levels(loss: str, tables: Sequence[SeedTable]) -> dict[str, float]:
+    """Return the levels that a loss is compared with."""
+    floor = theory.bce_floor if loss == "bce" else theory.brier_floor
+    floors = {float(floor(table.config.distance, table.config.data)) for table in tables}
+    levels = {"Bayes floor": floors.pop()} if len(floors) == 1 and loss in theory.DEAD_PLATEAU else {}
+    return levels | ({"dead plateau": theory.DEAD_PLATEAU[loss]} if loss in theory.DEAD_PLATEAU else {})
+
+
+def gradient_ratios(tables: Sequence[SeedTable], curves: Curves) -> pd.DataFrame:
+    """Measure how much of the gradient reaches the first layer before the first update.
+
+    Returns
+    -------
+    DataFrame
+        A row per config: `init`, `activation`, `depth`, and `ratio`, the RMS gradient of the first layer over that
+        of the last, median over seeds.
+
+    Raises
+    ------
+    ValueError
+        If two configs differ in something else.
+    """
+    rows = []
+    for table in tables:
+        _, rms = per_network(curves, table, "gradient_rms")  # (networks, layers)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = rms[:, 0] / rms[:, -1]
+        middle = np.median(np.where(np.isfinite(ratio), ratio, 0))  # no gradient at all: the lowest rank
+        rows.append((table.config.init, table.config.activation, len(table.config.hidden), float(middle)))
+    frame = pd.DataFrame(rows, columns=["init", "activation", "depth", "ratio"])
+    if frame.duplicated(["init", "activation", "depth"]).any():
+        raise ValueError("its configs differ in more than activation, depth and initial weights")
+    return frame
+
+
+def _gradient_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    frame = gradient_ratios(tables, curves)
+    parts, described = gradient_panels(frame, styles(frame["activation"]))
+    return figure_of(
+        parts,
+        "Before the first update: RMS gradient of the first layer over that of the last, median over seeds; "
+        "on the dashed line both are equally large.",
+        f"Lines of the gradient ratio against the number of hidden layers. {described}.",
+        frame,
+        height=3.9,
+        sharey=True,
+    )
+
+
+def gradient_panels(ratios: pd.DataFrame, shared: Mapping[str, Style]) -> tuple[list[Panel], str]:
+    """Return a panel of gradient ratios for each initialisation, and the ratios in words."""
+    parts: list[Panel] = []
+    described = []
+    inits = list(dict.fromkeys(ratios["init"]))
+    for init in inits:
+        own = ratios[(ratios["init"] == init)]
+        title = init_words(init, inits)
+        line = own["activation"].map(display)
+        frame = pd.DataFrame({"x": own["depth"], "y": own["ratio"].where(own["ratio"] > 0), "line": line})
+        looks = {display(name): look for name, look in shared.items()}
+        axes = {"log_y": True, "log_from": 0.5, "xlabel": "hidden layers", "styles": looks}
+        ylabel = "" if parts else "gradient: first ÷ last layer"
+        arguments = {"frame": frame, "references": {"": 1.0}, "title": title, "ylabel": ylabel, **axes}
+        parts.append((plots.score_lines, arguments))
+        for name, part in own.groupby("activation", sort=False):
+            values = ", ".join(f"{r:.2g} at {d}" for d, r in zip(part["depth"], part["ratio"], strict=True))
+            described.append(f"{title}, {display(name)}: {values}")
+    return parts, "; ".join(described)
+
+
+def init_words(init: str, among: Sequence[str]) -> str:
+    """Name an initialisation as configs do."""
+    return replace(DEFAULT, init=init).label([replace(DEFAULT, init=other) for other in among]) or init
+
+
+def _variance(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+    if len(tables) != 1 or "weight_seed" not in tables[0].frame:
+        raise ValueError("it takes one config on a crossed block of seeds")
+    frame = tables[0].frame
+    score = spec.score if spec.score in CHANCE else "population_accuracy"
+    components = variance_components(frame, score)
+    sources = {
+        "data": components.data,
+        "start": components.start,
+        "the two together": components.interaction,
+    }
+    shares = pd.DataFrame(
+        {name: (part.share, part.share_lo, part.share_hi) for name, part in sources.items()},
+        index=["share", "lo", "hi"],
+    ).T
+    table = frame.assign(score=scores(frame, score)).pivot_table(
+        index="data_seed", columns="weight_seed", values="score"
+    )
+    table = table.loc[table.mean(axis=1).sort_values(kind="stable").index]
+    table = table[table.mean().sort_values(kind="stable").index]
+    starts, sets = components.weight_seeds, components.data_seeds
+    words = {"xlabel": f"{starts} starts, sorted by their means", "ylabel": f"{sets} data sets, sorted"}
+    bars = {"frame": shares, "xlabel": "share of the variance", "title": "where the variance comes from"}
+    listed = ", ".join(
+        f"{name} {percent(part.share)} [{percent(part.share_lo)}, {percent(part.share_hi)}]"
+        for name, part in sources.items()
+    )
+    return figure_of(
+        [(plots.score_map, {"table": table, "title": _words(score), **words}), (plots.share_bars, bars)],
+        f"Left: {_words(score)} of every data set trained from every start. Right: shares of its variance, with 95% "
+        "bounds from a bootstrap over both.",
+        f"A map of {sets} data sets by {starts} starts, mean {number(components.mean)}; and bars of the shares of the "
+        f"variance: {listed}.",
+        shares.rename_axis("source").reset_index(),
+        width=8.6,
+        height=3.9,
+        ratios=(1.15, 1),
+    )
+
+
+KINDS: dict[str, Callable[[FigureSpec, Sequence[SeedTable], Curves], ReportFigure]] = {
+    "scores": _score_points,
+    "lines": _score_lines,
+    "distribution": _distributions,
+    "relu_minus_linear": _relu_minus_linear,
+    "retraining": _retraining,
+    "outcomes": _outcome_bars,
+    "losses": _loss_lines,
+    "gradients": _gradient_lines,
+    "variance": _variance,
+}
+
+# --------------------------------------------------------------------------------------------------- contrasts
+
+
+def contrasts_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure:
+    """Show the mean paired difference of each contrast on one scale, with the margin shaded where it is the same.
+
+    Of more than `MAX_ROWS` those with the largest differences, to either side.
+    """
+    every = len(compared)
+    if every > MAX_ROWS:
+        sizes = [abs(comparison.estimate) for _, comparison in compared]
+        compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MAX_ROWS:].tolist())]
+    part, described, frame, margin = contrast_panel(compared, "difference in accuracy, A − B, in points")
+    band = (
+        "" if margin is None else f" The band is ±δ = {points_of(margin)}, differences too small to matter."
+    )
+    rest = f" The {MAX_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
+    return figure_of(
+        [part],
+        "Mean paired difference of each contrast, A − B, with the interval that its verdict comes from."
+        f"{band}{rest if every > MAX_ROWS else ''}",
+        f"Dots with intervals, one row per contrast: {described}.",
+        frame,
+        height=plots.rows_height(len(frame)),
+    )
+
+
+def contrast_panel(
+    compared: Sequence[tuple[str, Comparison]], xlabel: str
+) -> tuple[Panel, str, pd.DataFrame, float | None]:
+    """Return the panel of contrasts on one scale, its content in words, its numbers, and the margin if all share it."""
+    rows = [
+        (label, 100 * c.estimate, 100 * c.low, 100 * c.high) for label, c in compared
+    ]  # in points of accuracy
+    frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
+    margins = {comparison.margin for _, comparison in compared}
+    margin = margins.pop() if len(margins) == 1 else None
+    described = "; ".join(
+        f"{label} {number(y, 1, sign=True)} [{number(lo, 1, sign=True)}, {number(hi, 1, sign=True)}]"
+        for label, y, lo, hi in rows
+    )
+    band = None if margin is None else (-100 * margin, 100 * margin)
+    arguments = {
+        "frame": frame,
+        "references": {"no difference": 0.0},
+        "xlabel": xlabel,
+        "band": band,
+        "digits": 1,
+    }
+    return (plots.score_points, arguments), described, frame, margin
+
+
+def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
+    """Show how the interval of a contrast narrowed as seeds came in, beside what Student's t would have claimed."""
+    course = narrowing(
+        comparison.differences, alpha=comparison.alpha, margin=comparison.margin, bounds=comparison.bounds
+    )
+    frame = pd.DataFrame(course._asdict()).drop(columns="decided").rename(columns={"counts": "count"})
+    decided = "not decided yet" if course.decided is None else f"decided after {course.decided:,} seeds"
+    listed = "; ".join(
+        f"{plural(int(course.counts[i]), 'seed')} [{number(course.low[i], sign=True)}, "
+        f"{number(course.high[i], sign=True)}]"
+        for i in _spaced(len(frame), MAX_LISTED)
+    )
+    return figure_of(
+        [(evidence, {"frame": frame, "margin": comparison.margin, "decided": course.decided})],
+        f"How the evidence came in: {name}, {decided}. The mean difference and its interval at α = "
+        f"{comparison.alpha:g}, which holds at every number of seeds at once; dashed, Student’s t interval at the same "
+        f"level, which holds at one number alone. The band is ±δ = {comparison.margin:g}.",
+        f"An interval that narrows as seeds come in, {decided}: {listed}.",
+        frame,
+        height=3.6,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- words
+
+
+def _words(score: str) -> str:
+    return SCORE_WORDS.get(score, score.replace("_", " "))
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _and_limits(references: Mapping[str, Any]) -> str:
+    return f"; dashed: {', '.join(map(str, references))}" if references else ""
+
+
+def _levels(references: Mapping[str, Any]) -> str:
+    listed = [
+        f"{name} {number(level)}" if isinstance(level, float) else f"{name} as a dashed curve"
+        for name, level in references.items()
+    ]
+    return f". Dashed: {', '.join(listed)}" if listed else ""

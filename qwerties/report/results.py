@@ -1,0 +1,128 @@
+"""The store -> what every section of the page is made of, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwerties.analysis.contrasts import ContrastResult, ExperimentResult, load_results
+from qwerties.analysis.tables import SeedTable, read_curves
+from qwerties.report.elements import Link
+from qwerties.report.examples import choose_examples
+from qwerties.report.text import slug
+from qwerties.tracking.records import Tracked
+from qwerties.tracking.store import Store, StoreError
+
+LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` serves a store that has no server of its own
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a section may show.
+
+    Attributes
+    ----------
+    store : Store
+    experiments : tuple of ExperimentResult
+        In the report's order.
+    ui : str
+        Address of MLflow's UI.
+    anchors : mapping of str to str
+        Id of each experiment's section, by the experiment's name.
+    changes : tuple of mapping
+        What changed since the previous report, from `verdicts_file.changes`.
+    """
+
+    store: Store
+    experiments: tuple[ExperimentResult, ...]
+    ui: str
+    anchors: Mapping[str, str]
+    changes: tuple[Mapping[str, Any], ...] = ()
+    _curves: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def by_name(self) -> dict[str, ExperimentResult]:
+        """Experiments with a plan, by their names."""
+        return {
+            one.coverage.experiment_name: one for one in self.experiments if one.coverage.plan is not None
+        }
+
+    @cached_property
+    def contrasts(self) -> tuple[ContrastResult, ...]:
+        """Every contrast of the study."""
+        return tuple(contrast for one in self.experiments for contrast in one.findings)
+
+    @cached_property
+    def examples(self) -> dict[str, tuple[SeedTable, ...]]:
+        """Configs whose single networks each experiment shows."""
+        return choose_examples(self.experiments)
+
+    @property
+    def primary(self) -> tuple[ContrastResult, ...]:
+        """The primary contrasts; all of them where none is primary."""
+        return tuple(one for one in self.contrasts if one.contrast.primary) or self.contrasts
+
+    def run_url(self, run: Tracked) -> str:
+        """Return the address of a run in MLflow's UI."""
+        return f"{self.ui}/#/experiments/{quote(run.experiment_id)}/runs/{quote(run.run_id)}"
+
+    def run_links(self, runs: Sequence[Tracked], name: str) -> tuple[Link, ...]:
+        """Link to runs, numbered where there are several."""
+        return tuple(
+            Link(f"{name} {i}" if len(runs) > 1 else name, self.run_url(run)) for i, run in enumerate(runs, 1)
+        )
+
+    def curves(self, table: SeedTable, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Read one array of ``curves.npz`` over a config's networks.
+
+        Returns
+        -------
+        epochs : ndarray, (points,)
+        values : ndarray, (networks, columns)
+
+        Raises
+        ------
+        StoreError
+            If it is missing, cannot be read, or is not two-dimensional numbers.
+        """
+        key = (table.config, name, tuple(run.run_id for run in table.runs))
+        if key not in self._curves:
+            epochs, values = read_curves(self.store, table, name)
+            sound = values.ndim == 2 and values.shape[1] > 0 and np.issubdtype(values.dtype, np.number)
+            if not sound or epochs.ndim != 1 or not np.issubdtype(epochs.dtype, np.number):
+                raise StoreError(
+                    f"{name} in curves.npz of {table.config.label()} has the shape {values.shape}"
+                )
+            if name == "loss" and values.shape[1] != len(epochs):
+                raise StoreError(
+                    f"loss in curves.npz of {table.config.label()} has other epochs than it names"
+                )
+            self._curves[key] = epochs, values
+        return self._curves[key]
+
+
+def make_results(
+    store: Store,
+    experiments: Sequence[ExperimentResult] | None = None,
+    changes: Sequence[Mapping[str, Any]] = (),
+    taken: Sequence[str] = (),
+) -> Results:
+    """Read a store; `experiments` where that has been done already, `taken` are ids that no experiment gets."""
+    experiments = load_results(store) if experiments is None else experiments
+    ids = set(taken)
+    anchors = {one.coverage.experiment_name: slug(one.coverage.experiment_name, ids) for one in experiments}
+    return Results(store, tuple(experiments), _ui(store.uri), anchors, tuple(changes))
+
+
+def _ui(uri: str) -> str:
+    """Return the address of MLflow's UI, without a user's name and password."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return LOCAL_UI
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

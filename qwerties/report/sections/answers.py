@@ -1,0 +1,54 @@
+"""The course's questions, each answered in a few sentences that lead to their evidence."""
+
+from __future__ import annotations
+
+import re
+
+from markupsafe import Markup, escape
+
+from qwerties.report.answers import MEASURED, MISSING, Answer, answers
+from qwerties.report.elements import Section, Text
+from qwerties.report.results import Results
+from qwerties.stats.verdict import UNDECIDED
+
+TITLE, ANCHOR = "Answers", "answers"
+EMPHASISED = re.compile(
+    r"(gains|costs) [\d.]+ points|equivalent within [\d.]+ points?|is ahead|it is open|withheld"
+)
+OPEN = (*UNDECIDED, MISSING, MEASURED, "withheld")
+
+
+def build(results: Results) -> Section | None:
+    """Answer the questions; None where nothing is tracked."""
+    if not results.experiments:
+        return None
+    return Section(
+        TITLE, tuple(Text(_markup(answer, results), "answer") for answer in answers(results.experiments))
+    )
+
+
+def _markup(answer: Answer, results: Results) -> Markup:
+    sentences = Markup(" ").join(
+        Markup('<span class="{}">{}</span>').format(_role(sentence.code), _emphasised(sentence.text))
+        for sentence in answer.sentences
+    )
+    names = dict.fromkeys(sentence.experiment_name for sentence in answer.sentences)
+    links = Markup(", ").join(
+        Markup('<a href="#{}"><bdi>{}</bdi></a>').format(
+            results.anchors[name], results.by_name[name].coverage.title[:160]
+        )
+        for name in names
+        if name in results.by_name
+    )
+    evidence = Markup(" Evidence: {}.").format(links) if links else ""
+    return Markup('<h3>{}</h3>\n<p>{}</p>\n<p class="details">{}{}</p>').format(
+        answer.question, sentences, answer.note, evidence
+    )
+
+
+def _emphasised(text: str) -> Markup:
+    return Markup(EMPHASISED.sub(r"<strong>\g<0></strong>", str(escape(text))))
+
+
+def _role(code: str) -> str:
+    return "verdict" if code not in OPEN else "missing" if code in (MISSING, "withheld") else "measured"

@@ -1,0 +1,241 @@
+"""One experiment: its question, its figures, how its networks ended, and its contrasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qwerties.analysis.contrasts import ExperimentResult
+from qwerties.analysis.tables import SeedTable
+from qwerties.errors import clean, plural
+from qwerties.report import export, figures
+from qwerties.report.contrasts import contrast_blocks
+from qwerties.report.elements import (
+    Block,
+    Cell,
+    Details,
+    Figure,
+    Link,
+    Notice,
+    Row,
+    Section,
+    Table,
+    Text,
+    interval_cell,
+    paragraph,
+)
+from qwerties.report.examples import examples_figure
+from qwerties.report.results import Results
+from qwerties.report.sections.reading import sampling_sd
+from qwerties.report.text import display, markdown
+from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
+from qwerties.stats.formats import number, percent
+from qwerties.stats.intervals import Interval
+from qwerties.study.coverage import Coverage
+from qwerties.study.experiment import config_names
+from qwerties.study.plan import config_of
+from qwerties.tracking.store import StoreError
+
+OPEN_FIGURES = 1  # figures that are not folded away
+
+
+def build(results: Results, result: ExperimentResult) -> Section:
+    """Make the section of one experiment."""
+    coverage = result.coverage
+    question = Text(markdown(coverage.question), "question")
+    title = clean(coverage.title)
+    if coverage.plan is None:
+        return Section(title, (question, *_loose_blocks(results, coverage)))
+    tables = list(result.networks.values())
+    problems = [*coverage.problems, *result.problems]
+    if not coverage.entries:
+        problems.append("the plan holds no configs")
+    drawn, examples = _figures(results, result, tables, problems)
+    folded = [*drawn[OPEN_FIGURES:], *examples]
+    if tables:
+        folded += [_outcomes(results, tables), *map(paragraph, _notes(tables))]
+    blocks: list[Block | None] = [
+        question,
+        paragraph(_design(coverage, tables), "design"),
+        _unfinished(coverage, result.incomplete),
+        Notice(
+            tuple(clean(change, 600) for change in coverage.plan_changes),
+            "The plan was changed after data were seen.",
+        )
+        if coverage.plan_changes
+        else None,
+        _notice([*problems, *_counts(coverage)]),
+        *drawn[:OPEN_FIGURES],
+        *contrast_blocks(results, result),
+        Details(_summary(folded), tuple(folded)) if folded else None,
+    ]
+    return Section(
+        title, tuple(block for block in blocks if block is not None), unfinished=bool(result.incomplete)
+    )
+
+
+def _figures(
+    results: Results, result: ExperimentResult, tables: Sequence[SeedTable], problems: list[str]
+) -> tuple[list[Figure], list[Figure]]:
+    """The figures that the experiment asks for, and its examples; what cannot be drawn is added to the problems."""
+    drawn, examples = [], []
+    for spec in result.coverage.figures if tables else ():
+        try:
+            drawn.append(Figure(figures.experiment_figure(spec, tables, results.curves)))
+        except (ValueError, StoreError) as error:
+            problems.append(f"the figure of {spec.kind} could not be drawn: {error}")
+    try:
+        figure = examples_figure(results.store, results.examples[result.coverage.experiment_name], tables)
+        examples = [Figure(figure)] if figure else []
+    except StoreError as error:
+        problems.append(f"the figure of examples could not be drawn: {error}")
+    return drawn, examples
+
+
+def _summary(folded: Sequence[Block]) -> str:
+    count = sum(isinstance(block, Figure) for block in folded)
+    more = f"{plural(count, 'more figure')} and the " if count else "The "
+    return f"{more}outcomes of every config"
+
+
+def _unfinished(coverage: Coverage, incomplete: Sequence[str]) -> Notice | None:
+    if not incomplete:
+        return None
+    planned = len(coverage.entries)
+    title = (
+        f"{planned - len(incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld until the "
+        f"design is complete: make sweep ONLY={coverage.experiment_name}"
+    )
+    return Notice(tuple(map(display, incomplete)), clean(title, 300))
+
+
+def _notice(lines: Sequence[str]) -> Notice | None:
+    return Notice(tuple(clean(line, 300) for line in lines)) if lines else None
+
+
+def _counts(coverage: Coverage) -> list[str]:
+    lines = []
+    if coverage.stale:
+        lines.append(f"{plural(coverage.stale, 'run')} made by other code: left out.")
+    if coverage.unplanned:
+        lines.append(f"{plural(coverage.unplanned, 'run')} of configs that are not in the plan: left out.")
+    return lines
+
+
+def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
+    assert coverage.plan is not None
+    seeds = coverage.plan.seeds
+    if seeds.crossed is None:
+        on = f"{plural(len(seeds), 'seed')} each ({str(seeds).replace('-', '–')})"
+    else:
+        on = f"{seeds.stop - seeds.start} data seeds, each with {plural(seeds.crossed, 'weight seed')}"
+    parts = [table.config.label().split(" · ") for table in tables]
+    common = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
+    shared = f"; all of them: {display(' · '.join(common))}" if common else ""
+    return f"{plural(len(coverage.entries), 'config')}, {on}{shared}."
+
+
+def _notes(tables: Sequence[SeedTable]) -> list[str]:
+    configs = [table.config for table in tables]
+    placed = sorted({(config.data, config.distance) for config in configs})
+    several = len({data for data, _ in placed}) > 1
+    bayes = ", ".join(
+        number(float(theory.bayes_accuracy(distance, data)), 4)
+        + (f" at {f'{display(data)}, ' if several else ''}d={distance:g}" if len(placed) > 1 else " here")
+        for data, distance in placed
+    )
+    deviations = sorted(sampling_sd(config) for config in configs)
+    sd = " to ".join(dict.fromkeys(number(value) for value in (deviations[0], deviations[-1])))
+    points = " or ".join(map(str, sorted({2 * config.samples for config in configs})))
+    notes = [
+        f"Bayes accuracy, the best possible, is {bayes}. A training accuracy above it is luck: on {points} points "
+        f"the best classifier’s own has a sampling standard deviation of {sd}."
+    ]
+    notes += [
+        f"On {display(data)} at d={distance:g}, the best strip between two parallel lines, which two ReLU units can "
+        f"draw, reaches {number(levels['best strip'], 4)}, and the best straight line {number(levels['best line'], 4)}."
+        for data, distance in placed
+        if {"best strip", "best line"} <= (levels := theory.reference_accuracies(distance, data)).keys()
+    ]
+    if any("weight_seed" in table.frame for table in tables):
+        notes.append(
+            "Networks of a crossed layout share data and starts and are not independent, so that no intervals are "
+            "given here."
+        )
+    return notes
+
+
+def _outcomes(results: Results, tables: Sequence[SeedTable]) -> Table:
+    names = config_names([table.config for table in tables])
+    records = [export.outcome_record(name, table) for name, table in zip(names, tables, strict=True)]
+    rows = []
+    for record, table in zip(records, tables, strict=True):
+        first, *more = table.runs
+        links = tuple(Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2))
+        name = Link(display(record["config"]), results.run_url(first))
+        rows.append(Row(name, tuple(_cells(record)), links))
+    return Table(
+        "Outcomes by config. Shares with Wilson, means with t intervals, both at 95%. Names lead to the runs in "
+        "MLflow, while its server runs.",
+        (
+            *("Config", "Seeds", *map(str.capitalize, STATES)),
+            *("Population accuracy", "Training accuracy", "Phi, median"),
+        ),
+        tuple(rows),
+        tuple(records),
+    )
+
+
+def _cells(record: Mapping[str, Any]) -> list[Cell]:
+    """Round one `export.outcome_record`."""
+    learned, population = (
+        Interval(record[name], record[f"{name}_lo"], record[f"{name}_hi"], record["n"], 0.95)
+        for name in ("learned", "population_accuracy")
+    )
+    phi = record["phi_median"]
+    return [
+        Cell(f"{record['n']:,}"),
+        Cell(percent(learned.estimate), interval_cell(learned, 0, scale=100).small),
+        *(Cell(f"{record[state]:,}") for state in STATES[1:]),
+        interval_cell(population),
+        Cell(number(record["train_accuracy"])),
+        Cell(
+            number(phi, 2) if np.isfinite(phi) else "undefined", (f"{record['phi_undefined']:,} undefined",)
+        ),
+    ]
+
+
+# Runs without a plan
+
+
+def _loose_blocks(results: Results, coverage: Coverage) -> list[Block]:
+    rows, data = [], []
+    for run in coverage.loose:
+        config = config_of(run)
+        name = run.name
+        if config and "seed" in run.params:
+            name = f"{display(config.label())} · seed {clean(run.params['seed'], 20)}"
+        loss, *scores = (
+            run.metrics.get(key, np.nan)
+            for key in ("final_train_loss", "train_accuracy", "population_accuracy", "phi")
+        )
+        state = clean(run.tags.get("qwerties.state", ""), 20) or run.status.lower()
+        data.append({"run": run.run_id, "name": name, "state": state, **run.params, **run.metrics})
+        cells = (Cell(state), Cell(number(loss, 4)), *(Cell(number(score)) for score in scores))
+        rows.append(Row(Link(clean(name), results.run_url(run)), cells))
+    table = Table(
+        "Runs tracked one by one. A dash is an undefined score.",
+        ("Run", "State", "Training loss", "Training accuracy", "Population accuracy", "Phi"),
+        tuple(rows),
+        tuple(data),
+    )
+    design = f"{plural(len(coverage.loose), 'run')}, not part of a plan."
+    notice = _notice(coverage.problems)
+    return [
+        paragraph(design, "design"),
+        *([notice] if notice else []),
+        *([table] if rows else []),
+    ]

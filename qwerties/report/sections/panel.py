@@ -1,0 +1,174 @@
+"""The store -> "Train it yourself": the data of the script that trains networks in the page.
+
+Nothing is trained here. Random numbers come from `panel_seeds`, limits from `scoring.theory`, distributions of tracked
+networks from the store, and names of losses and activations from `config`: the script offers those that it knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from qwerties.analysis.contrasts import LEARNED_GAINS
+from qwerties.config import CHOICES, DEFAULT, Config
+from qwerties.report import panel_seeds
+from qwerties.report.elements import Section, Text
+from qwerties.report.results import Results
+from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
+from qwerties.training.data import ARRANGEMENTS, ORIGIN
+
+TITLE, ANCHOR = "Train it yourself", "train"
+TEMPLATES = Path(__file__).parents[1] / "templates"
+BINS = 200  # of an accuracy from 0 to 1
+
+# Fields that the panel sets, and what it offers; all other fields have their defaults
+OFFERED: dict[str, tuple[Any, ...]] = {
+    "data": tuple(CHOICES["data"]),
+    "distance": (0.5, 1.0, 2.0, 3.0, 4.0, 6.0),
+    "epochs": (500, 1000, 2000, 4000, 8000),
+    "loss": tuple(CHOICES["loss"]),
+    "activation": tuple(CHOICES["activation"]),
+    "hidden": panel_seeds.WIDTHS,
+    "learning_rate": (0.001, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0),
+}
+WORDS = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "clusters": "two clusters", "xor": "XOR"}
+
+_XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
+
+
+class Preset(NamedTuple):
+    """Two configs that are worth a comparison, and a seed that shows why; the first preset opens the panel."""
+
+    name: str
+    first: Config
+    second: Config
+    seed: int
+
+
+PRESETS = (
+    Preset("BCE or MSE?", DEFAULT, replace(DEFAULT, loss="mse"), 14),
+    Preset("ReLU or linear?", DEFAULT, replace(DEFAULT, activation="linear"), 10),
+    Preset("ReLU or linear, on XOR?", _XOR, replace(_XOR, activation="linear"), 7),
+    Preset("One unit or eight?", DEFAULT, replace(DEFAULT, hidden=(8,)), 15),
+    Preset("Small steps or large?", DEFAULT, replace(DEFAULT, learning_rate=0.1), 11),
+)
+
+
+def build(results: Results) -> Section | None:
+    """Make the section; None where no network is tracked."""
+    tables = [table for result in results.experiments for table in result.networks.values()]
+    if not tables:
+        return None
+    data = script_data((table.config, table.frame) for table in tables)
+    template = jinja2.Template(
+        _read("panel.html"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    html = template.render(data=_embed(data), presets=PRESETS, seeds=panel_seeds.SEEDS)
+    return Section(TITLE, (Text(Markup(html)),), style=_read("panel.css"), script=_read("panel.js"))
+
+
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]:
+    """Gather what the script needs; `tables` as in `tracked`."""
+    return {
+        **json.loads(panel_seeds.PATH.read_text(encoding="utf-8")),
+        "offered": OFFERED,
+        "words": WORDS,
+        "origin": ORIGIN,
+        "centres": ARRANGEMENTS,
+        "limits": {
+            f"{name} {distance:g}": _limits(name, distance)
+            for name in OFFERED["data"]
+            for distance in OFFERED["distance"]
+        },
+        "plateau": theory.DEAD_PLATEAU,
+        "learned": LEARNED_GAINS[0],
+        "states": STATES,
+        "presets": [
+            {"seed": preset.seed, "networks": [_fields(preset.first), _fields(preset.second)]}
+            for preset in PRESETS
+        ],
+        "bins": BINS,
+        "tracked": tracked(tables),
+    }
+
+
+def _limits(data: str, distance: float) -> dict[str, float]:
+    """Return the Bayes accuracy and the floor of each loss."""
+    limits = {
+        "accuracy": theory.bayes_accuracy(distance, data),
+        "bce": theory.bce_floor(distance, data),
+        "mse": theory.brier_floor(distance, data),
+    }
+    return {name: round(float(value), 6) for name, value in limits.items()}
+
+
+def _fields(config: Config) -> dict[str, Any]:
+    """Return the values of the panel's fields; the width stands for one hidden layer."""
+    return {name: config.hidden[0] if name == "hidden" else getattr(config, name) for name in OFFERED}
+
+
+def key(config: Config) -> str:
+    """Name a setting of the panel's fields as the script names it."""
+    return " ".join(value if isinstance(value, str) else f"{value:g}" for value in _fields(config).values())
+
+
+def tracked(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, list[list[int]]]:
+    """Count the tracked networks of every setting that the panel offers.
+
+    Parameters
+    ----------
+    tables : iterable of (Config, DataFrame)
+        Scores by seed. Of tables of one setting the largest counts; crossed layouts do not, whose networks share seeds.
+
+    Returns
+    -------
+    dict
+        By `key`, (state, bin, count): the state's position in `STATES`, and the population accuracy in `BINS` bins from
+        0 to 1. A diverged network counts as a guess.
+    """
+    largest: dict[str, pd.DataFrame] = {}
+    for config, frame in tables:
+        offered = len(config.hidden) == 1 and all(
+            value in OFFERED[name] for name, value in _fields(config).items()
+        )
+        if not offered or "weight_seed" in frame or config != _with_defaults(config):
+            continue
+        name = key(config)
+        if name not in largest or len(frame) > len(largest[name]):
+            largest[name] = frame
+    histograms = {name: _histogram(frame) for name, frame in sorted(largest.items())}
+    return {name: bars for name, bars in histograms.items() if bars}
+
+
+def _with_defaults(config: Config) -> Config:
+    return replace(DEFAULT, **{name: getattr(config, name) for name in OFFERED})
+
+
+def _histogram(frame: pd.DataFrame) -> list[list[int]]:
+    frame = frame[frame["state"].isin(STATES)]
+    accuracy = frame["population_accuracy"].fillna(0.5).to_numpy(float)
+    bins = np.clip(accuracy * BINS, 0, BINS - 1).astype(int)
+    states = [STATES.index(state) for state in frame["state"]]
+    rows, counts = np.unique(np.column_stack((states, bins)).astype(int), axis=0, return_counts=True)
+    return np.column_stack((rows, counts)).tolist()
+
+
+def _embed(value: Any) -> Markup:
+    """Write JSON that no markup can end: it may stand between script tags."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII alone
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)

@@ -1,0 +1,127 @@
+"""A Dask cluster does what this machine's processes do, and only workers like this process get tasks."""
+
+import threading
+import time
+
+import pytest
+import torch
+from dask_cluster import DaskCluster
+from tasks import die_always, double, fail, nap
+
+from qwerties.errors import UsageError
+from qwerties.execution import cluster
+from qwerties.execution.calls import LOST, LostError
+from qwerties.execution.workers import run_tasks
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    started = DaskCluster(tmp_path_factory.mktemp("cluster"), 2)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a cluster for one test, which kills parts of it."""
+    clusters = []
+
+    def start(workers):
+        clusters.append(DaskCluster(tmp_path / "cluster", workers))
+        return clusters[-1]
+
+    yield start
+    for started in clusters:
+        started.stop()
+
+
+def test_a_cluster_does_every_task_once_and_few_results_wait(running, tmp_path):
+    assert cluster.check(running.uri, print) is torch.cuda.is_available()
+    read = []
+    tasks = ((read.append(i) or i, tmp_path) for i in range(12))
+    found = {}
+    for index, result in run_tasks(double, tasks, running.as_workers):
+        found[index] = result
+        time.sleep(0.05)
+        assert len(read) <= len(found) + 3
+        assert len(list(tmp_path.iterdir())) <= len(found) + 3
+    assert found == {i: 2 * i for i in range(12)}
+
+
+def test_an_error_of_a_task_of_a_cluster_is_not_swallowed(running):
+    with pytest.raises(ArithmeticError, match="task"):
+        list(run_tasks(fail, [(i,) for i in range(3)], running.as_workers))
+
+
+def test_workers_of_other_code_are_refused(running, monkeypatch):
+    ours = cluster.environment()
+    monkeypatch.setattr(cluster, "environment", lambda: {**ours, "code": "another"})
+    for attempt in (
+        lambda: cluster.check(running.uri, print),
+        lambda: list(run_tasks(double, [(1,)], running.as_workers)),
+    ):
+        with pytest.raises(UsageError) as refused:
+            attempt()
+        assert str(refused.value).startswith(
+            "--scheduler must have workers like this process, got tcp://127.0.0.1:"
+        )
+        assert str(refused.value).endswith(f": code {ours['code']} where it is another here")
+
+
+def test_a_cluster_without_workers_is_refused(start, monkeypatch):
+    deserted = start(0)
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.5)
+    with pytest.raises(UsageError) as refused:
+        cluster.check(deserted.uri, print)
+    assert str(refused.value) == (
+        f"--scheduler must have one worker or more, got {deserted.uri}, which has none"
+    )
+
+
+def test_a_scheduler_that_goes_away_ends_the_sweep_in_one_line(start):
+    fragile = start(1)
+    killer = threading.Timer(1, fragile.scheduler.kill)
+    with pytest.raises(LostError, match=f"^the scheduler {fragile.uri} was lost: "):
+        list(run_tasks(nap, [(60,), (60,)], fragile.as_workers, meanwhile=killer.start))
+    killer.join()
+
+
+def test_a_worker_of_another_version_that_joins_late_gets_no_task(start, tmp_path):
+    """Its work is left to the others; and when they die, to those like them that come."""
+    other = tmp_path / "other" / "qwerties"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    running, lines = start(1), []
+    steps = iter(
+        [
+            lambda: running.start_worker(path=str(other.parent)),
+            running.workers[0].kill,
+            running.start_worker,
+        ]
+    )
+
+    def log(line):
+        lines.append(line)
+        if line != LOST and (step := next(steps, None)):
+            step()
+
+    def tasks():
+        for i in range(8):
+            if i == 3:
+                next(steps)()
+            yield (0.3 if i < 3 else 1.0,)
+
+    assert sorted(run_tasks(nap, tasks(), running.as_workers, tell=log)) == [(i, None) for i in range(8)]
+    assert lines[0].startswith("worker tcp://127.0.0.1:")
+    assert " gets no task, it is unlike this process: " in lines[0]
+    assert lines[1:] == [LOST, f"{running.uri} has no worker left: waiting for one"]
+
+
+def test_a_task_that_kills_every_worker_of_a_cluster_is_named(start, tmp_path):
+    fragile = start(2)
+    cluster.check(fragile.uri, print)
+    with pytest.raises(LostError) as lost:
+        list(run_tasks(die_always, [(3, tmp_path)], fragile.as_workers, name=lambda task: "task 3"))
+    assert str(lost.value).startswith("task 3: every worker process that took it was lost")
