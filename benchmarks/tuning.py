@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -21,9 +21,6 @@ from qwerties.tuning import trials as trial_results
 from qwerties.tuning.trials import TrialResult, train_trials
 from qwerties.tuning.tuner import run_searches
 
-if TYPE_CHECKING:
-    from optuna import Trial
-
 OVERHEAD, TRAINING = "proposing, storing and tracking", "training"
 FIRST_SEED = 10**7
 
@@ -36,7 +33,7 @@ def measure(settings: Settings, folder: Path) -> Result:
     store = Store(f"sqlite:///{folder / 'mlflow.db'}")
     made_up = _MadeUp(train_trials([dataclasses.replace(base, epochs=20)], seeds)[0])
 
-    def space(trial: Trial) -> Config:
+    def space(trial: Any) -> Config:
         return dataclasses.replace(
             base, learning_rate=trial.suggest_float("learning_rate", 1e-3, 10, log=True)
         )

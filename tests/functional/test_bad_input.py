@@ -171,7 +171,7 @@ def test_a_scheduler_that_does_not_answer(home, free_port):
 
 def test_a_scheduler_that_says_nothing(home, monkeypatch):
     """Some other server, that takes the connection and is silent."""
-    monkeypatch.setattr("qwerties.execution.cluster.ANSWERS", 0.5)
+    monkeypatch.setattr("qwerties.execution.cluster.TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         line = said(home, "sweep", "--backend", "dask", "--scheduler", address, status=2)
@@ -238,9 +238,9 @@ ADDRESSES = {
     "sqlite:///{folder}/notes.tar.gz": (
         f"the store sqlite:///{{folder}}/notes.tar.gz {OPENED} (sqlite3.DatabaseError) file is not a database"
     ),
-    "http://": "the tracking server http:// must answer, got: no host given",
-    "http://[::1": "the tracking server http://[::1 must answer, got: Invalid IPv6 URL",
-    "http://127.0.0.1:x": "the tracking server http://127.0.0.1:x must answer, got: nonnumeric port: 'x'",
+    "http://": "the tracking server http:// must answer, got: ",
+    "http://[::1": "the tracking server http://[::1 must answer, got: ",
+    "http://127.0.0.1:x": "the tracking server http://127.0.0.1:x must answer, got: ",
     "http://127.0.0.1:{port}": f"the tracking server http://127.0.0.1:{{port}} {SILENT}",
     "http://me:hush@127.0.0.1:{port}": f"the tracking server http://me:***@127.0.0.1:{{port}} {SILENT}",
     "http://me:hush@hu/sh@127.0.0.1:{port}": (
