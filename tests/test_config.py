@@ -110,7 +110,8 @@ def test_a_bad_value_is_refused_with_field_rule_and_value(name, value):
     with pytest.raises(ValueError, match=name) as caught:
         Config(**{name: value})
     shown = tuple(value) if name == "hidden" and isinstance(value, list) else value
-    assert str(caught.value) == f"{name} must be {RULES[name]}, got {shown!r}"
+    hint = " (did you mean relu?)" if value == "gelu" else ""
+    assert str(caught.value) == f"{name} must be {RULES[name]}, got {shown!r}{hint}"
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in EDGES for value in EDGES[name]])

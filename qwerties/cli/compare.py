@@ -179,6 +179,8 @@ def _text(
 
 def _plot(path: Path, result: Comparison, names: tuple[str, str], metric: str, unit: str) -> None:
     """Draw how the interval narrowed."""
+    import pandas as pd
+
     from qwerties.plotting import style
     from qwerties.plotting.axes import panels
     from qwerties.plotting.evidence import evidence

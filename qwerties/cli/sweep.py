@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.settle != "none" and experiments:
             _decide(experiments, store, train, arguments.settle, max_seeds)
         for experiment_name, winner in winners.items():
-            _challenge(experiment_name, winner, store, train)
+            _challenge(experiment_name, winner, store, train, arguments.settle, max_seeds)
     status = 0
     if not arguments.no_report:
         status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
@@ -251,11 +251,18 @@ def _show_trials(progress: Progress, search_name: str, done: int, total: int) ->
     progress.show(f"{search_name}: {done}/{total} trials", done, total)
 
 
-def _challenge(experiment_name: str, winner: Config, store: Store, train: Callable[..., Any]) -> None:
-    """Register the model of a tuning's winner, if it is better than the registered one."""
+def _challenge(
+    experiment_name: str, winner: Config, store: Store, train: Callable[..., Any], settle: str, max_seeds: int
+) -> None:
+    """Register the network of a search's winner, if that config beats the registered one."""
     from qwerties.tuning.champion import challenge
 
-    if message := challenge(experiment_name, winner, store, train):
+    def train_and_decide(experiments: Mapping[str, Experiment]) -> None:
+        train(experiments)
+        if settle != "none":  # a challenge is topped up like any contrast
+            _decide(experiments, store, train, "all", max_seeds)
+
+    if message := challenge(experiment_name, winner, store, train_and_decide):
         print(message)
 
 

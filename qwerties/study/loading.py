@@ -58,7 +58,7 @@ def load_experiments(
         The project.
     names : sequence of str
     kinds : tuple of type
-        What a file may declare as ``experiment``.
+        What a file may declare as ``experiment``: Experiment, and Tuning of the room above.
 
     Returns
     -------
@@ -91,8 +91,7 @@ def load_experiments(
         if isinstance(getattr(module, "experiment", None), kinds):
             loaded[name] = module.experiment
         else:
-            names_of_kinds = " or a ".join(kind.__name__ for kind in kinds)
-            broken[name] = f"it must define `experiment`, an {names_of_kinds}"
+            broken[name] = "it must define `experiment`, an Experiment or a Tuning"
     return loaded, broken
 
 

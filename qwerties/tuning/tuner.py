@@ -46,9 +46,7 @@ from qwerties.tuning.search import Proposal, Search, config_of, make_searches, p
 if TYPE_CHECKING:
     from qwerties.tuning.trials import TrialResult
 
-SMALL = (
-    2_000_000  # network-epochs of a search below which starting worker processes takes longer than it saves
-)
+SMALL = 2_000_000  # network-epochs of a search below which starting worker processes costs more than it saves
 
 Step = Callable[[str, int, int], None]
 Later = Callable[[Callable[[], None]], None]
@@ -329,12 +327,12 @@ class _SearchRun:
         best, objectives = tracked.best, tracked.objectives
         assert best is not None
         assert tracked.winner is not None
-        suggested = tracked.trials[["number", *(f"params_{name}" for name in tracked.params)]].to_dict(
-            "records"
-        )
         params = [
-            {str(key).removeprefix("params_"): value for key, value in row.items() if value is not None}
-            for row in suggested
+            {
+                "number": row["number"],
+                **{p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None},
+            }
+            for row in tracked.trials.to_dict("records")
         ]
         record = Record(
             name="",

@@ -193,7 +193,7 @@ def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(reposi
 
     uri = default_uri(repository)
     experiment_id = tracking.Store(uri).experiment("tiny", {})
-    monkeypatch.setattr("qwerties.tracking.server.subprocess.Popen", server)
+    monkeypatch.setattr("subprocess.Popen", server)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

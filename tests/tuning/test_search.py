@@ -320,7 +320,8 @@ def test_batches_find_what_one_by_one_finds():
         search, trials = the_search(unit, batch=batch, seed=seed), []
         noise = np.random.default_rng(seed).normal(0, 0.02, 40)
         while len(trials) < 30:
-            trials += finished(propose(search, trials), lambda params: truth(params) + noise[len(trials)])
+            error = noise[len(trials)]
+            trials += finished(propose(search, trials), lambda params, error=error: truth(params) + error)
         return truth(max(trials[:30], key=lambda trial: trial.values[0]).params)
 
     one_by_one = np.median([reached(1, seed) for seed in range(5)])

@@ -57,7 +57,9 @@ from qwerties.tuning.trials import train_trials
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tuning_files"])
+processes.set_forkserver_preload(
+    ["qwerties.tuning.tuner", "qwerties.tuning.trials", "qwerties.plotting.search", "pytest"]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -297,6 +299,14 @@ def test_storages_agree(storage, expected, store, monkeypatch):
     assert default_storage(Path.cwd()) == str(journal())
 
 
+@pytest.mark.server
+def test_a_database_server_may_be_the_storage(expected, store, postgres):
+    uri = postgres.create("optuna")
+    assert (tune(small(), store, storage=uri), tracked(store)) == expected
+    with open_storage(uri) as storage:
+        assert len(optuna.get_all_study_names(storage)) == 2
+
+
 def interrupted(store):
     """Search until the second batch of the first search is to be trained."""
     with pytest.MonkeyPatch.context() as patch:
@@ -459,7 +469,7 @@ def test_a_larger_budget_goes_on_and_a_smaller_one_is_refused(store):
     assert changes_of(store) == [["search for best by tpe: trials was 6 and is 9"]]
     topped_up = tracked(store)
     with pytest.raises(
-        UsageError, match="trials must be at least the 9 that search 'rates/best by tpe.*, got 6"
+        UsageError, match=r"trials must be at least the 9 that search 'rates/best by tpe.*, got 6"
     ):
         tune(declare(trials=6), store)
     Path("other").mkdir()
@@ -475,7 +485,7 @@ def test_studies_of_other_programs_are_refused(expected, store):
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
         study.tell(study.ask(), 1.0)
     with pytest.raises(
-        UsageError, match="searches something else: it was made by another program. Rename the arm"
+        UsageError, match=r"searches something else: it was made by another program. Rename the arm"
     ):
         tune(small(), store)
 
