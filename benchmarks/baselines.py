@@ -1,11 +1,14 @@
-"""Ways to train the same networks, each as a function of a worker process: ours, and what it is measured against."""
+"""Ways to train the same networks, each as a function of a worker process: ours, and its baselines.
+
+Ours draws data and initial weights, keeps the weights of its checkpoints and stacks its results within the measured
+time; the others but the notebook's loop get their arrays before.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +18,14 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from benchmarks import jaxed
-from benchmarks.handwritten_cpp import Floor
+from benchmarks import handwritten_cpp, jaxed
 from qwerties.config import Config, Seeds
 from qwerties.execution import devices
-from qwerties.study.batches import MAX_NETWORKS
 from qwerties.training import data, networks
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
-from qwerties.training.vmapped import EPOCHS_WORTH_TRACING
+
+GPU_BATCH = 2**12  # networks that a sweep trains at a time on a GPU
 
 
 class Work(NamedTuple):
@@ -39,70 +41,57 @@ class Work(NamedTuple):
         return Seeds(self.first, self.first + self.networks)
 
 
-class Done(NamedTuple):
-    """What a process spent, and the first network's losses, (epochs,), to be compared."""
-
-    cpu: float
-    losses: np.ndarray
+Train = Callable[[], np.ndarray]  # trains, and returns the first network's losses, (epochs,), or nothing
 
 
-def run(way: str, work: Work, library: Path | None = None) -> Done:
-    """Train by one of :data:`WAYS`; what is drawn and compiled the first time is kept for the next."""
-    go = _prepare(way, work, library)
-    began = time.process_time()
-    first = go()
-    return Done(time.process_time() - began, first)
+def run(way: str, work: Work, library: Path | None = None) -> np.ndarray:
+    """Train by one of `WAYS`; what is drawn and compiled the first time is kept for the next."""
+    return _prepare(way, work, library)()
 
 
 def prepare(way: str, work: Work, library: Path | None = None) -> None:
-    """Draw what the way is given, and train two of the networks: for ways that compile nothing."""
+    """Draw what the way is given, and train two of the networks shortly: for ways that compile nothing."""
     _prepare(way, work, library)
-    config = dataclasses.replace(work.config, epochs=min(work.config.epochs, EPOCHS_WORTH_TRACING + 1))
+    config = dataclasses.replace(work.config, epochs=min(work.config.epochs, 100))
     WAYS[way](Work(config, work.first, min(work.networks, 2)), library)()
 
 
 @functools.lru_cache(maxsize=12)
-def _prepare(way: str, work: Work, library: Path | None) -> Callable[[], np.ndarray]:
+def _prepare(way: str, work: Work, library: Path | None) -> Train:
     torch.set_num_threads(1)
     return WAYS[way](work, library)
 
 
-def _notebook(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
+def _notebook(work: Work, _: Path | None) -> Train:
     def go() -> np.ndarray:
-        losses = [train_reference(work.config, seed).losses for seed in map(int, work.seeds.data)]
+        losses = [train_reference(work.config, int(seed)).losses for seed in work.seeds.data]
         return losses[0].numpy()
 
     return go
 
 
-def _ours(compiled: bool) -> Callable[[Work, Path | None], Callable[[], np.ndarray]]:
-    def prepare(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
-        return lambda: train([work.config], work.seeds, compiled=compiled)[0].losses[0]
-
-    return prepare
+def _ours(compiled: bool, work: Work, _: Path | None) -> Train:
+    return lambda: train([work.config], work.seeds, compiled=compiled)[0].losses[0]
 
 
-def _ours_on(device: str) -> Callable[[Work, Path | None], Callable[[], np.ndarray]]:
-    """Ours as a sweep has it on a device: shard by shard, of whose results nothing is kept."""
+def _ours_on(device: str, work: Work, _: Path | None) -> Train:
+    """Ours as a sweep has it on a device: batch by batch, of whose results nothing is kept."""
 
-    def prepare(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
-        def go() -> np.ndarray:
-            first = np.empty(0)
-            stops = [*range(0, work.networks, MAX_NETWORKS["cuda"]), work.networks]
-            for start, stop in itertools.pairwise(stops):
-                seeds = Seeds(work.first + start, work.first + stop)
-                with devices.resident(device, work.config, devices.SHARERS):
-                    (trained,) = train([work.config], seeds, compiled=True, device=device)
-                first = first if start else trained.losses[0].copy()
-            return first
+    def go() -> np.ndarray:
+        losses = []
+        stops = [*range(0, work.networks, GPU_BATCH), work.networks]
+        for start, stop in itertools.pairwise(stops):
+            seeds = Seeds(work.first + start, work.first + stop)
+            with devices.resident(device, work.config, devices.SHARERS):
+                (trained,) = train([work.config], seeds, compiled=True, device=device)
+            losses.append(trained.losses[0].copy())
+        return losses[0]
 
-        return go
-
-    return prepare
+    return go
 
 
-def _drawn(work: Work) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Points (networks, 2, points), labels (points,) and initial weights (networks, ...)."""
+def _draw(work: Work) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return points (networks, 2, points), labels (points,) and initial weights (networks, ...)."""
     config = work.config
     return (
         data.draw(map(int, work.seeds.data), config.distance, config.samples, config.data),
@@ -111,9 +100,9 @@ def _drawn(work: Work) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     )
 
 
-def _eager(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
+def _eager(work: Work, _: Path | None) -> Train:
     """``vmap`` as its documentation shows it: a batch of all networks, a call per epoch."""
-    x, y, start = _drawn(work)
+    x, y, start = _draw(work)
     config = work.config
 
     def loss(w: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -137,47 +126,40 @@ def _eager(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
 
 
 def _arrays(work: Work) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    x, y, start = _drawn(work)
+    x, y, start = _draw(work)
     return x.numpy(), y.numpy(), {name: value.numpy() for name, value in start.items()}
 
 
-def _jax(form: str) -> Callable[[Work, Path | None], Callable[[], np.ndarray]]:
-    def prepare(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
-        go = jaxed.trainer(form, *_arrays(work), work.config.epochs, work.config.learning_rate)
-        return lambda: go()[0]
-
-    return prepare
+def _jax(form: str, work: Work, _: Path | None) -> Train:
+    go = jaxed.trainer(form, *_arrays(work), work.config.epochs, work.config.learning_rate)
+    return lambda: go()[0]
 
 
-def _floor(work: Work, library: Path | None) -> Callable[[], np.ndarray]:
+def _cpp(work: Work, library: Path | None) -> Train:
     assert library is not None
     x, _, start = _arrays(work)
-    floor = Floor(library, x, start)
-    return lambda: floor.train(work.config.epochs, work.config.learning_rate)[0]
+    loop = handwritten_cpp.Loop(library, x, start)
+    return lambda: loop.train(work.config.epochs, work.config.learning_rate)[0]
 
 
-def _drawing(work: Work, _: Path | None) -> Callable[[], np.ndarray]:
+def _drawing(work: Work, _: Path | None) -> Train:
     """No training: only what ours alone has within its time."""
 
     def go() -> np.ndarray:
-        _drawn(work)
+        _draw(work)
         return np.empty(0)
 
     return go
 
 
-WAYS: dict[str, Callable[[Work, Path | None], Callable[[], np.ndarray]]] = {
+# Name -> function that prepares a training
+WAYS: dict[str, Callable[[Work, Path | None], Train]] = {
     "notebook": _notebook,
     "eager": _eager,
-    "plain": _ours(compiled=False),
-    "compiled": _ours(compiled=True),
-    "gpu": _ours_on("cuda"),
-    **{f"jax {form}": _jax(form) for form in jaxed.FORMS},
-    "floor": _floor,
+    "plain": functools.partial(_ours, False),
+    "compiled": functools.partial(_ours, True),
+    "gpu": functools.partial(_ours_on, "cuda"),
+    **{f"jax {form}": functools.partial(_jax, form) for form in jaxed.FORMS},
+    "c++": _cpp,
     "drawing": _drawing,
 }
-"""Name -> function that prepares a training; what it returns trains and returns the first network's losses.
-
-Ours draws data and initial weights, keeps the weights of its checkpoints and stacks its results within the time
-that is measured; the others but the notebook's loop are given their arrays before.
-"""

@@ -1,63 +1,53 @@
-"""A floor for training: the same loop by hand in C++ (`floor.cpp`), built into a folder by g++."""
+"""The same loop by hand in C++ (`handwritten_cpp.cpp`), built into a folder by g++: as fast as it gets."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import shutil
 import subprocess
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
 
 from qwerties.errors import first_line
 
+# What -ffast-math allows here, without what it does to the process that loads it: no subnormal numbers any more
 FLAGS = (
-    *("-O3", "-march=native", "-shared", "-fPIC"),
-    # what -ffast-math allows here, without what it does to the process that loads it: no subnormal numbers any more
     *(
+        "-O3",
+        "-march=native",
+        "-shared",
+        "-fPIC",
         "-fno-math-errno",
         "-fno-trapping-math",
         "-fno-signed-zeros",
-        "-fassociative-math",
-        "-freciprocal-math",
     ),
-    *("-ffinite-math-only", "-ffp-contract=fast"),
+    *("-fassociative-math", "-freciprocal-math", "-ffinite-math-only", "-ffp-contract=fast"),
 )
-
-ALIGNMENT = 64
-"""Bytes; vectors are loaded whole."""
+ALIGNMENT = 64  # bytes; vectors are loaded whole
 
 
 def build(folder: Path) -> tuple[Path | None, str]:
-    """Compile the loop; returns the library, or None and the reason why there is none."""
+    """Compile the loop; return the library, or None and the reason why there is none."""
     compiler = shutil.which("g++")
     if compiler is None:
         return None, "no g++"
-    library = folder / "floor.so"
-    with as_file(files("benchmarks") / "handwritten_cpp.cpp") as source:
-        done = subprocess.run(
-            [compiler, *FLAGS, str(source), "-o", str(library)], capture_output=True, text=True, check=False
-        )
+    library, source = folder / "loop.so", Path(__file__).with_suffix(".cpp")
+    command = [compiler, *FLAGS, str(source), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (library, "") if done.returncode == 0 else (None, f"g++ failed: {first_line(done.stderr)}")
 
 
-@functools.cache
-def _load(library: Path) -> ctypes.CDLL:
-    return ctypes.CDLL(str(library))
-
-
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros at an address that vectors can be loaded from, float32."""
+    """Return float32 zeros at an address that vectors can be loaded from."""
     size = int(np.prod(shape)) * 4
     buffer = np.zeros(size + ALIGNMENT, np.uint8)
     begin = -buffer.ctypes.data % ALIGNMENT
     return buffer[begin : begin + size].view(np.float32).reshape(shape)
 
 
-class Floor:
-    """SeedTable laid out for the loop, ready to be trained again and again.
+class Loop:
+    """Networks laid out for the loop, to be trained again and again.
 
     Parameters
     ----------
@@ -70,7 +60,7 @@ class Floor:
     """
 
     def __init__(self, library: Path, x: np.ndarray, weights: dict[str, np.ndarray]) -> None:
-        self.library = _load(library)
+        self.library = ctypes.CDLL(str(library))
         lanes = self.library.lanes()
         self.networks, _, self.points = x.shape
         self.hidden = weights["0.weight"].shape[1]
@@ -86,7 +76,7 @@ class Floor:
         self.start = start[taken].reshape(groups, lanes, -1).transpose(0, 2, 1)
 
     def train(self, epochs: int, learning_rate: float) -> np.ndarray:
-        """Train all networks from their start; returns the losses, (networks, epochs)."""
+        """Train all networks from their start; return the losses, (networks, epochs)."""
         groups, _, lanes = self.start.shape
         weights, losses = _aligned(self.start.shape), _aligned((groups, epochs, lanes))
         weights[:] = self.start

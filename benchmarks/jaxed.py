@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+# How the loss is written: log(1 + exp(-margin)), the fastest that was found; with BCELoss's clamps, as ours is
 FORMS = ("log1p", "BCELoss")
-"""How the loss is written: log(1 + exp(-margin)), the fastest that was found; with BCELoss's clamps, as ours is."""
 
 
 def missing() -> str:
-    """Why JAX cannot be measured; nothing where it can."""
+    """Return why JAX cannot be measured; nothing if it can."""
     return "" if find_spec("jax") else "JAX is not installed (make bench brings it)"
 
 

@@ -1,4 +1,4 @@
-"""Measurements: interleaved repeats, what they are of, and what they are held to."""
+"""Measurements: interleaved repeats, rows of results, the bounds they are held to, and worker processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,23 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+# One thread in a worker, as in a sweep's workers (NPROC is XLA's)
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much to measure: ``repeats`` of each way, in ``processes`` of one thread each; small sizes if ``quick``."""
+
+    root: Path
+    repeats: int
+    quick: bool
+    processes: int
+    log: Callable[[str], None] = lambda line: None
 
 
 @dataclass(frozen=True)
@@ -21,59 +36,39 @@ class Row:
 
     Attributes
     ----------
-    part, group, name : str
+    group, name : str
         Rows of one group are ways to the same work.
     work : str
-        What one repeat did, in full: networks, epochs, processes.
+        What one repeat did: networks, epochs, processes.
     unit : str
         Of the values, such as ``ms/network``.
-    wall, cpu : tuple of float
-        Of each repeat, in that unit; CPU is that of all processes, where it is known.
+    values : tuple of float
+        Of each repeat, wall time; empty where the row is ``skipped``, with the reason.
     set_up : float, optional
-        Seconds of what was done once before, and is not in the values: compiling, above all.
+        Seconds of what was done once before, compiling above all; not in the values.
     difference : float, optional
-        Largest difference between a loss that it gave and the notebook's loop's.
-    note : str
-        What else there is to say.
-    skipped : str
-        Why there are no values.
+        Largest difference of its losses from the notebook's loop's.
     """
 
-    part: str
     group: str
     name: str
-    work: str
-    unit: str
-    wall: tuple[float, ...] = ()
-    cpu: tuple[float, ...] = ()
+    work: str = ""
+    unit: str = ""
+    values: tuple[float, ...] = ()
     set_up: float | None = None
     difference: float | None = None
-    note: str = ""
     skipped: str = ""
 
     @property
-    def value(self) -> float:
+    def median(self) -> float:
         """Median of the repeats; NaN where skipped."""
-        return statistics.median(self.wall) if self.wall else float("nan")
+        return statistics.median(self.values) if self.values else float("nan")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio or figure that is held to a bound.
+    """A ratio (``×``) or figure, NaN if not measured, and its bound, if it has one."""
 
-    Attributes
-    ----------
-    claim : str
-        What is compared with what.
-    value : float
-        NaN where one side was skipped.
-    least, most : float, optional
-        Bound; without either the figure is only told.
-    unit : str
-        ``×`` for a ratio.
-    """
-
-    part: str
     claim: str
     value: float
     least: float | None = None
@@ -82,7 +77,7 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is within its bound; None where there is none, or nothing was measured."""
+        """Whether it is within its bound; None if there is none, or nothing was measured."""
         if self.value != self.value or (self.least is None and self.most is None):
             return None
         return (self.least is None or self.value >= self.least) and (
@@ -91,27 +86,16 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a part found: its rows, and what they are held to."""
+class Result:
+    """What a part measured."""
 
-    rows: tuple[Row, ...]
-    targets: tuple[Target, ...]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Seconds of each repeat."""
-
-    wall: tuple[float, ...]
-    cpu: tuple[float, ...]
-
-    def per(self, units: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Milliseconds per unit, wall and CPU, as :class:`Row` takes them."""
-        wall = tuple(1000 * seconds / units for seconds in self.wall)
-        return wall, tuple(1000 * seconds / units for seconds in self.cpu)
+    rows: Sequence[Row]
+    targets: Sequence[Target]
 
 
-def interleave(ways: Mapping[str, Callable[[], float | None]], repeats: int) -> dict[str, Samples]:
+def interleave(
+    ways: Mapping[str, Callable[[], float | None]], repeats: int, once: Sequence[str] = ()
+) -> dict[str, tuple[float, ...]]:
     """Time several ways to the same work in turns, so that a busy minute meets all of them.
 
     Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one.
@@ -119,35 +103,35 @@ def interleave(ways: Mapping[str, Callable[[], float | None]], repeats: int) -> 
     Parameters
     ----------
     ways : mapping of name to callable
-        Returns the CPU seconds that other processes spent for it, if any did.
+        Returns its seconds if it measures them itself.
     repeats : int
+    once : sequence of str
+        Ways that take so long that they are measured in the first round alone.
 
     Returns
     -------
-    dict of Samples
+    dict of tuple of float
+        Seconds of each repeat.
     """
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats):
         for name, way in list(ways.items())[:: -1 if turn % 2 else 1]:
-            began, began_cpu = time.perf_counter(), time.process_time()
-            elsewhere = way() or 0.0
-            wall[name].append(time.perf_counter() - began)
-            cpu[name].append(time.process_time() - began_cpu + elsewhere)
-    return {name: Samples(tuple(wall[name]), tuple(cpu[name])) for name in ways}
+            if turn == 0 or name not in once:
+                began = time.perf_counter()
+                own = way()
+                seconds[name].append(time.perf_counter() - began if own is None else own)
+    return {name: tuple(values) for name, values in seconds.items()}
+
+
+def milliseconds(seconds: Sequence[float], units: float) -> tuple[float, ...]:
+    """Return milliseconds per unit of work."""
+    return tuple(1000 * value / units for value in seconds)
 
 
 def ratio(rows: Sequence[Row], group: str, slow: str, fast: str) -> float:
-    """How many times the median of one row is that of another; NaN where either is missing."""
-    found = {row.name: row.value for row in rows if row.group == group}
-    return found.get(slow, float("nan")) / found.get(fast, float("nan"))
-
-
-# Worker processes
-
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
-"""Settings of the libraries in a worker: one thread, as a sweep's workers have (NPROC is XLA's)."""
+    """Return how many times the median of one row is that of another; NaN if either is missing."""
+    medians = {row.name: row.median for row in rows if row.group == group}
+    return medians.get(slow, float("nan")) / medians.get(fast, float("nan"))
 
 
 class Team:
@@ -161,13 +145,13 @@ class Team:
         return len(self.members)
 
     def call(self, function: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call a function in as many processes as there are parts, at once; returns what came of each part."""
+        """Call a function in as many processes as there are parts, at once; return the result of each part."""
         futures = [member.submit(function, *part) for member, part in zip(self.members, parts, strict=False)]
         return [future.result() for future in futures]
 
 
 def _end_silently() -> None:
-    """Die of a Ctrl-C, as the one that waits tells of it."""
+    """Die of a Ctrl-C: the waiting process reports it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -1,194 +1,208 @@
-"""Parts ``tracking`` and ``network``: what it costs to write a run's losses, and to have a network tracked."""
+"""Parts ``tracking``, ``network``, ``server``: the cost of a run's losses, a tracked network, and a run in a server."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.measure import Found, Row, Target, interleave, ratio
-from benchmarks.settings import Settings
+from benchmarks import servers
+from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.config import Config, Seeds
 from qwerties.scoring import score as scoring
-from qwerties.tracking import fast_sqlite as bulk
+from qwerties.tracking import fast_sqlite
 from qwerties.tracking.records import Series
 from qwerties.tracking.store import Store
 
-EACH, BATCH, OURS, RAW = "`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`, the floor"
+EACH, BATCH, OURS, RAW = "`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`"
 TUTORIAL, GOOD = "the tutorial's way", "the good way"
 SINGLE, SWEPT = "ours, one by itself", "ours, in a sweep's run"
+FILE, BARE, SERVED = "SQLite, a file", "PostgreSQL, without a server", "`mlflow server` with PostgreSQL"
 
-TOGETHER, QUICK_TOGETHER = 500, 8
-"""Networks of a sweep's run."""
+TOGETHER, QUICK_TOGETHER = 500, 8  # networks of a sweep's run
+
+INSERT = "INSERT INTO {} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-def measure(settings: Settings, folder: Path) -> Found:
+def measure(settings: Settings, folder: Path) -> Result:
     """Write one run's losses, into a store of each way's own."""
     from benchmarks import tutorial
 
     epochs = 50 if settings.quick else 2000
-    group = f"{epochs} losses of one run"
+    group = f"{epochs} losses of one run, in a store of its own"
     losses = np.random.default_rng(0).random(epochs)
     series = {"train_loss": Series(np.arange(1, epochs + 1), losses)}
-    uris = _new_stores(folder, (EACH, BATCH, OURS, RAW))
-    engine = bulk.open_store(uris[OURS])
-    if engine is None:
-        raise RuntimeError("the store that was just made must be one that ours writes to in bulk")
-    connection = sqlite3.connect(uris[RAW].removeprefix("sqlite:///"))
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    uris = new_stores(folder, (EACH, BATCH, OURS, RAW))
+    engine = fast_sqlite.open_store(uris[OURS])
+    assert engine is not None, "the store that was just made must be one that ours writes to in bulk"
 
-    def raw(run_id: str) -> None:
-        rows = [
-            ("train_loss", loss, 0, epoch, 0, run_id) for epoch, loss in enumerate(losses.tolist(), start=1)
-        ]
+    def raw(connection: sqlite3.Connection, run_id: str) -> None:
+        points = [("train_loss", loss, 0, i, 0, run_id) for i, loss in enumerate(losses.tolist(), start=1)]
         with connection:
-            for table, part in (("metrics", rows), ("latest_metrics", rows[-1:])):
-                connection.executemany(
-                    f"INSERT INTO {table} (key, value, timestamp, step, is_nan, run_uuid) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    part,
-                )
+            connection.executemany(INSERT.format("metrics"), points)
+            connection.executemany(INSERT.format("latest_metrics"), points[-1:])
 
-    writers: dict[str, Callable[[str], None]] = {
-        EACH: lambda run_id: tutorial.log_each(uris[EACH], run_id, losses),
-        BATCH: lambda run_id: tutorial.log_in_batches(uris[BATCH], run_id, losses),
-        OURS: lambda run_id: bulk.write_metrics(engine, run_id, series, 0),
-        RAW: raw,
-    }
-    runs = {name: [tutorial.new_run(uri) for _ in range(settings.repeats + 1)] for name, uri in uris.items()}
-    for name, write in writers.items():  # the first, which sets up connections, is not measured
-        if name != EACH:
-            write(runs[name][-1])
-    left = {name: iter(ids) for name, ids in runs.items()}
-    samples = interleave(
-        {name: lambda name=name: writers[name](next(left[name])) for name in writers},  # type: ignore[misc]
-        settings.repeats,
-    )
-    off = {
-        name: float(np.abs(tutorial.history(uris[name], runs[name][0]) - losses).max()) for name in writers
-    }
-    connection.close()
+    with closing(sqlite3.connect(uris[RAW].removeprefix("sqlite:///"))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        writers: dict[str, Callable[[str], object]] = {
+            EACH: lambda run_id: tutorial.log_each(uris[EACH], run_id, losses),
+            BATCH: lambda run_id: tutorial.log_in_batches(uris[BATCH], run_id, losses),
+            OURS: lambda run_id: fast_sqlite.write_metrics(engine, run_id, series, 0),
+            RAW: lambda run_id: raw(connection, run_id),
+        }
+        runs = {
+            name: [tutorial.new_run(uri) for _ in range(settings.repeats + 1)] for name, uri in uris.items()
+        }
+        for name in (BATCH, OURS, RAW):  # the first, which sets up connections, is not measured
+            writers[name](runs[name][-1])
+        rest = {name: iter(ids) for name, ids in runs.items()}
+
+        def write(name: str) -> None:
+            writers[name](next(rest[name]))
+
+        seconds = interleave({name: partial(write, name) for name in writers}, settings.repeats, once=(EACH,))
+        off = {name: tutorial.history(uris[name], runs[name][0]) - losses for name in writers}
     engine.dispose()
     rows = [
-        Row(
-            *("tracking", group, name, f"{epochs} losses in a store of its own", "ms/run"),
-            *samples[name].per(1),
-            difference=off[name],
-        )
+        Row(group, name, "", "ms/run", milliseconds(seconds[name], 1), difference=float(abs(off[name]).max()))
         for name in writers
     ]
     targets = (
-        Target("tracking", f"ours against `log_batch`: {group}", ratio(rows, group, BATCH, OURS), least=8),
-        Target("tracking", f"ours against `log_metric`: {group}", ratio(rows, group, EACH, OURS)),
-        Target(
-            "tracking",
-            f"ours, time over that of raw `sqlite3`: {group}",
-            ratio(rows, group, OURS, RAW),
-            most=2,
-        ),
+        Target(f"{OURS} against {BATCH}", ratio(rows, group, BATCH, OURS), least=8),
+        Target(f"{OURS} against {EACH}", ratio(rows, group, EACH, OURS)),
+        Target(f"{OURS}, time over that of {RAW}", ratio(rows, group, OURS, RAW), most=2),
     )
-    return Found(tuple(rows), targets)
+    return Result(rows, targets)
 
 
-def _new_stores(folder: Path, names: Sequence[str]) -> dict[str, str]:
+def new_stores(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """Make an empty store for each name; MLflow takes seconds to set one up, so the others are copies of it."""
-    paths = [folder / f"{i}.db" for i in range(len(names))]
     bare = folder / "bare.db"
-    Store(f"sqlite:///{bare}")
-    old = sqlite3.connect(bare)
-    for path in paths:
-        new = sqlite3.connect(path)
+    Store(f"sqlite:///{bare}").close()
+    paths = {name: folder / f"{i}.db" for i, name in enumerate(names)}
+    for path in paths.values():
+        copy_database(bare, path)
+    return {name: f"sqlite:///{path}" for name, path in paths.items()}
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite database that nobody writes to."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
-        new.close()
-    old.close()
-    return {name: f"sqlite:///{path}" for name, path in zip(names, paths, strict=True)}
 
 
-# A whole network
-
-
-def measure_network(settings: Settings, folder: Path) -> Found:
+def measure_network(settings: Settings, folder: Path) -> Result:
     """Train, draw and track: one network by the notebook's loop, and ours, in one process of one thread."""
     from benchmarks import tutorial
 
-    epochs = 110 if settings.quick else 2000
+    config = Config(epochs=110 if settings.quick else 2000)
     together = QUICK_TOGETHER if settings.quick else TOGETHER
-    config, group = Config(epochs=epochs), f"a tracked network, {epochs} epochs"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    names = (TUTORIAL, GOOD, SINGLE, SWEPT)
-    uris = _new_stores(folder, names)
-    stores = {name: _Writer(uris[name], config) for name in (SINGLE, SWEPT)}
-    ways: dict[str, Callable[[], str]] = {
-        TUTORIAL: lambda: tutorial.track_network(uris[TUTORIAL], folder / "a", config, batched=False),
-        GOOD: lambda: tutorial.track_network(uris[GOOD], folder / "b", config, batched=True),
-        SINGLE: stores[SINGLE].single,
-        SWEPT: lambda: stores[SWEPT].swept(together),
-    }
-    set_up, last = {}, {}
-    for name, way in ways.items():
-        began = time.perf_counter()
-        if name != TUTORIAL:  # as the good way, but slow
-            way()
-        set_up[name] = time.perf_counter() - began
-
-    def go(name: str) -> None:
-        last[name] = ways[name]()
-
-    samples = interleave({name: lambda name=name: go(name) for name in ways}, settings.repeats)  # type: ignore[misc]
-    notebook = tutorial.history(uris[GOOD], last[GOOD])
-    off = {
-        name: float(np.abs(tutorial.history(uris[name], last[name]) - notebook).max())
-        for name in (TUTORIAL, GOOD, SINGLE)
-    }
-    torch.set_num_threads(threads)
+    group = f"a tracked network, {config.epochs} epochs"
+    uris = new_stores(folder, (TUTORIAL, GOOD, SINGLE, SWEPT))
     works = {
         TUTORIAL: "1 network: the notebook's loop, `log_metric`, two `savefig`",
         GOOD: "1 network: the notebook's loop, `log_batch`, two `savefig`",
         SINGLE: "1 network: uncompiled, scored, whole curve, two pictures",
-        SWEPT: f"1 run of {together} networks: scored, mean curve, each network's loss at up to 200 epochs in a file, "
-        "pictures, exemplars",
+        SWEPT: f"1 run of {together} networks: scored, mean curve, each network's loss, pictures, examples",
     }
-    rows = [
-        Row(
-            *("network", group, name, works[name], "ms/network"),
-            *samples[name].per(together if name == SWEPT else 1),
-            set_up=None if name == TUTORIAL else set_up[name],
-            difference=off.get(name),
-        )
-        for name in ways
-    ]
-    targets = tuple(
-        Target("network", f"{fast} against {slow}: {group}", ratio(rows, group, slow, fast))
+    ways: dict[str, Callable[[], str]] = {
+        TUTORIAL: lambda: tutorial.track_network(uris[TUTORIAL], folder / "a", config, batched=False),
+        GOOD: lambda: tutorial.track_network(uris[GOOD], folder / "b", config, batched=True),
+        SINGLE: partial(_track_one, Store(uris[SINGLE]), config),
+        SWEPT: partial(_track_many, Store(uris[SWEPT]), config, together),
+    }
+    last: dict[str, str] = {}
+
+    def track(name: str) -> None:
+        last[name] = ways[name]()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name in (GOOD, SINGLE, SWEPT):
+        track(name)  # imports and compiles
+    seconds = interleave({name: partial(track, name) for name in ways}, settings.repeats, once=(TUTORIAL,))
+    torch.set_num_threads(threads)
+    notebook = tutorial.history(uris[GOOD], last[GOOD])
+    rows = []
+    for name in ways:
+        off = None if name == SWEPT else float(abs(tutorial.history(uris[name], last[name]) - notebook).max())
+        values = milliseconds(seconds[name], together if name == SWEPT else 1)
+        rows.append(Row(group, name, works[name], "ms/network", values, difference=off))
+    targets = [
+        Target(f"{fast} against {slow}", ratio(rows, group, slow, fast))
         for fast in (SINGLE, SWEPT)
         for slow in (TUTORIAL, GOOD)
+    ]
+    return Result(rows, targets)
+
+
+def _track_one(store: Store, config: Config) -> str:
+    from qwerties.study.runs import network_record
+    from qwerties.training.trainer import train
+
+    trained = train([config], Seeds(0, 1), compiled=False)[0]
+    scores = scoring.score(config, trained.seeds, trained.losses, trained.checkpoints, trained.weights)
+    return store.write(store.experiment("bench", {}), network_record(trained, scores, 0))
+
+
+def _track_many(store: Store, config: Config, networks: int) -> str:
+    from qwerties.study.runs import train_records
+
+    (record,) = train_records([config], Seeds(0, networks))
+    return store.write(store.experiment("bench", {}), record)
+
+
+def measure_server(settings: Settings, folder: Path) -> Result:
+    """Write the very same run into a file and into servers, in turns; without PostgreSQL, into the file alone."""
+    from benchmarks import tutorial
+    from qwerties.study.runs import train_records
+
+    config = Config(epochs=110 if settings.quick else 2000)
+    seeds = Seeds(0, QUICK_TOGETHER if settings.quick else TOGETHER)
+    (record,) = train_records([config], seeds)
+    runs = [record, *record.children]
+    points = sum(len(series.steps) for run in runs for series in run.series.values())
+    group = (
+        f"a run of {len(seeds)} networks with its {len(record.children)} examples: {points:,} metric points"
     )
-    return Found(tuple(rows), targets)
-
-
-class _Writer:
-    """Trains and tracks by our own means, into a store of its own."""
-
-    def __init__(self, uri: str, config: Config) -> None:
-        self.store, self.config = Store(uri), config
-        self.experiment_id = self.store.experiment("bench", {})
-
-    def single(self) -> str:
-        from qwerties.study.runs import network_record
-        from qwerties.training.trainer import train
-
-        seeds = Seeds(0, 1)
-        trained = train([self.config], seeds, compiled=False)[0]
-        scores = scoring.score(self.config, seeds, trained.losses, trained.checkpoints, trained.weights)
-        return self.store.write(self.experiment_id, network_record(trained, scores, 0))
-
-    def swept(self, networks: int) -> str:
-        from qwerties.study.runs import train_records
-
-        (record,) = train_records([self.config], Seeds(0, networks))
-        return self.store.write(self.experiment_id, record)
+    reason = servers.missing()
+    with ExitStack() as stack:
+        uris = {FILE: f"sqlite:///{folder / 'mlflow.db'}"}
+        if not reason:
+            settings.log("starting PostgreSQL and a server")
+            postgres = servers.Postgres()
+            stack.callback(postgres.stop)
+            postgres.start(syncs=True)
+            server = servers.Server(folder, postgres.create("mlflow"))
+            stack.callback(server.kill)
+            server.start()
+            uris |= {BARE: postgres.create("bare"), SERVED: server.uri}
+        set_up, last, ways = {}, {}, {}
+        for name, uri in uris.items():
+            began = time.perf_counter()
+            store = Store(uri)
+            write = partial(store.write, store.experiment("bench", {}), record)
+            last[name] = write()  # the first, which sets up connections, is not measured
+            ways[name] = lambda write=write: write() and None
+            set_up[name] = time.perf_counter() - began
+        seconds = interleave(ways, settings.repeats)
+        given = record.series["train_loss"].values
+        off = {
+            name: float(abs(tutorial.history(uri, last[name]) - given).max()) for name, uri in uris.items()
+        }
+    rows = [
+        Row(group, name, "", "ms/run", milliseconds(seconds[name], 1), set_up[name], off[name])
+        for name in uris
+    ]
+    rows += [Row(group, name, skipped=reason) for name in (BARE, SERVED) if reason]
+    targets = [
+        Target(f"{name}, time over that of {FILE}", ratio(rows, group, name, FILE)) for name in (BARE, SERVED)
+    ]
+    return Result(rows, targets)

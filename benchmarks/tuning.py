@@ -5,117 +5,92 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from qwerties.study.search_space import Float
 
-from benchmarks.measure import Found, Row, Target, interleave, ratio
-from benchmarks.settings import Settings
+from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.tracking.store import Store
-from qwerties.tuning import trials as outcomes
-from qwerties.tuning import tuner
-from qwerties.tuning.declaration import Tuned, Tuning
-from qwerties.tuning.trials import Outcome, train_trials
+from qwerties.tuning import TunedArm, Tuning
+from qwerties.tuning import trials as trial_results
+from qwerties.tuning.trials import TrialResult, train_trials
+from qwerties.tuning.tuner import run_searches
 
-PART = "tuning"
+if TYPE_CHECKING:
+    from optuna import Trial
+
 OVERHEAD, TRAINING = "proposing, storing and tracking", "training"
-SEEDS = Seeds(10**7, 10**7 + 64)
+FIRST_SEED = 10**7
 
 
-def measure(settings: Settings, folder: Path) -> Found:
+def measure(settings: Settings, folder: Path) -> Result:
     """Search one learning rate with a training that is made up; and train a batch of trials."""
-    trials, epochs, together = (8, 110, 2) if settings.quick else (60, 2000, 8)
+    trials, epochs, together, n_seeds = (8, 110, 2, 4) if settings.quick else (60, 2000, 8, 64)
     base = dataclasses.replace(DEFAULT, epochs=epochs)
-    seeds = Seeds(SEEDS.start, SEEDS.start + 4) if settings.quick else SEEDS
+    seeds = Seeds(FIRST_SEED, FIRST_SEED + n_seeds)
     store = Store(f"sqlite:///{folder / 'mlflow.db'}")
-    example = train_trials([dataclasses.replace(base, epochs=20)], seeds)[0]
-    made_up = _Stub(example)
-    tuning = Tuning("T", "?", {"a": Tuned(base, {"learning_rate": Float(1e-3, 10, log=True)}, trials)}, ())
+    made_up = _MadeUp(train_trials([dataclasses.replace(base, epochs=20)], seeds)[0])
+
+    def space(trial: Trial) -> Config:
+        return dataclasses.replace(
+            base, learning_rate=trial.suggest_float("learning_rate", 1e-3, 10, log=True)
+        )
+
+    tuning = Tuning("T", "?", (TunedArm("a", space),), trials=trials)
     batch = [dataclasses.replace(base, learning_rate=0.01 * (1 + i / together)) for i in range(together)]
-    spans: list[tuple[float, float]] = []
     numbers = itertools.count()
 
-    def search() -> None:
-        seen: list[tuple[float, float, int]] = []
-
-        def step(label: str, done: int, of: int) -> None:
-            seen.append((time.perf_counter(), time.process_time(), done))
-
+    def search() -> float:
+        times: list[float] = []
         number = next(numbers)
-        with patch.object(outcomes, "train_trials", made_up):
-            tuner.tune(
-                f"t{number}", tuning, store, folder / f"optuna{number}.journal", 500, workers=1, step=step
+        with patch.object(trial_results, "train_trials", made_up):
+            run_searches(
+                f"t{number}",
+                tuning,
+                store,
+                folder / f"optuna{number}.journal",
+                500,
+                workers=1,
+                step=lambda label, done, total: times.append(time.perf_counter()),
             )
-        (began, began_cpu, none), (ended, ended_cpu, done) = seen[0], seen[-1]
-        assert (none, done) == (0, trials)
-        spans.append(((ended - began) / trials, (ended_cpu - began_cpu) / trials))
-
-    def training() -> None:
-        train_trials(batch, seeds)
+        return (times[-1] - times[0]) * together / trials  # for as many trials as are trained together
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    began = time.perf_counter()
-    training()
-    set_up = time.perf_counter() - began
-    search()  # imports, once
-    spans.clear()
-    ways = {OVERHEAD: search, TRAINING: training}
-    samples = interleave(ways, settings.repeats)
+    train_trials(batch, seeds)  # compiles
+    search()  # imports
+
+    def train() -> None:
+        train_trials(batch, seeds)
+
+    ways: dict[str, Callable[[], float | None]] = {OVERHEAD: search, TRAINING: train}
+    seconds = interleave(ways, settings.repeats)
     torch.set_num_threads(threads)
     group = f"a trial, {len(seeds)} networks"
-    rows = (
-        Row(
-            *(
-                PART,
-                group,
-                OVERHEAD,
-                f"a study of {trials} trials by TPE, their training made up",
-                "ms/trial",
-            ),
-            wall=tuple(1000 * wall for wall, _ in spans),
-            cpu=tuple(1000 * cpu for _, cpu in spans),
-            note="from the first proposal to the last tracked run; importances and pictures at the end are left out",
-        ),
-        Row(
-            *(
-                PART,
-                group,
-                TRAINING,
-                f"{together} trials together, {epochs} epochs, 1 thread",
-                "ms/trial",
-            ),
-            *samples[TRAINING].per(together),
-            set_up=set_up,
-        ),
-    )
-    told = Target(
-        PART, "Optuna and MLflow, time over that of training", ratio(rows, group, OVERHEAD, TRAINING)
-    )
-    return Found(rows, (told,))
+    works = {
+        OVERHEAD: f"a search of {trials} trials by TPE, their training made up; without importances and pictures",
+        TRAINING: f"{together} trials together, {epochs} epochs, 1 thread",
+    }
+    rows = [Row(group, name, works[name], "ms/trial", milliseconds(seconds[name], together)) for name in ways]
+    claim = "Optuna and MLflow, time over that of training"
+    return Result(rows, (Target(claim, ratio(rows, group, OVERHEAD, TRAINING)),))
 
 
-class _Stub:
+class _MadeUp:
     """A training that costs nothing, with a score that peaks at a learning rate of 1."""
 
-    def __init__(self, example: Outcome) -> None:
+    def __init__(self, example: TrialResult) -> None:
         self.example, self.generator = example, np.random.default_rng(0)
 
-    def __call__(self, configs: Sequence[Config], seeds: Seeds) -> list[Outcome]:
-        return [
-            Outcome(
-                config,
-                self.generator.random(config.epochs),
-                {
-                    **self.example.metrics,
-                    "population_accuracy": float(np.exp(-(np.log10(config.learning_rate) ** 2))),
-                },
-                False,
-            )
-            for config in configs
-        ]
+    def __call__(self, configs: Sequence[Config], seeds: Seeds) -> list[TrialResult]:
+        return [self._outcome(config) for config in configs]
+
+    def _outcome(self, config: Config) -> TrialResult:
+        score = float(np.exp(-(np.log10(config.learning_rate) ** 2)))
+        metrics = {**self.example.metrics, "population_accuracy": score}
+        return TrialResult(config, self.generator.random(config.epochs), metrics, False)

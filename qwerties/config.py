@@ -26,6 +26,9 @@ CHOICES: dict[str, Collection[str]] = {
     "init": ("pytorch", "he"),
 }
 
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+FLOAT32_RULE = "at most 3.4e38 in size (training is float32)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -65,6 +68,14 @@ class Config:
     ------
     ValueError
         Names every field that breaks its rule, the rule and the value.
+
+    Examples
+    --------
+    >>> Config(loss="mse", learning_rate=0.02).label()
+    'mse · relu · d=4 · 2000 epochs · lr 0.02'
+    >>> Config(epochs=0)
+    Traceback (most recent call last):
+    ValueError: epochs must be a whole number from 1 to 10000000, got 0
     """
 
     data: str = "clusters"
@@ -96,8 +107,10 @@ class Config:
                 ("samples", "a whole number from 1 to 1000000", _is_count(1_000_000)),
                 ("epochs", "a whole number from 1 to 10000000", _is_count(10_000_000)),
                 ("learning_rate", "a finite number above 0", _is_number(0, math.inf, open_below=True)),
+                ("learning_rate", FLOAT32_RULE, _fits_float32),
                 ("momentum", "a number from 0 to below 1", _is_number(0, 1, open_above=True)),
                 ("output_scale", "a finite number", _is_number(-math.inf, math.inf)),
+                ("output_scale", FLOAT32_RULE, _fits_float32),
             )
             if not holds(getattr(self, name))
         ]
@@ -240,6 +253,11 @@ def _is_number(low: float, high: float, *, open_below: bool = False, open_above:
         )
 
     return holds
+
+
+def _fits_float32(value: Any) -> bool:
+    """Return whether float32 holds a number; what is no finite number breaks another rule."""
+    return not _is_number(-math.inf, math.inf)(value) or abs(value) <= MAX_FLOAT32
 
 
 FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Config)}

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 MAX_NAME = 160  # characters of the longest name in a message or on the page
+MAX_LINE = 2000  # characters of an error's line
+MAX_REDACTED = 10 * MAX_LINE  # characters that are searched for passwords; the rest is not shown either
 
 
 class UsageError(Exception):
@@ -29,14 +31,14 @@ class NothingTrackedError(FailedError):
 
 def without_passwords(text: str) -> str:
     """Return a text whose URIs show no password; rather too little of a URI than a piece of a password."""
-    hidden = re.sub(r"(\w[\w+.-]*://[^\s:/@]*):\S*@", r"\1:***@", text)
+    hidden = re.sub(r"(\w[\w+.-]{0,40}://[^\s:/@]*):\S*@", r"\1:***@", text[:MAX_REDACTED])
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1***", hidden)
 
 
 def complain(error: object, status: int) -> int:
     """Print an error as one line without passwords; return the given exit status."""
     text = f"{error}{getattr(error, 'hint', '')}"
-    line = "".join(c if c.isprintable() else " " for c in without_passwords(text))
+    line = "".join(c if c.isprintable() else " " for c in without_passwords(text)[:MAX_LINE])
     with suppress(OSError):  # a full disk or a closed pipe: the exit status says enough
         print(f"qwerties: error: {line}", file=sys.stderr)
     return status

@@ -42,6 +42,12 @@ if threading.current_thread() is threading.main_thread():
 COSTLY = ("browser", "server", "slow")  # markers of tests that are started first, so that no worker ends late
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--thorough", action="store_true", help="try every odd store, declaration and environment"
+    )
+
+
 def pytest_configure(config):
     # torch 2.13 warns of its own code on the first compilation; as an error, that would make training fall back to
     # the eager step, and nobody would notice
@@ -50,7 +56,11 @@ def pytest_configure(config):
     )
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("thorough"):
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
     costly = {item.path for item in items if any(item.get_closest_marker(name) for name in COSTLY)}
     items.sort(key=lambda item: item.path not in costly)
 

@@ -24,13 +24,18 @@ class DaskCluster:
         about = folder / "scheduler.json"
         options = ("--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(about))
         self.scheduler = self.start("scheduler", *options)
-        deadline = time.monotonic() + 60
-        while not (about.exists() and about.read_text().rstrip().endswith("}")):
-            assert self.scheduler.poll() is None, (folder / "0.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        self.wait(lambda: about.exists() and about.read_text().rstrip().endswith("}"))
         self.uri = json.loads(about.read_text())["address"]
         self.workers = [self.start_worker() for _ in range(workers)]
+        logs = [folder / f"{i}.log" for i in range(1, workers + 1)]
+        self.wait(lambda: all("Registered to:" in log.read_text() for log in logs))
+
+    def wait(self, holds):
+        deadline = time.monotonic() + 100
+        while not holds():
+            assert self.scheduler.poll() is None, (self.folder / "0.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def start_worker(self, path=PATH):
         options = ("--no-nanny", "--nthreads", "1", "--local-directory", str(self.folder))

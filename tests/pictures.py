@@ -1,4 +1,4 @@
-"""What a reader would see at a glance, for the tests of `plots` and `figures`."""
+"""What a reader would see at a glance, for the tests of plots."""
 
 import re
 from xml.etree import ElementTree

@@ -39,11 +39,12 @@ class Command:
     out: Path
     err: Path
     status: int | None = None
+    peak: int = 0  # bytes of memory that it held at most, known at its end
 
     def poll(self):
         """Return the exit status, or minus the number of the signal that ended it; None while it runs."""
         if self.status is None:
-            self.status = _ask(poll=self.pid)
+            self.status, self.peak = _ask(poll=self.pid)
         return self.status
 
     def wait(self, timeout=TIMEOUT):
@@ -161,8 +162,8 @@ def _serve():
 
 
 def _poll(pid):
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if ended else None
+    ended, status, usage = os.wait4(pid, os.WNOHANG)
+    return (os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024) if ended else (None, 0)
 
 
 def _fork(order):

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwerties.config import CHOICES, DEFAULT, FIELDS, MAX_NETWORKS, Config, Seeds, fingerprint, parse_field
+from qwerties.config import (
+    CHOICES,
+    DEFAULT,
+    FIELDS,
+    MAX_FLOAT32,
+    MAX_NETWORKS,
+    Config,
+    Seeds,
+    fingerprint,
+    parse_field,
+)
 
 RULES = {
     "data": "one of clusters, xor",
@@ -49,10 +59,10 @@ EDGES = {
     "distance": (0, 0.0, 100, 100.0),
     "samples": (1, 1_000_000),
     "epochs": (1, 10_000_000),
-    "learning_rate": (5e-324, 1e300, 1),
+    "learning_rate": (5e-324, 3.4e38, 1),
     "optimizer": CHOICES["optimizer"],
     "momentum": (0, 0.0, math.nextafter(1, 0)),
-    "output_scale": (-1e300, 0, 1e300),
+    "output_scale": (-3.4e38, 0, 3.4e38),
     "init": CHOICES["init"],
 }
 OTHER = {
@@ -80,9 +90,9 @@ settings_of = st.builds(
     distance=st.floats(0, 100) | st.integers(0, 100),
     samples=st.integers(1, 1_000_000),
     epochs=counts,
-    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**6),
+    learning_rate=st.floats(0, MAX_FLOAT32, exclude_min=True) | st.integers(1, 10**6),
     momentum=st.floats(0, 1, exclude_max=True),
-    output_scale=st.floats(allow_nan=False, allow_infinity=False),
+    output_scale=st.floats(-MAX_FLOAT32, MAX_FLOAT32),
     init=st.sampled_from(tuple(CHOICES["init"])),
 ) | st.builds(Config, optimizer=st.just("adam"), epochs=counts)
 
@@ -100,7 +110,8 @@ def test_a_bad_value_is_refused_with_field_rule_and_value(name, value):
     with pytest.raises(ValueError, match=name) as caught:
         Config(**{name: value})
     shown = tuple(value) if name == "hidden" and isinstance(value, list) else value
-    assert str(caught.value) == f"{name} must be {RULES[name]}, got {shown!r}"
+    hint = " (did you mean relu?)" if value == "gelu" else ""
+    assert str(caught.value) == f"{name} must be {RULES[name]}, got {shown!r}{hint}"
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in EDGES for value in EDGES[name]])
@@ -112,6 +123,16 @@ def test_the_values_at_a_rules_edge_are_taken(name, value):
 def test_a_whole_number_too_large_for_a_float_is_refused_like_any_other(name):
     with pytest.raises(ValueError, match=f"^{name} must be {RULES[name]}, got 1000"):
         Config(**{name: 10**400})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("learning_rate", 1e39), ("output_scale", -1e39), ("output_scale", 10**39)]
+)
+def test_a_number_beyond_float32_is_refused(name, value):
+    with pytest.raises(
+        ValueError, match=f"^{name} must be at most 3.4e38 in size .training is float32., got -?1"
+    ):
+        Config(**{name: value})
 
 
 def test_all_problems_are_named_at_once_and_innocent_fields_are_not():

@@ -139,7 +139,9 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         raise ValueError("objectives")
     run, children = runs_of_search(name, runs)
     params, n_trials = tuple(map(str, spec["space"])), int(spec["trials"])
-    trials = trial_frame(children, params)
+    trials = trial_frame(
+        [child for child in children if run is not None and child.parent == run.run_id], params
+    )
     best = best_of(trials, objectives) if len(trials) == n_trials else None
     metrics = run.metrics if run is not None else {}
     return TrackedSearch(
@@ -159,7 +161,7 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
 
 
 def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
-    """Return the run of a search that counts, and all runs of its trials."""
+    """Return the run of a search that counts, and the runs of trials that are not superseded."""
     current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
     parents = [run for run in current if run.parent is None]
     if not parents:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwerties.cli.parser import add_choice, add_command, number_between, number_range, output_file
+from qwerties.cli.parser import add_command, number_between, number_range, output_file
 from qwerties.errors import UsageError, clean, plural
 
 if TYPE_CHECKING:
@@ -37,46 +37,20 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="A and B; or one long table")
     parser.add_argument("--metric", required=True, metavar="NAME", help="column to compare; more is better")
-    parser.add_argument(
-        "--unit",
-        type=_names,
-        default="seed",
-        metavar="NAME[,NAME]",
-        help="column or columns that pair the rows",
-    )
-    parser.add_argument("--arm", metavar="COLUMN", help="of a long table: the column that holds the arm")
+    parser.option("--unit", _names, "NAME[,NAME]", "column or columns that pair the rows", "seed")
+    parser.option("--arm", str, "COLUMN", "of a long table: the column that holds the arm")
     parser.add_argument("--arms", nargs=2, metavar=("A", "B"), help="of a long table: two values of --arm")
-    parser.add_argument(
-        "--bounds",
-        type=_bounds,
-        metavar="LOW:HIGH",
-        help="smallest and largest possible value (default: 0:1 where all values are within)",
-    )
-    parser.add_argument(
-        "--margin",
-        type=number_between(0, math.inf),
-        metavar="D",
-        help="smallest difference that matters (default: a hundredth of the range)",
-    )
-    parser.add_argument(
-        "--alpha",
-        type=number_between(0, 1),
-        default=0.05,
-        metavar="A",
-        help="chance that the interval is ever wrong",
-    )
+    bounds = "smallest and largest possible value (default: 0:1 where all values are within)"
+    parser.option("--bounds", _bounds, "LOW:HIGH", bounds)
+    margin = "smallest difference that matters (default: a hundredth of the range)"
+    parser.option("--margin", number_between(0, math.inf), "D", margin)
+    parser.option("--alpha", number_between(0, 1), "A", "chance that the interval is ever wrong", 0.05)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="for programs")
     output.add_argument("--markdown", action="store_true", help="for a pull request")
-    add_choice(
-        parser,
-        "--expect",
-        EXPECTATIONS,
-        "exit status 1 unless this is shown; not_worse: A is not worse than B by more than the margin",
-    )
-    parser.add_argument(
-        "--plot", type=_picture, metavar="FILE", help="draw how the interval narrowed (.svg or .png)"
-    )
+    expect = "exit status 1 unless this is shown; not_worse: A is not worse than B by more than the margin"
+    parser.choice("--expect", EXPECTATIONS, expect, default=False)
+    parser.option("--plot", _picture, "FILE", "draw how the interval narrowed (.svg or .png)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,20 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(result.to_markdown(*names, unit=unit), end="")
     else:
         print(_text(result, names, arguments.metric, unit, bounds, assumed=not arguments.bounds))
-    if arguments.expect and not meets(result, arguments.expect):
+    if arguments.expect and not result.meets(arguments.expect):
         words = result.words(*names, unit=unit)
         print(f"qwerties: expected {arguments.expect}: not shown, {words}", file=sys.stderr)
         return 1
     return 0
-
-
-def meets(result: Comparison, expectation: str) -> bool:
-    """Return whether a comparison shows what was expected; identical runs are equivalent, hence not worse."""
-    if expectation == "not_worse":
-        return result.low > -result.margin or result.verdict == "identical"
-    if expectation == "equivalent":
-        return result.verdict in ("equivalent", "identical")
-    return result.verdict == expectation
 
 
 def _check_request(arguments: argparse.Namespace) -> None:
@@ -214,6 +179,8 @@ def _text(
 
 def _plot(path: Path, result: Comparison, names: tuple[str, str], metric: str, unit: str) -> None:
     """Draw how the interval narrowed."""
+    import pandas as pd
+
     from qwerties.plotting import style
     from qwerties.plotting.axes import panels
     from qwerties.plotting.evidence import evidence

@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare_process() -> None:
     """Make this process, and those that it starts, independent of the settings of terminal and matplotlib."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's shell names one that is not installed here
+    os.environ["MATPLOTLIBRC"] = os.devnull  # a user's style, or LaTeX, changes pictures or breaks them
     if sys.stderr is None:  # it was closed
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

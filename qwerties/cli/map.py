@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from qwerties.cli.parser import add_choice, add_command, add_fields, count, number_range, output_file
+from qwerties.cli.parser import add_command, add_fields, count, number_range, output_file
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.config import CHOICES, FIELDS, Config, parse_field
@@ -34,27 +34,15 @@ def add(commands: Any) -> None:
         f"{', '.join(RANGES)}.",
     )
     for which, default in (("x", X), ("y", Y)):
-        parser.add_argument(
-            f"--{which}", type=_field, metavar="FIELD", help=f"field of the axis (default: {default})"
-        )
-        parser.add_argument(
-            f"--{which}-range",
-            type=number_range("0.001:10"),
-            metavar="LOW:HIGH",
-            help="zoom (default: by field, such as 0:6)",
-        )
-        add_choice(parser, f"--{which}-scale", SCALES, "scale of the axis (default: by field)")
-    parser.add_argument(
-        "--size", type=_size, default=str(SIZE), metavar="N|NxM", help="pixels of a panel: a side, or both"
-    )
-    parser.add_argument("--seeds", type=count(MAX_SEEDS), default=SEEDS, metavar="N", help="seeds per pixel")
-    add_choice(parser, "--show", SHOWN, "measure of the picture", default=SHOWN[0])
-    parser.add_argument(
-        "--jobs", type=count(1024), metavar="N", help="worker processes (default: one per core)"
-    )
-    parser.add_argument(
-        "--output", type=output_file, metavar="FILE", help="the picture, a PNG (default: reports/map.png)"
-    )
+        parser.option(f"--{which}", _field, "FIELD", f"field of the axis (default: {default})")
+        range_ = number_range("0.001:10")
+        parser.option(f"--{which}-range", range_, "LOW:HIGH", "zoom (default: by field, such as 0:6)")
+        parser.choice(f"--{which}-scale", SCALES, "scale of the axis (default: by field)", default=False)
+    parser.option("--size", _size, "N|NxM", "pixels of a panel: a side, or both", str(SIZE))
+    parser.option("--seeds", count(MAX_SEEDS), "N", "seeds per pixel", SEEDS)
+    parser.choice("--show", SHOWN, "measure of the picture")
+    parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
+    parser.option("--output", output_file, "FILE", "the picture, a PNG (default: reports/map.png)")
     add_fields(parser.add_argument_group("what all pixels share"), defaults=False)
     for name, default in PANEL_DEFAULTS.items():
         action = parser._option_string_actions[f"--{name}"]

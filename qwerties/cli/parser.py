@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +51,21 @@ class Parser(argparse.ArgumentParser):
         # without abbreviations: --seed is not --seeds
         super().__init__(allow_abbrev=False, formatter_class=Formatter, **settings)
         self._negative_number_matcher = NEGATIVE_NUMBER
+
+    def option(
+        self, name: str, kind: Callable[[str], Any], metavar: str, help_text: str, default: Any = None
+    ) -> None:
+        """Add an option with a value."""
+        self.add_argument(name, type=kind, metavar=metavar, help=help_text, default=default)
+
+    def choice(self, name: str, choices: Sequence[str], help_text: str, *, default: bool = True) -> None:
+        """Add an option that takes one of some names; the first one is its default, unless it has none."""
+        first = choices[0] if default else None
+        self.add_argument(name, choices=choices, metavar="|".join(choices), help=help_text, default=first)
+
+    def flag(self, name: str, help_text: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(name, action="store_true", help=help_text)
 
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError that begins with the option's name."""
@@ -109,11 +124,6 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
-
-
-def add_choice(parser: Any, option: str, names: Collection[str], help: str, **settings: Any) -> None:  # noqa: A002
-    """Add an option that takes one of some names."""
-    parser.add_argument(option, choices=names, metavar="|".join(names), help=help, **settings)
 
 
 def add_fields(parser: Any, *, defaults: bool) -> None:

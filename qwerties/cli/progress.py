@@ -41,7 +41,7 @@ class Progress(tqdm):
     def __init__(
         self, label: str, total: float | None = None, *, stay: bool = False, **settings: Any
     ) -> None:
-        terminal = sys.stderr.isatty()
+        self.terminal = terminal = sys.stderr.isatty()
         self.text = ""
         if total is None:
             layout = "{desc}: {text}"
@@ -66,6 +66,12 @@ class Progress(tqdm):
     def format_dict(self) -> dict[str, Any]:
         """What the layout may name."""
         return {**super().format_dict, "text": self.text}
+
+    def close(self) -> None:
+        """End the bar; a line that stands already is not repeated."""
+        if not self.terminal and self.n == self.last_print_n:
+            self.leave = False
+        super().close()
 
     def show(self, text: str, done: float | None = None, total: float | None = None) -> None:
         """Say what is being done, how much of it is done, and of how much."""

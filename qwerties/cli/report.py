@@ -19,32 +19,24 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "report", run, "write the report, from the store alone", "qwerties report --check"
     )
-    parser.add_argument(
-        "--output", type=output_file, metavar="FILE", help="page to write (default: reports/summary.html)"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; exit status 1 if a verdict of the last report no longer holds",
-    )
+    parser.option("--output", output_file, "FILE", "page to write (default: reports/summary.html)")
+    parser.flag("--check", "write nothing; exit status 1 if a verdict of the last report no longer holds")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report, or check whether the verdicts of the last one hold."""
     root = enter_root()
     page = arguments.output or root / "reports" / "summary.html"
-    if arguments.check:
-        return _check(root, page)
-    return write_report(root, page, archive=arguments.output is None)
+    return _check(root, page) if arguments.check else write_report(root, page, archive=not arguments.output)
 
 
 def write_report(root: Path, page: Path, *, archive: bool = True, only_if_changed: bool = False) -> int:
-    """Write the page and its verdicts, print them, and archive the page in the store.
+    """Write the page and its verdicts, print the answers, and archive the page in the store.
 
     Returns
     -------
     int
-        The exit status: 1 where a part of the page failed.
+        1 if a section could not be made, else 0.
     """
     with open_store(root, reads=True) as store:
         from qwerties.report import report_archive, verdicts_file
@@ -62,14 +54,9 @@ def write_report(root: Path, page: Path, *, archive: bool = True, only_if_change
                 message = report_archive.keep(store, written.files) if archive else None
         except verdicts_file.VerdictsError as error:
             raise UsageError(f"{error}; move it out of the way") from None
-    if written.text:
-        print(written.text)
-    print(f"report: {written.page}\nverdicts: {written.verdicts}")
-    if message is not None:
-        print(message)
-    for failure in written.failures:
-        complain(failure, 1)
-    return 1 if written.failures else 0
+    lines = (written.text, f"report: {written.page}", f"verdicts: {written.verdicts}", message)
+    print("\n".join(line for line in lines if line))
+    return max((complain(failure, 1) for failure in written.failures), default=0)
 
 
 def _check(root: Path, page: Path) -> int:

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         "qwerties status --json",
         "Exit status 1 if the study is incomplete.",
     )
-    parser.add_argument("--json", action="store_true", help="the same and more, for programs")
+    parser.flag("--json", "the same and more, for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from qwerties.cli.parser import add_choice, add_command, count
+from qwerties.cli.parser import add_command, count
 from qwerties.cli.progress import Progress
-from qwerties.cli.project import (
-    enter_root,
-    experiment_files,
-    is_empty,
-    load_experiments,
-    open_store,
-    select_experiments,
-)
+from qwerties.cli.project import enter_root, is_empty, open_store
 from qwerties.cli.report import write_report
 from qwerties.errors import UsageError, complain
 from qwerties.execution.workers import BACKENDS, DEVICES, Workers, cores
+from qwerties.study.loading import experiment_files, load_experiments, select_experiments
 
 if TYPE_CHECKING:
     from qwerties.analysis.contrasts import ContrastResult
@@ -53,36 +47,20 @@ def add(commands: Any) -> None:
         "A sweep that was stopped goes on where it was; a finished one has nothing to do.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="files of experiments/ (default: all)")
-    parser.add_argument("--seeds", type=count(LARGEST), default=SEEDS, metavar="N", help="seeds per config")
-    parser.add_argument(
-        "--max-seeds",
-        type=count(LARGEST),
-        metavar="N",
-        help=f"seeds per config at which a contrast stays open (default: {MAX_SEEDS}, or --seeds if that is more)",
+    parser.option("--seeds", count(LARGEST), "N", "seeds per config", SEEDS)
+    cap = (
+        f"seeds per config at which a contrast stays open (default: {MAX_SEEDS}, or --seeds if that is more)"
     )
-    add_choice(
-        parser, "--settle", SETTLE, "contrasts that get more seeds until they are decided", default=SETTLE[0]
+    parser.option("--max-seeds", count(LARGEST), "N", cap)
+    parser.choice("--settle", SETTLE, "contrasts that get more seeds until they are decided")
+    parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
+    parser.choice("--backend", BACKENDS, "who trains: processes of this machine, or a Dask cluster")
+    parser.option("--scheduler", str, "ADDRESS", "of the Dask cluster, such as tcp://127.0.0.1:8786")
+    parser.choice("--device", DEVICES, "what trains; auto: a GPU where there is one")
+    parser.flag(
+        "--dry-run", "write and train nothing; say what would be trained, and about how long it takes"
     )
-    parser.add_argument(
-        "--jobs", type=count(1024), metavar="N", help="worker processes (default: one per core)"
-    )
-    add_choice(
-        parser,
-        "--backend",
-        BACKENDS,
-        "who trains: processes of this machine, or a Dask cluster",
-        default=BACKENDS[0],
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of the Dask cluster, such as tcp://127.0.0.1:8786"
-    )
-    add_choice(parser, "--device", DEVICES, "what trains; auto: a GPU where there is one", default=DEVICES[0])
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="write and train nothing; say what would be trained, and about how long it would take",
-    )
-    parser.add_argument("--no-report", action="store_true", help="do not write reports/summary.html")
+    parser.flag("--no-report", "do not write reports/summary.html")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,15 +71,15 @@ def run(arguments: argparse.Namespace) -> int:
     root = enter_root()
     names = select_experiments(arguments.names, [path.stem for path in experiment_files(root)])
     workers, device = _choose_workers(arguments)
-    declared, broken = load_experiments(root, names)
+    declared, broken = _load(root, names)
     if not declared:  # no store is made, and the report stays as it is
         return _complain_of(broken)
-    _check_slots(declared, {})
+    _check_slots(declared, None)
     if arguments.dry_run:
         _print_forecast(declared, root, arguments, max_seeds, workers.count)
         return _complain_of(broken)
     with open_store(root) as store:
-        _check_slots(declared, _stored_tags(store))
+        _check_slots(declared, store)
         train = partial(_train, store=store, n_seeds=arguments.seeds, workers=workers, device=device)
         experiments, winners, finish = _search(declared, store, root, arguments.seeds, workers.count)
         configs = train(experiments, meanwhile=finish)
@@ -110,12 +88,20 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.settle != "none" and experiments:
             _decide(experiments, store, train, arguments.settle, max_seeds)
         for experiment_name, winner in winners.items():
-            _challenge(experiment_name, winner, store, train)
-    failed = 0
+            _challenge(experiment_name, winner, store, train, arguments.settle, max_seeds)
+    status = 0
     if not arguments.no_report:
-        failed = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
+        status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
     print("browse the runs: make ui")
-    return max(failed, _complain_of(broken))
+    return max(status, _complain_of(broken))
+
+
+def _load(root: Path, names: list[str]) -> tuple[Declared, dict[str, str]]:
+    """Import experiment files; return what they declare, and the problems of the others."""
+    from qwerties.study.experiment import Experiment
+    from qwerties.tuning.declaration import Tuning
+
+    return load_experiments(root, names, (Experiment, Tuning))
 
 
 def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:
@@ -136,19 +122,16 @@ def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:
     return workers, device
 
 
-def _check_slots(declared: Declared, stored: Mapping[str, Mapping[str, str]]) -> None:
+def _check_slots(declared: Declared, store: Store | None) -> None:
     """Refuse more primary contrasts than the study's error budget has slots for."""
     from qwerties.study.budget import check_slots
 
     counts = {name: sum(c.primary for c in experiment.contrasts) for name, experiment in declared.items()}
+    stored = {} if store is None else {name: tags for name, (_, tags) in store.experiments().items()}
     try:
         check_slots(counts, stored)
     except ValueError as error:
         raise UsageError(error) from None
-
-
-def _stored_tags(store: Store) -> dict[str, Mapping[str, str]]:
-    return {name: tags for name, (_, tags) in store.experiments().items()}
 
 
 def _print_forecast(
@@ -158,8 +141,7 @@ def _print_forecast(
     from qwerties.cli.forecast import forecast_table
 
     with nullcontext() if is_empty(root) else open_store(root, reads=True) as store:
-        if store is not None:
-            _check_slots(declared, _stored_tags(store))
+        _check_slots(declared, store)
         print(forecast_table(declared, store, arguments.seeds, arguments.settle, max_seeds, n_workers))
 
 
@@ -269,11 +251,18 @@ def _show_trials(progress: Progress, search_name: str, done: int, total: int) ->
     progress.show(f"{search_name}: {done}/{total} trials", done, total)
 
 
-def _challenge(experiment_name: str, winner: Config, store: Store, train: Callable[..., Any]) -> None:
-    """Register the model of a tuning's winner, if it is better than the registered one."""
+def _challenge(
+    experiment_name: str, winner: Config, store: Store, train: Callable[..., Any], settle: str, max_seeds: int
+) -> None:
+    """Register the network of a search's winner, if that config beats the registered one."""
     from qwerties.tuning.champion import challenge
 
-    if message := challenge(experiment_name, winner, store, train):
+    def train_and_decide(experiments: Mapping[str, Experiment]) -> None:
+        train(experiments)
+        if settle != "none":  # a challenge is topped up like any contrast
+            _decide(experiments, store, train, "all", max_seeds)
+
+    if message := challenge(experiment_name, winner, store, train_and_decide):
         print(message)
 
 

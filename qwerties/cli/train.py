@@ -24,13 +24,7 @@ def add(commands: Any) -> None:
         "The defaults are the notebook's.",
     )
     add_fields(parser, defaults=True)
-    parser.add_argument(
-        "--seed",
-        type=count(MAX_SEED, 0),
-        default=0,
-        metavar="N",
-        help="fixes the data and the initial weights",
-    )
+    parser.option("--seed", count(MAX_SEED, 0), "N", "fixes the data and the initial weights", 0)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands, "ui", run, "open the store in MLflow's UI, on 127.0.0.1", "qwerties ui --port 5001"
     )
-    parser.add_argument("--port", type=count(65535), default=5000, metavar="N", help="port on this machine")
+    parser.option("--port", count(65535), "N", "port on this machine", 5000)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -22,14 +22,8 @@ def add(commands: Any) -> None:
         "qwerties verify --networks 100",
         "Exit status 1 if anything differs.",
     )
-    parser.add_argument(
-        "--networks",
-        type=count(1_000_000),
-        default=20,
-        metavar="N",
-        help="networks to retrain, drawn at random",
-    )
-    parser.add_argument("--seed", type=count(2**31 - 1, 0), default=0, metavar="N", help="seed of the draw")
+    parser.option("--networks", count(1_000_000), "N", "networks to retrain, drawn at random", 20)
+    parser.option("--seed", count(2**31 - 1, 0), "N", "seed of the draw", 0)
 
 
 def run(arguments: argparse.Namespace) -> int:

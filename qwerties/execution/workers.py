@@ -91,9 +91,16 @@ class Workers:
 
 def cores() -> int:
     """Return the number of cores that this process may use, by its affinity and by its container's quota."""
-    from joblib.externals.loky import cpu_count
+    return int(_loky().cpu_count())
 
-    return int(cpu_count())
+
+def _loky() -> Any:
+    """Import loky, which is slow, and silence warnings of what is handled here: grown workers, a read-only /dev/shm."""
+    for message in ("A worker stopped while some jobs", ".*joblib will operate in serial mode"):
+        warnings.filterwarnings("ignore", message, UserWarning)
+    from joblib.externals import loky
+
+    return loky
 
 
 def run_tasks(
@@ -239,14 +246,10 @@ class _Processes:
 
     def submit(self, function: Callable[..., Any], arguments: tuple) -> Future:
         """Have a task done; by new processes, if the last ones were lost."""
-        from joblib.externals.loky import get_reusable_executor  # slow to import
-
-        # loky replaces a process that has grown, and warns
-        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         options = {"initializer": prepare_worker, "initargs": (os.getpid(),), "env": ONE_THREAD}
         try:
             with sparing_processes():
-                self._executor = get_reusable_executor(self._count, timeout=IDLE, **options)
+                self._executor = _loky().get_reusable_executor(self._count, timeout=IDLE, **options)
                 return self._executor.submit(call, function, arguments)
         except BrokenProcessPool as error:  # a moment ago: the tasks in hand are broken, too
             failed: Future = Future()

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
-from qwerties.plotting.style import MUTED, STATES, WIDTH, readable, style
+from qwerties.plotting.style import MUTED, STATES, WIDTH, plain, readable, style
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 END, TOP = "end label", "top label"  # labels of the annotations that `separate_labels` moves
@@ -56,6 +56,11 @@ def panels(
 
 
 # -------------------------------------------------------------------------------------------------- labels
+
+
+def name_axes(ax: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+    """Write names of the axes and a title, whatever text they are."""
+    ax.set(xlabel=plain(xlabel), ylabel=plain(ylabel), title=plain(title, 104))
 
 
 def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ from qwerties.plotting.axes import (
     epoch_ticks,
     log_axis,
     mark_missing,
+    name_axes,
     short,
     ticks_at,
     top_labels,
@@ -75,7 +76,6 @@ def score_lines(
     """
     import seaborn as sns  # loads pyplot: only where such a figure is drawn
 
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=plain(title, 104))
     frame = frame.astype({"x": float, "y": float})
     numeric_axis(ax, frame["x"], log_from)
     if log_y:
@@ -104,7 +104,7 @@ def score_lines(
         labels += [(float(part["y"].iloc[-1]), plain(name, NAME), color)] if name != "" else []
     labels += draw_references(ax, references)
     mark_missing(ax, frame.loc[~np.isfinite(frame["y"]), "x"])
-    ax.set(xlabel=xlabel, ylabel=ylabel)
+    name_axes(ax, xlabel, ylabel, title)
     if percent:
         ax.set_ylim(-0.03, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -156,7 +156,8 @@ def score_distributions(
     ax.plot(places, means, ls="", marker="o", ms=4.2, color=CARD, mec=INK, mew=1.1, zorder=5)
     step = max(1, int(np.ceil(len(texts) * (max(map(len, texts), default=1) + 1) / 110)))
     ax.set_xticks(range(len(texts)), [text if i % step == 0 else "" for i, text in enumerate(texts)])
-    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.6, max(len(texts), 1) - 0.4))
+    name_axes(ax, xlabel=xlabel, ylabel=ylabel)
+    ax.set_xlim(-0.6, max(len(texts), 1) - 0.4)
     ax.grid(False, axis="x")
     end_labels(ax, draw_references(ax, references))
     if len(lines) > 1:
@@ -185,7 +186,7 @@ def loss_lines(
     ylabel, title : str
     styles : mapping of label to Style, optional
     """
-    ax.set(xlabel="epoch", ylabel=ylabel, title=plain(title, 104))
+    name_axes(ax, xlabel="epoch", ylabel=ylabel, title=title)
     log_axis(ax.xaxis)
     log_axis(ax.yaxis)
     last = max((float(curve.index[-1]) for curve in curves.values() if len(curve)), default=1.0)
@@ -238,7 +239,8 @@ def curve_lines(
     dashed : float, optional
         A level of y to point out.
     """
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=plain(title, 104), xlim=(frame.index[0], frame.index[-1]))
+    name_axes(ax, xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set_xlim(frame.index[0], frame.index[-1])
     if dashed is not None:
         ax.axhline(dashed, zorder=1.5, **REFERENCE)
     for i, (name, y) in enumerate(frame.items()):
@@ -321,7 +323,7 @@ def score_points(
     digits : int
         After the point, in the numbers on the right. Where any is negative, all have their sign.
     """
-    ax.set(xlabel=xlabel, title=plain(title, 104))
+    name_axes(ax, xlabel=xlabel, title=title)
     _rows(ax, frame["label"])
     score, low, high = (frame[column].to_numpy(float) for column in ("y", "lo", "hi"))
     row, color = np.arange(len(frame)), STYLES[0].color
@@ -362,7 +364,8 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "share of seeds
         texts = [f"{100 * s:.0f}%" if s >= 0.095 else f"{100 * s:.1f}%" if s >= 0.075 else "" for s in share]
         ax.bar_label(bars, texts, label_type="center", size=9, color=ink)
         start = start + share
-    ax.set(xlim=(0, 1), xlabel=xlabel, xticks=np.arange(5) / 4)
+    name_axes(ax, xlabel=xlabel)
+    ax.set(xlim=(0, 1), xticks=np.arange(5) / 4)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     legend_above(ax, [Patch(color=STATES[state], label=state) for state in states])
     return ax
@@ -383,7 +386,7 @@ def share_bars(
     full : bool
         Whether the axis reaches from 0 to 100%, whatever the shares.
     """
-    ax.set(xlabel=xlabel, title=plain(title, 104))
+    name_axes(ax, xlabel=xlabel, title=title)
     _rows(ax, frame.index)
     ax.grid(False, axis="y")
     share, row = frame["share"].to_numpy(float), np.arange(len(frame))
@@ -420,7 +423,7 @@ def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = 
         table, ax=ax, cmap=SCORE, xticklabels=False, yticklabels=False, cbar_kws=bar, rasterized=True
     )  # fmt: skip
     ax.grid(False)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=plain(title, 104))
+    name_axes(ax, xlabel=xlabel, ylabel=ylabel, title=title)
     colorbar = ax.collections[0].colorbar
     assert colorbar is not None
     colorbar.outline.set_visible(False)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from qwerties.plotting.axes import end_labels, epoch_ticks, log_axis, ticks_at
-from qwerties.plotting.style import BAND, CLASSES, FAINT, INK, MUTED, REFERENCE, plain
+from qwerties.plotting.axes import end_labels, epoch_ticks, log_axis, name_axes, ticks_at
+from qwerties.plotting.style import BAND, CLASSES, FAINT, INK, MUTED, REFERENCE
 
 
 def evidence(
@@ -39,7 +39,7 @@ def evidence(
         What a unit is, in the singular.
     ylabel, title : str
     """
-    ax.set(xlabel=f"{unit}s compared", ylabel=ylabel, title=plain(title, 104))
+    name_axes(ax, xlabel=f"{unit}s compared", ylabel=ylabel, title=title)
     counts, low, high, estimate, t_low, t_high = (
         frame[name].to_numpy(float) for name in ("count", "low", "high", "estimate", "t_low", "t_high")
     )  # (counts,)

@@ -55,7 +55,7 @@ class MapAxis:
     log: bool
 
     def ticks(self, points: float) -> tuple[list[float], list[str]]:
-        """Return round values for an axis so many points long, as shares of the way from low to high, and their texts."""
+        """Return round values for an axis so many points long: as shares of the way up, and as texts."""
         values = log_ticks(self.low, self.high) if self.log else []
         if len(values) < 2:  # linear, or a narrow range
             values = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(self.low, self.high))
@@ -182,11 +182,11 @@ def _label(fig: Figure, axes: Any, x: MapAxis, y: MapAxis, side: float) -> None:
     for ax in axes.flat:
         ax.set_xticks(*x.ticks(60 * side))
         ax.set_yticks(*y.ticks(180 * side))
+    for ax in axes[-1]:
         for at, text in zip(
             ax.get_xticks(), ax.get_xticklabels(), strict=True
         ):  # neighbours' labels keep apart
             text.set_horizontalalignment("left" if at < 0.05 else "right" if at > 0.95 else "center")
-        ax.label_outer()
     fig.supxlabel(x.label, size=9.5, color=INK)
     fig.supylabel(y.label, size=9.5, color=INK)
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from qwerties.plotting import style as theme
-from qwerties.plotting.axes import Label, Panel, end_labels, log_axis, mark_missing, panels
+from qwerties.plotting.axes import Label, Panel, end_labels, log_axis, mark_missing, name_axes, panels
 from qwerties.plotting.compare import NAME, draw_references, rows_height, share_bars
 from qwerties.plotting.style import CARD, SPINE, STYLES, Style, plain
 
@@ -55,7 +55,7 @@ def rate_points(
     title : str
     styles : mapping of arm to Style, optional
     """
-    ax.set(xlabel="learning rate", ylabel=WORDS["population_accuracy"], title=plain(title, 104))
+    name_axes(ax, xlabel="learning rate", ylabel=WORDS["population_accuracy"], title=title)
     _log_x(ax, np.concatenate([frame["learning_rate"].to_numpy(float) for frame in frames.values()]))
     styles = styles or theme.styles(frames)
     labels: list[Label] = []
@@ -91,7 +91,7 @@ def history_lines(
     ylabel, title : str
     styles : mapping of label to Style, optional
     """
-    ax.set(xlabel="trials", ylabel=ylabel, title=plain(title, 104))
+    name_axes(ax, xlabel="trials", ylabel=ylabel, title=title)
     styles = styles or theme.styles(frames)
     labels: list[Label] = []
     for name, frame in frames.items():
@@ -120,7 +120,7 @@ def front_points(
     marks : mapping of label to (cost, regret), optional
     title : str
     """
-    ax.set(xlabel=WORDS["cost"], ylabel=WORDS["regret"], title=plain(title, 104))
+    name_axes(ax, xlabel=WORDS["cost"], ylabel=WORDS["regret"], title=title)
     marks = marks or {}
     front = frame[frame["front"]].sort_values("cost", kind="stable")
     _log_x(ax, np.append(frame["cost"].to_numpy(float), [cost for cost, _ in marks.values()]))
@@ -157,7 +157,7 @@ def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any, *,
         With ``choices``, or with ``low``, ``high`` and ``log``, as Optuna's distributions have them.
     ylabel : str
     """
-    ax.set(xlabel=plain(name.replace("_", " "), 40), ylabel=ylabel)
+    name_axes(ax, xlabel=plain(name.replace("_", " "), 40), ylabel=ylabel)
     y = frame["y"].to_numpy(float)
     if hasattr(distribution, "choices"):
         choices = list(distribution.choices)

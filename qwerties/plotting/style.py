@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import re
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
-
-try:
-    import matplotlib as mpl
-except ValueError:  # MPLBACKEND names no backend; none is needed here
-    del os.environ["MPLBACKEND"]
-    import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure

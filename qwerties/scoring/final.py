@@ -11,14 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.func import vmap
 
 from qwerties.scoring import theory
-from qwerties.scoring.score import population_scores
-from qwerties.scoring.states import LEARNED_GAIN, LEAST_LEAD
-from qwerties.training import data, networks
-from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
+from qwerties.scoring.score import final_loss, on_training_points, population_scores
+from qwerties.scoring.states import LEARNED_GAIN, LEAST_LEAD, state_names
+from qwerties.training import data
+from qwerties.training.networks import Weights
 from qwerties.training.trainer import Trained
 
 MAX_VALUES = 2**22  # hidden values of one call
@@ -64,28 +62,18 @@ def _score(trained: Sequence[Trained]) -> tuple[NDArray[np.float64], NDArray[np.
     distance = np.repeat([config.distance for config in configs], len(seeds))  # (networks,)
     noise = data.draw_noise(seeds.data, first.samples).repeat(len(configs), 1, 1)
     points = data.place(noise, torch.from_numpy(distance), first.data)  # (networks, 2, points)
-    y = data.labels(first.samples)  # (points,)
     weights: Weights = {
         name: torch.from_numpy(np.concatenate([each.final[name] for each in trained]))
         for name in trained[0].weights
     }  # (networks, ...)
-    activate, loss_of = ACTIVATIONS[first.activation], LOSSES[first.loss]
-
-    def on_training_points(w: Weights, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        activity, logit = networks.forward(w, x, activate)
-        predicted = torch.sigmoid(logit) > 0.5  # (points,)
-        is_active = torch.stack([(layer > 0).any() for layer in activity]).all()
-        return (predicted == predicted[:1]).all(), is_active, networks.loss(w, x, y, activate, loss_of)
-
-    constant, active, loss = (value.numpy() for value in vmap(on_training_points)(weights, points))
+    positives, active = on_training_points(first, {n: value[:, None] for n, value in weights.items()}, points)
+    constant = np.isin(positives[:, 0].sum(-1), (0, 2 * first.samples))
     finite = torch.stack([value.isfinite().flatten(1).all(1) for value in weights.values()]).all(0).numpy()
-    diverged = ~np.isfinite(loss)
-    dead = ~active & (first.activation == "relu") & finite
+    dead = ~active[:, 0] & (first.activation == "relu") & finite
+    diverged = ~np.isfinite(final_loss(first, weights, points, data.labels(first.samples)))
     lead = theory.bayes_accuracy(distance, first.data) - 0.5
     gain = (_accuracy(trained, weights, distance) - 0.5) / np.maximum(lead, LEAST_LEAD)
-    state = np.select(
-        [diverged, dead, constant, gain >= LEARNED_GAIN], ["diverged", "dead", "constant", "learned"], "slow"
-    )
+    state = state_names(diverged, dead, constant, gain >= LEARNED_GAIN)
     gain = np.where(diverged, 0.0, gain)
     gain[lead < LEAST_LEAD] = np.nan
     shape = len(configs), len(seeds)

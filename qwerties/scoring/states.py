@@ -31,3 +31,14 @@ def skill_score(accuracy: ArrayLike, config: Config) -> NDArray[np.float64]:
 
     lead = theory.bayes_accuracy(config.distance, config.data) - 0.5
     return np.asarray((np.asarray(accuracy) - 0.5) / max(lead, LEAST_LEAD))
+
+
+def state_names(
+    diverged: NDArray[np.bool_],
+    dead: NDArray[np.bool_],
+    constant: NDArray[np.bool_],
+    learned: NDArray[np.bool_],
+) -> NDArray[np.str_]:
+    """Return the state of each network: the first of these that holds, else "slow"."""
+    conditions = {"diverged": diverged, "dead": dead, "constant": constant, "learned": learned}
+    return np.select(list(conditions.values()), list(conditions), "slow")

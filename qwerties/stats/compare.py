@@ -51,6 +51,18 @@ class Comparison:
         given = (self.verdict, a, b, self.margin)
         return words(*given, low=self.low, high=self.high, needed=self.needed, unit=unit)
 
+    def meets(self, expectation: str) -> bool:
+        """Return whether this shows what was expected.
+
+        Parameters
+        ----------
+        expectation : {"a_better", "b_better", "equivalent", "not_worse"}
+            ``not_worse``: A is not worse than B by more than the margin. Identical runs are equivalent and not worse.
+        """
+        if expectation == "not_worse":
+            return self.low > -self.margin or self.verdict == "identical"
+        return expectation == ("equivalent" if self.verdict == "identical" else self.verdict)
+
     def swapped(self) -> Comparison:
         """Return the comparison of B with A."""
         return replace(
@@ -191,6 +203,16 @@ def compare(
     ValueError
         If the metric is not numeric or outside the bounds, a unit occurs twice, no unit is in both arms, or an
         argument is out of range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> b = pd.Series([0.5, 0.6, 0.7, 0.8] * 100)  # the index is the seed
+    >>> result = compare(b + 0.1, b, bounds=(0, 1), margin=0.01)
+    >>> result.words("new", "old", unit="seed")
+    'new beats old by more than 0.01'
+    >>> result.n, round(result.estimate, 3)
+    (400, 0.1)
     """
     low, high = check(np.empty(0), alpha, bounds)
     values_a, values_b = (

@@ -290,8 +290,8 @@ def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
 
     Examples
     --------
-    >>> [config.label() for config in grid(loss=("bce", "mse"), epochs=(10,))]
-    ['bce · relu · d=4 · 10 epochs', 'mse · relu · d=4 · 10 epochs']
+    >>> [(config.loss, config.epochs) for config in grid(loss=("bce", "mse"), epochs=(100, 200))]
+    [('bce', 100), ('bce', 200), ('mse', 100), ('mse', 200)]
 
     Raises
     ------

@@ -1,13 +1,17 @@
-"""MLflow's model registry."""
+"""Models in MLflow: logged with a run, and registered."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from qwerties.tracking.records import Model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # "waiting for the server"
 
@@ -20,6 +24,23 @@ DESCRIPTION = (
 )
 
 
+def log_model(uri: str, run_id: str, model: Model) -> None:
+    """Log a torch module as an exported graph, and end the run: loading the graph unpickles nothing."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    mlflow.set_tracking_uri(uri)
+    with mlflow.start_run(run_id, log_system_metrics=False):
+        mlflow.pytorch.log_model(
+            model.module,
+            name="model",
+            input_example=model.example,
+            signature=infer_signature(model.example, model.predicted),
+            pip_requirements=[f"{name}=={version(name)}" for name in ("torch", "numpy", "mlflow")],
+            serialization_format="pt2",
+        )
+
+
 @dataclass(frozen=True)
 class Version:
     """One version of the registered model."""
@@ -28,20 +49,28 @@ class Version:
     tags: dict[str, str]
 
 
+def _client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient  # here: `store` sets MLflow up before it is imported
+
+    return MlflowClient(uri, uri)
+
+
 def champion(uri: str) -> Version | None:
     """Return the version with the alias; None where a store has none."""
+    from mlflow.exceptions import MlflowException
+
     try:
-        version = MlflowClient(uri, uri).get_model_version_by_alias(NAME, ALIAS)
+        found = _client(uri).get_model_version_by_alias(NAME, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
             return None
         raise
-    return Version(str(version.version), dict(version.tags))
+    return Version(str(found.version), dict(found.tags))
 
 
 def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
     """Register the model of a run as a new version, then move the alias to it; return the version's number."""
-    client = MlflowClient(uri, uri)
+    client = _client(uri)
     if not client.search_registered_models(f"name = '{NAME}'"):
         client.create_registered_model(NAME)
     client.update_registered_model(NAME, description=DESCRIPTION)
@@ -49,13 +78,13 @@ def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
     assert outputs is not None
     (model,) = outputs.model_outputs
     source = f"models:/{model.model_id}"
-    version = client.create_model_version(NAME, source, run_id, tags=dict(tags), model_id=model.model_id)
-    client.set_registered_model_alias(NAME, ALIAS, version.version)
-    return str(version.version)
+    created = client.create_model_version(NAME, source, run_id, tags=dict(tags), model_id=model.model_id)
+    client.set_registered_model_alias(NAME, ALIAS, created.version)
+    return str(created.version)
 
 
 def retag(uri: str, number: str, tags: Mapping[str, str]) -> None:
     """Set tags of a version."""
-    client = MlflowClient(uri, uri)
+    client = _client(uri)
     for key, value in tags.items():
         client.set_model_version_tag(NAME, number, key, value)

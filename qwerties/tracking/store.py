@@ -12,7 +12,6 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,8 @@ from qwerties.tracking.artifacts import (
 )
 from qwerties.tracking.database import create_database, without_side_effects
 from qwerties.tracking.git import commit_tags
-from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked, TrackedExperiment
+from qwerties.tracking.models import log_model
+from qwerties.tracking.records import Dataset, Record, Series, Tracked, TrackedExperiment
 from qwerties.tracking.tags import APART, FAILURE, MAP, PARENT, PREFIX, PROCESS
 from qwerties.tracking.uri import (
     HTTP,
@@ -186,7 +186,7 @@ class Store:
             for child in record.children:
                 self.write(experiment_id, child, parent=run_id)
             if record.model is not None:  # last: MLflow ends the run with it
-                self._log_model(run_id, record.model)
+                log_model(self.uri, run_id, record.model)
         except BaseException as error:
             self._give_up(run_id, error)
             raise
@@ -261,22 +261,6 @@ class Store:
             with temporary_folder() as folder:
                 write_files(folder, files)
                 self._client.log_artifacts(run_id, str(folder))
-
-    def _log_model(self, run_id: str, model: Model) -> None:
-        """Log a torch module as an exported graph: loading it unpickles nothing."""
-        import mlflow
-        from mlflow.models import infer_signature
-
-        mlflow.set_tracking_uri(self.uri)
-        with mlflow.start_run(run_id, log_system_metrics=False):
-            mlflow.pytorch.log_model(
-                model.module,
-                name="model",
-                input_example=model.example,
-                signature=infer_signature(model.example, model.predicted),
-                pip_requirements=[f"{name}=={version(name)}" for name in ("torch", "numpy", "mlflow")],
-                serialization_format="pt2",
-            )
 
     def _terminate(self, run_id: str, status: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -466,10 +450,6 @@ class Store:
                 return (folder / "artifact").read_bytes()
         except store_failures(ValueError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
-
-    def lacks(self, run: Tracked, path: str) -> bool:
-        """Return whether an artifact of a run on this machine is missing."""
-        return is_on_disk(run.artifact_uri) and not (artifact_path(run.artifact_uri) / path).is_file()
 
     def sizes(self, run: Tracked) -> dict[str, int]:
         """Return the bytes of each artifact by its path; empty if a run's artifacts are not on this machine."""

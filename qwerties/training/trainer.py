@@ -95,6 +95,15 @@ def train(
     -------
     list of Trained
         One per config, in order.
+
+    Examples
+    --------
+    >>> from qwerties import Config, Seeds, train
+    >>> relu, linear = train([Config(epochs=50), Config(epochs=50, activation="linear")], Seeds(0, 3))
+    >>> relu.losses.shape  # (networks, epochs)
+    (3, 50)
+    >>> linear.final["0.weight"].shape  # (networks, units, inputs)
+    (3, 1, 2)
     """
     done: dict[Config, Trained] = {}
     chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))

@@ -189,9 +189,8 @@ class Tuning:
             ]
             if contrast.a == contrast.b:
                 problems.append(f"a contrast needs two different arms, got {contrast.a!r} twice")
-            if isinstance(contrast.delta, bool) or not isinstance(contrast.delta, int | float):
-                problems.append(f"delta must be a number, got {contrast.delta!r}")
-            elif not 0 < contrast.delta < math.inf:
+            is_number = isinstance(contrast.delta, int | float) and not isinstance(contrast.delta, bool)
+            if not is_number or not 0 < contrast.delta < math.inf:
                 problems.append(f"delta must be a finite number above 0, got {contrast.delta!r}")
             if not isinstance(contrast.primary, bool):
                 problems.append(f"primary must be True or False, got {contrast.primary!r}")

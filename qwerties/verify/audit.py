@@ -1,14 +1,18 @@
-"""The store held against itself, without training: digests, metrics, tables and weights that must agree.
+"""Check a store against itself, without training: digests, metrics, tables and weights must agree.
 
-What is read here was written by somebody else: what cannot be read is told, and never a crash.
+Somebody else may have written the store: what cannot be read is reported, and never a crash.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,35 +28,33 @@ from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.artifacts import digest
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import StoreError
+from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import ARTIFACTS
+from qwerties.tracking.uri import is_on_disk
 from qwerties.training import data
 from qwerties.training.trainer import Trained
-from qwerties.verify.fetch import Read, is_inside
 
-SAME = 1e-12
-"""Relative: of means over one table, added up in whatever order."""
+SAME = 1e-12  # relative: means over one table, added up in whatever order
+RESCORED = 1e-6  # scores of the very same weights on any machine; 0 on the same one
+WIDE_ROWS = (
+    4  # networks of several hidden units to rescore in each run: each takes 20 ms, a narrow one 0.2 ms
+)
+THREADS = 4  # requests to a server at once
 
-RESCORED = 1e-6
-"""Scores from the very same weights, on whatever machine; measured: 0 on the same one."""
-
-WIDE_ROWS = 4
-"""Networks of several hidden units that are rescored in each run: one takes 20 ms, one of one unit 0.2 ms."""
-
-SMOOTH = ("train_loss", "bce", "brier", "excess_loss")
-"""Scores that follow the weights; tolerance as for losses."""
-
+SMOOTH = ("train_loss", "bce", "brier", "excess_loss")  # scores that follow the weights
+# Scores that count points on either side of a threshold: rounding moves a network that stands on it
 THRESHOLDED = ("state", "train_accuracy", "phi", "population_accuracy", "gain")
-"""Scores that count points on either side of a threshold: a network may stand on it."""
-
 FLAGS = ("dead_at_init", "settled")
+
+# What files raise that are not what they should be
 BROKEN = (*UNREADABLE, KeyError, IndexError, AttributeError, RuntimeError, MemoryError)
-"""What files raise that are not what they should be."""
+
+Read = Callable[[str], bytes]  # path of an artifact -> its bytes; StoreError if it cannot be read
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something in the store that is not as it should be: of which run, what, and how."""
+    """Something in the store that is not as it should be: the run, what, and how."""
 
     run: Tracked
     what: str
@@ -67,12 +69,7 @@ class Difference:
 class Block:
     """A run of one config on a block of seeds, as the store holds it.
 
-    Attributes
-    ----------
-    table : DataFrame
-        ``seeds.csv``.
-    curves, weights : dict of ndarray
-        ``curves.npz`` and ``weights.npz``; networks lead.
+    ``table`` is ``seeds.csv``; the arrays of ``curves.npz`` and ``weights.npz`` lead with networks.
     """
 
     run: Tracked
@@ -83,33 +80,62 @@ class Block:
     weights: dict[str, np.ndarray]
 
 
-# Every run: artifacts against digests
+# Artifacts
+
+
+def artifact_reader(store: Store, run: Tracked) -> Read:
+    """Return a function that reads a run's artifacts; those of a server are fetched here, a few at a time."""
+
+    def fetch(path: str) -> bytes | None:
+        with suppress(StoreError, ValueError):  # whoever asks for it gets the error
+            return store.read(run, path)
+        return None
+
+    if is_on_disk(run.artifact_uri):
+        return functools.partial(store.read, run)
+    paths = [path for path in _digests(run) or () if is_inside(path)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        fetched = dict(zip(paths, pool.map(fetch, paths), strict=True))
+    return lambda path: fetched.get(path) or store.read(run, path)
+
+
+def _digests(run: Tracked) -> dict[str, Any] | None:
+    """Return the digest of every artifact by its path; None if the run's tag cannot be read."""
+    try:
+        return dict(json.loads(run.tags.get(ARTIFACTS, "{}")))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def is_inside(path: str) -> bool:
+    """Return whether an artifact's path lies within its run."""
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
 
 
 def check_artifacts(run: Tracked, read: Read) -> tuple[int, list[Difference]]:
-    """Compare every artifact of a run with its digest; returns how many, and those that differ."""
-    try:
-        digests = dict(json.loads(run.tags[ARTIFACTS]))
-    except (ValueError, TypeError, RecursionError):
+    """Compare every artifact of a run with its digest; return their number, and those that differ."""
+    if (digests := _digests(run)) is None:
         return 0, [Difference(run, f"tag {ARTIFACTS}", "cannot be read")]
-    found = []
-    for path, expected in digests.items():
-        what = f"artifact {path}"
-        if not is_inside(path):
-            found.append(Difference(run, what, "lies outside the run"))
-            continue
-        try:
-            content = read(path)
-        except (StoreError, ValueError):
-            found.append(Difference(run, what, "is lost: it cannot be read"))
-            continue
-        if digest(content) != expected:
-            how = f"was altered or cut short: {len(content):,} bytes of digest {digest(content)}, stored {expected}"
-            found.append(Difference(run, what, how))
-    return len(digests), found
+    faults = {path: _fault(path, expected, read) for path, expected in digests.items()}
+    return len(digests), [
+        Difference(run, f"artifact {path}", fault) for path, fault in faults.items() if fault
+    ]
 
 
-# Every run: tables against weights, metrics and exemplars against tables
+def _fault(path: str, expected: object, read: Read) -> str:
+    """Return what is wrong with an artifact; nothing if it is as it was written."""
+    if not is_inside(path):
+        return "lies outside the run"
+    try:
+        content = read(path)
+    except (StoreError, ValueError):
+        return "is lost: it cannot be read"
+    if (actual := digest(content)) == expected:
+        return ""
+    return f"was altered or cut short: {len(content):,} bytes of digest {actual}, stored {expected}"
+
+
+# A run's block: config, seeds, scores, curves and weights
 
 
 def read_block(run: Tracked, read: Read) -> Block:
@@ -121,6 +147,9 @@ def read_block(run: Tracked, read: Read) -> Block:
         If they cannot be read, or do not belong together.
     """
     config, seeds = Config.from_params(run.params), Seeds.parse(run.params["seeds"])
+    shapes: dict[str, tuple[int, ...]] = {}  # of one network
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise((2, *config.hidden, 1))):
+        shapes |= {f"{2 * layer}.weight": (fan_out, fan_in), f"{2 * layer}.bias": (fan_out,)}
     name = "seeds.csv"
     try:
         table = _read_table(read(name), seeds)
@@ -129,7 +158,7 @@ def read_block(run: Tracked, read: Read) -> Block:
         _check_curves(curves, config, seeds)
         name = "weights.npz"
         weights = read_arrays(read(name))
-        _check_shapes(weights, {key: (len(seeds), *shape) for key, shape in _weight_shapes(config).items()})
+        _check_shapes(weights, {key: (len(seeds), *shape) for key, shape in shapes.items()})
     except StoreError:
         raise ValueError(f"{name} cannot be read") from None
     except BROKEN as error:
@@ -139,27 +168,14 @@ def read_block(run: Tracked, read: Read) -> Block:
 
 def _read_table(content: bytes, seeds: Seeds) -> pd.DataFrame:
     table = parse_scores(content)
-    if len(table) != len(seeds) or table["seed"].tolist() != seeds.numbers.tolist():
+    expected = {"seed": seeds.numbers}
+    if seeds.crossed is not None:
+        expected |= {"data_seed": seeds.data, "weight_seed": seeds.weights}
+    if not all(np.array_equal(table[name], numbers) for name, numbers in expected.items()):
         raise ValueError(f"its seeds are not {seeds}")
-    if seeds.crossed is not None and not (
-        table["data_seed"].tolist() == seeds.data.tolist()
-        and table["weight_seed"].tolist() == seeds.weights.tolist()
-    ):
-        raise ValueError(f"its pairs of seeds are not {seeds}")
-    for name in (*SMOOTH, "epochs_to_learn"):
-        table[name] = table[name].astype(float)
-    for name in FLAGS:
-        if table[name].dtype != bool:
-            raise ValueError(f"{name} must be True or False")
-    return table
-
-
-def _weight_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Shape of every weight and bias of one network, by its name."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise((2, *config.hidden, 1))):
-        shapes[f"{2 * layer}.weight"], shapes[f"{2 * layer}.bias"] = (fan_out, fan_in), (fan_out,)
-    return shapes
+    if any(table[name].dtype != bool for name in FLAGS):
+        raise ValueError(f"{' and '.join(FLAGS)} must be True or False")
+    return table.astype(dict.fromkeys((*SMOOTH, "epochs_to_learn"), float))
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -174,126 +190,115 @@ def _check_curves(curves: Mapping[str, np.ndarray], config: Config, seeds: Seeds
         rises = steps.ndim == 1 and steps.dtype.kind == "i" and (np.diff(steps) > 0).all()
         if not (rises and len(steps) and steps[0] == first and steps[-1] == config.epochs):
             raise ValueError(f"its {name} must rise from {first} to {config.epochs}")
-    exemplars = curves["exemplars"]
-    if exemplars.ndim != 1 or not np.isin(exemplars, seeds.numbers).all():
-        raise ValueError(f"its exemplars must be among the seeds {seeds}")
-    kept = (len(exemplars), len(curves["checkpoints"]))
-    _check_shapes(
-        curves,
-        {
-            "loss": (len(seeds), len(curves["epochs"])),
-            "gradient_rms": (len(seeds), len(config.hidden) + 1),
-            **{f"exemplar.{name}": (*kept, *shape) for name, shape in _weight_shapes(config).items()},
-        },
-    )
+    _check_shapes(curves, {"loss": (len(seeds), len(curves["epochs"]))})
+    _check_shapes(curves, {"gradient_rms": (len(seeds), len(config.hidden) + 1)})
 
 
 def check_block(block: Block, children: Iterable[Tracked], rng: np.random.Generator) -> list[Difference]:
-    """Compare what a run says more than once: params, metrics, exemplars, scores and weights."""
-    run = block.run
-    found = check_metrics(run, expected_metrics(block))
-    if run.tags.get("qwerties.code") == code_digest():
-        expected = fingerprint(block.config, block.seeds, code_digest())
-        if (stored := run.tags.get("qwerties.fingerprint", "")) != expected:
-            found.append(Difference(run, "tag qwerties.fingerprint", told(stored, expected, "of its params")))
+    """Compare what a run says more than once: params, metrics, examples, scores and weights."""
+    run, n = block.run, len(block.seeds)
+    differences = check_metrics(run, expected_metrics(block))
+    expected = fingerprint(block.config, block.seeds, code_digest())
+    if run.tags.get("qwerties.code") == code_digest() and run.tags.get("qwerties.fingerprint") != expected:
+        differences.append(
+            Difference(run, "tag qwerties.fingerprint", f"is not {expected}, that of its params")
+        )
     for child in children:
-        found += check_exemplar(block, child)
-    rows = np.searchsorted(block.seeds.numbers, block.curves["exemplars"])
-    for name, values in block.weights.items():
-        if not np.array_equal(block.curves[f"exemplar.{name}"][:, -1], values[rows], equal_nan=True):
-            found.append(
-                Difference(run, f"exemplar.{name} of curves.npz", "does not end as weights.npz has it")
-            )
-    if "exemplar_points" in block.curves:
-        points = data.draw(
-            block.seeds.data[rows], block.config.distance, block.config.samples, block.config.data
-        ).numpy()
-        kept = block.curves["exemplar_points"]
-        if kept.shape != points.shape or (distances(kept, points) > RESCORED).any():
-            found.append(Difference(run, "exemplar_points of curves.npz", "are not what their seeds draw"))
-    return found + check_scores(block, _rescored_rows(block, rng))
-
-
-def _rescored_rows(block: Block, rng: np.random.Generator) -> range:
-    """Rows to rescore: all where that is cheap, else a stretch of them."""
-    n = len(block.seeds)
+        differences += check_example(block, child)
+    try:
+        differences += check_examples(block)
+    except BROKEN as error:
+        differences.append(Difference(run, "examples of curves.npz", f"cannot be read: {reason_of(error)}"))
     if block.config.hidden == (1,) or n <= WIDE_ROWS:
-        return range(n)
-    stretch = WIDE_ROWS if block.seeds.crossed is None else 1
-    first = int(rng.integers(n - stretch + 1))
-    return range(first, first + stretch)
+        return differences + check_scores(block, range(n))
+    rows = WIDE_ROWS if block.seeds.crossed is None else 1
+    first = int(rng.integers(n - rows + 1))
+    return differences + check_scores(block, range(first, first + rows))
+
+
+def check_examples(block: Block) -> list[Difference]:
+    """Compare the examples' weights and points in ``curves.npz`` with ``weights.npz`` and with what seeds draw."""
+    config, curves = block.config, block.curves
+    rows = np.searchsorted(block.seeds.numbers, curves["exemplars"])
+    points = data.draw(block.seeds.data[rows], config.distance, config.samples, config.data)
+    expected = {
+        "exemplar_points": (curves["exemplar_points"], points.numpy(), "are not what their seeds draw")
+    }
+    for name, values in block.weights.items():
+        last = curves[f"exemplar.{name}"][:, -1]
+        expected[f"exemplar.{name}"] = (last, values[rows], "does not end as weights.npz has it")
+    return [
+        Difference(block.run, f"{name} of curves.npz", how)
+        for name, (stored, value, how) in expected.items()
+        if stored.shape != value.shape or not agree(stored, value, RESCORED).all()
+    ]
 
 
 def expected_metrics(block: Block) -> dict[str, float]:
-    """Final metrics that a run's table and curves give; NaN where undefined."""
-    table, losses = block.table, block.curves["loss"]
-    trained = Trained(
-        block.config, block.seeds, losses, block.curves["checkpoints"], {}, block.curves["gradient_rms"]
-    )
+    """Return the final metrics that a run's table and curves give; NaN where undefined."""
+    losses, curves = block.curves["loss"], block.curves
+    trained = Trained(block.config, block.seeds, losses, curves["checkpoints"], {}, curves["gradient_rms"])
     ranked = np.sort(np.where(np.isfinite(losses[:, -1]), losses[:, -1], np.inf))
     with np.errstate(over="ignore", invalid="ignore"):
-        last = {"train_loss": losses[:, -1].mean(dtype=np.float64)}
-    last |= {name: ranked[round(q * (len(ranked) - 1))] for name, q in results.QUANTILES.items()}
-    last |= {
-        "learned_fraction": (table["gain"] >= scoring.LEARNED_GAIN).mean(),
-        "dead_fraction": (table["state"] == "dead").mean(),
-    }
-    final = results.final_metrics(trained, table) | last
-    return {name: np.nan if value is None else float(value) for name, value in final.items()}
+        expected = results.final_metrics(trained, block.table) | {
+            "train_loss": losses[:, -1].mean(dtype=float)
+        }
+    expected |= {name: ranked[round(q * (len(ranked) - 1))] for name, q in results.QUANTILES.items()}
+    return {name: np.nan if value is None else float(value) for name, value in expected.items()}
 
 
 def check_metrics(run: Tracked, expected: Mapping[str, float]) -> list[Difference]:
     """Compare a run's final metrics, those that it has, with what they should be."""
-    found = []
+    differences = []
     for name, value in expected.items():
         if name in run.metrics:
             stored = run.metrics[name]
             stored = float(np.copysign(np.inf, stored)) if abs(stored) >= LARGEST else stored
-            if apart(stored, value) > SAME:
-                found.append(Difference(run, f"metric {name}", told(stored, value, "of its table", SAME)))
-    return found
+            if not agree(stored, value, SAME):
+                how = contrast(stored, value, "of its table", SAME)
+                differences.append(Difference(run, f"metric {name}", how))
+    return differences
 
 
-def check_exemplar(block: Block, child: Tracked) -> list[Difference]:
-    """Compare an exemplar's run with its network's row in the parent's table."""
+def check_example(block: Block, child: Tracked) -> list[Difference]:
+    """Compare an example's run with its network's row in the parent's table."""
     rows = np.flatnonzero(block.table["seed"].astype(str) == child.params.get("seed", ""))
     if not len(rows) or any(child.params.get(k) != v for k, v in block.run.params.items() if k != "seeds"):
         return [Difference(child, "params", f"are of no network of run {clean(block.run.run_id, 40)}")]
     row = block.table.iloc[rows[0]]
-    found = []
+    differences = []
     if (state := child.tags.get("qwerties.state", "")) != row["state"]:
-        found.append(
-            Difference(child, "tag qwerties.state", told(state, row["state"], "of its parent's table"))
-        )
+        how = contrast(state, row["state"], "of its parent's table")
+        differences.append(Difference(child, "tag qwerties.state", how))
     names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
     expected = {name: float(row[name]) for name in names}
     expected |= {"final_train_loss": row["train_loss"], "train_loss": block.curves["loss"][rows[0], -1]}
-    return found + check_metrics(child, expected)
+    return differences + check_metrics(child, expected)
+
+
+# Scores of stored weights
 
 
 def check_scores(block: Block, rows: range) -> list[Difference]:
-    """Score the stored weights of some networks once more, and compare with the table."""
-    again, table, found = rescore(block, rows), block.table.iloc[rows.start : rows.stop], []
+    """Score the stored weights of some networks again, and compare with the table."""
+    again, table, differences = rescore(block, rows), block.table.iloc[rows.start : rows.stop], []
     for name in (*THRESHOLDED, *SMOOTH):
-        stored, value = (
-            frame[name].to_numpy(object if name == "state" else float) for frame in (table, again)
-        )
-        is_off = stored != value if name == "state" else distances(stored, value) > RESCORED
-        bad = [
+        stored, value = table[name].to_numpy(), again[name].to_numpy()
+        wrong = [
             i
-            for i in np.flatnonzero(is_off)
+            for i in np.flatnonzero(~agree(stored, value, RESCORED))
             if not (name in THRESHOLDED and _is_borderline(block, rows[i], name, stored[i]))
         ]
-        if bad:
-            seed = f"seed {table['seed'].iloc[bad[0]]}"
-            more = f" and {plural(len(bad) - 1, 'other seed')}" if len(bad) > 1 else ""
-            how = told(stored[bad[0]], value[bad[0]], "of its stored weights", RESCORED)
-            found.append(Difference(block.run, f"{seed}{more}: {name} of seeds.csv", how))
-    return found
+        if wrong:
+            others = f" and {plural(len(wrong) - 1, 'other seed')}" if len(wrong) > 1 else ""
+            what = f"seed {table['seed'].iloc[wrong[0]]}{others}: {name} of seeds.csv"
+            how = contrast(stored[wrong[0]], value[wrong[0]], "of its stored weights", RESCORED)
+            differences.append(Difference(block.run, what, how))
+    return differences
 
 
 def rescore(block: Block, rows: range, noise: int | None = None) -> pd.DataFrame:
-    """Scores of the stored weights of some networks; with ``noise`` (a seed), of weights rounded otherwise.
+    """Score the stored weights of some networks; with ``noise`` (a seed), the weights are rounded otherwise.
 
     Only the columns that follow from final weights and data mean anything. Of a crossed block, ``rows`` must be one
     or all.
@@ -303,50 +308,48 @@ def rescore(block: Block, rows: range, noise: int | None = None) -> pd.DataFrame
     }  # (rows, 1, ...)
     if noise is not None:
         rng = np.random.default_rng(noise)
-        weights = {name: rounded(value, rng) for name, value in weights.items()}
+        weights = {name: round_otherwise(value, rng) for name, value in weights.items()}
     data_seeds = block.seeds.data[rows.start : rows.stop]
-    whole = len(rows) == len(block.seeds)
-    seeds = block.seeds if whole else Seeds(int(data_seeds[0]), int(data_seeds[-1]) + 1)
+    is_whole = len(rows) == len(block.seeds)
+    seeds = block.seeds if is_whole else Seeds(int(data_seeds[0]), int(data_seeds[-1]) + 1)
     losses = np.zeros((len(rows), 1), np.float32)  # no column that is asked for depends on them
     return scoring.score(block.config, seeds, losses, np.array([block.config.epochs]), weights).table
 
 
-def rounded(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The float32 values, each moved by up to one unit in its last place."""
+def round_otherwise(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the float32 values, each moved by up to one unit in its last place."""
     factors = 1 + np.finfo(np.float32).eps * rng.uniform(-1, 1, values.shape)
     return (values * factors).astype(np.float32)
 
 
 def _is_borderline(block: Block, row: int, name: str, stored: object) -> bool:
-    """Whether a network's weights, rounded otherwise, give the stored score: it stands on a threshold."""
+    """Return whether a network's weights, rounded otherwise, give the stored score: it stands on a threshold."""
     return is_among(stored, [rescore(block, range(row, row + 1), i)[name][0] for i in range(8)], RESCORED)
 
 
+# Comparing
+
+
+def agree(stored: Any, value: Any, tolerance: float) -> np.ndarray:
+    """Return whether numbers agree within a relative (below 1: absolute) tolerance; words must be equal."""
+    stored, value = np.asarray(stored), np.asarray(value)
+    if value.dtype.kind not in "fiub":
+        return np.asarray(stored == value)
+    pair = stored.astype(float), value.astype(float)
+    return np.asarray(np.isclose(*pair, rtol=tolerance, atol=tolerance, equal_nan=True))
+
+
 def is_among(stored: Any, values: Sequence[Any], tolerance: float) -> bool:
-    """Whether a score lies within some values' range; words, flags and what is undefined must be one of them."""
+    """Return whether a score lies in the range of some values; words, flags, NaN must be one of them."""
     if isinstance(stored, str | bool | np.bool_) or np.isnan(stored):
-        return any(apart(stored, value) == 0 for value in values)
+        return any(agree(stored, value, 0) for value in values)
     numbers = [float(value) for value in values if not np.isnan(value)]
-    return bool(numbers) and min(numbers) - tolerance <= stored <= max(numbers) + tolerance
+    nearest = float(np.clip(stored, min(numbers), max(numbers))) if numbers else np.nan
+    return bool(agree(stored, nearest, tolerance))
 
 
-def apart(stored: Any, value: Any) -> float:
-    """How far two numbers, or words, are apart, relative to the second above 1; 0 where both are undefined."""
-    if isinstance(value, str | bool | np.bool_):
-        return 0.0 if stored == value else np.inf
-    return float(distances(np.asarray(stored, float), np.asarray(value, float)))
-
-
-def distances(stored: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Distances of two arrays of one shape, relative to the second above 1; infinite where one alone is finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        apart = np.abs(stored.astype(float) - value) / np.maximum(1, np.abs(value))
-    same = (stored == value) | (np.isnan(stored) & np.isnan(value))
-    return np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
-
-
-def told(stored: object, value: object, whose: str, tolerance: float | None = None) -> str:
-    """Say that what is stored is one thing, and what it should be another."""
+def contrast(stored: object, value: object, whose: str, tolerance: float | None = None) -> str:
+    """Say what is stored, and what it should be."""
 
     def show(x: object) -> str:
         if isinstance(x, str):

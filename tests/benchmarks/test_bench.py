@@ -18,12 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import baselines as rivals
-from benchmarks import command, growth, jaxed, mapped, peak, servers
-from benchmarks import handwritten_cpp as floor
-from benchmarks import tables as paper
+from benchmarks import baselines, command, growth, handwritten_cpp, jaxed, maps, servers, tables
 from benchmarks.baselines import WAYS, Work, run
-from benchmarks.measure import Found, Row, Target, interleave, ratio, team
+from benchmarks.measure import Result, Row, Target, interleave, milliseconds, ratio, team
 from qwerties.config import Config
 from qwerties.errors import FailedError
 from qwerties.training.reference import train_reference
@@ -34,7 +31,7 @@ pytestmark = pytest.mark.slow
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 needs_jax = pytest.mark.skipif(bool(jaxed.missing()), reason=jaxed.missing())
 
-ROW = Row("tracking", "losses", "ours", "2 losses", "ms/run", (3.0, 1.0, 2.0), (2.5, 0.5, 1.5))
+ROW = Row("losses", "ours", "2 losses", "ms/run", (3.0, 1.0, 2.0))
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ def bench(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    found, reason = floor.build(tmp_path_factory.mktemp("floor"))
+    found, reason = handwritten_cpp.build(tmp_path_factory.mktemp("c++"))
     assert found is not None, reason
     return found
 
@@ -69,26 +66,28 @@ def names_of(found):
 @needs_compiler
 @pytest.mark.parametrize("hidden", [1, 8])
 @pytest.mark.parametrize("seed", [0, 3])
-def test_the_floor_is_the_notebooks_loop(library, hidden, seed):
+def test_the_loop_by_hand_is_the_notebooks(library, hidden, seed):
     config = Config(hidden=(hidden,), epochs=2000)
-    losses = run("floor", Work(config, seed, 11), library).losses
+    losses = run("c++", Work(config, seed, 11), library)
     np.testing.assert_allclose(losses, train_reference(config, seed).losses, rtol=0, atol=1e-5)
 
 
 @needs_compiler
-def test_every_lane_of_the_floor_is_its_own_network(library):
+def test_every_lane_of_the_loop_by_hand_is_its_own_network(library):
     config = Config(epochs=20)
-    alone = np.stack([run("floor", Work(config, seed, 1), library).losses for seed in range(19)])
-    x, _, start = rivals._arrays(Work(config, 0, 19))
-    np.testing.assert_allclose(floor.Floor(library, x, start).train(20, 0.01), alone, rtol=0, atol=1e-6)
+    alone = np.stack([run("c++", Work(config, seed, 1), library) for seed in range(19)])
+    x, _, start = baselines._arrays(Work(config, 0, 19))
+    np.testing.assert_allclose(
+        handwritten_cpp.Loop(library, x, start).train(20, 0.01), alone, rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    "way", [way for way in WAYS if way not in ("floor", "compiled", "drawing", "gpu") and "jax" not in way]
+    "way", [way for way in WAYS if way not in ("c++", "compiled", "drawing", "gpu") and "jax" not in way]
 )
 def test_every_way_is_the_notebooks_loop(way):
     config = Config(hidden=(2,), epochs=120)
-    losses = run(way, Work(config, 5, 3)).losses
+    losses = run(way, Work(config, 5, 3))
     np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-5)
 
 
@@ -98,13 +97,13 @@ def test_jax_does_the_same_work(form):
     """In a process of its own, as in the bench: JAX and forks do not go together."""
     config = Config(hidden=(3,), epochs=200)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        losses = pool.submit(run, f"jax {form}", Work(config, 5, 3)).result().losses
+        losses = pool.submit(run, f"jax {form}", Work(config, 5, 3)).result()
     np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-4)
 
 
-def test_without_a_compiler_the_floor_says_so(tmp_path, monkeypatch):
+def test_without_a_compiler_the_reason_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert floor.build(tmp_path) == (None, "no g++")
+    assert handwritten_cpp.build(tmp_path) == (None, "no g++")
 
 
 def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch):
@@ -112,7 +111,7 @@ def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch):
     fake.write_text("#!/bin/sh\necho 'no such flag' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert floor.build(tmp_path) == (None, "g++ failed: no such flag")
+    assert handwritten_cpp.build(tmp_path) == (None, "g++ failed: no such flag")
 
 
 # Measuring
@@ -122,29 +121,25 @@ def test_repeats_are_interleaved():
     seen = []
     samples = interleave({name: lambda name=name: seen.append(name) for name in "ABC"}, 3)
     assert seen == list("ABCCBAABC")
-    assert [len(samples[name].wall) for name in "ABC"] == [3, 3, 3]
+    assert [len(samples[name]) for name in "ABC"] == [3, 3, 3]
 
 
-def test_work_of_other_processes_counts_as_cpu():
-    assert interleave({"a": lambda: 1000.0}, 1)["a"].cpu[0] >= 1000
+def test_a_slow_way_may_be_measured_once_and_a_way_may_measure_itself():
+    samples = interleave({"slow": lambda: 7.0, "own": lambda: 2.0}, 3, once=("slow",))
+    assert samples == {"slow": (7.0,), "own": (2.0, 2.0, 2.0)}
+    assert milliseconds(samples["own"], 1000) == (2.0, 2.0, 2.0)
 
 
 def test_a_value_is_the_median():
-    assert ROW.value == 2
-    assert math.isnan(replace(ROW, wall=()).value)
-
-
-def test_samples_are_per_unit():
-    wall, cpu = interleave({"a": lambda: 2.0}, 1)["a"].per(1000)
-    assert 0 <= wall[0] < 1
-    assert cpu[0] == pytest.approx(2, abs=0.1)
+    assert ROW.median == 2
+    assert math.isnan(replace(ROW, values=()).median)
 
 
 def test_a_ratio_is_of_one_group():
     rows = [
         ROW,
-        replace(ROW, name="slow", wall=(8.0,)),
-        replace(ROW, name="slow", group="other", wall=(80.0,)),
+        replace(ROW, name="slow", values=(8.0,)),
+        replace(ROW, name="slow", group="other", values=(80.0,)),
     ]
     assert ratio(rows, "losses", "slow", "ours") == 4
     assert math.isnan(ratio(rows, "losses", "missing", "ours"))
@@ -153,12 +148,12 @@ def test_a_ratio_is_of_one_group():
 @pytest.mark.parametrize(
     ("target", "met"),
     [
-        (Target("p", "c", 8.0, least=8), True),
-        (Target("p", "c", 7.99, least=8), False),
-        (Target("p", "c", 2.0, most=2), True),
-        (Target("p", "c", 2.01, most=2), False),
-        (Target("p", "c", 3.0), None),
-        (Target("p", "c", float("nan"), least=8), None),
+        (Target("c", 8.0, least=8), True),
+        (Target("c", 7.99, least=8), False),
+        (Target("c", 2.0, most=2), True),
+        (Target("c", 2.01, most=2), False),
+        (Target("c", 3.0), None),
+        (Target("c", float("nan"), least=8), None),
     ],
 )
 def test_a_target_is_met_or_not_or_only_told(target, met):
@@ -173,42 +168,30 @@ def test_a_team_gives_every_process_its_part_and_its_settings():
     assert "QWERTIES_PROBE" not in os.environ
 
 
-# On paper
+# Tables
 
 ABOUT = {
     "commit": "abc1234",
     "machine": {
-        **dict.fromkeys(paper.LIBRARIES, "1.0"),
+        **dict.fromkeys(tables.LIBRARIES, "1.0"),
         "processor": "P",
         "cores": 2,
         "system": "S",
         "python": "3",
     },
-    "load": {"before": [0.5, 0, 0], "after": [2.0, 0, 0]},
+    "load": [0.5, 2.0],
     "repeats": 3,
     "processes": 2,
     "quick": False,
-    "parts": ["tracking"],
 }
 
 
 def test_the_table_says_what_was_done_what_is_skipped_and_what_is_missed():
-    found = {
-        "tracking": Found(
-            (
-                replace(ROW, name="slow", wall=(9.0, 8.0, 10.0)),
-                ROW,
-                Row("tracking", "losses", "x", "", "", skipped="no x"),
-            ),
-            (
-                Target("tracking", "ours against slow", 4.5, least=8),
-                Target("tracking", "ours against x", float("nan"), most=2),
-            ),
-        )
-    }
-    lines = paper.table(found, ABOUT).splitlines()
-    assert "| ours | 2.00 ms/run | 1.00 – 3.00 | 1.50 | 500/s | 4.50 |  | 2 losses |" in lines
-    assert "| x | – | | | | | | skipped: no x |" in lines
+    rows = (replace(ROW, name="slow", values=(9.0, 8.0, 10.0)), ROW, Row("losses", "x", skipped="no x"))
+    targets = (Target("ours against slow", 4.5, least=8), Target("ours against x", float("nan"), most=2))
+    lines = tables.table({"tracking": Result(rows, targets)}, ABOUT).splitlines()
+    assert "| ours | 2.00 ms/run | 1.00 – 3.00 | 4.50 |  | 2 losses |" in lines
+    assert "| x | – | | | | skipped: no x |" in lines
     assert "| ours against slow | 4.50 × | at least 8.00 × | **no** |" in lines
     assert "| ours against x | not measured | at most 2.00 × |  |" in lines
     assert lines[-1].startswith("Commit `abc1234`, P, 2 cores")
@@ -216,17 +199,18 @@ def test_the_table_says_what_was_done_what_is_skipped_and_what_is_missed():
 
 
 def test_the_json_has_no_nan_and_what_the_table_has():
-    found = {"tracking": Found((replace(ROW, wall=()),), (Target("tracking", "c", float("nan"), least=1),))}
-    written = json.loads(json.dumps(paper.to_json(found, ABOUT), allow_nan=False))
-    assert written["rows"][0]["value"] is None
+    results = {"tracking": Result((replace(ROW, values=()),), (Target("c", float("nan"), least=1),))}
+    written = json.loads(json.dumps(tables.to_json(results, ABOUT), allow_nan=False))
+    assert written["rows"][0]["median"] is None
+    assert written["rows"][0]["part"] == "tracking"
     assert written["targets"][0]["met"] is None
     assert written["commit"] == "abc1234"
 
 
 @pytest.mark.parametrize("off", [2e-4, float("nan"), float("inf")])
 def test_other_losses_are_other_work(off):
-    found = {"p": Found((replace(ROW, difference=1e-4), replace(ROW, name="off", difference=off), ROW), ())}
-    assert [row.name for row in paper.differing(found)] == ["off"]
+    found = {"p": Result((replace(ROW, difference=1e-4), replace(ROW, name="off", difference=off), ROW), ())}
+    assert [row.name for row in tables.differing(found)] == ["off"]
 
 
 @pytest.mark.parametrize(
@@ -241,19 +225,19 @@ def test_other_losses_are_other_work(off):
     ],
 )
 def test_figures_have_three_digits(value, text):
-    assert paper.figure(value) == text
+    assert tables.figure(value) == text
 
 
 def test_the_commit_says_whether_files_differ(tmp_path):
-    assert paper.commit(tmp_path) == "unknown"
+    assert tables.commit(tmp_path) == "unknown"
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
     (tmp_path / "a").write_text("1")
     for arguments in (["init", "-q"], ["add", "a"], ["commit", "-qm", "a"]):
         subprocess.run([*git, *arguments], check=True)
-    clean = paper.commit(tmp_path)
+    clean = tables.commit(tmp_path)
     assert len(clean) >= 7
     (tmp_path / "a").write_text("2")
-    assert paper.commit(tmp_path) == f"{clean}-dirty"
+    assert tables.commit(tmp_path) == f"{clean}-dirty"
 
 
 # The command
@@ -292,45 +276,45 @@ def test_training_small(bench):
     assert {"the notebook's loop", "eager `vmap`", "ours, without a compiler", "ours, compiled"} <= set(rows)
     for name, row in rows.items():
         if not row["skipped"]:
-            assert len(row["wall"]) == len(row["cpu"]) == 1
+            assert len(row["values"]) == 1
             assert "110 epochs" in row["work"]
-            assert name == "drawing, within ours alone" or row["difference"] <= paper.CLOSE
+            assert name == "drawing, within ours alone" or row["difference"] <= tables.CLOSE
     assert bool(rows["JAX, its best"]["skipped"]) == bool(jaxed.missing())
     assert bool(rows["C++ by hand"]["skipped"]) == (shutil.which("g++") is None)
     assert "| ours, compiled |" in out
     assert found["quick"]
 
 
-def test_tracking_small(bench, monkeypatch):
+def test_tracking_growth_map_and_tuning_small(bench, monkeypatch):
     monkeypatch.setenv(
         "MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db"
     )  # never used, and there again after
     before = sorted(Path.cwd().iterdir())
-    status, _, found = bench("tracking", "network")
+    status, _, found = bench("tracking", "network", "growth", "map", "tuning", repeats=1)
     assert status == 0
     assert sorted(Path.cwd().iterdir()) == before
     assert names_of(found) == [
-        *("`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`, the floor"),
+        *("`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`"),
         *("the tutorial's way", "the good way", "ours, one by itself", "ours, in a sweep's run"),
+        *("at 2 runs", "at 4 runs", "at 4 runs", "8 networks, 20 epochs"),
+        *("the notebook's loop", "ours"),
+        *("proposing, storing and tracking", "training"),
     ]
     for row in found["rows"]:
         assert row["difference"] is None or row["difference"] <= 1e-5
-    bounds = [(target["least"], target["most"]) for target in found["targets"]]
-    assert bounds[:3] == [(8, None), (None, None), (None, 2)]
-
-
-def test_growth_small(bench):
-    status, _, found = bench("growth", repeats=1)
-    assert status == 0
-    assert names_of(found) == [
-        *("at 2 runs", "at 4 runs"),
-        *("at 4 runs", "8 networks, 20 epochs"),
+        assert all(value > 0 for value in row["values"])
+    memory = next(row for row in found["rows"] if row["unit"] == "MiB")
+    assert 100 < memory["median"] < 4000
+    bounds = [
+        (target["least"], target["most"]) for target in found["targets"] if target["part"] == "tracking"
     ]
-    assert {row["unit"] for row in found["rows"]} == {"ms/run", "s", "MiB"}
-    assert [target["most"] for target in found["targets"]] == [1.2, 15, 2]
-    assert found["rows"][-1]["note"].startswith(
-        "upper bound" if peak.pss(os.getpid()) is None else "measured: PSS"
+    assert bounds == [(8, None), (None, None), (None, 2)]
+    pixels = next(row for row in found["rows"] if row["part"] == "map" and row["name"] == "ours")
+    estimate = next(
+        target for target in found["targets"] if target["unit"] == "s" and target["part"] == "map"
     )
+    assert estimate["claim"].startswith("a map of 100×100 pixels, 4 panels, 80,000 networks")
+    assert estimate["value"] == pytest.approx(pixels["median"] * 40)
 
 
 @pytest.mark.server
@@ -342,10 +326,7 @@ def test_a_server_small(bench):
         "PostgreSQL, without a server",
         "`mlflow server` with PostgreSQL",
     ]
-    for row in found["rows"]:
-        assert row["difference"] == 0
-        assert row["work"].startswith("1 run of 8 networks, 110 epochs, ")
-    assert [target["met"] for target in found["targets"]] == [None, None]
+    assert all(row["difference"] == 0 for row in found["rows"])
     assert all(target["value"] > 0 for target in found["targets"])
 
 
@@ -355,7 +336,7 @@ def test_without_a_server_the_file_is_measured_alone(bench, monkeypatch):
     assert status == 0
     assert names_of(found) == ["SQLite, a file"]
     assert [row["skipped"] for row in found["rows"]] == ["", "no psycopg", "no psycopg"]
-    assert "| `mlflow server` with PostgreSQL | – | | | | | | skipped: no psycopg |" in out
+    assert "| `mlflow server` with PostgreSQL | – | | | | skipped: no psycopg |" in out
     assert [target["value"] for target in found["targets"]] == [None, None]
 
 
@@ -367,19 +348,6 @@ def test_a_server_that_does_not_start_is_told(tmp_path):
             server.start()
     finally:
         server.kill()
-
-
-def test_a_map_small(bench):
-    status, _, found = bench("map", repeats=1)
-    assert status == 0
-    assert names_of(found) == ["the notebook's loop", "ours"]
-    assert [row["unit"] for row in found["rows"]] == ["ms/pixel"] * 2
-    assert "64 pixels, 2 networks a pixel, 110 epochs" in found["rows"][1]["work"]
-    against, estimate = found["targets"]
-    assert against["value"] > 0
-    assert estimate["claim"].startswith("a map of 100×100 pixels, 4 panels, 80,000 networks")
-    assert estimate["value"] == pytest.approx(found["rows"][1]["value"] * 40)
-    assert estimate["unit"] == "s"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
@@ -399,82 +367,48 @@ def test_a_gpu_beside_the_cpu_small(bench):
     assert cpu["name"].startswith("CPU, ")
     assert gpu["name"] == whole["name"] != cpu["name"]
     assert all(row["difference"] < 1e-5 for row in found["rows"])
-    assert [target["unit"] for target in found["targets"]] == ["×", "s"]
 
 
-def test_what_a_gpu_trains_shard_by_shard_is_what_is_asked_for(monkeypatch):
-    monkeypatch.setitem(rivals.SHARD, "cuda", 3)
+def test_what_a_gpu_trains_batch_by_batch_is_what_is_asked_for(monkeypatch):
+    monkeypatch.setattr(baselines, "GPU_BATCH", 3)
     trained = []
     monkeypatch.setattr(
-        rivals, "train", lambda configs, seeds, **how: trained.append((seeds, how)) or train(configs, seeds)
+        baselines,
+        "train",
+        lambda configs, seeds, **how: trained.append((seeds, how)) or train(configs, seeds),
     )
     work = Work(Config(epochs=5), 2, 8)
-    losses = rivals._ours_on("cpu")(work, None)()
+    losses = baselines._ours_on("cpu", work, None)()
     assert [str(seeds) for seeds, _ in trained] == ["2-4", "5-7", "8-9"]
     assert all(how == {"compiled": True, "device": "cpu"} for _, how in trained)
     np.testing.assert_allclose(losses, train_reference(work.config, 2).losses, atol=1e-5)
 
 
 def test_the_map_is_that_of_the_command():
-    spec = mapped.default_map(3, 7)
+    spec = maps.default_map(3, 7)
     assert (spec.x.field, spec.y.field, spec.x.size, spec.base.epochs) == ("learning_rate", "distance", 3, 7)
     assert spec.seeds == 2
     assert spec.shape == (2, 2, 3, 3)
 
 
-@pytest.mark.skipif(peak.spent(os.getpid()) is None, reason="the system does not tell")
-def test_time_of_children_counts_also_when_they_have_ended():
-    before = peak.spent(os.getpid())
-    work = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
-    subprocess.run([sys.executable, "-c", work], check=True)
-    assert peak.spent(os.getpid()) - before >= 0.4
-
-
-def test_time_of_a_process_that_is_gone_is_not_known(tmp_path, monkeypatch):
-    monkeypatch.setattr(peak, "PROC", tmp_path)
-    assert peak.spent(os.getpid()) is None
-
-
-def test_memory_is_measured_or_bounded_and_says_which():
-    told = {"own": 100.0, "largest_child": 300.0, "together": 450.0}
-    value, note = growth._peak(told, 2)
-    assert value == 450
-    assert note.startswith("measured: PSS")
-    value, note = growth._peak({**told, "together": None}, 2)
-    assert value == 700
-    assert note.startswith("upper bound:")
-
-
 HOLDS = "import sys; held = b'x' * (64 << 20); print(len(held), flush=True); sys.stdin.read()"
 
 
-@pytest.mark.skipif(peak.pss(os.getpid()) is None, reason="the system does not tell PSS")
-def test_a_child_of_a_child_counts_and_counts_once():
+def test_memory_of_a_child_of_a_child_counts():
     between = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLDS!r}])"
-    with peak.Sampler() as before:
-        pass
     with subprocess.Popen(
         [sys.executable, "-c", between], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         process.stdout.readline()
-        with peak.Sampler() as sampler:
-            pass
+        assert 64 < growth.memory_of(process.pid) < 64 + 60
         process.communicate("")
-    assert 64 < sampler.peak - before.peak < 64 + 60
+    assert growth.memory_of(process.pid) == 0
 
 
-def test_without_pss_nothing_is_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr(peak, "PROC", tmp_path)
-    with peak.Sampler() as sampler:
-        pass
-    assert sampler.peak is None
-
-
-def test_tuning_small(bench):
-    status, _, found = bench("tuning")
-    assert status == 0
-    assert names_of(found) == ["proposing, storing and tracking", "training"]
-    assert all(len(row["wall"]) == 2 for row in found["rows"])
+def test_a_command_that_fails_is_told_with_its_reason(tmp_path):
+    program = "import sys; print('first', file=sys.stderr); sys.exit('no such thing')"
+    with pytest.raises(FailedError, match="failed: no such thing"):
+        growth.run_command([sys.executable, "-c", program], tmp_path)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -497,7 +431,7 @@ def test_what_a_part_has_started_ends_with_it(tmp_path, monkeypatch, capsys, num
 
 def test_what_differs_is_named(bench, monkeypatch, capsys):
     monkeypatch.setattr(
-        command, "_measure", lambda name, settings: Found((replace(ROW, difference=0.5),), ())
+        command, "_measure", lambda name, settings: Result((replace(ROW, difference=0.5),), ())
     )
     status, _, found = bench("tracking")
     assert status == 1

@@ -20,6 +20,7 @@ from qwerties.cli.progress import Progress
 from qwerties.cli.reference import reference
 from qwerties.errors import UsageError, suggestion
 from qwerties.execution.workers import WorkerLostError
+from qwerties.study import loading
 from qwerties.tracking import store as tracking
 from qwerties.tracking.uri import default_uri
 
@@ -115,12 +116,12 @@ def test_the_closest_name_is_suggested_and_none_where_none_is_close():
     with pytest.raises(
         UsageError, match=r"must be one of depth, distance, loss, got 'los' .did you mean loss"
     ):
-        project.select_experiments(["los"], names)
+        loading.select_experiments(["los"], names)
 
 
 def test_a_name_given_twice_counts_once():
-    assert project.select_experiments(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
-    assert project.select_experiments([], ["a", "b"]) == ["a", "b"]
+    assert loading.select_experiments(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
+    assert loading.select_experiments([], ["a", "b"]) == ["a", "b"]
 
 
 def test_no_experiment_at_all(repository, capsys):
@@ -192,7 +193,7 @@ def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(reposi
 
     uri = default_uri(repository)
     experiment_id = tracking.Store(uri).experiment("tiny", {})
-    monkeypatch.setattr(tracking.subprocess, "Popen", server)
+    monkeypatch.setattr("subprocess.Popen", server)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -303,7 +304,7 @@ def test_the_reference_holds_every_option_with_its_default(monkeypatch):
         "| `--metric NAME (required)` | column to compare; more is better |",
         "| `FILE ...` | A and B; or one long table |",
         "| `--arms A B` | of a long table: two values of --arm |",
-        "| `--dry-run` | write and train nothing; say what would be trained, and about how long it would take |",
+        "| `--dry-run` | write and train nothing; say what would be trained, and about how long it takes |",
     ):
         assert line in text.splitlines()
     monkeypatch.setenv("COLUMNS", "31")

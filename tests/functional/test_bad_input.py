@@ -442,8 +442,8 @@ STORE = "the store sqlite:///{folder}/mlflow.db"
 SCHEMA = (
     f"{STORE} {OPENED} Detected out-of-date database schema (found version ffffffffffff, but expected {{schema}}). "
     "Take a backup of your database, then run 'mlflow db upgrade <database_uri>' to migrate your database to the "
-    "latest schema. NOTE: schema migration may result in database downtime - please consult your database's documentation for "
-    "more detail."
+    "latest schema. NOTE: schema migration may result in database downtime - please consult your database's "
+    "documentation for more detail."
 )
 FAILED = "the store failed, the same command goes on from there:"
 MOVED = "this folder was moved or copied from /old: `qwerties relocate` mends its store"

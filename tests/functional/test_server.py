@@ -32,6 +32,7 @@ from qwerties.study.experiment import Contrast, Experiment, grid
 configs = grid(Config(epochs={epochs}), loss=("bce", "mse"))
 experiment = Experiment(title="Losses", question="?", configs=configs, contrasts=(Contrast(*configs),))
 """
+PROXY = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}  # a user's, which leads nowhere
 EPOCHS, SEEDS = 1200, "4"  # of so many losses, more than one request takes
 
 
@@ -44,8 +45,9 @@ def start(folder, uri, *argv):
     return processes.started(folder, *argv, environment={"MLFLOW_TRACKING_URI": uri})
 
 
-def call(folder, uri, *argv, status=0):
-    return processes.run(folder, *argv, status=status, environment={"MLFLOW_TRACKING_URI": uri})
+def call(folder, uri, *argv, status=0, environment=None):
+    settings = {"MLFLOW_TRACKING_URI": uri, **(environment or {})}
+    return processes.run(folder, *argv, status=status, environment=settings)
 
 
 def tables(store, experiment_name):
@@ -94,7 +96,7 @@ def test_the_server_holds_what_a_file_would(swept, mlflow_server, study, tmp_pat
 
 def test_every_command_works_through_the_server(swept, mlflow_server, study):
     assert "nothing to do" in call(study, mlflow_server.uri, "sweep", "--seeds", SEEDS)[0]
-    status = json.loads(call(study, mlflow_server.uri, "status", "--json")[0])
+    status = json.loads(call(study, mlflow_server.uri, "status", "--json", environment=PROXY)[0])
     assert status["complete"]
     assert status["store"] == mlflow_server.uri
     assert "agree" in call(study, mlflow_server.uri, "verify", "--networks", "2")[0]

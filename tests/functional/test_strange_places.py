@@ -142,23 +142,6 @@ def test_what_is_no_experiment_is_passed_over_and_a_bad_name_is_named(tmp_path):
     assert count(folder / "mlflow.db") >= 2
 
 
-def test_an_odd_environment_changes_nothing(tmp_path):
-    folder = make_folder(tmp_path / "study", tiny=TINY)
-    odd = {
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as a cell of a notebook sets it
-        "PYTHONIOENCODING": "ascii",
-        "LC_ALL": "C",
-        "MLFLOW_TRACKING_URI": " \r",
-        "COLUMNS": "12",
-        "TZ": "Pacific/Auckland",
-    }
-    run_python(folder, "sweep", "--seeds", "2", "--jobs", "1", **odd)
-    assert count(folder / "mlflow.db") >= 2
-    assert (folder / "reports" / "summary.html").is_file()
-    with Path("/dev/full").open("wb") as full:
-        assert run_python(folder, "status", status=1, stdout=full).count("\n") == 1
-
-
 def test_a_tag_that_names_a_pipe_or_another_file_is_not_followed(tmp_path):
     folder = make_folder(tmp_path / "study", tiny=TINY)
     run(folder, *SWEEP)

@@ -4,44 +4,34 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from qwerties.plotting import axes as labels
 from qwerties.plotting import style as theme
 
 
-def test_labels_with_room_stay_where_they_are():
-    np.testing.assert_allclose(labels.spread([0.9, 0.1, 0.5], 0.1), [0.9, 0.1, 0.5])
-
-
-def test_two_that_touch_move_apart_by_the_same():
-    np.testing.assert_allclose(labels.spread([0.5, 0.52], 0.1), [0.46, 0.56])
-
-
-def test_labels_at_the_edge_move_inwards():
-    np.testing.assert_allclose(labels.spread([0.0, 0.0], 0.1), [0.0, 0.1])
-    np.testing.assert_allclose(labels.spread([1.0, 1.0], 0.1), [0.9, 1.0])
-
-
-def test_a_large_label_takes_more_room():
-    np.testing.assert_allclose(labels.spread([0.5, 0.5], [0.1, 0.3]), [0.4, 0.6])
-
-
-def test_nothing_to_spread():
-    assert labels.spread([], 0.1).size == 0
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=12),
-    st.floats(0, 0.3),
+@pytest.mark.parametrize(
+    ("centres", "sizes", "placed"),
+    [
+        ([0.9, 0.1, 0.5], [0.1] * 3, [0.9, 0.1, 0.5]),  # with room they stay
+        ([0.5, 0.52], [0.1] * 2, [0.46, 0.56]),  # two that touch move by the same
+        ([0.0, 0.0], [0.1] * 2, [0.0, 0.1]),  # at an edge they move inwards
+        ([1.0, 1.0], [0.1] * 2, [0.9, 1.0]),
+        ([0.5, 0.5], [0.1, 0.3], [0.4, 0.6]),  # a large label takes more room
+        ([], [], []),
+    ],
 )
-def test_spread_keeps_order_range_and_distance(wanted, size):
-    placed = labels.spread(wanted, size)
+def test_labels_are_spread(centres, sizes, placed):
+    np.testing.assert_allclose(labels.spread(centres, sizes, 0, 1), placed)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0, 0.3))
+def test_spread_keeps_order_range_and_distance(centres, size):
+    placed = labels.spread(centres, [size] * len(centres), 0, 1)
     assert placed.min() >= -1e-9
     assert placed.max() <= 1 + 1e-9
-    ordered = placed[np.argsort(wanted, kind="stable")]
-    gap = min(size, 1 / max(len(wanted) - 1, 1))
+    ordered = placed[np.argsort(centres, kind="stable")]
+    gap = min(size, 1 / max(len(centres) - 1, 1))
     assert (np.diff(ordered) >= gap - 1e-9).all()
 
 
@@ -58,6 +48,14 @@ def test_spread_keeps_order_range_and_distance(wanted, size):
         (3e-4, "3·10⁻⁴"),
         (1e5, "10⁵"),
         (-2e-7, "−2·10⁻⁷"),
+        (-1e-4, "−10⁻⁴"),
+        (9.9999e-5, "10⁻⁴"),  # not 10·10⁻⁵
+        (9.996e-4, "0.001"),
+        (12345.678, "12,346"),  # not 1.235e+04
+        (99999.6, "10⁵"),  # not 1e+05
+        (999.96, "1,000"),
+        (123456, "1.23·10⁵"),
+        (0.123456, "0.1235"),
     ],
 )
 def test_short_numbers(value, text):
@@ -85,71 +83,60 @@ def test_epoch_ticks():
     assert labels.epoch_ticks(1) == [1]
 
 
-def boxes(fig, notes):
+@given(st.floats(1e-300, 1e300), st.sampled_from([1, -1]))
+def test_any_short_number_is_near_and_reads_back(value, sign):
+    text = labels.short(sign * value).replace("−", "-").replace(",", "")
+    factor, power, exponent = text.rpartition("10") if set(text) & set("⁻⁰¹²³⁴⁵⁶⁷⁸⁹") else (text, "", "0")
+    factor = factor.removesuffix("·") if factor not in ("", "-") else f"{factor}1"
+    if power:
+        exponent = exponent.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+        assert 1 <= abs(float(factor)) < 10
+    number = float(f"{factor}e{exponent}")
+    assert "e" not in text
+    assert number == pytest.approx(sign * value, rel=6e-3)
+
+
+def drawn(labelled, *rest, **settings):
+    """Label axes, and give the boxes of the labels where they are drawn."""
+
+    def plot(ax):
+        ax.set(**settings)
+        labelled(ax, *rest)
+
+    fig = labels.panels([(plot, {})])
     theme.png(fig)
-    return [Text.get_window_extent(note) for note in notes]  # without their leaders
+    return fig.axes[0], [Text.get_window_extent(note) for note in fig.axes[0].texts]  # without their leaders
 
 
 @pytest.mark.parametrize("count", [2, 24])
 def test_end_labels_do_not_overlap(count):
-    fig, (ax,) = theme.figure()
-    ax.set_ylim(0, 1)
-    labels.end_labels(ax, [(0.5 + 0.001 * i, f"config {i}", "#123456") for i in range(count)])
-    ax.set_ylim(-1, 3)  # limits may change afterwards
-    for one, other in itertools.pairwise(boxes(fig, ax.texts)):
+    entries = [(0.5 + 0.001 * i, f"config {i}", "#123456") for i in range(count)]
+    _, boxes = drawn(labels.end_labels, entries, ylim=(-1, 3))
+    for one, other in itertools.pairwise(boxes):
         assert one.y1 <= other.y0 + 1
 
 
-def test_end_labels_stand_at_their_heights():
-    fig, (ax,) = theme.figure()
-    ax.set(yscale="log", ylim=(0.01, 1))
-    labels.end_labels(ax, [(0.1, "middle", "#123456"), (np.nan, "lost", "#123456"), (50, "high", "#123456")])
-    middle, lost, high = boxes(fig, ax.texts)
+def test_end_labels_stand_at_their_heights_and_outside_ones_at_the_edge():
+    entries = [(0.1, "middle", "#123456"), (np.nan, "undefined", "#123456"), (50, "high", "#123456")]
+    ax, (middle, high) = drawn(labels.end_labels, entries, yscale="log", ylim=(0.01, 1))
     axes = ax.get_window_extent()
     assert (middle.y0 + middle.y1) / 2 == pytest.approx((axes.y0 + axes.y1) / 2, abs=2)
-    assert lost.y0 < axes.y0 + 20
     assert high.y1 > axes.y1 - 20
 
 
 def test_top_labels_do_not_overlap():
-    fig, (ax,) = theme.figure()
-    labels.top_labels(ax, [(0.50, "sample optimum"), (0.51, "Bayes"), (0.1, "one class")])
-    sample, bayes, one = boxes(fig, ax.texts)
+    entries = [(0.50, "sample optimum"), (0.51, "Bayes"), (0.1, "one class")]
+    _, (sample, bayes, one) = drawn(labels.top_labels, entries, xlim=(0, 1))
     assert one.x1 < sample.x0 < sample.x1 < bayes.x0
 
 
-@pytest.mark.parametrize("scale", ["linear", "log"])
-@pytest.mark.parametrize("grid", [False, True])
-def test_a_ruled_axis_looks_as_matplotlibs_own(scale, grid):
-    pictures = []
-    for ruled in (False, True):
-        fig = Figure((5, 3), dpi=100, facecolor=theme.CARD)
-        ax = fig.add_axes((0.2, 0.2, 0.7, 0.7))
-        theme.dress(ax, grid="both" if grid and not ruled else None)
-        ax.set(xscale=scale, yscale=scale, xlim=(1, 2000), ylim=(0.1, 50))
-        ax.minorticks_off()
-        for name, at in (("x", [1, 10, 1000]), ("y", [0.1, 0.5, 20])):
-            if ruled:
-                labels.rule(ax, name, at, grid=grid)
-            else:
-                labels.fixed_ticks(getattr(ax, f"{name}axis"), at)
-        pictures.append(theme.png(fig))
-    assert pictures[0] == pictures[1]
+def test_ticks_stand_at_the_values_and_texts_keep_apart():
+    def plot(ax):
+        labels.log_axis(ax.xaxis)
+        ax.set_xlim(1, 2000)
+        labels.ticks_at(ax, [1, 10, 100, 1900, 2000])
 
-
-def test_the_label_of_a_ruled_axis_keeps_off_the_ticks_texts():
-    fig = Figure((5, 3), dpi=100)
-    ax = fig.add_axes((0.3, 0.3, 0.6, 0.6))
-    theme.dress(ax, grid=None, xlabel="across", ylabel="up")
-    labels.rule(ax, "x", [0, 0.5, 1])
-    labels.rule(ax, "y", [0, 0.00055, 1], ["0", "0.00055", "1,000,000"])
-    texts = boxes(fig, ax.texts)
-    across, up = (axis.label.get_window_extent() for axis in (ax.xaxis, ax.yaxis))
-    assert all(across.y1 < box.y0 for box in texts[:3])
-    assert all(0 < up.x0 < up.x1 < box.x0 for box in texts)
-
-
-def test_an_axis_without_ticks_can_be_ruled():
-    fig = Figure((5, 3), dpi=100)
-    labels.rule(fig.add_axes((0.2, 0.2, 0.7, 0.7)), "y", [])
-    assert theme.png(fig)
+    ax = labels.panels([(plot, {})]).axes[0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10", "100", "", "2,000"]
+    assert list(ax.get_xticks()) == [1, 10, 100, 1900, 2000]
+    assert not len(ax.get_xticks(minor=True))

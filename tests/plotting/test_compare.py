@@ -5,28 +5,32 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from pictures import overlapping, words
 
-from qwerties.analysis.tables import SeedTable
-from qwerties.config import Config
-from qwerties.plotting import compare as figures
+from qwerties.plotting import compare as plots
 from qwerties.plotting import style as theme
-from qwerties.report import figures as illustrations
-from qwerties.study.plan import FigureSpec
+from qwerties.plotting.axes import panels
 
 CONFIGS = [
     f"{loss} · {activation} · d=4 · 2000 epochs"
-    for loss in ("bce", "mse")
-    for activation in ("relu", "linear", "tanh", "sigmoid")
+    for loss in ("BCE", "MSE")
+    for activation in ("ReLU", "linear", "tanh", "sigmoid")
 ]
+LONG = [f"{config} · rate {rate} · and $more_ <b>" for config in CONFIGS for rate in (0.01, 0.02, 0.05)]
 
 
-def grid(xs, hues):
-    rows = [{"x": x, "hue": hue, "y": 0.9 - 0.05 * i} for i, hue in enumerate(hues) for x in xs]
+def draw(plot, *args, height=4.2, width=7.2, **arguments):
+    """Axes with a plot, on a figure as the page has it."""
+    names = ("frame",) if plot is not plots.loss_lines else ("curves",)
+    return panels([(plot, dict(zip(names, args, strict=False)) | arguments)], width, height).axes[0]
+
+
+def grid(xs, lines):
+    rows = [{"x": x, "line": line, "y": 0.9 - 0.05 * i} for i, line in enumerate(lines) for x in xs]
     return pd.DataFrame(rows).assign(lo=lambda f: f.y - 0.01, hi=lambda f: f.y + 0.02)
 
 
 def rows(names):
     y = np.linspace(0.8, 0.97, len(names))
-    return pd.DataFrame({"name": names, "y": y, "lo": y - 0.02, "hi": y + 0.01})
+    return pd.DataFrame({"label": names, "y": y, "lo": y - 0.02, "hi": y + 0.01})
 
 
 def curves(names, epochs=2000):
@@ -42,13 +46,11 @@ def outcomes(names):
     return pd.DataFrame(shares, index=names, columns=list(theme.STATES))
 
 
-def line(ax, name):
-    (found,) = [artist for artist in ax.lines if artist.get_label() == f"_{name}"]
-    return found
+def lines_of(ax, color):
+    return [line for line in ax.lines if to_hex(line.get_color()) == color]
 
 
 def intervals(ax):
-    """Ends of the interval lines, one row each; what lies below them is the grid."""
     drawn = [c for c in ax.collections if isinstance(c, LineCollection) and c.get_zorder() > 1]
     return np.array([segment for c in drawn for segment in c.get_segments() if len(segment)])
 
@@ -57,56 +59,43 @@ def ticks(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
 
 
-# ----------------------------------------------------------------------------------------- what is drawn
+# ----------------------------------------------------------------------------------- lines over numbers
 
 
-def test_score_lines_carry_points_intervals_and_names():
-    _, (ax,) = theme.figure()
-    frame = grid([0.5, 1, 2, 3, 4, 6], ["bce", "mse"])
+def test_score_lines_carry_points_bands_names_and_references():
+    frame = grid([0.5, 1, 2, 3, 4, 6], ["BCE", "MSE"])
     bayes = pd.Series([0.6, 0.7, 0.84, 0.93, 0.98, 0.99], [0.5, 1, 2, 3, 4, 6])
-    assert (
-        figures.score_lines(
-            ax,
-            frame,
-            "x",
-            "y",
-            "lo",
-            "hi",
-            "hue",
-            {"Bayes": bayes, "one class": 0.5, "unknown": np.nan},
-            "distance",
-            "accuracy",
-        )
-        is ax
+    references = {"Bayes": bayes, "one class": 0.5, "unknown": np.nan}
+    ax = draw(
+        plots.score_lines, frame, references=references, xlabel="distance", ylabel="accuracy", title="t"
     )
-    for name, part in frame.groupby("hue"):
-        np.testing.assert_allclose(line(ax, name).get_xdata(), part.x, atol=0.05)  # a little apart
-        np.testing.assert_array_equal(line(ax, name).get_ydata(), part.y)
-    assert (line(ax, "bce").get_xdata() < line(ax, "mse").get_xdata()).all()
-    np.testing.assert_allclose(intervals(ax)[:, :, 1], frame[["lo", "hi"]])
-    np.testing.assert_array_equal(line(ax, "Bayes").get_ydata(), bayes)
-    assert set(line(ax, "one class").get_ydata()) == {0.5}
-    assert {"bce", "mse", "Bayes", "one class"} <= set(words(ax))
+    for (_, part), style, band in zip(frame.groupby("line"), theme.STYLES, ax.collections, strict=False):
+        (line,) = lines_of(ax, style.color)
+        np.testing.assert_array_equal(line.get_xydata(), part[["x", "y"]])
+        assert line.get_marker() == style.marker
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(9)}
+        assert {(x, round(y, 9)) for x, y in part[["x", "lo"]].to_numpy()} <= corners
+        assert {(x, round(y, 9)) for x, y in part[["x", "hi"]].to_numpy()} <= corners
+    dashed = lines_of(ax, theme.MUTED)
+    assert any(np.array_equal(line.get_ydata(), bayes) for line in dashed)
+    assert {"BCE", "MSE", "Bayes", "one class"} <= set(words(ax))
     assert "unknown" not in words(ax)
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("distance", "accuracy")
-    assert ax.get_xscale() == "linear"
-    assert ticks(ax.xaxis) == ["0.5", "1", "2", "3", "4", "6"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title(loc="left")) == ("distance", "accuracy", "t")
+    assert (ax.get_xscale(), ticks(ax.xaxis)) == ("linear", ["0.5", "1", "2", "3", "4", "6"])
 
 
-def test_lines_are_told_apart_by_colour_marker_and_dash():
-    _, (ax,) = theme.figure()
-    figures.score_lines(ax, grid([1, 2], "abcdef"), "x", "y", hue="hue")
-    assert len({to_hex(drawn.get_color()) for drawn in ax.lines}) == 6
-    assert len({drawn.get_marker() for drawn in ax.lines}) == 6
-    assert len({str(drawn._dash_pattern) for drawn in ax.lines}) == 6
-
-
-def test_figures_can_share_their_styles():
-    shared = theme.styles(["mse", "bce"])
-    for hues in (["bce"], ["bce", "mse"]):
-        _, (ax,) = theme.figure()
-        figures.score_lines(ax, grid([1, 2], hues), "x", "y", hue="hue", styles=shared)
-        assert line(ax, "bce").get_color() == shared["bce"].color
+def test_lines_differ_in_colour_marker_and_dash_and_can_share_them():
+    ax = draw(plots.score_lines, grid([1, 2], "abcdef"))
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    for look in (
+        lambda line: line.get_color(),
+        lambda line: str(line.get_marker()),
+        lambda line: str(line._dash_pattern),
+    ):
+        assert len(set(map(look, lines))) == 6
+    shared = theme.styles(["MSE", "BCE"])
+    for names in (["BCE"], ["BCE", "MSE"]):
+        assert lines_of(draw(plots.score_lines, grid([1, 2], names), styles=shared), shared["BCE"].color)
 
 
 @pytest.mark.parametrize(
@@ -122,62 +111,132 @@ def test_figures_can_share_their_styles():
     ],
 )
 def test_scale_follows_the_values(values, scale):
-    fig, (ax,) = theme.figure()
-    figures.score_lines(ax, grid(values, ["a", "b"]), "x", "y", "lo", "hi", "hue")
+    ax = draw(plots.score_lines, grid(values, ["a", "b"]))
     assert ax.get_xscale() == scale
     np.testing.assert_array_equal(ax.get_xticks(), values)
     assert ticks(ax.xaxis)[-1] != ""
-    theme.png(fig)
 
 
-def test_a_missing_score_and_a_missing_interval_leave_gaps():
+def test_a_missing_score_is_marked_and_a_missing_interval_leaves_a_gap():
     frame = grid([1, 2, 3], ["a", "b"])
     frame.loc[1, ["lo", "hi"]] = np.nan
     frame.loc[3:, ["y", "lo", "hi"]] = np.nan
-    fig, (ax,) = theme.figure()
-    figures.score_lines(ax, frame, "x", "y", "lo", "hi", "hue")
+    ax = draw(plots.score_lines, frame)
     assert "b" not in words(ax)
-    theme.png(fig)
+    (marks,) = lines_of(ax, theme.STATES["diverged"])
+    assert list(marks.get_xdata()) == [1, 2, 3]
+    assert theme.svg(ax.figure)
 
 
-def test_a_reference_is_named_where_it_leaves_the_axes():
-    fig, (ax,) = theme.figure()
-    theory = pd.Series([0.5, 0.9, 0.99], [0, 2, 100])
-    figures.score_lines(ax, grid([1, 2], ["a"]), "x", "y", references={"theory": theory})
-    theme.png(fig)
-    (note,) = [text for text in ax.texts if text.get_text() == "theory"]
-    height = ax.transAxes.inverted().transform(ax.transData.transform((2, 0.9)))[1]
-    assert note.xy[1] == pytest.approx(height)
+def test_one_point_shows_its_interval():
+    np.testing.assert_allclose(intervals(draw(plots.score_lines, grid([4], ["a"]))), [[(4, 0.89), (4, 0.92)]])
+
+
+def test_shares_are_percents():
+    ax = draw(plots.score_lines, grid([1, 2], ["a"]), percent=True)
+    theme.png(ax.figure)
+    assert "20%" in ticks(ax.yaxis)
+    assert ax.get_ylim() == (-0.03, 1.03)
+
+
+def test_small_numbers_on_a_log_axis_are_written_as_people_write_them():
+    frame = pd.DataFrame({"x": [1, 2, 8], "y": [1, 1e-4, 1e-9], "line": "sigmoid"})
+    ax = draw(plots.score_lines, frame, log_y=True, log_from=0.5)
+    theme.png(ax.figure)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert {"10⁻⁴", "10⁻⁶"} <= set(ticks(ax.yaxis))
+    assert not any("·10" in text and text.startswith("10·") for text in ticks(ax.yaxis))
+
+
+def test_loss_lines_carry_every_curve():
+    frames = curves(["BCE", "MSE"]) | curves(["short"], 500)
+    frames["broken"] = frames["BCE"].copy()
+    frames["broken"].loc[100:] = np.nan
+    ax = draw(plots.loss_lines, frames, references={"floor": 0.06, "none": np.nan, "zero": 0.0})
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    for (_, frame), style in zip(frames.items(), theme.STYLES, strict=False):
+        np.testing.assert_array_equal(lines_of(ax, style.color)[0].get_ydata(), frame["train_loss"])
+    assert ax.get_ylim()[0] < 0.06
+    np.testing.assert_array_equal(intervals(ax)[:, 0, 0], [2000, 2000, 500, 99])  # thin lines to the labels
+    assert {"BCE", "MSE", "short", "broken", "floor"} <= set(words(ax))
+    assert not {"none", "zero"} & set(words(ax))
+
+
+@pytest.mark.parametrize("loss", [[0.5], [np.nan, np.nan], [0.0, 0.0], [1.0, np.inf, 0.0], []])
+def test_odd_losses_are_drawn_without_a_warning(loss):
+    frame = pd.DataFrame({"train_loss": loss}, index=np.arange(1, len(loss) + 1), dtype=float)
+    assert theme.svg(draw(plots.loss_lines, {"odd": frame}).figure)
+
+
+# ----------------------------------------------------------------------------------------- distributions
+
+
+def piles(values, lines=("",), n=40):
+    """Half of the networks at 0.5, half from 0.9 to 0.97."""
+    scores = np.concatenate([np.full(n // 2, 0.5), np.linspace(0.9, 0.97, n - n // 2)])
+    return pd.DataFrame(
+        [(x, line, y) for line in lines for x in values for y in scores], columns=["x", "line", "y"]
+    )
+
+
+def test_distributions_keep_both_piles_apart_and_mark_means():
+    ax = draw(plots.score_distributions, piles([0.1, 1.0]), references={"Bayes": 0.98})
+    shape = ax.collections[0].get_paths()[0].vertices
+    assert (shape[:, 1].min(), shape[:, 1].max()) == pytest.approx((0.5, 0.97))  # no tail beyond the scores
+    width = lambda y: np.abs(shape[np.abs(shape[:, 1] - y).argmin(), 0])  # noqa: E731
+    assert width(0.7) < 0.05 * width(0.95)
+    assert ticks(ax.xaxis) == ["0.1", "1"]
+    (means,) = [line for line in ax.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(means.get_ydata(), piles([1])["y"].mean())
+    assert {"Bayes"} <= set(words(ax))
+
+
+def test_lines_of_a_distribution_stand_side_by_side():
+    ax = draw(plots.score_distributions, piles([1, 2, 3], ("ReLU", "linear")))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ReLU", "linear"]
+    (means,) = [line for line in ax.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(
+        np.sort(means.get_xdata()), np.ravel([[x - 0.215, x + 0.215] for x in range(3)])
+    )
+
+
+@pytest.mark.parametrize(
+    "scores", [[], [np.nan, np.nan], [0.5] * 3, [0.5, np.nan, 0.9]], ids=["none", "nan", "one", "gap"]
+)
+def test_a_distribution_of_little_is_drawn(scores):
+    frame = pd.DataFrame({"x": [1] * len(scores), "y": np.array(scores, float), "line": ""})
+    assert theme.svg(draw(plots.score_distributions, frame).figure)
+
+
+# -------------------------------------------------------------------------------------------- named rows
 
 
 def test_score_points_go_downwards_with_their_numbers_beside_them():
     frame = pd.DataFrame(
-        {"name": ["one", "two", "three"], "y": [0.9, -0.1, np.nan], "lo": [0.8, np.nan, np.nan]}
-    ).assign(hi=lambda f: f.lo + 0.15)
-    fig, (ax,) = theme.figure(height=theme.rows_height(3))
-    figures.score_points(
-        ax, frame, "name", "y", "lo", "hi", {"Bayes": 0.977, "lost": np.nan}, band=(-0.01, 0.01)
+        {"label": ["one", "two", "three"], "y": [0.9, -0.1, np.nan], "lo": [0.8, np.nan, np.nan]}
     )
-    heights = {text.get_text(): text.get_position()[1] for text in ax.texts}
-    assert [heights[name] for name in ("one", "two", "three")] == [0, 1, 2]
-    top, bottom = sorted(ax.get_ylim(), reverse=True)
-    assert ax.get_ylim() == (top, bottom)  # the first row on top
-    (dots,) = [drawn for drawn in ax.lines if drawn.get_marker() == "o"]
+    frame["hi"] = frame.lo + 0.15
+    references = {"Bayes": 0.977, "lost": np.nan}
+    ax = draw(plots.score_points, frame, references=references, band=(-0.01, 0.01))
+    assert ticks(ax.yaxis) == ["one", "two", "three"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row on top
+    (dots,) = [line for line in ax.lines if line.get_marker() == "o"]
     np.testing.assert_array_equal(dots.get_xydata(), np.column_stack([frame.y, [0, 1, 2]]))
     np.testing.assert_allclose(intervals(ax), [[(0.8, 0), (0.95, 0)]])
+    assert ax.patches[0].get_extents().transformed(ax.transData.inverted()).intervalx == pytest.approx(
+        [-0.01, 0.01]
+    )
     assert {"+0.900  [+0.800, +0.950]", "−0.100", "–", "Bayes"} <= set(words(ax))
     assert "lost" not in words(ax)
-    theme.png(fig)
 
 
 def test_outcome_bars_add_up_and_share_the_states_colours():
     frame = pd.DataFrame(
-        {"learned": [0.9, 0.0], "dead": [0.006, 1.0], "slow": [0.094, 0.0]}, index=["bce", "mse"]
+        {"learned": [0.9, 0.0], "dead": [0.006, 1.0], "slow": [0.094, 0.0]}, index=["BCE", "MSE"]
     )
-    _, (ax,) = theme.figure(height=theme.rows_height(2))
-    figures.outcome_bars(ax, frame)
-    bars = {container.get_label()[1:]: container for container in ax.containers}
-    assert list(bars) == ["learned", "slow", "dead"]  # the theme's order, not the frame's
+    ax = draw(plots.outcome_bars, frame, height=plots.rows_height(2))
+    bars = {container.get_label(): container for container in ax.containers}
+    assert list(bars) == ["learned", "slow", "dead"]  # the order of the states, not the frame's
     for state, container in bars.items():
         assert [bar.get_width() for bar in container] == pytest.approx(list(frame[state]))
         assert {to_hex(bar.get_facecolor()) for bar in container} == {theme.STATES[state]}
@@ -189,235 +248,78 @@ def test_outcome_bars_add_up_and_share_the_states_colours():
 
 def test_numbers_can_be_read_on_every_state():
     for state, color in theme.STATES.items():
-        _, (ax,) = theme.figure()
-        figures.outcome_bars(ax, pd.DataFrame({state: [1.0]}, index=["config"]))
+        ax = draw(plots.outcome_bars, pd.DataFrame({state: [1.0]}, index=["config"]))
         (number,) = [text for text in ax.texts if text.get_text() == "100%"]
         assert theme.contrast(number.get_color(), color) >= 4.5
 
 
-def test_gradient_lines_have_a_reference_at_one_and_share_y():
-    frame = pd.DataFrame({"relu": [1, 0.5, 0.1], "sigmoid": [1, 0.01, 0.0]}, index=[1, 2, 8])
-    fig, axes = theme.figure(9, 4, panels=2, sharey=True)
-    for ax, factor, title in zip(axes, (1, 100), ("default", "He"), strict=True):
-        figures.gradient_lines(ax, factor * frame, title=title)
-        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-        assert ticks(ax.xaxis) == ["1", "2", "8"]
-        np.testing.assert_array_equal(line(ax, "relu").get_ydata(), factor * frame["relu"])
-        assert any(set(drawn.get_ydata()) == {1} for drawn in ax.lines if len(drawn.get_ydata()) == 2)
-        assert ax.get_title(loc="left") == title
-    assert axes[0].get_ylim() == axes[1].get_ylim()
-    assert axes[0].get_ylim()[0] < 0.01 < 100 < axes[0].get_ylim()[1]
-    assert [bool(ax.get_ylabel()) for ax in axes] == [True, False]
-    theme.png(fig)
-
-
-def test_loss_lines_carry_every_curve():
-    frames = curves(["bce", "mse"]) | curves(["short"], 500)
-    frames["broken"] = frames["bce"].copy()
-    frames["broken"].loc[100:] = np.nan
-    fig, (ax,) = theme.figure()
-    figures.loss_lines(ax, frames, {"floor": 0.06, "none": np.nan, "zero": 0.0}, title="loss")
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    for name, frame in frames.items():
-        np.testing.assert_array_equal(line(ax, name).get_ydata(), frame["train_loss"])
-    assert ax.get_ylim()[0] < 0.06
-    early = intervals(ax)[:, 0, 0]  # where the thin lines to the labels begin
-    np.testing.assert_array_equal(early, [2000, 2000, 500, 99])
-    assert {"bce", "mse", "short", "broken", "floor"} <= set(words(ax))
-    assert not {"none", "zero"} & set(words(ax))
-    theme.png(fig)
-
-
-@pytest.mark.parametrize("loss", [[0.5], [np.nan, np.nan], [0.0, 0.0], [1.0, np.inf, 0.0], []])
-def test_odd_losses_are_drawn_without_a_warning(loss):
-    frame = pd.DataFrame({"train_loss": loss}, index=np.arange(1, len(loss) + 1), dtype=float)
-    fig, (ax,) = theme.figure()
-    figures.loss_lines(ax, {"odd": frame})
-    assert theme.png(fig)
-
-
-def test_variance_bars():
+def test_share_bars_carry_shares_and_bounds():
     frame = pd.DataFrame(
         {"share": [0.31, np.nan], "lo": [0.2, np.nan], "hi": [0.42, np.nan]}, index=["data", "start"]
     )
-    fig, (ax,) = theme.figure(height=theme.rows_height(2))
-    figures.variance_bars(ax, frame, title="variance")
+    ax = draw(plots.share_bars, frame, title="variance")
     assert ax.patches[0].get_width() == 0.31
     np.testing.assert_allclose(intervals(ax), [[(0.2, 0), (0.42, 0)]])
-    assert {"31%  [20, 42]", "–"} <= set(words(ax))
-    theme.png(fig)
+    assert {"31%  [20%, 42%]", "–"} <= set(words(ax))
+    assert "31%" in words(draw(plots.share_bars, frame[["share"]].dropna(), full=False))
 
 
-@pytest.mark.parametrize("draw", ["points", "outcomes", "variance", "losses"])
-def test_nothing_to_draw(draw):
-    fig, (ax,) = theme.figure()
-    if draw == "points":
-        figures.score_points(ax, rows([]), "name", "y", "lo", "hi")
-    elif draw == "outcomes":
-        figures.outcome_bars(ax, outcomes(CONFIGS).iloc[:0])
-    elif draw == "variance":
-        figures.variance_bars(ax, pd.DataFrame({"share": [], "lo": [], "hi": []}, dtype=float))
-    else:
-        figures.loss_lines(ax, {})
-    assert theme.png(fig)
+@pytest.mark.parametrize("plot", ["points", "outcomes", "shares", "losses", "lines"])
+def test_nothing_to_draw(plot):
+    arguments = {
+        "points": (plots.score_points, rows([])),
+        "outcomes": (plots.outcome_bars, outcomes(CONFIGS).iloc[:0]),
+        "shares": (plots.share_bars, pd.DataFrame({"share": [], "lo": [], "hi": []}, dtype=float)),
+        "losses": (plots.loss_lines, {}),
+        "lines": (plots.score_lines, grid([1], ["a"]).iloc[:0]),
+    }
+    assert theme.png(draw(*arguments[plot]).figure)
 
 
 # ------------------------------------------------------------------------------------------ how it looks
 
 
-LONG = [
-    f"{config} · learning rate {rate} · and $more_ <b>" for config in CONFIGS for rate in (0.01, 0.02, 0.05)
-]
-
-
 @pytest.mark.parametrize(
-    ("values", "hues"),
+    ("values", "names"),
     [
-        ([0.5, 1, 2, 3, 4, 6], ["bce · relu", "mse · relu", "bce · linear", "mse · linear"]),
-        ([500, 1000, 1500, 2000, 4000, 8000], ["bce"]),
+        ([0.5, 1, 2, 3, 4, 6], ["BCE · ReLU", "MSE · ReLU", "BCE · linear", "MSE · linear"]),
+        ([500, 1000, 1500, 2000, 4000, 8000], ["BCE"]),
         (np.geomspace(1e-5, 1, 30), LONG[:10]),
         (range(40), ["a", "b"]),
     ],
     ids=["distance", "epochs", "rates", "many"],
 )
-def test_no_text_is_cut_or_covered_over_numbers(values, hues):
-    fig, (ax,) = theme.figure()
-    frame = grid(values, hues).assign(y=0.9, lo=0.89, hi=0.91)
+def test_no_text_is_cut_or_covered_over_numbers(values, names):
+    frame = grid(values, names).assign(y=0.9, lo=0.89, hi=0.91)
     references = {"Bayes": 0.91, "sample optimum": 0.905}
-    figures.score_lines(ax, frame, "x", "y", "lo", "hi", "hue", references, "x", "y", title=LONG[0])
-    assert overlapping(fig) == ([], [])
+    ax = draw(plots.score_lines, frame, references=references, xlabel="x", ylabel="y", title=LONG[0])
+    assert overlapping(ax.figure) == ([], [])
 
 
-@pytest.mark.parametrize("names", [["bce"], LONG], ids=["1", "24 long"])
-@pytest.mark.parametrize("plot", ["points", "outcomes"])
+@pytest.mark.parametrize("names", [["BCE"], LONG], ids=["1", "24 long"])
+@pytest.mark.parametrize("plot", [plots.score_points, plots.outcome_bars])
 def test_no_text_is_cut_or_covered_in_rows(names, plot):
-    fig, (ax,) = theme.figure(height=theme.rows_height(len(names)))
-    if plot == "points":
-        references = {"sample optimum": 0.973, "Bayes": 0.97725}
-        figures.score_points(ax, rows(names), "name", "y", "lo", "hi", references, title="Accuracy")
+    height = plots.rows_height(len(names))
+    if plot is plots.score_points:
+        ax = draw(plot, rows(names), height=height, references={"sample optimum": 0.973, "Bayes": 0.97725})
     else:
-        figures.outcome_bars(ax, outcomes(names), title="How the seeds ended")
-    assert overlapping(fig) == ([], [])
-
-
-def test_no_text_is_cut_or_covered_in_panels():
-    frame = pd.DataFrame(
-        {name: [1.0, 0.9, 0.8, 0.7] for name in ("sigmoid", "tanh", "relu", "linear")}, index=[1, 2, 4, 8]
-    )
-    fig, axes = theme.figure(9, 4.2, panels=2, sharey=True)
-    for ax in axes:
-        figures.gradient_lines(ax, frame, title="PyTorch's default initialisation")
-    assert overlapping(fig) == ([], [])
-
-
-def test_svg_is_the_same_each_time():
-    def draw():
-        fig, (ax,) = theme.figure()
-        figures.score_lines(ax, grid([1, 2], ["a", "b"]), "x", "y", "lo", "hi", "hue", {"Bayes": 0.9})
-        return theme.svg(fig)
-
-    assert draw() == draw()
-
-
-@pytest.mark.parametrize("kind", ["scores", "outcomes"])
-@pytest.mark.parametrize("configs", [illustrations.MAX_ROWS, 60])
-def test_more_rows_than_one_can_read_are_left_to_the_table(kind, configs):
-    drawn = []
-    for i in range(configs):
-        learned = 40 + (7 * i) % configs  # of 100
-        frame = pd.DataFrame(
-            {
-                "seed": np.arange(100),
-                "state": ["learned"] * learned + ["dead"] * (100 - learned),
-                "population_accuracy": learned / 100 + np.linspace(-0.01, 0.01, 100),
-            }
-        )
-        config = Config(learning_rate=(i + 1) / 1000)
-        drawn.append(SeedTable(config, (), (), frame))
-    picture = illustrations.draw(FigureSpec(kind, None, "population_accuracy"), drawn, None)
-    shown = [
-        i
-        for i in range(configs)
-        if f"lr {(i + 1) / 1000:g}" + {"scores": " ", "outcomes": ":"}[kind] in picture.alt
-    ]
-    if configs <= illustrations.MAX_ROWS:
-        assert shown == list(range(configs))
-        assert "more in the table" not in picture.caption
-    else:
-        half = illustrations.MAX_ROWS // 2
-        places = [(7 * i) % configs for i in range(configs)]
-        assert shown == [i for i in range(configs) if places[i] < half or places[i] >= configs - half]
-        assert "Of 60 configs the 12 highest and the 12 lowest" in picture.caption
-        assert "36 more in the table" in picture.caption
-
-
-# ----------------------------------------------------------------------------- the distribution over seeds
-
-
-def spread(values, hues=("",), n=40):
-    """Half of the networks at 0.5, half from 0.9 to 0.97."""
-    scores = np.concatenate([np.full(n // 2, 0.5), np.linspace(0.9, 0.97, n - n // 2)])
-    return pd.DataFrame(
-        [(x, hue, y) for hue in hues for x in values for y in scores], columns=["x", "hue", "y"]
-    )
-
-
-def bars_of(ax, name):
-    """Left, right, lower and upper edge of each bar of one hue."""
-    (found,) = [c for c in ax.collections if c.get_label() == f"_{name}"]
-    corners = [path.get_extents() for path in found.get_paths()]
-    return np.array([(box.x0, box.x1, box.y0, box.y1) for box in corners])
-
-
-def test_a_distributions_bars_are_as_wide_as_the_root_of_their_share():
-    _, (ax,) = theme.figure()
-    assert figures.score_distributions(ax, spread([0.1, 1.0]), "x", "y", references={"Bayes": 0.98}) is ax
-    bars = bars_of(ax, "")
-    first = bars[bars[:, 0] < 0.5]
-    width = first[:, 1] - first[:, 0]
-    counts, edges = np.histogram(spread([1])["y"], figures.BINS)
-    np.testing.assert_allclose(first[:, 2], edges[:-1][counts > 0], atol=1e-12)
-    np.testing.assert_allclose(width / width.max(), np.sqrt(counts[counts > 0] / counts.max()))
-    np.testing.assert_allclose((first[:, 0] + first[:, 1]) / 2, 0, atol=1e-12)
-    assert ticks(ax.xaxis) == ["0.1", "1"]
-    assert line(ax, "Bayes").get_ydata()[0] == 0.98
-    (means,) = [artist for artist in ax.lines if artist.get_marker() == "o"]
-    np.testing.assert_allclose(means.get_ydata(), spread([1])["y"].mean())
-
-
-def test_hues_of_a_distribution_stand_side_by_side():
-    _, (ax,) = theme.figure()
-    figures.score_distributions(ax, spread([1, 2, 3], ("relu", "linear")), "x", "y", "hue")
-    left, right = bars_of(ax, "relu"), bars_of(ax, "linear")
-    assert len(left) == len(right)
-    for place in range(3):
-        own = [part[np.abs(part[:, :2].mean(1) - place) < 0.5] for part in (left, right)]
-        assert own[0][:, 1].max() < own[1][:, 0].min()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["relu", "linear"]
-
-
-@pytest.mark.parametrize(
-    "scores", [[], [np.nan, np.nan], [0.5] * 3, [0.5, np.nan, 0.9]], ids=["none", "nan", "one", "gap"]
-)
-def test_a_distribution_of_little_is_drawn(scores):
-    fig, (ax,) = theme.figure()
-    figures.score_distributions(ax, pd.DataFrame({"x": [1] * len(scores), "y": scores}), "x", "y")
-    theme.svg(fig)
-    finite = np.array(scores)[np.isfinite(scores)]
-    assert len(bars_of(ax, "")) == len(set(finite.tolist()))
+        ax = draw(plot, outcomes(names), height=height)
+    assert overlapping(ax.figure) == ([], [])
 
 
 def test_no_text_of_a_distribution_is_cut_or_covered():
     rates = [0.001, 0.002, 0.004, 0.007, 0.013, 0.025, 0.05, 0.08, 0.15, 0.3, 0.55, 1.0]
-    fig, (ax,) = theme.figure(9.6, 4.4)
-    figures.score_distributions(
-        ax,
-        spread(rates, ("relu", "linear")),
-        "x",
-        "y",
-        "hue",
-        {"Bayes accuracy": 0.977},
-        xlabel="learning rate",
+    frame = piles(rates, ("ReLU", "linear"))
+    ax = draw(
+        plots.score_distributions, frame, width=9.6, references={"Bayes accuracy": 0.977}, xlabel="rate"
     )
-    assert overlapping(fig) == ([], [])
+    assert overlapping(ax.figure) == ([], [])
     assert ticks(ax.xaxis) == [f"{rate:g}" for rate in rates]
+
+
+def test_no_text_is_cut_or_covered_in_panels():
+    frame = grid([1, 2, 4, 8], ["sigmoid", "tanh", "ReLU", "linear"])
+    words = {"log_y": True, "log_from": 0.5, "title": "PyTorch's default initialisation", "xlabel": "layers"}
+    fig = panels([(plots.score_lines, {"frame": frame, **words})] * 2, 9, 4.2, sharey=True)
+    assert fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
+    assert overlapping(fig) == ([], [])

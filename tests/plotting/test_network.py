@@ -4,14 +4,15 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
-from matplotlib.image import AxesImage
+from matplotlib.collections import FillBetweenPolyCollection, LineCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from pictures import overlapping, words
 from PIL import Image
 
 from qwerties.plotting import network as plots
 from qwerties.plotting import style as theme
-from qwerties.plotting.background import Renderer, blank
+from qwerties.plotting.background import blitted_png
 
 REFERENCES = {"Bayes floor": 0.0604, "dead plateau": 0.6931}
 
@@ -23,9 +24,8 @@ def network(distance=4.0, slope=2.0, seed=0, points=100):
     x[0, points:] += distance
     y = np.repeat([0.0, 1.0], points)
     extent = plots.view(distance)
-    columns = np.linspace(*extent[:2], 96)
-    probability = np.tile(1 / (1 + np.exp(-slope * (columns - 3))), (60, 1))
-    return x, y, (slope * (x[0] - 3) > 0).astype(float), probability, extent
+    log_odds = (slope * (plots.grid_points(extent)[0] - 3)).reshape(plots.GRID_SHAPE)
+    return extent, log_odds, x, y, (slope * (x[0] - 3) > 0).astype(float)
 
 
 def curve(epochs=2000, level=0.7, band=True):
@@ -44,161 +44,174 @@ def scores(**counts):
     return pd.DataFrame({"state": state, "population_accuracy": [at.get(s, 0.5) for s in state]})
 
 
-def child(ax, label):
-    (found,) = [artist for artist in ax.get_children() if artist.get_label() == f"_{label}"]
-    return found
+def fixed(size_and_box):
+    """Axes as a run's pictures have them."""
+    (width, height), (left, bottom, wide, tall) = size_and_box
+    with theme.style():
+        fig = Figure((width, height), layout=None)
+        fig.set_layout_engine("none")
+        return fig.add_axes((left / width, bottom / height, wide / width, tall / height))
 
 
-def on(page, plot, *args, **kwargs):
-    fig, ax = blank(page)
-    assert plot(ax, *args, **kwargs) is ax
-    return fig, ax
+def on_plane(plot, extent, *args, **kwargs):
+    ax = fixed(plots.PLANE)
+    with theme.style():
+        plots.plane(ax, extent, LEGEND)
+        assert plot(ax, *args, **kwargs) is ax
+    return ax
 
 
-# ----------------------------------------------------------------------------------------- what is drawn
+def on_loss_axes(frame, limits=(0.05, 1), levels=(), **kwargs):
+    ax = fixed(plots.CURVE)
+    with theme.style():
+        band = "p10" in frame
+        plots.loss_axes(ax, float(max(frame.index, default=1)), limits, levels, band, band)
+        return plots.loss_curve(ax, frame, **kwargs)
 
 
-def test_clusters_are_open_squares_at_the_points():
-    x, y, *_ = network()
-    _, ax = on(plots.PLANE, plots.data_scatter, x, y, title="data")
-    for label, name in enumerate("AB"):
-        line = child(ax, name)
+LEGEND = ("qwerties A", "qwerties B", "misclassified", "p = ½", "best possible cut")
+
+
+def size_of(content):
+    return Image.open(io.BytesIO(content)).size
+
+
+def pixels(content):
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+# ----------------------------------------------------------------------------------------- the plane
+
+
+def test_points_are_open_squares_and_errors_and_no_others_are_crossed():
+    extent, _, x, y, predicted = network(distance=1.0)
+    ax = on_plane(plots.data_points, extent, x, y, predicted)
+    a, b, crosses = (line for line in ax.lines if len(line.get_xdata()))
+    for label, line in enumerate((a, b)):
         np.testing.assert_array_equal(line.get_xydata().T, x[:, y == label])
-        assert line.get_marker() == "s"
-        assert line.get_markeredgecolor() == theme.CLASSES[label]
-    assert ax.get_title(loc="left") == "data"
-    assert "misclassified" not in words(ax)
+        assert (line.get_marker(), line.get_markeredgecolor()) == ("s", theme.CLASSES[label])
+    np.testing.assert_array_equal(crosses.get_xydata().T, x[:, predicted != y])
+    assert crosses.get_marker() == "x"
 
 
-def test_misclassified_points_and_no_others_are_crossed():
-    x, y, predicted, *_ = network(distance=1.0)
-    _, ax = on(plots.PLANE, plots.misclassified, x, y, predicted, title="Performance = 62 %")
-    np.testing.assert_array_equal(child(ax, "misclassified").get_xydata().T, x[:, predicted != y])
-    assert child(ax, "misclassified").get_marker() == "x"
-
-
-def test_boundary_is_where_the_probability_is_one_half():
-    x, y, predicted, probability, extent = network()
-    _, ax = on(plots.PLANE, plots.decision_boundary, x, y, predicted, probability, extent, distance=4.0)
-    (segment,) = child(ax, "boundary").get_segments()
-    np.testing.assert_allclose(segment[:, 0], 3, atol=1e-9)  # exact, though no grid column lies at 3
-    assert sorted(segment[[0, -1], 1]) == pytest.approx(extent[2:])
-    assert set(child(ax, "best").get_xdata()) == {3.0}
+def test_the_boundary_is_where_the_log_odds_are_zero():
+    extent, log_odds, x, y, predicted = network()
+    ax = on_plane(plots.decision_boundary, extent, extent, log_odds, x, y, predicted, best=-3 * log_odds)
+    best, own = (c for c in ax.collections if isinstance(c, LineCollection))
+    for lines in (best, own):
+        (segment,) = lines.get_segments()
+        np.testing.assert_allclose(segment[:, 0], 3, atol=1e-9)  # exact, though no grid column lies at 3
+        assert sorted(segment[[0, -1], 1]) == pytest.approx(extent[2:])
+    assert best.get_linestyle() != own.get_linestyle()
     assert ax.get_xlim() + ax.get_ylim() == pytest.approx(extent)
 
 
-def test_shading_puts_each_class_on_its_side():
-    x, y, predicted, probability, extent = network(slope=8.0)
-    fig, ax = on(plots.PLANE, plots.decision_boundary, x[:, :0], y[:0], predicted[:0], probability, extent)
-    picture = np.asarray(Image.open(io.BytesIO(theme.png(fig))).convert("RGB")).astype(int)
-    for at, color in ((-2.0, theme.SHADES[0]), (8.0, theme.SHADES[255])):
-        column, row = ax.transData.transform((at, 1.0)).astype(int)
-        assert np.abs(picture[len(picture) - 1 - row, column] - color[:3].astype(int)).max() <= 4
-
-
-def test_shading_is_what_imshow_would_draw():
-    *_, extent = network()
-    probability = np.random.default_rng(0).random((6, 9))
-    nobody = np.zeros(0)
-    _, ax = on(plots.PLANE, plots.decision_boundary, np.zeros((2, 0)), nobody, nobody, probability, extent)
-    (shading,) = [artist for artist in ax.get_children() if isinstance(artist, AxesImage)]
-    image, left, bottom, _ = shading.make_image(None)
-    rows, columns = (np.linspace(0, n - 1, size) for n, size in zip((6, 9), image.shape[:2], strict=True))
-    i, j = np.clip(rows.astype(int), 0, 4), np.clip(columns.astype(int), 0, 7)
-    u, v = (rows - i)[:, None], (columns - j)[None]
-    at = lambda di, dj: probability[np.ix_(i + di, j + dj)]  # noqa: E731
-    smooth = (1 - u) * ((1 - v) * at(0, 0) + v * at(0, 1)) + u * ((1 - v) * at(1, 0) + v * at(1, 1))
-    expected = theme.SHADES[np.rint(255 * smooth).astype(int)].astype(int)
-    assert np.abs(image.astype(int) - expected).max() <= 8  # half a dot aside at most
-    assert (left, bottom) == tuple(np.rint(ax.bbox.p0).astype(int))
+@pytest.mark.parametrize("slope", [2.0, 40.0, -1.0])
+def test_the_shading_is_the_probability_in_steps(slope):
+    """Each place has the colour of its own sixteenth of the probability."""
+    extent, log_odds, *_ = network(slope=slope)
+    nobody = np.zeros((2, 0)), np.zeros(0), np.zeros(0)
+    drawn = pixels(plots.boundary_picture(extent, log_odds, *nobody))
+    (_, height), (left, bottom, wide, tall) = plots.PLANE
+    row = drawn[round(100 * (height - bottom - 0.9 * tall))]
+    for share in np.linspace(0.02, 0.98, 60):
+        z = slope * (extent[0] + share * (extent[1] - extent[0]) - 3)
+        band = 16 / (1 + np.exp(-z))
+        if abs(z) > 0.4 * abs(slope) and 0.1 < band % 1 < 0.9:  # not on the line, nor where two shades meet
+            expected = 255 * np.array(mpl.colors.to_rgb(plots.SHADE_COLORS[min(int(band), 15)]))
+            assert np.abs(row[round(100 * (left + share * wide))] - expected).max() <= 10
 
 
 @pytest.mark.parametrize(
-    ("probability", "note"),
+    ("log_odds", "note"),
     [
-        (0.5, "no boundary in view"),
-        (0.9, "no boundary in view"),
         (0.0, "no boundary in view"),
+        (3.0, "no boundary in view"),
+        (-800.0, "no boundary in view"),
         (np.nan, "weights not finite"),
+        (np.inf, "weights not finite"),
     ],
 )
-def test_constant_networks_have_no_boundary_and_say_so(probability, note):
-    x, y, _, grid, extent = network()
-    fig, ax = on(plots.PLANE, plots.decision_boundary, x, y, 0 * y, np.full_like(grid, probability), extent)
-    assert child(ax, "boundary").get_segments() == []
-    assert note in words(ax)
-    assert len(child(ax, "misclassified").get_xdata()) == 100
-    theme.png(fig)
+def test_constant_networks_have_no_boundary_and_say_so(log_odds, note, monkeypatch):
+    extent, grid, x, y, _ = network()
+    noted = []
+    monkeypatch.setattr(plots, "_words", lambda ax, title, notes, **_: noted.extend(notes))
+    assert plots.boundary_picture(extent, np.full_like(grid, log_odds), x, y, 0 * y)
+    assert noted == [note]
 
 
-def test_extreme_weights():
-    x, y, predicted, _, extent = network()
-    step = np.tile(np.linspace(*extent[:2], 96) > 3, (60, 1)).astype(float)
-    fig, ax = on(plots.PLANE, plots.decision_boundary, x, y, predicted, step, extent)
-    (segment,) = child(ax, "boundary").get_segments()
-    np.testing.assert_allclose(segment[:, 0], 3, atol=extent[1] / 96)
-    theme.png(fig)
+def test_weights_that_overflow_in_places_leave_those_out():
+    extent, log_odds, x, y, predicted = network(slope=1e300)
+    log_odds[:5, :5] = np.nan
+    log_odds[-5:, -5:] = np.inf
+    assert plots.boundary_picture(extent, log_odds, x, y, predicted, best=log_odds)
 
 
-def test_points_out_of_view_are_counted():
-    x, y, predicted, probability, extent = network()
+def test_points_out_of_view_are_counted(monkeypatch):
+    extent, log_odds, x, y, predicted = network()
     x[0, :2] = 100
-    _, ax = on(plots.PLANE, plots.decision_boundary, x, y, predicted, probability, extent)
-    assert "2 points outside" in words(ax)
+    noted = []
+    monkeypatch.setattr(plots, "_words", lambda ax, title, notes, **_: noted.append(notes))
+    plots.boundary_picture(extent, log_odds, x, y, predicted)
+    plots.data_picture(extent, x[:, 1:], y[1:])
+    assert noted == [["2 points outside"], ["1 point outside"]]
 
 
 @pytest.mark.parametrize("distance", [0.5, 1.0, 4.0, 6.0, 20.0])
-def test_view_has_the_pages_proportions_and_room_for_four_deviations(distance):
+def test_view_has_the_pictures_proportions_and_room_for_four_deviations(distance):
     left, right, bottom, top = plots.view(distance)
-    assert (right - left) / (top - bottom) == pytest.approx(plots.PLANE.axes[2] / plots.PLANE.axes[3])
+    _, box = plots.PLANE
+    assert (right - left) / (top - bottom) == pytest.approx(box[2] / box[3])
     assert left <= 1 - 4
     assert right >= 1 + distance + 4
-    assert (bottom, top) <= (-3, top)
+    assert bottom <= -3
     assert top >= 5
+
+
+# ------------------------------------------------------------------------------------------ the loss
 
 
 def test_loss_curve_draws_every_epoch_and_the_band():
     frame = curve()
-    _, ax = on(plots.CURVE, plots.loss_curve, frame, REFERENCES, title="loss")
+    ax = on_loss_axes(frame, levels=(("Bayes floor", 0.0604), ("dead plateau", 0.6931)))
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    line = child(ax, "train_loss")
-    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 2001))
-    np.testing.assert_array_equal(line.get_ydata(), frame["train_loss"])
-    np.testing.assert_array_equal(child(ax, "p50").get_ydata(), frame["p50"])
+    drawn = [line.get_xydata().T for line in ax.lines]
+    for name in ("train_loss", "p50"):
+        assert any(np.array_equal(values, [frame.index, frame[name]]) for values in drawn)
     (band,) = [c for c in ax.collections if isinstance(c, FillBetweenPolyCollection)]
     edges = band.get_paths()[0].vertices[:, 1]
     assert (edges.min(), edges.max()) == pytest.approx((frame["p10"].min(), frame["p90"].max()))
     assert {"Bayes floor 0.0604", "dead plateau 0.693", "median", "10% to 90% of seeds"} <= set(words(ax))
-    low, high = ax.get_ylim()
-    assert low < 0.0604 < 0.6931 < high
 
 
-def test_loss_of_one_network_has_no_band_and_no_legend():
-    _, ax = on(plots.CURVE, plots.loss_curve, curve(band=False))
+def test_loss_of_one_network_has_no_band_no_legend_and_its_optimum():
+    ax = on_loss_axes(curve(band=False), optimum=0.09)
     assert ax.get_legend() is None
     assert not any(isinstance(c, FillBetweenPolyCollection) for c in ax.collections)
+    assert "this sample's optimum 0.09" in " ".join(words(ax))
+    assert not any("optimum" in text for text in words(on_loss_axes(curve(band=False), optimum=np.nan)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_loss_that_is_not_finite_breaks_off_with_a_note(bad):
-    frame = curve()
+def test_loss_that_is_not_finite_breaks_off_with_a_note(bad, monkeypatch):
+    frame = curve(band=False)
     frame.loc[138:] = bad
-    fig, ax = on(plots.CURVE, plots.loss_curve, frame, REFERENCES)
-    drawn = child(ax, "train_loss").get_ydata()
-    assert np.isfinite(drawn[:137]).all()
-    assert np.isnan(drawn[137:]).all()
-    assert child(ax, "train_loss").get_markevery() == [136]  # a dot on the last value
-    assert "not finite from epoch 138" in words(ax)
-    theme.png(fig)
+    (line,) = on_loss_axes(frame).lines
+    assert np.isfinite(line.get_ydata()[:137]).all()
+    assert np.isnan(line.get_ydata()[137:]).all()
+    assert line.get_markevery() == [136]  # a dot on the last value
+    noted = []
+    monkeypatch.setattr(plots, "_words", lambda ax, title, notes, **_: noted.extend(notes))
+    plots.loss_picture(frame, REFERENCES)
+    assert noted == ["not finite from epoch 138"]
 
 
 def test_band_reaches_the_edge_where_a_tenth_of_seeds_is_infinite():
     frame = curve()
     frame.loc[1000:, "p90"] = np.inf
-    fig, ax = on(plots.CURVE, plots.loss_curve, frame)
+    ax = on_loss_axes(frame)
     (band,) = [c for c in ax.collections if isinstance(c, FillBetweenPolyCollection)]
     assert band.get_paths()[0].vertices[:, 1].max() == ax.get_ylim()[1]
-    theme.png(fig)
 
 
 @pytest.mark.parametrize(
@@ -219,189 +232,150 @@ def test_band_reaches_the_edge_where_a_tenth_of_seeds_is_infinite():
     ids=["one", "one bare", "two", "none", "nan", "zero", "constant", "tiny", "huge", "to zero", "lone"],
 )
 def test_odd_losses_are_drawn_without_a_warning(frame):
-    fig, _ = on(plots.CURVE, plots.loss_curve, frame, title="odd")
-    assert theme.png(fig)
+    levels = {"optimum": np.nan, "nothing": 0.0, "floor": 0.06}
+    assert size_of(plots.loss_picture(frame, levels, title="odd")) == (720, 440)
 
 
-def test_references_that_a_log_axis_cannot_show_are_left_out():
-    _, ax = on(plots.CURVE, plots.loss_curve, curve(), {"optimum": np.nan, "nothing": 0.0, "floor": 0.06})
-    assert [name for name in words(ax) if name.startswith(("optimum", "nothing", "floor"))] == ["floor 0.06"]
+# ----------------------------------------------------------------------------------------- the seeds
+
+
+def on_rows(frame, low=0.4, levels=()):
+    ax = fixed(plots.SEEDS)
+    with theme.style():
+        plots.state_rows(ax, low, levels)
+        return plots.accuracy_distribution(ax, frame)
+
+
+def bars_of(ax):
+    (bars,) = [c for c in ax.collections if type(c) is PolyCollection]
+    return [path.vertices for path in bars.get_paths()], bars.get_facecolor()
 
 
 def test_distribution_counts_every_seed_in_its_row():
-    frame = scores(learned=450, slow=27, constant=20, dead=3)
-    fig, ax = on(plots.SEEDS, plots.accuracy_distribution, frame, {"Bayes": 0.97725}, title="500 seeds")
-    assert {"450  ·  90.0%", "27  ·  5.4%", "20  ·  4.0%", "3  ·  0.6%", "0", "Bayes 0.977"} <= set(words(ax))
-    bars = child(ax, "seeds")
-    corners = [path.vertices for path in bars.get_paths()]
-    assert len(corners) == 4
-    rows = [box[0, 1] for box in corners]
-    assert rows == [0, 1, 2, 3]
+    ax = on_rows(scores(learned=450, slow=27, constant=20, dead=3), levels=(("Bayes", 0.97725),))
+    counts = {"450  ·  90.0%", "27  ·  5.4%", "20  ·  4.0%", "3  ·  0.6%", "0"}
+    assert counts | {"Bayes 0.977"} <= set(words(ax))
+    corners, colors = bars_of(ax)
+    assert [box[0, 1] for box in corners] == [0, 1, 2, 3]
     heights = [box[:, 1].max() - box[:, 1].min() for box in corners]
-    expected = plots.ROW * np.log1p([450, 27, 20, 3]) / np.log1p(500)
-    np.testing.assert_allclose(heights, expected)
+    np.testing.assert_allclose(heights, plots.ROW * np.log1p([450, 27, 20, 3]) / np.log1p(500))
     for box, accuracy in zip(corners, (0.97, 0.8, 0.5, 0.5), strict=True):
         assert box[:, 0].min() - 0.001 <= accuracy <= box[:, 0].max() + 0.001
-    np.testing.assert_allclose(
-        bars.get_facecolor(), mpl.colors.to_rgba_array(list(theme.STATES.values())[:4])
-    )
-    three_seeds = heights[3] * ax.bbox.height / np.ptp(ax.get_ylim())
-    assert three_seeds > 5  # dots: 3 dead of 500 can be seen
-    theme.png(fig)
+    assert [to_hex(color) for color in colors] == list(theme.STATES.values())[:4]
+    assert heights[3] * ax.bbox.height / np.ptp(ax.get_ylim()) > 5  # dots: 3 dead of 500 can be seen
 
 
 def test_no_bar_passes_the_best_seed_and_one_is_centred_on_one_half():
     frame = scores(learned=10, dead=10)
     frame.loc[:4, "population_accuracy"] = 0.977249
-    _, ax = on(plots.SEEDS, plots.accuracy_distribution, frame)
-    boxes = [path.vertices[:, 0] for path in child(ax, "seeds").get_paths()]
+    boxes = [vertices[:, 0] for vertices in bars_of(on_rows(frame))[0]]
     assert max(box.max() for box in boxes) <= 0.977249
-    assert boxes[-1].mean() == pytest.approx(0.5, abs=1e-3)
+    assert (boxes[-1].min() + boxes[-1].max()) / 2 == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize(
-    "counts",
-    [{"dead": 500}, {"diverged": 500}, {"learned": 1, "dead": 1}, {"slow": 0}],
-    ids=str,
+    "counts", [{"dead": 500}, {"diverged": 500}, {"learned": 1, "dead": 1}, {"slow": 0}], ids=str
 )
 def test_odd_runs_are_drawn_without_a_warning(counts):
-    fig, ax = on(plots.SEEDS, plots.accuracy_distribution, scores(**counts), {"Bayes": 0.97725})
-    assert theme.png(fig)
-    if "dead" in counts:
-        half = child(ax, "seeds").get_paths()[-1].vertices[:, 0]
-        assert half.mean() == pytest.approx(0.5, abs=1e-3)
+    assert size_of(plots.accuracy_picture(scores(**counts), {"Bayes": 0.97725})) == (720, 440)
 
 
 def test_accuracies_at_both_ends_are_in_view():
-    frame = scores(learned=2).assign(population_accuracy=[0.0, 1.0])
-    _, ax = on(plots.SEEDS, plots.accuracy_distribution, frame)
-    assert len(child(ax, "seeds").get_paths()) == 2
-    assert ax.get_xlim() == (0, 1)
+    ax = on_rows(scores(learned=2).assign(population_accuracy=[0.0, 1.0]), low=0.0)
+    assert len(bars_of(ax)[0]) == 2
+    assert plots.accuracy_picture(scores(learned=2).assign(population_accuracy=[0.0, 1.0]))
 
 
 def test_an_unknown_state_is_named():
-    frame = scores(learned=1).assign(state="zombie")
     message = "^state must be one of learned, slow, constant, dead, diverged; got 'zombie'$"
     with pytest.raises(ValueError, match=message):
-        on(plots.SEEDS, plots.accuracy_distribution, frame)
+        plots.accuracy_picture(scores(learned=1).assign(state="zombie"))
 
 
-# ---------------------------------------------------------------------------------------- how it looks
+# -------------------------------------------------------------------------------------- how it looks
 
 
 LONG = "mse · relu · d=4 · 2000 epochs · learning rate 0.02 · seed 17 · learned: 97.5% of points right, " * 2
 
 
-@pytest.mark.parametrize("distance", [0.5, 6.0])
-def test_no_text_is_cut_or_covered_in_the_plane(distance):
-    x, y, predicted, probability, extent = network(distance)
-    x[0, 0] = 100
-    fig, _ = on(
-        plots.PLANE,
-        plots.decision_boundary,
-        x,
-        y,
-        predicted,
-        probability * np.nan,
-        extent,
-        distance=distance,
-        title=LONG,
-    )
-    assert overlapping(fig) == ([], [])
+@pytest.mark.parametrize("picture", ["plane", "loss", "long loss", "seeds"])
+def test_no_text_is_cut_or_covered(picture):
+    if picture == "plane":
+        extent, log_odds, x, y, predicted = network(6.0)
+        ax = on_plane(plots.decision_boundary, extent, extent, log_odds, x, y, predicted)
+    elif picture == "seeds":
+        levels = (("always one class", 0.5), ("best strip", 0.891), ("Bayes accuracy", 0.97725))
+        ax = on_rows(scores(learned=100_000, slow=3), levels=levels)
+    else:
+        levels = (*REFERENCES.items(), ("training stands", 0.0661))
+        ax = on_loss_axes(curve(1 if picture == "loss" else 100_000), levels=levels)
+    with theme.style():
+        plots._words(ax, LONG, [] if picture == "seeds" else ["2 points outside"])
+    assert overlapping(ax.figure) == ([], [])
 
 
-@pytest.mark.parametrize("epochs", [1, 1500, 2000, 100_000])
-def test_no_text_is_cut_or_covered_in_the_loss(epochs):
-    references = REFERENCES | {"sample optimum": 0.0612, "training stands": 0.0661}
-    frame = curve(epochs)
-    frame.iloc[-1:] = np.nan
-    fig, _ = on(plots.CURVE, plots.loss_curve, frame, references, title=LONG)
-    assert overlapping(fig) == ([], [])
-
-
-def test_no_text_is_cut_or_covered_in_the_distribution():
-    references = {"always one class": 0.5, "sample optimum": 0.975, "Bayes": 0.97725}
-    frame = scores(learned=100_000, slow=3)
-    fig, _ = on(plots.SEEDS, plots.accuracy_distribution, frame, references, title=LONG)
-    assert overlapping(fig) == ([], [])
-
-
-# --------------------------------------------------------------------------------- the fast renderer
+# ------------------------------------------------------------------------------------------ blitting
 
 
 def pictures():
-    """Every plot, with arguments that differ in ink and in frame."""
+    """Every picture, of arguments that differ in foreground and in background."""
     one, other = network(), network(distance=6.0, slope=0.5, seed=1)
+    extent, _, x, y, predicted = one
     return {
-        "data": (plots.PLANE, plots.data_scatter, one[:2], {}),
-        "crossed": (plots.PLANE, plots.misclassified, (*one[:3], one[4]), {"title": "Performance = 93 %"}),
-        "boundary": (plots.PLANE, plots.decision_boundary, one, {"distance": 4.0, "title": "seed 0"}),
-        "same frame": (
-            plots.PLANE,
-            plots.decision_boundary,
-            (*network(seed=2, slope=-1)[:4], one[4]),
-            {"distance": 4.0},
-        ),
-        "other frame": (plots.PLANE, plots.decision_boundary, other, {"distance": 6.0, "title": "seed 1"}),
-        "loss": (plots.CURVE, plots.loss_curve, (curve(), REFERENCES), {"title": "a"}),
-        "same loss frame": (plots.CURVE, plots.loss_curve, (curve(level=0.65), REFERENCES), {}),
-        "short loss": (plots.CURVE, plots.loss_curve, (curve(500, band=False), REFERENCES), {"title": "b"}),
-        "broken": (plots.CURVE, plots.loss_curve, (curve(band=False).where(lambda c: c > 0.3),), {}),
-        "seeds": (plots.SEEDS, plots.accuracy_distribution, (scores(learned=5, dead=2), {"Bayes": 0.9}), {}),
+        "data": lambda: plots.data_picture(extent, x, y),
+        "crossed": lambda: plots.data_picture(extent, x, y, predicted, title="Performance = 93 %"),
+        "boundary": lambda: plots.boundary_picture(*one, best=one[1], title="seed 0"),
+        "same background": lambda: plots.boundary_picture(*network(seed=2, slope=-1), best=one[1]),
+        "other background": lambda: plots.boundary_picture(*other, title="seed 1"),
+        "loss": lambda: plots.loss_picture(curve(), REFERENCES, title="a"),
+        "same loss background": lambda: plots.loss_picture(curve(level=0.65), REFERENCES),
+        "short loss": lambda: plots.loss_picture(curve(500, band=False), REFERENCES, 0.07, title="b"),
+        "seeds": lambda: plots.accuracy_picture(scores(learned=5, dead=2), {"Bayes": 0.9}),
     }
 
 
-def plainly(page, plot, args, kwargs):
-    return theme.png(on(page, plot, *args, **kwargs)[0])
+def test_bytes_do_not_depend_on_earlier_pictures():
+    from qwerties.plotting import background
+
+    fresh = {}
+    for name, draw in pictures().items():
+        background._drawn.cache_clear()
+        fresh[name] = draw()
+    assert len(set(fresh.values())) == len(fresh)
+    for name in [*fresh, *reversed(fresh)]:  # A ... B ... A
+        assert pictures()[name]() == fresh[name], name
+    for content in fresh.values():  # as MLflow shows well
+        assert size_of(content)[0] == 720
+        assert len(content) < 60_000
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return {name: plainly(*picture) for name, picture in pictures().items()}
+def test_blitting_draws_what_drawing_everything_draws():
+    frame, levels = curve(), tuple(REFERENCES.items())
+    limits = (0.05, 1.0)
+    blitted = blitted_png(
+        *plots.CURVE,
+        plots.loss_axes,
+        (2000.0, limits, levels, True, True),
+        lambda ax: plots.loss_curve(ax, frame),
+    )
+    whole = theme.png(on_loss_axes(frame, limits, levels).figure)
+    apart = np.abs(pixels(blitted) - pixels(whole)).max(axis=2)
+    assert (apart > 24).mean() < 2e-3  # where lines cross the frame
 
 
-@pytest.mark.parametrize("keep", [3, 12])
-def test_renderer_gives_the_same_bytes_in_any_order(expected, keep):
-    renderer = Renderer(keep)
-    names = list(expected)
-    for name in names + names[::-1]:  # A ... B ... A
-        _, plot, args, kwargs = pictures()[name]
-        assert renderer(plot, *args, **kwargs) == expected[name], name
-    assert len(renderer._frames) == min(keep, 8)
-
-
-def test_renderer_survives_a_plot_that_fails_half_way(expected):
-    renderer = Renderer()
-    _, plot, args, kwargs = pictures()["boundary"]
-    x, y, predicted, probability, extent = args
+def test_a_plot_that_fails_half_way_leaves_nothing_behind():
+    extent, log_odds, x, y, predicted = network()
+    expected = plots.boundary_picture(extent, log_odds, x, y, predicted)
     with pytest.raises(IndexError):
-        renderer(plot, x, y[:-1], predicted, probability, extent, **kwargs)
-    assert renderer(plot, *args, **kwargs) == expected["boundary"]
+        plots.boundary_picture(extent, log_odds, x, y[:-1], predicted)
+    assert plots.boundary_picture(extent, log_odds, x, y, predicted) == expected
 
 
-def test_pictures_differ_where_the_data_does(expected):
-    assert len(set(expected.values())) == len(expected)
-
-
-def test_plots_leave_the_settings_as_they_were_and_do_not_depend_on_them(expected):
-    _, plot, args, kwargs = pictures()["loss"]
-    with mpl.rc_context({"font.family": ["serif"], "lines.linewidth": 9, "axes.grid": True}):
-        before = dict(mpl.rcParams)
-        assert Renderer()(plot, *args, **kwargs) == expected["loss"]
-        assert dict(mpl.rcParams) == before
-
-
-def test_sizes_are_those_that_mlflow_shows_well(expected):
-    for name, picture in expected.items():
-        assert Image.open(io.BytesIO(picture)).width == 720
-        assert len(picture) < 60_000, name
-
-
-def test_the_palette_does_not_show():
-    x, y, predicted, probability, extent = network()
-    fig, _ = on(plots.PLANE, plots.decision_boundary, x, y, predicted, probability, extent, distance=4.0)
-    picture = np.asarray(Image.open(io.BytesIO(theme.png(fig))).convert("RGB")).astype(int)
+def test_256_colours_do_not_show():
+    extent, log_odds, x, y, predicted = network()
+    fig = on_plane(plots.decision_boundary, extent, extent, log_odds, x, y, predicted).figure
+    picture = pixels(theme.png(fig))
     true = np.asarray(fig.canvas.buffer_rgba())[..., :3].astype(int)
     apart = np.abs(picture - true).max(axis=2)
-    assert apart.mean() < 1
-    assert (apart > 24).mean() < 1e-3  # soft edges of letters and squares at most
+    assert apart.mean() < 2
+    assert (apart > 24).mean() < 1e-3

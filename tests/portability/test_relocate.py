@@ -1,6 +1,5 @@
 """A folder that was moved or copied: told by every command, nothing written; mended whole or not at all."""
 
-import json
 import os
 import shutil
 import sqlite3
@@ -207,40 +206,41 @@ def test_a_store_that_is_written_to_is_waited_for_and_told(copied, monkeypatch):
     assert not list(copied.glob("*before-relocate*"))
 
 
-def test_every_text_is_rewritten_wherever_it_stands():
+def test_locations_are_rewritten_however_they_are_written_and_nothing_else_is():
     old, new = "/old pläce", "/new/o'place"
-    inside = json.dumps([{"path": f"{old}/mlruns/1/x", "root": f"{old}/mlruns", "other": f"{old}/data"}])
-    told = {
+    texts = {
         f"{old}/mlruns/1": f"{new}/mlruns/1",
         f"{old}/mlruns": f"{new}/mlruns",
         f"file://{old}/mlruns/1": f"file://{new}/mlruns/1",
         "file:///old%20pl%C3%A4ce/mlruns/1": "file:///new/o%27place/mlruns/1",
-        inside: json.dumps([{"path": f"{new}/mlruns/1/x", "root": f"{new}/mlruns", "other": f"{old}/data"}]),
-        json.dumps({"a": f"{old}/mlruns/1"}, ensure_ascii=False): json.dumps(
-            {"a": f"{new}/mlruns/1"}, ensure_ascii=False
-        ),
         f"{old}/mlruns-2/1": f"{old}/mlruns-2/1",
         f"x{old}/mlruns/1": f"x{old}/mlruns/1",
         f"{old}/.venv/bin/qwerties": f"{old}/.venv/bin/qwerties",
-        f'not JSON "{old}/mlruns/1"': f'not JSON "{old}/mlruns/1"',
         "s3://mlruns/1": "s3://mlruns/1",
     }
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        database.execute("CREATE TABLE runs (artifact_uri TEXT, name TEXT)")
         database.execute(
-            'CREATE TABLE "a ""table""" (id INTEGER, "se""lect" VARCHAR(9), n FLOAT, untyped, b TEXT)'
-        )
-        for text in told:
-            database.execute(
-                'INSERT INTO "a ""table""" VALUES (1, ?, 2.5, ?, ?)', (text, text, text.encode())
-            )
-        assert rewrite(database, old, new) == 2 * sum(a != b for a, b in told.items())
-        rows = database.execute(
-            'SELECT "se""lect", untyped, n, b FROM "a ""table""" ORDER BY rowid'
+            "CREATE TABLE model_versions (source TEXT)"
+        )  # of an older MLflow: no storage_location
+        database.executemany("INSERT INTO runs VALUES (?, ?)", [(text, text) for text in texts])
+        assert rewrite(database, old, new) == sum(a != b for a, b in texts.items())
+        rows = database.execute("SELECT artifact_uri, name FROM runs ORDER BY rowid").fetchall()
+    assert [row[0] for row in rows] == list(texts.values())
+    assert [row[1] for row in rows] == list(texts)  # a user's own text stays
+
+
+def test_every_location_of_mlflows_schema_is_known(empty_database):
+    """A newer MLflow that stores a location in another column turns this red."""
+    names = ("%location%", "%_uri%", "%\\_path%")
+    with closing(sqlite3.connect(empty_database)) as database:
+        columns = database.execute(
+            "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table' "
+            f"AND ({' OR '.join('c.name LIKE ? ESCAPE char(92)' for _ in names)})",
+            names,
         ).fetchall()
-    assert [row[0] for row in rows] == list(told.values())
-    assert [row[1] for row in rows] == list(told.values())
-    assert {row[2] for row in rows} == {2.5}
-    assert [row[3] for row in rows] == [text.encode() for text in told]  # bytes are nobody's path
+    not_ours = {("workspaces", "trace_archival_location")}
+    assert set(columns) - not_ours == set(module.LOCATIONS)
 
 
 def test_a_damaged_database_is_told(tmp_path):

@@ -305,7 +305,8 @@ def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch
     path = tmp_path / "summary.html"
     path.write_text("old")
     monkeypatch.setattr(
-        "qwerties.report.build.compose", lambda *arguments: Composed("\ud800", "", {})  # no UTF-8
+        "qwerties.report.build.compose",
+        lambda *arguments: Composed("\ud800", "", {}),  # no UTF-8
     )
     with pytest.raises(UnicodeEncodeError):
         write_report(store, path)
@@ -332,7 +333,9 @@ def test_a_section_that_fails_is_named_and_all_others_stand(store, runs, page, t
 
 
 def test_a_figure_that_fails_when_it_is_drawn_leaves_a_notice(store, runs, monkeypatch):
-    monkeypatch.setattr("qwerties.report.build.render_figures", lambda figures, jobs: [OSError("disk full")] * len(figures))
+    monkeypatch.setattr(
+        "qwerties.report.build.render_figures", lambda figures, jobs: [OSError("disk full")] * len(figures)
+    )
     broken = render(store)
     assert "A figure could not be drawn: disk full" in section(broken, "pair")
     assert "<img" not in broken

@@ -86,7 +86,9 @@ def test_numbers_are_those_of_the_store(store):
         "0.400 (0.100 where learned) after 2,000 epochs",
         "0.200 (0.100 where learned) after 4,000 epochs",
     )
-    losses = np.geomspace(0.7, 0.1, 4) + 0.01 * 29.5  # the mean of the made-up curves, kept at 1, 10, 100 and the end
+    losses = (
+        np.geomspace(0.7, 0.1, 4) + 0.01 * 29.5
+    )  # the mean of the made-up curves, kept at 1, 10, 100 and the end
     before = np.interp(np.log(1500), np.log([1, 10, 100, 2000]), losses)
     fall = found["Fall of the mean loss over the last quarter"][0]
     assert fall == f"{100 * (1 - losses[-1] / before):.1f}% of 2,000 epochs"

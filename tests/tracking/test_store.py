@@ -20,7 +20,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact import artifact_repository_registry
 
 from qwerties.tracking import fast_sqlite as bulk
-from qwerties.tracking import store as tracking
 from qwerties.tracking.git import commit_tags
 from qwerties.tracking.records import Dataset, Model, Record, Series, Tracked
 from qwerties.tracking.store import Store, StoreError

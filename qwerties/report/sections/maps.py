@@ -141,7 +141,7 @@ def _words(field: str) -> str:
 def _at(spec: MapSpec, one: Placed) -> str:
     """Where a mark lies, in words."""
     config = one.mark.config
-    return ", ".join(f"{axis.words} {getattr(config, axis.field):.3g}" for axis in (spec.x, spec.y))
+    return ", ".join(f"{axis.words} {axis.number(config):.3g}" for axis in (spec.x, spec.y))
 
 
 def _summary(arrays: Arrays, i: int, j: int) -> str:

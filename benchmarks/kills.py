@@ -1,0 +1,273 @@
+"""Kill commands at random moments; nothing may be left running, lost or doubled: ``python -m benchmarks.kills``.
+
+Every kill takes a fresh copy of a project, starts one command, ends it by SIGKILL at a random moment of its usual time,
+and starts it again. Then the project must hold what it holds after the command was never killed.
+
+Exit status: 0 all is well, 1 some kill did harm (its folder stays, and is named), 2 the request was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import hashlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import psutil
+
+from qwerties.portability.relocate import copy_database, relocate
+
+# Imported before commands are forked, which spares each of them seconds
+PRELOADED = (
+    "qwerties.cli.main",
+    "qwerties.study.sweep",
+    "qwerties.report.build",
+    "qwerties.tuning.tuner",
+    "optuna",
+)
+
+TINY = """
+from qwerties import Config, Contrast, Experiment
+
+A, B = Config(epochs=30), Config(epochs=30, loss="mse")
+experiment = Experiment(title="Tiny", question="?", configs=(A, B), contrasts=(Contrast(A, B),))
+"""
+SEARCH = """
+from qwerties import Config
+from qwerties.tuning import TunedArm, Tuning
+
+def space(trial):
+    return Config(epochs=20, learning_rate=trial.suggest_float("learning_rate", 1e-3, 1, log=True))
+
+experiment = Tuning(title="Search", question="?", arms=(TunedArm("a", space),), trials=4, batch=2, seeds=20)
+"""
+SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--no-report", "--jobs")
+MAP = ("map", "--size", "4", "--epochs", "20", "--jobs", "1")
+SECONDS_TO_END = 30.0  # that orphans have
+MAX_SECONDS = 300.0  # of a command
+
+Facts = collections.Counter[tuple[str, ...]]
+
+
+def facts(project: Path) -> Facts:
+    """Count what a project holds: finished runs by what decides their numbers, whole artifacts, and written files."""
+    found: Facts = collections.Counter()
+    if (project / "mlflow.db").exists():
+        with closing(sqlite3.connect(project / "mlflow.db")) as database:
+            rows = database.execute(
+                "SELECT r.run_uuid, e.name, r.artifact_uri FROM runs r JOIN experiments e USING (experiment_id) "
+                "WHERE r.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
+            ).fetchall()
+            found["running",] += database.execute(
+                "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
+            ).fetchone()[0]
+            for run_id, name, uri in rows:
+                both = (f"SELECT key, value FROM {table} WHERE run_uuid = ?" for table in ("params", "tags"))
+                params, tags = (dict(database.execute(query, (run_id,)).fetchall()) for query in both)
+                if "qwerties.superseded" not in tags:
+                    digests = json.loads(tags.get("qwerties.artifacts", "{}"))
+                    lost = [path for path in digests if not Path(uri, path).is_file()]
+                    kind = (
+                        tags.get("qwerties.trial")
+                        or tags.get("qwerties.state")
+                        or digests.get("seeds.csv", "")
+                    )
+                    found[f"{len(lost)} artifacts lost", name, kind, _hash(params)] += 1
+    page = project / "reports" / "summary.html"
+    if page.exists():
+        end = page.read_text(encoding="utf-8").rstrip()[-7:]
+        found["page", end] += 1
+    for pattern in ("*.tar.gz", ".*.qwerties", "reports/*.part", "*.db"):
+        found[f"files {pattern}",] += len(list(project.glob(pattern)))
+    return +found
+
+
+def _hash(params: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def start(project: Path, argv: Sequence[str]) -> int:
+    """Fork a command in a session of its own; return its process."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            os.setsid()
+            os.chdir(project)
+            log = os.open(project.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            status = sys.modules["qwerties.cli.main"].main(list(argv))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+
+def ended(pid: int, seconds: float) -> int | None:
+    """Wait for the end of a command, so long at most; return its status, or None if it still runs."""
+    deadline = time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.002)
+
+
+def session(leader: int) -> list[int]:
+    """Return the living processes of a session."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process.pid)
+    return members
+
+
+def complete(project: Path, argv: Sequence[str]) -> float:
+    """Run a command to its end; return its seconds. RuntimeError if it fails."""
+    began = time.monotonic()
+    pid = start(project, argv)
+    status = ended(pid, MAX_SECONDS)
+    if status is None:
+        os.killpg(pid, signal.SIGKILL)
+        ended(pid, SECONDS_TO_END)
+    if status != 0:
+        raise RuntimeError(f"{' '.join(argv)} ended with {status}")
+    return time.monotonic() - began
+
+
+def kill(project: Path, argv: Sequence[str], seconds: float) -> bool:
+    """Start a command and kill it after so many seconds; return whether it still ran. RuntimeError at orphans."""
+    pid = start(project, argv)
+    status = ended(pid, seconds)
+    if status is None:
+        os.kill(pid, signal.SIGKILL)
+        ended(pid, SECONDS_TO_END)
+    deadline = time.monotonic() + SECONDS_TO_END
+    while orphans := session(pid):
+        if time.monotonic() > deadline:
+            for orphan in orphans:
+                os.kill(orphan, signal.SIGKILL)
+            raise RuntimeError(f"{len(orphans)} processes were left running")
+        time.sleep(0.05)
+    return status is None
+
+
+def copy(project: Path, target: Path) -> Path:
+    """Copy a project; its store says where it is."""
+    shutil.copytree(project, target, ignore=shutil.ignore_patterns("mlflow.db*", "__pycache__"))
+    if (project / "mlflow.db").exists():
+        copy_database(project / "mlflow.db", target / "mlflow.db")
+        if done := relocate(target / "mlflow.db", target):
+            done.backup.unlink()
+    return target
+
+
+def make_project(folder: Path) -> Path:
+    """Make a project with two experiments and nothing tracked."""
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
+    (folder / "experiments" / "tiny.py").write_text(TINY)
+    (folder / "experiments" / "search.py").write_text(SEARCH)
+    return folder
+
+
+def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = print) -> int:
+    """Kill so many commands, and log what became of each; return how many did harm."""
+    rng = random.Random(seed)
+    empty = make_project(folder / "empty")
+    swept = copy(empty, folder / "swept")
+    archive = folder / "study.tar.gz"
+    commands = {
+        "sweep": (empty, (*SWEEP, "1")),
+        "search": (empty, ("sweep", "search", *SWEEP[1:], "1")),
+        "sweep by two": (empty, (*SWEEP, "2")),
+        "map": (swept, MAP),
+        "report": (swept, ("report",)),
+        "export": (swept, ("export", "study.tar.gz")),
+        "import": (empty, ("import", str(archive))),
+    }
+    complete(swept, commands["sweep"][1])
+    complete(swept, ("export", str(archive)))
+    order = rng.sample(list(commands), len(commands))
+    expected: dict[str, tuple[float, Facts]] = {}
+    harmed = 0
+    for number in range(kills):
+        name = order[number % len(order)]
+        base, argv = commands[name]
+        if name not in expected:
+            project = copy(base, folder / f"expected-{name.replace(' ', '-')}")
+            expected[name] = complete(project, argv), facts(project)
+        usual, wanted = expected[name]
+        project = copy(base, folder / f"killed-{number}")
+        moment, harm = rng.uniform(0, usual), ""
+        try:
+            was_running = kill(project, argv, moment)
+            is_there_already = name in ("export", "import") and facts(project) == wanted  # it had just ended
+            if not is_there_already:
+                complete(project, argv)
+            if harm := compare(facts(project), wanted):
+                raise RuntimeError(harm)
+        except RuntimeError as error:
+            harm = f"HARM: {error} ({project}, {project.with_suffix('.log')})"
+            harmed += 1
+        else:
+            shutil.rmtree(project)
+        log(
+            f"{number + 1:4} {name:14} after {moment:5.2f} of {usual:.2f} s{'' if was_running else ', ended'} {harm}"
+        )
+    log(f"{kills} kills, {harmed} did harm")
+    return harmed
+
+
+def compare(found: Facts, wanted: Facts) -> str:
+    """Return what is lost or doubled; nothing if all is as it should be."""
+    lost, added = wanted - found, found - wanted
+    return f"lost {dict(lost)}, added {dict(added)}"[:500] if lost or added else ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Kill commands; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="kills", description="Kill commands at random moments, and check what is left."
+    )
+    parser.add_argument(
+        "--kills", type=int, default=100, metavar="N", help="default: 100, a quarter of an hour"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of commands and moments (default: 0)"
+    )
+    arguments = parser.parse_args(argv)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    folder = Path(tempfile.mkdtemp(prefix="qwerties-kills-")).resolve()
+    os.environ.setdefault("QWERTIES_KERNELS", str(folder / "kernels"))
+    harmed = run(arguments.kills, arguments.seed, folder)
+    if not harmed:
+        shutil.rmtree(folder)
+    return 1 if harmed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""MLflow's UI ends with all processes that it started."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from qwerties.tracking.server import serve_ui
+
+FORKING = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+
+
+def test_a_ui_that_is_stopped_leaves_no_process(monkeypatch):
+    start, processes = subprocess.Popen, []
+
+    def server(command, *, env, start_new_session):
+        process = start([sys.executable, "-c", FORKING], start_new_session=start_new_session)
+        wait = process.wait
+
+        def stopped(timeout=None):
+            if timeout is not None:
+                return wait(timeout)
+            end = time.monotonic() + 60
+            while not (children := psutil.Process(process.pid).children()) and time.monotonic() < end:
+                time.sleep(0.02)
+            processes.extend([psutil.Process(process.pid), *children])
+            raise KeyboardInterrupt
+
+        process.wait = stopped
+        return process
+
+    monkeypatch.setattr("subprocess.Popen", server)
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = SimpleNamespace(uri="sqlite:///x.db", experiments=dict)
+    with pytest.raises(KeyboardInterrupt):
+        serve_ui(store, port)
+    assert len(processes) == 2
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_ui_of_a_server_is_the_server_s_own(capsys):
+    store = SimpleNamespace(uri="http://me:secret@host:5000/", experiments=lambda: {"loss": ("7", {})})
+    assert serve_ui(store, 5000) == 0
+    assert (
+        capsys.readouterr().out
+        == "http://me:***@host:5000/#/experiments/7/runs?workflowType=machine_learning\n"
+    )
+    assert "MLFLOW_BACKEND_STORE_URI" not in os.environ
