@@ -251,7 +251,7 @@ def test_a_run_whose_artifacts_are_damaged_is_made_anew(half, harm):
         path.write_bytes(path.read_bytes()[:100])
     out, _ = run(half, *SWEEP)
     run_id = tracked.info.run_id
-    assert f" again, because seeds.csv of run {run_id} is lost or altered\n" in out
+    assert f" again, because seeds.csv of run {run_id} is lost or altered" in out
     new = client.get_run(run_id).data.tags["qwerties.superseded"]
     assert client.get_run(new).info.status == "FINISHED"
     assert client.get_run(new).data.params == tracked.data.params
