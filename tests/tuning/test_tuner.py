@@ -199,11 +199,11 @@ def test_a_changed_title_needs_no_storage(store):
 # Killed and resumed
 
 
-def die_at(folder, place, count, after=False):
-    process = processes.Process(target=tune_and_die, args=(folder, place, count, after))
+def die_at(folder, point, count, after=False):
+    process = processes.Process(target=tune_and_die, args=(folder, point, count, after))
     process.start()
     process.join(60)
-    assert process.exitcode == -signal.SIGKILL, (place, count, after)
+    assert process.exitcode == -signal.SIGKILL, (point, count, after)
 
 
 KILLS = {
