@@ -21,8 +21,8 @@ from qwerties.plotting import compare as plots
 from qwerties.plotting.axes import Panel, panels
 from qwerties.plotting.evidence import evidence
 from qwerties.plotting.style import WIDE, WIDTH, Style, styles
-from qwerties.report.rendering import ReportFigure
 from qwerties.report.answers import points_of
+from qwerties.report.rendering import ReportFigure
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.compare import Comparison
