@@ -37,10 +37,9 @@ def sources_digest() -> str:
 
 def read_answers(root: Path) -> dict[str, Any]:
     """Return the answers of the project's store, with the commit and the number of networks."""
-    from qwerties.report.answers import MISSING, answers
-
     from qwerties.analysis.contrasts import load_results
     from qwerties.cli.project import open_store
+    from qwerties.report.answers import MISSING, answers
 
     with open_store(root, reads=True) as store:
         results = load_results(store)

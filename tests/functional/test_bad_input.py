@@ -350,7 +350,10 @@ BROKEN = {
         "ValueError: crossed must be None or two whole numbers above 0, got (0, 3)",
     ),
     "layout": (source(crossed="3"), "ValueError: crossed must be None or two whole numbers above 0, got 3"),
-    "order": (source(order="'first'"), "ValueError: order must be a whole number of at most 1000000, got 'first'"),
+    "order": (
+        source(order="'first'"),
+        "ValueError: order must be a whole number of at most 1000000, got 'first'",
+    ),
     "comma": (
         source(contrasts="(Contrast(A, B))").replace("A, B))", "A, B, primary=1))"),
         "ValueError: primary must be True or False, got 1",
