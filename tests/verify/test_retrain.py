@@ -22,7 +22,8 @@ from qwerties.scoring import score as scoring
 from qwerties.study.experiment import Experiment
 from qwerties.study.runs import network_record
 from qwerties.study.sweep import sweep
-from qwerties.tracking.store import Store, digest
+from qwerties.tracking.artifacts import digest
+from qwerties.tracking.store import Store
 from qwerties.tracking.tags import ARTIFACTS, TRIAL
 from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
