@@ -10,11 +10,11 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from qwerties.analysis.searches import is_whole
 from qwerties.config import Config
 from qwerties.execution.processes import this_process
 from qwerties.plotting import search as figures
 from qwerties.scoring import score as scoring
+from qwerties.study.plan import is_whole_trial
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
 from qwerties.tuning import ArmContrast, TunedArm, Tuning, trials
@@ -92,12 +92,12 @@ def tracked(store):
     rows = [
         (run.tags[STUDY], int(run.tags[TRIAL]), run.status, run.params, Metrics(run.metrics))
         for run in runs
-        if TRIAL in run.tags and is_whole(run)
+        if TRIAL in run.tags and is_whole_trial(run)
     ]
     winners = {run.tags[STUDY]: json.loads(run.tags["qwerties.winner"]) for run in searches.values()}
     assert len(winners) == len(searches)
     assert {run.status for run in searches.values()} == {"FINISHED"}
-    assert {run.parent for run in runs if TRIAL in run.tags and is_whole(run)} <= set(searches)
+    assert {run.parent for run in runs if TRIAL in run.tags and is_whole_trial(run)} <= set(searches)
     return sorted(rows, key=lambda row: row[:2]), winners
 
 

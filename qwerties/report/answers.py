@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qwerties.config import DEFAULT, Config
-from qwerties.errors import plural
+from qwerties.errors import clean, plural
 from qwerties.stats.formats import number, percent
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def contrast_sentence(result: ContrastResult, a: str, b: str, where: str = "") -
     """
     found = result.comparison
     if found is None or result.verdict is None:
-        command = f"make sweep ONLY={result.experiment_name} trains what is missing"
+        command = f"make sweep ONLY={clean(result.experiment_name)} trains what is missing"
         reason = result.withheld.removeprefix("withheld").removeprefix(": ") or command
         return _capital(f"{where}the verdict on {a} against {b} is withheld: {reason}.")
     if result.verdict == "identical":

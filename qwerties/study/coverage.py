@@ -8,6 +8,7 @@ read here was written by somebody else: what cannot be read is named, and counts
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -42,6 +43,8 @@ from qwerties.tracking.tags import (
     TRIAL,
     TUNING,
 )
+
+NUMBER = re.compile("0|[1-9][0-9]{0,8}")  # of a trial, as its tag holds it
 
 CONFIG_STATES = ("done", "missing", "running", "failed", "damaged")
 
@@ -309,7 +312,8 @@ def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) ->
     current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
     parents = [run for run in current if run.parent is None]
     own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
-    tracked = {run.tags[TRIAL] for run in own if TRIAL in run.tags} & set(map(str, range(n_trials)))
+    numbers = {run.tags.get(TRIAL, "") for run in own}
+    tracked = {number for number in numbers if NUMBER.fullmatch(number) and int(number) < n_trials}
     ended = (
         bool(parents) and parents[-1].status == "FINISHED" and parents[-1].tags.get(SPEC) == json.dumps(spec)
     )

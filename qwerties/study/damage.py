@@ -20,7 +20,7 @@ def damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[s
     examples = {child.params.get("seed"): child for child in children if child.status == "FINISHED"}
     try:
         seeds = [str(seed) for seed in json.loads(run.tags.get(EXAMPLES, "[]"))]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return [*lost, f"the tag {EXAMPLES}"]
     for seed in seeds:
         if (example := examples.get(seed)) is None:

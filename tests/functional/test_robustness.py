@@ -246,8 +246,8 @@ def test_a_run_whose_artifacts_are_damaged_is_made_anew(half, harm):
     else:
         path.write_bytes(path.read_bytes()[:100])
     out, _ = run(half, *SWEEP)
-    name, run_id = tracked.info.run_name, tracked.info.run_id
-    assert f"small: making {name} anew, as seeds.csv of run {run_id} is lost or altered" in out
+    run_id = tracked.info.run_id
+    assert f" again, because seeds.csv of run {run_id} is lost or altered" in out
     new = client.get_run(run_id).data.tags["qwerties.superseded"]
     assert client.get_run(new).info.status == "FINISHED"
     assert client.get_run(new).data.params == tracked.data.params
@@ -353,7 +353,7 @@ def test_work_that_kills_every_worker_is_told_in_one_line(empty_database, tmp_pa
     argv = ("-c", begin, "sweep", "--seeds", "2", "--jobs", "2", "--no-report")
     with started_python(folder, *argv, PYTHONPATH=os.pathsep.join([str(folder), *python_path()])) as process:
         out, err = finish(process, status=1)
-    assert out.splitlines() == [LOST] * 2
+    assert set(out.splitlines()) == {LOST}
     last = err.splitlines()[-1]
     assert last.startswith("qwerties: error: ")
     assert last.endswith(

@@ -12,11 +12,12 @@ import pytest
 from factories import new_store
 from mlflow import MlflowClient
 
+from qwerties.analysis.tables import read_seed_table
 from qwerties.config import Config
 from qwerties.execution.processes import this_process
 from qwerties.execution.workers import Workers
 from qwerties.scoring.digest import code_digest
-from qwerties.study.coverage import make_coverage, read_seed_table
+from qwerties.study.coverage import make_coverage
 from qwerties.study.experiment import Experiment
 from qwerties.study.sweep import sweep
 from qwerties.tracking import models

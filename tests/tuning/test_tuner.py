@@ -19,7 +19,6 @@ import pytest
 from factories import make_folder, new_store, refusal
 from mlflow import MlflowClient
 from optuna.storages.journal import JournalFileBackend, JournalStorage
-from qwerties.study.chunks import CONTRASTS
 from tuning_files import (
     BASE,
     TRIALS,
@@ -46,9 +45,9 @@ from qwerties.plotting import search as figures
 from qwerties.report.build import render
 from qwerties.scoring import score as scoring
 from qwerties.study.coverage import read_coverages
-from qwerties.study.sweep import PLAN_CHANGES, sweep
-from qwerties.study.sweep_lock import turn
-from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
+from qwerties.study.sweep import sweep
+from qwerties.study.sweep_lock import sweep_lock
+from qwerties.tracking.tags import CONTRASTS, PLAN_CHANGES, STUDY, SUPERSEDED, TRIAL
 from qwerties.tuning import ArmContrast, trials, tuner
 from qwerties.tuning.declaration import FIRST_SEED, MIN_SEEDS, SearchError
 from qwerties.tuning.storage import default_storage, finished_trials, open_storage
@@ -273,7 +272,7 @@ def test_two_workers_find_what_one_finds(expected, store, monkeypatch):
 
 def test_a_search_waits_for_another_sweep(expected, store):
     experiment_id, lines, ended = store.experiment("rates", {}), [], threading.Event()
-    with turn(store, [experiment_id], pytest.fail):
+    with sweep_lock(store, [experiment_id], pytest.fail):
         thread = threading.Thread(target=lambda: (tune(small(), store, log=lines.append), ended.set()))
         thread.start()
         deadline = time.monotonic() + 30
