@@ -148,6 +148,7 @@ def run_command(
                 time.sleep(SECONDS_BETWEEN_LOOKS)
         finally:
             process.kill()
+            process.wait()
         if process.returncode != 0:
             errors.seek(0)
             reason = reason_of(errors.read().strip().rpartition("\n")[2])
@@ -188,6 +189,6 @@ def memory_of(pid: int) -> float:
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
             memory = process.memory_full_info()
             total += getattr(memory, "pss", memory.uss)
-    except psutil.Error:  # one ended meanwhile
+    except (psutil.Error, OSError):  # one ended meanwhile
         return 0.0
     return total / 2**20

@@ -1,4 +1,5 @@
 """A store -> what of it does not agree with itself or with the notebook's loop. Nothing here changes the store.
 
-`audit` checks every run without training; `retrain.verify` does that and trains sampled networks again.
+`retrain.verify` does both: `block` reads what a run holds, `audit` compares what it says more than once, and `network`
+trains a sampled network again.
 """

@@ -5,51 +5,34 @@ Somebody else may have written the store: what cannot be read is reported, and n
 
 from __future__ import annotations
 
-import functools
-import itertools
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.tables import UNREADABLE, parse_scores
-from qwerties.config import Config, Seeds, fingerprint
+from qwerties.config import Seeds, fingerprint
 from qwerties.errors import clean, plural, reason_of
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study import runs as results
-from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.artifacts import digest
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store, StoreError
+from qwerties.tracking.store import StoreError
 from qwerties.tracking.tags import ARTIFACTS
-from qwerties.tracking.uri import is_on_disk
 from qwerties.training import data
 from qwerties.training.trainer import Trained
+from qwerties.verify.block import BROKEN, Block, Read, digests_of, is_inside
 
 SAME = 1e-12  # relative: means over one table, added up in whatever order
 RESCORED = 1e-6  # scores of the very same weights on any machine; 0 on the same one
-WIDE_ROWS = (
-    4  # networks of several hidden units to rescore in each run: each takes 20 ms, a narrow one 0.2 ms
-)
-THREADS = 4  # requests to a server at once
+WIDE_ROWS = 4  # networks of several hidden units to rescore in a run: each takes 20 ms, a narrow one 0.2 ms
 
 SMOOTH = ("train_loss", "bce", "brier", "excess_loss")  # scores that follow the weights
 # Scores that count points on either side of a threshold: rounding moves a network that stands on it
 THRESHOLDED = ("state", "train_accuracy", "phi", "population_accuracy", "gain")
-FLAGS = ("dead_at_init", "settled")
-
-# What files raise that are not what they should be
-BROKEN = (*UNREADABLE, KeyError, IndexError, AttributeError, RuntimeError, MemoryError)
-
-Read = Callable[[str], bytes]  # path of an artifact -> its bytes; StoreError if it cannot be read
 
 
 @dataclass(frozen=True)
@@ -65,56 +48,9 @@ class Difference:
         return f"{clean(self.run.name)} ({clean(self.run.run_id, 40)}): {clean(self.what, 80)} {clean(self.how, 300)}"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A run of one config on a block of seeds, as the store holds it.
-
-    ``table`` is ``seeds.csv``; the arrays of ``curves.npz`` and ``weights.npz`` lead with networks.
-    """
-
-    run: Tracked
-    config: Config
-    seeds: Seeds
-    table: pd.DataFrame
-    curves: dict[str, np.ndarray]
-    weights: dict[str, np.ndarray]
-
-
-# Artifacts
-
-
-def artifact_reader(store: Store, run: Tracked) -> Read:
-    """Return a function that reads a run's artifacts; those of a server are fetched here, a few at a time."""
-
-    def fetch(path: str) -> bytes | None:
-        with suppress(StoreError, ValueError):  # whoever asks for it gets the error
-            return store.read(run, path)
-        return None
-
-    if is_on_disk(run.artifact_uri):
-        return functools.partial(store.read, run)
-    paths = [path for path in _digests(run) or () if is_inside(path)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        fetched = dict(zip(paths, pool.map(fetch, paths), strict=True))
-    return lambda path: fetched.get(path) or store.read(run, path)
-
-
-def _digests(run: Tracked) -> dict[str, Any] | None:
-    """Return the digest of every artifact by its path; None if the run's tag cannot be read."""
-    try:
-        return dict(json.loads(run.tags.get(ARTIFACTS, "{}")))
-    except (ValueError, TypeError, RecursionError):
-        return None
-
-
-def is_inside(path: str) -> bool:
-    """Return whether an artifact's path lies within its run."""
-    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
-
-
 def check_artifacts(run: Tracked, read: Read) -> tuple[int, list[Difference]]:
     """Compare every artifact of a run with its digest; return their number, and those that differ."""
-    if (digests := _digests(run)) is None:
+    if (digests := digests_of(run)) is None:
         return 0, [Difference(run, f"tag {ARTIFACTS}", "cannot be read")]
     faults = {path: _fault(path, expected, read) for path, expected in digests.items()}
     return len(digests), [
@@ -133,65 +69,6 @@ def _fault(path: str, expected: object, read: Read) -> str:
     if (actual := digest(content)) == expected:
         return ""
     return f"was altered or cut short: {len(content):,} bytes of digest {actual}, stored {expected}"
-
-
-# A run's block: config, seeds, scores, curves and weights
-
-
-def read_block(run: Tracked, read: Read) -> Block:
-    """Read a run's config, seeds, scores, curves and weights.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be read, or do not belong together.
-    """
-    config, seeds = Config.from_params(run.params), Seeds.parse(run.params["seeds"])
-    shapes: dict[str, tuple[int, ...]] = {}  # of one network
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise((2, *config.hidden, 1))):
-        shapes |= {f"{2 * layer}.weight": (fan_out, fan_in), f"{2 * layer}.bias": (fan_out,)}
-    name = "seeds.csv"
-    try:
-        table = _read_table(read(name), seeds)
-        name = "curves.npz"
-        curves = read_arrays(read(name))
-        _check_curves(curves, config, seeds)
-        name = "weights.npz"
-        weights = read_arrays(read(name))
-        _check_shapes(weights, {key: (len(seeds), *shape) for key, shape in shapes.items()})
-    except StoreError:
-        raise ValueError(f"{name} cannot be read") from None
-    except BROKEN as error:
-        raise ValueError(f"{name} cannot be read: {reason_of(error)}") from None
-    return Block(run, config, seeds, table, curves, weights)
-
-
-def _read_table(content: bytes, seeds: Seeds) -> pd.DataFrame:
-    table = parse_scores(content)
-    expected = {"seed": seeds.numbers}
-    if seeds.crossed is not None:
-        expected |= {"data_seed": seeds.data, "weight_seed": seeds.weights}
-    if not all(np.array_equal(table[name], numbers) for name, numbers in expected.items()):
-        raise ValueError(f"its seeds are not {seeds}")
-    if any(table[name].dtype != bool for name in FLAGS):
-        raise ValueError(f"{' and '.join(FLAGS)} must be True or False")
-    return table.astype(dict.fromkeys((*SMOOTH, "epochs_to_learn"), float))
-
-
-def _check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
-            raise ValueError(f"{name} must be numbers of shape {shape}, got {arrays[name].shape}")
-
-
-def _check_curves(curves: Mapping[str, np.ndarray], config: Config, seeds: Seeds) -> None:
-    for name, first in (("epochs", 1), ("checkpoints", 0)):
-        steps = curves[name]
-        rises = steps.ndim == 1 and steps.dtype.kind == "i" and (np.diff(steps) > 0).all()
-        if not (rises and len(steps) and steps[0] == first and steps[-1] == config.epochs):
-            raise ValueError(f"its {name} must rise from {first} to {config.epochs}")
-    _check_shapes(curves, {"loss": (len(seeds), len(curves["epochs"]))})
-    _check_shapes(curves, {"gradient_rms": (len(seeds), len(config.hidden) + 1)})
 
 
 def check_block(block: Block, children: Iterable[Tracked], rng: np.random.Generator) -> list[Difference]:

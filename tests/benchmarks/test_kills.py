@@ -14,6 +14,7 @@ from benchmarks import kills
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.timeout(900)
 def test_commands_that_are_killed_lose_and_double_nothing():
     """The command `python -m benchmarks.kills` does so a hundred times."""
     done = subprocess.run(

@@ -24,7 +24,8 @@ from qwerties.tracking.tags import SUPERSEDED
 from qwerties.tracking.uri import default_uri
 from qwerties.training import reference
 from qwerties.training.trainer import train
-from qwerties.verify.audit import artifact_reader, check_artifacts
+from qwerties.verify.audit import check_artifacts
+from qwerties.verify.block import artifact_reader
 
 RATE, DISTANCE = Axis("learning_rate", 1e-3, 10, "log", 3), Axis("distance", 0, 6, "linear", 2)
 SMALL = MapSpec(RATE, DISTANCE, base=Config(epochs=3))

@@ -27,9 +27,10 @@ from qwerties.tracking.store import Store
 from qwerties.tracking.tags import ARTIFACTS, TRIAL
 from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
-from qwerties.verify import audit
+from qwerties.verify import audit, network
 from qwerties.verify import retrain as verify
-from qwerties.verify.audit import artifact_reader, check_scores, is_among, read_block
+from qwerties.verify.audit import check_scores, is_among
+from qwerties.verify.block import artifact_reader, read_block
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
@@ -532,15 +533,15 @@ def test_the_draw_repeats_and_takes_none_twice():
     ],
 )
 def test_when_a_network_learns_may_move_only_where_the_gain_is_at_the_bar(gain, epoch, can):
-    assert verify.can_learn_at(epoch, np.array([0, 1, 3]), np.array(gain), 0.005) == can
+    assert network.can_learn_at(epoch, np.array([0, 1, 3]), np.array(gain), 0.005) == can
 
 
 def test_a_network_is_hardly_settled_only_at_the_bar():
     losses = np.full(100, 0.5)
     for last, hardly in ((0.4, False), (0.495, True), (0.49501, True), (0.496, False), (0.5, False)):
         losses[-1] = last
-        assert verify.is_hardly_settled(losses, 1e-5) == hardly
-    assert verify.is_hardly_settled(np.array([0.5]), 1e-5) is False
+        assert network.is_hardly_settled(losses, 1e-5) == hardly
+    assert network.is_hardly_settled(np.array([0.5]), 1e-5) is False
 
 
 def test_a_score_is_among_others():
@@ -559,7 +560,7 @@ def test_a_score_is_among_others():
 def test_distances_count_what_is_undefined():
     stored = np.array([1.0, np.nan, np.nan, np.inf, np.inf, 1.0, 200.0])
     value = np.array([1.5, np.nan, 1.0, np.inf, -np.inf, np.nan, 100.0])
-    assert verify.distances(stored, value).tolist() == [0.5 / 1.5, 0, np.inf, 0, np.inf, np.inf, 1]
+    assert network.distances(stored, value).tolist() == [0.5 / 1.5, 0, np.inf, 0, np.inf, np.inf, 1]
 
 
 SENSITIVE = Config(hidden=(8,) * 4, activation="linear", init="he", epochs=100, learning_rate=0.05)
@@ -617,7 +618,7 @@ def test_a_chaotic_network_is_checked_up_to_where_rounding_takes_over(tmp_path):
 )
 def test_what_is_allowed_is_what_the_loop_has_allowed_itself_so_far(trials, allowed):
     trials = [np.array(trial) for trial in trials]
-    np.testing.assert_allclose(verify.allowed_distance(np.ones(3), trials, 1e-5), allowed, rtol=1e-6)
+    np.testing.assert_allclose(network.allowed_distance(np.ones(3), trials, 1e-5), allowed, rtol=1e-6)
 
 
 def test_a_network_that_stands_on_a_threshold(sound, monkeypatch):
