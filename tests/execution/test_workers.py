@@ -105,7 +105,7 @@ def test_processes_that_cannot_be_started_are_no_fault_of_the_store(monkeypatch)
         list(run_tasks(double, [(1,), (2,)], Workers(2)))
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])  # two import torch
 def test_a_task_has_one_thread_and_leaves_the_others_theirs(count):
     before = torch.get_num_threads()
     torch.set_num_threads(2)

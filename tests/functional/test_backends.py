@@ -25,6 +25,7 @@ from qwerties.study.batches import MAX_NETWORKS, Batch, train_batch
 from qwerties.tracking.uri import default_uri
 from qwerties.training import trainer as training
 
+pytestmark = pytest.mark.slow
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 SMALL = """
@@ -95,7 +96,6 @@ def fragile(tmp_path):
     started.stop()
 
 
-@pytest.mark.slow
 def test_a_sweep_by_several_processes_is_the_same(alone, four_shards, tmp_path):
     assert swept(tmp_path / "study", "--jobs", "2")[0] == alone
 

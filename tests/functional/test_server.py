@@ -155,7 +155,7 @@ def waiting(folder, uri):
     with start(folder, uri, *MAP_OF) as command:
         while "\n" not in command.texts()[0] and command.poll() is None:
             time.sleep(0.02)
-        assert command.texts()[0].startswith("waiting for another that makes the same map, "), command.texts()
+        assert command.texts()[0].startswith("waiting for another process that makes the same map, "), command.texts()
         yield command
 
 
