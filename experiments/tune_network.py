@@ -1,5 +1,7 @@
 """The notebook's network against the best one that can be found."""
 
+from typing import Any
+
 from optuna import Trial
 
 from qwerties import DEFAULT, Config
@@ -8,7 +10,7 @@ from qwerties.tuning import ArmContrast, TunedArm, Tuning
 
 def space(trial: Trial) -> Config:
     """Suggest every hyperparameter at once; momentum for SGD only, a second width for two layers only."""
-    fields = {
+    fields: dict[str, Any] = {
         "loss": trial.suggest_categorical("loss", ("bce", "mse")),
         "activation": trial.suggest_categorical("activation", ("relu", "linear", "tanh", "sigmoid")),
         "optimizer": trial.suggest_categorical("optimizer", ("sgd", "adam")),

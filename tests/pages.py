@@ -15,7 +15,8 @@ from qwerties.tracking.records import Record
 
 CODE = "9bdcd5e26e69"
 BCE, MSE = DEFAULT, Config(loss="mse")
-OURS = (Path(__file__).parents[1] / "qwerties" / "report" / "templates" / "page.js").read_text()
+TEMPLATES = Path(__file__).parents[1] / "qwerties" / "report" / "templates"
+OURS = [f"<script>{(TEMPLATES / name).read_text()}</script>" for name in ("page.js", "panel.js")]
 HOSTILE = "<script>alert(1)</script>\"'&amp;{{ 7*7 }}\u202e\u2066\x00" + "W" * 10_000 + "שלום"
 
 
@@ -108,7 +109,7 @@ class Reader(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        if tag not in ("meta", "link", "img"):
+        if tag not in ("meta", "link", "img", "input", "br"):
             self.stack.append(tag)
 
     def handle_endtag(self, tag):

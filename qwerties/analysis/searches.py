@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,11 @@ if TYPE_CHECKING:  # workers import this module, and need neither the store nor 
 
 # Direction of each objective. Population accuracy is the mean over the seeds, regret is Bayes accuracy minus it, and
 # cost is network-epochs times parameters.
-OBJECTIVES = {"population_accuracy": "maximize", "regret": "minimize", "cost": "minimize"}
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "population_accuracy": "maximize",
+    "regret": "minimize",
+    "cost": "minimize",
+}
 
 SUGGESTED = "qwerties.suggested"  # tag of a trial's run: the values that Optuna suggested, as JSON
 
@@ -134,7 +138,9 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         raise ValueError("objectives")
     run, children = runs_of_search(name, runs)
     params, n_trials = tuple(map(str, spec["space"])), int(spec["trials"])
-    trials = trial_frame(children, params)
+    trials = trial_frame(
+        [child for child in children if run is not None and child.parent == run.run_id], params
+    )
     best = best_of(trials, objectives) if len(trials) == n_trials else None
     metrics = run.metrics if run is not None else {}
     return TrackedSearch(
@@ -154,12 +160,10 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
 
 
 def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
-    """Return the run of a search that counts, and all runs of its trials."""
+    """Return the run of a search that counts, and the runs of trials that are not superseded."""
     current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
     parents = [run for run in current if TRIAL not in run.tags]
-    if not parents:
-        return None, []
-    return parents[-1], [run for run in current if TRIAL in run.tags and run.parent == parents[-1].run_id]
+    return parents[-1] if parents else None, [run for run in current if TRIAL in run.tags]
 
 
 def is_whole(child: Tracked) -> bool:

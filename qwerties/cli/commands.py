@@ -59,7 +59,7 @@ def sweep(arguments: argparse.Namespace) -> int:
         if arguments.settle != "none" and experiments:
             _settle(experiments, store, arguments.seeds, workers, device, arguments.settle, max_seeds)
         for experiment_name, winner in winners.items():
-            _contend(experiment_name, winner, store, arguments.seeds, workers, device)
+            _challenge(experiment_name, winner, store, arguments, max_seeds, workers, device)
     if not arguments.no_report:
         _write_report(root, None, anew=False)
     print("browse the runs: make ui")
@@ -232,17 +232,25 @@ def _tune(
     return experiments, winners, finish
 
 
-def _contend(
-    experiment_name: str, winner: Config, store: Store, wanted: int, workers: Workers, device: str
+def _challenge(
+    experiment_name: str,
+    winner: Config,
+    store: Store,
+    arguments: argparse.Namespace,
+    max_seeds: int,
+    workers: Workers,
+    device: str,
 ) -> None:
-    """Register the model of a tuning's winner, if it has the better of the one that is registered."""
+    """Register the network of a search's winner, if that config beats the registered one."""
     from qwerties.tuning.champion import challenge
 
-    told = challenge(
-        experiment_name, winner, store, lambda duel: _work(duel, store, wanted, workers, device, {})
-    )
-    if told:
-        print(told)
+    def train(experiments: dict[str, Experiment]) -> None:
+        _work(experiments, store, arguments.seeds, workers, device, {})
+        if arguments.settle != "none":  # the challenge is topped up like any contrast
+            _settle(experiments, store, arguments.seeds, workers, device, "all", max_seeds)
+
+    if message := challenge(experiment_name, winner, store, train):
+        print(message)
 
 
 def _say_done(done: Progress, started: float) -> None:

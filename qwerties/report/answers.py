@@ -257,7 +257,8 @@ def _dead(by_name: Mapping[str, ExperimentResult]) -> list[Sentence]:
     table = _table(by_name, "activation", DEFAULT)
     if table is None:
         return []
-    text = f"The price of ReLU is dead units: {_share(table, 'dead')} of {plural(len(table.frame), 'network')} are dead."
+    networks = plural(len(table.frame), "network")
+    text = f"The price of ReLU is dead units: {_share(table, 'dead')} of {networks} are dead."
     return [Sentence(text, "activation", MEASURED)]
 
 

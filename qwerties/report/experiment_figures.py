@@ -618,7 +618,9 @@ def contrasts_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure
         sizes = [abs(comparison.estimate) for _, comparison in compared]
         compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MAX_ROWS:].tolist())]
     part, described, frame, margin = contrast_panel(compared, "difference in accuracy, A − B, in points")
-    band = "" if margin is None else f" The band is ±δ = {points_of(margin)}, differences too small to matter."
+    band = (
+        "" if margin is None else f" The band is ±δ = {points_of(margin)}, differences too small to matter."
+    )
     rest = f" The {MAX_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
     return figure_of(
         [part],
@@ -634,7 +636,9 @@ def contrast_panel(
     compared: Sequence[tuple[str, Comparison]], xlabel: str
 ) -> tuple[Panel, str, pd.DataFrame, float | None]:
     """Return the panel of contrasts on one scale, its content in words, its numbers, and the margin if all share it."""
-    rows = [(label, 100 * c.estimate, 100 * c.low, 100 * c.high) for label, c in compared]  # in points of accuracy
+    rows = [
+        (label, 100 * c.estimate, 100 * c.low, 100 * c.high) for label, c in compared
+    ]  # in points of accuracy
     frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
     margins = {comparison.margin for _, comparison in compared}
     margin = margins.pop() if len(margins) == 1 else None
@@ -643,7 +647,13 @@ def contrast_panel(
         for label, y, lo, hi in rows
     )
     band = None if margin is None else (-100 * margin, 100 * margin)
-    arguments = {"frame": frame, "references": {"no difference": 0.0}, "xlabel": xlabel, "band": band, "digits": 1}
+    arguments = {
+        "frame": frame,
+        "references": {"no difference": 0.0},
+        "xlabel": xlabel,
+        "band": band,
+        "digits": 1,
+    }
     return (plots.score_points, arguments), described, frame, margin
 
 

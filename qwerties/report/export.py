@@ -130,8 +130,10 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
     Columns are those of all records, in the order in which they first occur, params and metrics last.
     """
     frame = pd.DataFrame([dict(_flat(record)) for record in records], dtype=object)
-    frame = frame[sorted(frame, key=lambda name: (name.startswith("metrics."), name.startswith("params.")))]
-    return frame.map(cell).rename(columns=cell).to_csv(index=False, lineterminator="\n").encode()
+    order = sorted(
+        map(str, frame), key=lambda name: (name.startswith("metrics."), name.startswith("params."))
+    )
+    return frame[order].map(cell).rename(columns=cell).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

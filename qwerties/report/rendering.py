@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from qwerties.report.compact import compact_png, compact_svg
+from qwerties.report.compact import compact_png, compact_svg, data_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,9 +57,9 @@ class RenderedFigure:
     height: int
 
     @property
-    def src(self) -> str:
-        """The picture as a data URI."""
-        return f"data:{self.mime};base64,{base64.b64encode(self.content).decode()}"
+    def src(self) -> Markup:
+        """The picture as a data URI, ready for an attribute."""
+        return data_uri(self.content, self.mime)
 
 
 def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:

@@ -18,7 +18,7 @@ EXPERIMENT = "report"
 DIGEST = "qwerties.page"  # tag of a run: digest of its files
 MAX_REPORTS = 10
 
-DESCRIPTION = "What `qwerties report` wrote: the page, its verdicts and its tables, one run for each report that differs."
+DESCRIPTION = "What `qwerties report` wrote: page, verdicts and tables, one run for each report that differs."
 
 
 def keep(store: Store, files: Mapping[str, bytes]) -> str:

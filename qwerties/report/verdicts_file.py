@@ -89,12 +89,18 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
 
 NUMBER = (int, float, type(None))
 CONTRAST_TYPES: Mapping[str, tuple[type, ...]] = {
-    **{"experiment": (str,), "verdict": (str,), "words": (str,), "code": (str, type(None))},
-    **{"n": NUMBER, "delta": (int, float), "interval": (list, type(None))},
+    "experiment": (str,),
+    "verdict": (str,),
+    "words": (str,),
+    "code": (str, type(None)),
+    "n": NUMBER,
+    "delta": (int, float),
+    "interval": (list, type(None)),
 }
 CHANGE_TYPES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("experiment", "contrast", "before", "now"), (str,)),
-    **{"why": (list,), "flipped": (bool,)},
+    "why": (list,),
+    "flipped": (bool,),
 }
 
 

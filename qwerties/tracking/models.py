@@ -15,8 +15,9 @@ NAME, ALIAS = "qwerties", "champion"
 """Of the registered model, and of the version that counts: ``models:/qwerties@champion``."""
 
 ABOUT = (
-    "The best network that the study has found, moved only where a verdict on fresh seeds says that the new one is "
-    "better. Takes points, (batch, 2); gives the probability of qwerties B, (batch, 1)."
+    "A network of the best config that the study has found: of its confirmed networks that learned, the one of median "
+    "accuracy. Replaced only where a verdict on fresh seeds says that another config is ahead. Takes points, "
+    "(batch, 2); returns the probability of qwerties B, (batch, 1)."
 )
 
 
@@ -40,11 +41,12 @@ def champion(uri: str) -> Version | None:
     return Version(str(found.version), dict(found.tags))
 
 
-def crown(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
+def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
     """Register the model of a run as a new version, and give it the alias last; returns its number."""
     client = MlflowClient(uri, uri)
     if not client.search_registered_models(f"name = '{NAME}'"):
-        client.create_registered_model(NAME, description=ABOUT)
+        client.create_registered_model(NAME)
+    client.update_registered_model(NAME, description=ABOUT)
     outputs = client.get_run(run_id).outputs
     assert outputs is not None
     (model,) = outputs.model_outputs

@@ -1,8 +1,7 @@
-"""The registered model: the network of a tuning's winner, moved by its interval alone.
+"""The registered model: a network of the best config that was found, replaced only by a verdict.
 
-Which network of the winner's thousand: of those that learned, the one with the median accuracy on the true
-distribution. It is what one gets from a training that works; the best of them would be there by luck, and would score
-less on any other day.
+Of the confirmed networks of that config that learned, the one of median accuracy on the true distribution is
+registered. That is what a training that works gives; the best network would be there by luck.
 """
 
 from __future__ import annotations
@@ -23,85 +22,102 @@ from qwerties.stats.scores import scores
 from qwerties.study.budget import EXPLORATORY_ALPHA
 from qwerties.study.coverage import Coverage, SeedTable, make_coverage, read_seed_table
 from qwerties.study.experiment import Contrast, Experiment
-from qwerties.tracking import models as registry
+from qwerties.tracking import models
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Model, Record
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import NOTE
 from qwerties.tuning.declaration import CONFIRMATION
 
-STEM = "_champion"
-"""Of the experiment that compares a new winner with the registered model's config; no file can have this name."""
+EXPERIMENT_NAME = "_champion"  # compares a new winner with the registered config; no file can have this name
+CONFIG = "qwerties.config"  # tag of a version: params of its config, as JSON
+CHALLENGES = "qwerties.challenges"  # tag of the experiment: digests of each version's challengers, as JSON
+NETWORK = (
+    "of the config's confirmed networks that learned, the one of median accuracy on the true distribution"
+)
 
-CONFIG = "qwerties.config"
-"""Tag of a version: params of its config, as JSON."""
-
-CHALLENGES = "qwerties.challenges"
-"""Tag of the experiment `STEM`: digests of the configs that challenged each version of the model, as JSON."""
-
-AHEAD = ("a_better", "a_ahead")
-"""Verdicts that move the model: the new config's lead is known to be above 0, and not known to be below the margin."""
-
-Sweep = Callable[[dict[str, Experiment]], Any]
+# Verdicts that replace the model: the new config's lead is known to be above 0, and not known to be below the margin.
+WINS = ("a_better", "a_ahead")
 
 
-def contend(experiment_name: str, config: Config, store: Store, sweep: Sweep) -> str | None:
-    """Register a tuning's winner if there is no model yet, or if it is better than that one's config.
+def challenge(
+    experiment_name: str, config: Config, store: Store, sweep: Callable[[dict[str, Experiment]], Any]
+) -> str | None:
+    """Register the winner of a search if there is no model yet, or if it beats the registered config.
 
     Parameters
     ----------
     experiment_name : str
-        Of the tuning's experiment, in which the winner is confirmed.
+        The experiment in which the winner is confirmed.
     config : Config
         The winner.
     store : Store
     sweep : callable
-        Trains and tracks experiments by their experiment_names.
+        Trains and tracks experiments, given by name.
 
     Returns
     -------
     str or None
-        What came of it, to be printed; None where the config is the registered one's already.
+        What happened, to be printed; None where the config is registered already.
     """
-    networks = _confirmed(experiment_name, config, store)
-    if networks is None:
+    confirmed = _confirmed(experiment_name, config, store)
+    if confirmed is None:
         return f"{experiment_name}: its winner is not confirmed yet, the registered model stays"
-    tags = _tags(config, networks)
-    before = registry.champion(store.uri)
-    if before is None:
-        return _register(experiment_name, networks, store, {**tags, "qwerties.verdict": "the first one"})
-    old = _config_of(before)
-    if old == config:
-        if any(before.tags.get(key) != value for key, value in tags.items()):
-            registry.retag(store.uri, before.number, tags)
+    tags = _tags(config, confirmed)
+    registered = models.champion(store.uri)
+    if registered is None:
+        return _register(experiment_name, confirmed, store, {**tags, "qwerties.verdict": "the first model"})
+    champion = _config_of(registered)
+    if champion == config:
+        if any(registered.tags.get(key) != value for key, value in tags.items()):
+            models.retag(store.uri, registered.number, tags)
         return None
-    if old is None:
-        return f"version {before.number} of the model does not tell its config: it stays; remove its alias to go on"
+    if champion is None:
+        return (
+            f"version {registered.number} of the model has no config in its tags, and stays; a new one is registered "
+            "once its alias is removed"
+        )
     challenges = _challenges(store)
-    challengers = challenges.setdefault(before.number, [])
-    if (own := _digest(config)) not in challengers:
-        challengers.append(own)
-    count = f"challenge {challengers.index(own) + 1} of version {before.number}"
-    sweep({STEM: _duel(config, old, count)})
-    store.tag_experiment(store.experiments()[STEM][0], CHALLENGES, json.dumps(challenges))
-    (finding,) = compare_arms(store, _coverage(STEM, store)).findings
-    if finding.verdict not in AHEAD:
-        return f"the registered model stays, version {before.number}: {finding.words} ({count})"
+    challengers = challenges.setdefault(registered.number, [])
+    if (digest := _digest(config)) not in challengers:
+        challengers.append(digest)
+    count = f"challenge {challengers.index(digest) + 1} of version {registered.number}"
+    sweep({EXPERIMENT_NAME: _experiment(config, champion, count)})
+    store.tag_experiment(store.experiments()[EXPERIMENT_NAME][0], CHALLENGES, json.dumps(challenges))
+    (result,) = compare_arms(store, _coverage(EXPERIMENT_NAME, store)).findings
+    if result.verdict not in WINS:
+        return f"the registered model stays, version {registered.number}: {result.words} ({count})"
     won = {
-        "qwerties.verdict": finding.words[:500],
-        "qwerties.over": f"version {before.number}",
+        "qwerties.verdict": result.words[:500],
+        "qwerties.over": f"version {registered.number}",
         "qwerties.challenge": count,
     }
-    return _register(experiment_name, networks, store, {**tags, **won})
+    return _register(experiment_name, confirmed, store, {**tags, **won})
+
+
+def _experiment(config: Config, champion: Config, count: str) -> Experiment:
+    return Experiment(
+        title="The registered model",
+        question=(
+            "Is a search's winner better than the registered model's config? The registered model is replaced only "
+            "where the interval says that the new one is ahead, and not by less than the margin. This is "
+            f"{count}. Every challenge has an error rate of {EXPLORATORY_ALPHA:g} of its own: of many challenges, "
+            "some succeed by luck."
+        ),
+        configs=(config, champion),
+        contrasts=(Contrast(config, champion),),
+        share=CONFIRMATION,
+        order=95,
+    )
 
 
 def _challenges(store: Store) -> dict[str, list[str]]:
-    """Configs that challenged each version of the model so far, in order; empty where the tag cannot be read."""
-    _, tags = store.experiments().get(STEM, ("", {}))
+    """Return the configs that challenged each version so far, in order; empty where the tag cannot be read."""
+    _, tags = store.experiments().get(EXPERIMENT_NAME, ("", {}))
     try:
         stored = json.loads(tags.get(CHALLENGES, "{}"))
-        return {str(version): [str(digest) for digest in digests] for version, digests in stored.items()}
-    except (ValueError, TypeError, AttributeError):
+        return {str(number): [str(digest) for digest in digests] for number, digests in stored.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -109,101 +125,87 @@ def _digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(config.to_params(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _duel(config: Config, old: Config, count: str) -> Experiment:
-    return Experiment(
-        title="The registered model",
-        question=(
-            "Is what a search found better than the config of the model that is registered? The registered model moves "
-            "only where the interval says that the new one is ahead, and not by less than the margin. This is "
-            f"{count}. Every challenge has an error rate of {EXPLORATORY_ALPHA:g} of its own: of many challenges, some "
-            "succeed by luck."
-        ),
-        configs=(config, old),
-        contrasts=(Contrast(config, old),),
-        share=CONFIRMATION,
-        order=95,
-    )
-
-
-def _confirmed(experiment_name: str, config: Config, store: Store) -> SeedTable | None:
-    """The winner's networks on fresh seeds; None where they are not all there."""
-    entry = _coverage(experiment_name, store).find(config)
-    return read_seed_table(store, entry)[0] if entry is not None and entry.state == "done" else None
-
-
 def _coverage(experiment_name: str, store: Store) -> Coverage:
     experiment_id, tags = store.experiments()[experiment_name]
     return make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id))
 
 
-def _tags(config: Config, networks: SeedTable) -> dict[str, str]:
-    frame = networks.frame
+def _confirmed(experiment_name: str, config: Config, store: Store) -> SeedTable | None:
+    """Return the winner's networks on fresh seeds; None where some are missing."""
+    planned = _coverage(experiment_name, store).find(config)
+    return read_seed_table(store, planned)[0] if planned is not None and planned.state == "done" else None
+
+
+def _tags(config: Config, confirmed: SeedTable) -> dict[str, str]:
+    frame = confirmed.frame
     return {
         CONFIG: json.dumps(config.to_params()),
+        "qwerties.network": NETWORK,
         "qwerties.confirmation": f"{scores(frame, 'population_accuracy').mean():.6f}",
         "qwerties.confirmation_seeds": f"{frame['seed'].min()}-{frame['seed'].max()}",
-        "qwerties.confirmation_run": networks.runs[0].run_id,
+        "qwerties.confirmation_run": confirmed.runs[0].run_id,
         "qwerties.code": code_digest(),
     }
 
 
-def _config_of(held: registry.Version) -> Config | None:
+def _config_of(registered: models.Version) -> Config | None:
     try:
-        return Config.from_params(json.loads(held.tags[CONFIG]))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return Config.from_params(json.loads(registered.tags[CONFIG]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
-def _typical(frame: pd.DataFrame) -> int | None:
-    """Row of the network that is registered; None where none learned."""
+def median_network(frame: pd.DataFrame) -> int | None:
+    """Return the row of the learned network with the (lower) median accuracy; None where none learned."""
     learned = frame[frame["state"] == "learned"].sort_values("population_accuracy", kind="stable")
     return int(learned.index[(len(learned) - 1) // 2]) if len(learned) else None
 
 
-def _register(experiment_name: str, networks: SeedTable, store: Store, tags: Mapping[str, str]) -> str:
-    import torch
-
-    from qwerties.scoring import score as scoring
-    from qwerties.training.reference import build_model
-
-    chosen = _typical(networks.frame)
+def _register(experiment_name: str, confirmed: SeedTable, store: Store, tags: Mapping[str, str]) -> str:
+    """Log the median network as a run below its config's, register it, and return what happened."""
+    chosen = median_network(confirmed.frame)
     if chosen is None:
         return f"{experiment_name}: none of its winner's networks learned, no model is registered"
-    sizes = np.cumsum([len(rows) for rows in networks.rows])
-    which = int(np.searchsorted(sizes, chosen, side="right"))
-    run, row = networks.runs[which], int(networks.rows[which][chosen - (sizes[which - 1] if which else 0)])
-    arrays = read_arrays(store.read(run, "weights.npz"))
-    weights = {name: torch.from_numpy(array[row].copy()) for name, array in arrays.items()}
-    config = networks.config
-    found: dict[str, Any] = {str(key): value for key, value in networks.frame.loc[chosen].items()}
-    seed = int(found["seed"])
-    module = build_model(config, seed)
-    module.load_state_dict(weights)
-    module.eval()
-    example = (
-        scoring.draw_points(Seeds(seed, seed + 1), config)[0].T[[0, -1]].contiguous()
-    )  # one of either class
+    ends = np.cumsum([len(rows) for rows in confirmed.rows])
+    i = int(np.searchsorted(ends, chosen, side="right"))
+    run, row = confirmed.runs[i], int(confirmed.rows[i][chosen - (ends[i - 1] if i else 0)])
+    network: dict[str, Any] = {str(name): value for name, value in confirmed.frame.loc[chosen].items()}
+    arrays = {name: array[row] for name, array in read_arrays(store.read(run, "weights.npz")).items()}
+    config, seed = confirmed.config, int(network["seed"])
     record = Record(
         name=f"model: seed {seed} · {config.label()}",
         params={**config.to_params(), "seed": str(seed)},
         metrics={
-            ("final_train_loss" if name == "train_loss" else name): float(found[name])
+            ("final_train_loss" if name == "train_loss" else name): float(network[name])
             for name in ("train_loss", "train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier")
-            if not pd.isna(found[name])
+            if not pd.isna(network[name])
         },
         tags={
-            "qwerties.state": str(found["state"]),
+            "qwerties.state": str(network["state"]),
             "qwerties.version": version("qwerties"),
             "qwerties.code": code_digest(),
             "mlflow.source.name": f"experiments/{experiment_name}.py",
-            NOTE: "The network of the run above that is registered: of those that learned, the one of median accuracy "
-            "on the true distribution.",
+            NOTE: f"The registered network: {NETWORK}.",
         },
-        model=Model(module, example.numpy(), module(example).detach().numpy()),
+        model=_model(config, seed, arrays),
     )
     run_id = store.write(run.experiment_id, record, parent=run.run_id)
-    number = registry.crown(store.uri, run_id, {**tags, "qwerties.seed": str(seed)})
+    number = models.promote(store.uri, run_id, {**tags, "qwerties.seed": str(seed)})
     return (
         f"registered version {number} of the model, seed {seed} of {config.label()}: "
-        f"mlflow.pyfunc.load_model('models:/{registry.NAME}@{registry.ALIAS}') loads it"
+        f"mlflow.pyfunc.load_model('models:/{models.NAME}@{models.ALIAS}') loads it"
     )
+
+
+def _model(config: Config, seed: int, arrays: Mapping[str, np.ndarray]) -> Model:
+    """Return the network of one seed, with a point of either class as an example."""
+    import torch
+
+    from qwerties.scoring.score import draw_points
+    from qwerties.training.reference import build_model
+
+    module = build_model(config, seed)
+    module.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
+    module.eval()
+    points = draw_points(Seeds(seed, seed + 1), config)[0].T[[0, -1]].contiguous()  # (2, 2)
+    return Model(module, points.numpy(), module(points).detach().numpy())

@@ -1,7 +1,7 @@
 """A question whose configs are searched for before they are compared: arms, their spaces, the budget, the contrasts.
 
-A `Tuning` is declared in ``experiments/`` like an `Experiment`. Its searches choose a config for every arm on seeds that
-nothing else uses. Then all arms, tuned and fixed, form an ordinary `Experiment` on fresh seeds. The contrasts are
+A `Tuning` is declared in ``experiments/`` like an `Experiment`. Its searches choose a config for every arm on seeds
+that nothing else uses. Then all arms, tuned and fixed, form an ordinary `Experiment` on fresh seeds. The contrasts are
 written down by the arms' names before the first trial.
 """
 
@@ -155,8 +155,8 @@ class Tuning:
             raise ValueError("; ".join(problems))
 
     def _has_sound_baselines(self) -> bool:
-        return (
-            self.baselines == () or _are_of(SAMPLERS, self.baselines) and self.sampler not in self.baselines
+        return self.baselines == () or (
+            _are_of(SAMPLERS, self.baselines) and self.sampler not in self.baselines
         )
 
     def _problems_of_arms(self) -> list[str]:
@@ -189,9 +189,8 @@ class Tuning:
             ]
             if contrast.a == contrast.b:
                 problems.append(f"a contrast needs two different arms, got {contrast.a!r} twice")
-            if isinstance(contrast.delta, bool) or not isinstance(contrast.delta, int | float):
-                problems.append(f"delta must be a number, got {contrast.delta!r}")
-            elif not 0 < contrast.delta < math.inf:
+            is_number = isinstance(contrast.delta, int | float) and not isinstance(contrast.delta, bool)
+            if not is_number or not 0 < contrast.delta < math.inf:
                 problems.append(f"delta must be a finite number above 0, got {contrast.delta!r}")
             if not isinstance(contrast.primary, bool):
                 problems.append(f"primary must be True or False, got {contrast.primary!r}")

@@ -172,15 +172,16 @@ def _digest(text: str) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words how two specs of a search differ."""
+    """Return in words how two specs of a search differ; digests tell something only where nothing else does."""
     there, here = (
         {**spec["space"], **{key: value for key, value in spec.items() if key not in ("name", "space")}}
         for spec in (before, now)
     )
+    changed = [key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key)]
+    plain = [key for key in changed if not key.startswith("digest of")]
     return [
         f"{key} was {there.get(key, 'not searched')} and is {here.get(key, 'not searched')}"
-        for key in dict.fromkeys([*there, *here])
-        if there.get(key) != here.get(key)
+        for key in plain or changed
     ]
 
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -120,7 +121,8 @@ def open_study(search: Search, storage: BaseStorage, target: str | Path) -> optu
     study = optuna.create_study(
         study_name=search.name, storage=storage, directions=directions, load_if_exists=True
     )
-    stored, spec = study.user_attrs.get(SPEC), search.spec()
+    stored: Any = study.user_attrs.get(SPEC)
+    spec = search.spec()
     is_new = stored is None and not study.get_trials(deepcopy=False)
     if is_new and [direction.name.lower() for direction in study.directions] == directions:
         study.set_user_attr(SPEC, spec)
@@ -190,7 +192,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     complete = [t for _, t in sorted(finished_trials(study).items()) if t.state == TrialState.COMPLETE]
     if len(complete) < 20:
         return {}
-    first = optuna.create_study(direction=study.directions[0].name.lower())
+    first = optuna.create_study(direction=study.directions[0])
     for trial in complete:
         first.add_trial(
             create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions)

@@ -46,9 +46,7 @@ from qwerties.tuning.search import Proposal, Search, config_of, make_searches, p
 if TYPE_CHECKING:
     from qwerties.tuning.trials import TrialResult
 
-SMALL = (
-    2_000_000  # network-epochs of a search below which starting worker processes takes longer than it saves
-)
+SMALL = 2_000_000  # network-epochs of a search below which starting worker processes costs more than it saves
 
 Step = Callable[[str, int, int], None]
 Later = Callable[[Callable[[], None]], None]
@@ -152,7 +150,7 @@ def _search_all(
     unfinished = [search for search in searches if winners[search.confirmed_as] is None]
     with storages.open_storage(session.storage) if unfinished else nullcontext() as storage:
         # all are checked before anything is written or trained
-        studies = [storages.open_study(search, storage, session.storage) for search in unfinished]
+        studies = [storages.open_study(search, storage, session.storage) for search in unfinished if storage]
         write_plan(session.experiment_name, tuning, searches, n_seeds, store, runs)
         store.end_abandoned(runs, is_abandoned)
         for search, study in zip(unfinished, studies, strict=True):
@@ -213,16 +211,15 @@ class _SearchRun:
         run, children = runs_of_search(self.search.name, runs)
         configs = {proposal.number: proposal.config for proposal in self._finished()}
         for child in children:
-            if not is_whole(child):
-                store.tag_run(child.run_id, SUPERSEDED, "a run that was not written to its end")
+            if run is None or child.parent != run.run_id:
+                store.tag_run(child.run_id, SUPERSEDED, "the run of its search was deleted")
+            elif not is_whole(child):
+                store.tag_run(child.run_id, SUPERSEDED, "it was not written to its end")
             elif (number := _number(child)) in configs and child.params == configs[number].to_params():
                 self.tracked.add(number)
             else:  # the study was deleted from the storage and made anew
-                for old in (*children, run):
-                    if old is not None:
-                        store.tag_run(
-                            old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more"
-                        )
+                for old in (run, *children):
+                    store.tag_run(old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more")
                 self.tracked, run = set(), None
                 break
         if run is None:
@@ -254,8 +251,8 @@ class _SearchRun:
             metrics={},
             tags={
                 **self._common_tags(),
-                NOTE: f"A search: {search.label}, {search.tuning.trials} trials, each on seeds {search.seeds}. The runs "
-                "below are its trials; the best trial's config is confirmed on fresh seeds, in a run of its own.",
+                NOTE: f"A search: {search.label}, {search.tuning.trials} trials, each on seeds {search.seeds}. The "
+                "runs below are its trials; the best trial's config is confirmed on fresh seeds, in a run of its own.",
             },
         )
 
@@ -330,12 +327,12 @@ class _SearchRun:
         best, objectives = tracked.best, tracked.objectives
         assert best is not None
         assert tracked.winner is not None
-        suggested = tracked.trials[["number", *(f"params_{name}" for name in tracked.params)]].to_dict(
-            "records"
-        )
         params = [
-            {key.removeprefix("params_"): value for key, value in row.items() if value is not None}
-            for row in suggested
+            {
+                "number": row["number"],
+                **{p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None},
+            }
+            for row in tracked.trials.to_dict("records")
         ]
         record = Record(
             name="",

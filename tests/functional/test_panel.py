@@ -1,17 +1,16 @@
 """The panel in a real browser: it trains what the study trains, and works by hand, by keyboard and without either."""
 
-import os
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from factories import new_store
 from pages import experiment_result
 
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.report import panel_seeds
+from qwerties.report import panel_seeds, sections
 from qwerties.report.build import compose
+from qwerties.report.sections import panel
 from qwerties.scoring.score import score
 from qwerties.training.trainer import train
 
@@ -29,13 +28,12 @@ def tables():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, tables):
-    """A page whose study tracks the notebook's setting on these seeds, and nothing else."""
-    before, folder = Path.cwd(), tmp_path_factory.mktemp("page")
-    os.chdir(folder)  # where MLflow puts artifacts
-    results = [experiment_result("notebook", {DEFAULT: tables[DEFAULT]})]
-    path = folder / "summary.html"
-    path.write_text(compose(new_store(folder), results).alone)
-    os.chdir(before)
+    """A page with the panel alone, whose study tracks the notebook's setting on these seeds."""
+    path = tmp_path_factory.mktemp("page") / "summary.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sections, "SECTIONS", (panel,))
+        results = [experiment_result("notebook", {DEFAULT: tables[DEFAULT]})]
+        path.write_text(compose(SimpleNamespace(uri="sqlite://"), results).alone)
     return path.as_uri()
 
 

@@ -14,7 +14,7 @@ from projects import TINY
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = (".py", ".html", ".css", ".js", ".h", ".cpp", ".mplstyle")
+SHIPPED = (".py", ".html", ".css", ".js", ".json", ".md", ".h", ".cpp", ".mplstyle")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 

@@ -32,8 +32,10 @@ NAMES = [f"{key}-{claim.experiment_name}-{claim.b.label([DEFAULT, XOR])}" for ke
 def study(claim, score_a, score_b, **options):
     """The experiment of a claim, in which its arms have these scores."""
     a = claim.a or replace(DEFAULT, learning_rate=0.5)
-    a = replace(a, **{name: 0.3 for name in claim.free})
-    return experiment_result(claim.experiment_name, {a: score_a, claim.b: score_b}, [(a, claim.b, True)], **options)
+    a = replace(a, **dict.fromkeys(claim.free, 0.3))
+    return experiment_result(
+        claim.experiment_name, {a: score_a, claim.b: score_b}, [(a, claim.b, True)], **options
+    )
 
 
 def told(key, *experiments):
@@ -42,7 +44,11 @@ def told(key, *experiments):
 
 def sentence(key, claim, *scores, **options):
     """What the answer says of a claim."""
-    found = [s for s in told(key, study(claim, *scores, **options)).sentences if s.experiment_name == claim.experiment_name]
+    found = [
+        s
+        for s in told(key, study(claim, *scores, **options)).sentences
+        if s.experiment_name == claim.experiment_name
+    ]
     [one] = [s for s in found if s.code not in (MISSING, "measured")]
     return one
 
@@ -80,14 +86,17 @@ def test_numbers_are_those_of_the_differences():
     a, b = seed_scores(0.80, spread=0.02), seed_scores(0.97, seed=1)
     d = (a["population_accuracy"] - b["population_accuracy"]).to_numpy()
     (low,), (high,) = confidence_sequence(d, alpha=0.005)
-    expected = f"costs {-100 * d.mean():.0f} points of accuracy against no activation ({-100 * high:.0f} to {-100 * low:.0f})."
+    ends = f"({-100 * high:.0f} to {-100 * low:.0f})."
+    expected = f"costs {-100 * d.mean():.0f} points of accuracy against no activation {ends}"
     assert sentence(key, claim, a, b).text.endswith(expected)
 
 
 def test_identical_and_withheld_arms_are_told():
     key, claim = CLAIMS[0]
     good = seed_scores(0.97)
-    assert sentence(key, claim, good, good).text.endswith("ReLU and no activation are identical on each of 200 seeds.")
+    assert sentence(key, claim, good, good).text.endswith(
+        "ReLU and no activation are identical on each of 200 seeds."
+    )
     withheld = sentence(key, claim, good, seed_scores(0.8), complete=False)
     assert withheld.code == "withheld"
     assert "is withheld: make sweep ONLY=activation trains what is missing." in withheld.text
@@ -101,12 +110,17 @@ def test_shares_are_counted():
     frame = seed_scores(0.9, n=100)
     frame["state"] = ["learned"] * 55 + ["slow"] * 30 + ["dead"] * 15
     text = told("spread", experiment_result("notebook", {DEFAULT: frame})).text
-    assert text.startswith("On 100 seeds, 55% of the notebook’s networks learned; the others ended 30% slow, 15% dead.")
+    assert text.startswith(
+        "On 100 seeds, 55% of the notebook’s networks learned; the others ended 30% slow, 15% dead."
+    )
     text = told("relu", experiment_result("activation", {DEFAULT: frame})).text
     assert "15% of 100 networks are dead." in text
     long = replace(DEFAULT, epochs=4000)
     text = told("longer", experiment_result("epochs", {DEFAULT: frame, long: seed_scores(0.9, n=100)})).text
-    assert "55% of the networks have learned after 2,000 epochs and 100% after 4,000; dead are 15% and 0%." in text
+    assert (
+        "55% of the networks have learned after 2,000 epochs and 100% after 4,000; dead are 15% and 0%."
+        in text
+    )
 
 
 def test_what_is_missing_is_named_by_the_command_that_trains_it():
@@ -136,7 +150,9 @@ def test_every_claim_is_a_contrast_of_the_study(key, claim):
     experiment = load(claim.experiment_name)
     if claim.a is None or claim.free:  # its configs are searched
         return
-    assert [(claim.a, claim.b)] == [(c.a, c.b) for c in experiment.contrasts if (c.a, c.b) == (claim.a, claim.b)]
+    assert [(claim.a, claim.b)] == [
+        (c.a, c.b) for c in experiment.contrasts if (c.a, c.b) == (claim.a, claim.b)
+    ]
 
 
 def test_a_searched_arm_matches_whatever_was_chosen():
@@ -149,18 +165,22 @@ def test_a_searched_arm_matches_whatever_was_chosen():
 # As text
 
 
-@pytest.mark.parametrize(("difference", "text"), [(0.01, "1 point"), (0.005, "0.5 points"), (0.02, "2 points")])
+@pytest.mark.parametrize(
+    ("difference", "text"), [(0.01, "1 point"), (0.005, "0.5 points"), (0.02, "2 points")]
+)
 def test_points(difference, text):
     assert points_of(difference) == text
 
 
 def test_a_sentence_begins_with_where():
     [result] = study(CLAIMS[0][1], seed_scores(0.97), seed_scores(0.8)).findings
-    assert contrast_sentence(result, "tanh", "ReLU", "at width 2, ").startswith("At width 2, tanh gains 17 points")
+    assert contrast_sentence(result, "tanh", "ReLU", "at width 2, ").startswith(
+        "At width 2, tanh gains 17 points"
+    )
 
 
 def test_the_same_sentences_serve_terminal_and_documentation():
-    key, claim = CLAIMS[0]
+    claim = CLAIMS[0][1]
     found = answers([study(claim, seed_scores(0.97), seed_scores(0.8))])
     text, markdown = to_text(found, 80), to_markdown(found)
     for answer in found:

@@ -127,7 +127,14 @@ def test_names_stay_in_their_folder(folder):
 
 def test_latex_is_escaped(folder):
     nasty = r"a_b & 50% #1 ${x}$ \input{/etc/passwd} ~^[*] <δ> “ש"
-    contrast = {"experiment": "[evil]", "a_minus_b": nasty, "where": "", "primary": True, "n": 3, "delta": 0.01}
+    contrast = {
+        "experiment": "[evil]",
+        "a_minus_b": nasty,
+        "where": "",
+        "primary": True,
+        "n": 3,
+        "delta": 0.01,
+    }
     row = exports.findings_tex([{**contrast, "words": "*"}]).decode().splitlines()[-3]
     assert row == (
         r"{}[evil] & a\_b \& 50\% \#1 \$\{x\}\$ \textbackslash input\{/etc/passwd\} "
@@ -155,7 +162,12 @@ def test_the_same_store_gives_the_same_files(folder, store, tmp_path):
     assert files(path.parent) == there
     assert is_current(store, path)
     page, rendered = there["summary.html"].decode(), render(store)
-    alone = re.sub(r' <a class="download".*?</a>|<section aria-labelledby="downloads">.*?</section>', "", page, flags=re.DOTALL)
+    alone = re.sub(
+        r' <a class="download".*?</a>|<section aria-labelledby="downloads">.*?</section>',
+        "",
+        page,
+        flags=re.DOTALL,
+    )
     assert re.sub(r"\s+", " ", alone) == re.sub(r"\s+", " ", rendered)
     assert 'href="./' not in rendered
 

@@ -77,12 +77,16 @@ def test_the_seeds_end_in_every_state():
 
 def test_limits_are_those_of_the_distribution(data):
     for distance in panel.OFFERED["distance"]:
-        own = data["limits"][f"clusters {distance:g}"]
+        own = data["scenes"][f"clusters {distance:g}"]
         assert own["accuracy"] == pytest.approx(ndtr(distance / 2), abs=1e-6)
-    assert data["limits"]["clusters 4"] == pytest.approx(
-        {"accuracy": 0.97725, "bce": 0.060427, "mse": 0.017149}, abs=1e-6
+    notebook = data["scenes"]["clusters 4"]
+    assert [notebook[name] for name in ("accuracy", "bce", "mse")] == pytest.approx(
+        [0.97725, 0.060427, 0.017149], abs=1e-6
     )
-    assert data["limits"]["xor 4"]["accuracy"] == pytest.approx(ndtr(2) ** 2 + ndtr(-2) ** 2, abs=1e-6)
+    assert notebook["centres"] == [[[1, 1]], [[5, 1]]]
+    xor = data["scenes"]["xor 4"]
+    assert xor["accuracy"] == pytest.approx(ndtr(2) ** 2 + ndtr(-2) ** 2, abs=1e-6)
+    assert xor["centres"] == [[[1, 1], [5, 5]], [[5, 1], [1, 5]]]
     assert data["plateau"] == {"bce": math.log(2), "mse": 0.25}
 
 

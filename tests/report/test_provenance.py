@@ -7,8 +7,7 @@ import os
 import re
 
 import pytest
-from factories import new_store
-from filmed import CODE, CONFIGS, SEEDS, make_store, plan, record
+from trained import CODE, CONFIGS, SEEDS, make_store, plan, record
 
 from qwerties.cli.status import read_status, to_json
 from qwerties.config import DEFAULT, Config, Seeds

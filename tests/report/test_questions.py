@@ -12,7 +12,7 @@ from qwerties.analysis.contrasts import load_results
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.report.build import render
 from qwerties.report.elements import Facts, walk
-from qwerties.report.examples import read_exemplars
+from qwerties.report.examples import read_examples
 from qwerties.report.results import make_results
 from qwerties.report.sections import questions
 from qwerties.scoring.predict import answer
@@ -86,7 +86,9 @@ def test_numbers_are_those_of_the_store(store):
         "0.400 (0.100 where learned) after 2,000 epochs",
         "0.200 (0.100 where learned) after 4,000 epochs",
     )
-    losses = np.geomspace(0.7, 0.1, 4) + 0.01 * 29.5  # the mean of the made-up curves, kept at 1, 10, 100 and the end
+    losses = (
+        np.geomspace(0.7, 0.1, 4) + 0.01 * 29.5
+    )  # the mean of the made-up curves, kept at 1, 10, 100 and the end
     before = np.interp(np.log(1500), np.log([1, 10, 100, 2000]), losses)
     fall = found["Fall of the mean loss over the last quarter"][0]
     assert fall == f"{100 * (1 - losses[-1] / before):.1f}% of 2,000 epochs"
@@ -177,8 +179,8 @@ def test_exemplars_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
     config = Config(hidden=hidden, activation=activation)
     track_exemplars(store, config, {7: "slow", 9: "dead", 8: "slow", 2: "learned"})
     [one] = load_results(store)
-    found = read_exemplars(store, one.networks[0])
-    assert {state: exemplar.seed for state, exemplar in found.items()} == {"learned": 2, "slow": 7, "dead": 9}
+    found = read_examples(store, one.networks[0])
+    assert {state: example.seed for state, example in found.items()} == {"learned": 2, "slow": 7, "dead": 9}
     own = found["dead"]
     value = own.points.astype(float)
     act = {"relu": lambda u: np.where(u > 0, u, 0), "tanh": np.tanh}[activation]

@@ -1,96 +1,71 @@
-"""Tuned studies in MLflow: declared, killed and resumed, confirmed on fresh seeds, and the model that wins."""
+"""Searches in the storage and in MLflow: killed and resumed, changed by others, confirmed on fresh seeds."""
 
 import dataclasses
 import json
 import multiprocessing
-import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import chdir
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import optuna
 import pytest
-from factories import new_store
+from factories import make_folder, new_store, refusal
 from mlflow import MlflowClient
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from tuning_files import (
+    BASE,
+    TRIALS,
+    declare,
+    draw_pictures,
+    journal,
+    make_quick,
+    mse_rates,
+    nested,
+    rates,
+    runs_of,
+    small,
+    tracked,
+    tune,
+    tune_and_die,
+)
 
-from qwerties.analysis.searches import WINNER, best_of, is_whole, progress_of, read_studies, trial_frame
-from qwerties.config import DEFAULT, Config, Seeds
+from qwerties.analysis.searches import best_of, load_searches, progress_of, read_searches, trial_frame
+from qwerties.config import Config, Seeds
+from qwerties.errors import UsageError
 from qwerties.execution.processes import this_process
 from qwerties.execution.workers import Workers
+from qwerties.plotting import search as figures
 from qwerties.report.build import render
 from qwerties.scoring import score as scoring
-from qwerties.scoring.digest import code_digest
 from qwerties.study.chunks import CONTRASTS
 from qwerties.study.coverage import read_coverages
-from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, plan_changes
-from qwerties.study.objectives import OBJECTIVES, cost, parameters
-from qwerties.study.search_space import Categorical, Float, Int, SearchError
 from qwerties.study.sweep import PLAN_CHANGES, sweep
-from qwerties.tracking import models as registry
-from qwerties.tracking.store import Store
+from qwerties.study.sweep_lock import turn
 from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL
-from qwerties.tuning import champion, search, tuner
-from qwerties.tuning import trials as outcomes
-from qwerties.tuning.declaration import (
-    FEWEST_SEEDS,
-    FIRST_SEED,
-    Pair,
-    Tuned,
-    Tuning,
-    make_config,
-    spec_changes,
-)
+from qwerties.tuning import ArmContrast, trials, tuner
+from qwerties.tuning.declaration import FIRST_SEED, MIN_SEEDS, SearchError
+from qwerties.tuning.storage import default_storage, finished_trials, open_storage
 from qwerties.tuning.trials import train_trials
-from qwerties.tuning.tuner import tune
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
-BASE = Config(epochs=20, hidden=(1, 1, 1, 1, 1), activation="linear")
-RATES = {"learning_rate": Float(0.01, 9e15, log=True)}  # the last quarter diverges
-TRIALS = 6
-FEW_POINTS = 2**11
-
-
-def declare(**fields):
-    """Two losses, each by TPE and at random, against the default."""
-    settings = {
-        "title": "Rates",
-        "question": "Which?",
-        "searches": {
-            loss: Tuned(dataclasses.replace(BASE, loss=loss), RATES, TRIALS, baselines=("random",))
-            for loss in ("bce", "mse")
-        },
-        "fixed": {"plain": BASE},
-        "contrasts": (Pair("bce", "mse", primary=True), Pair("bce", "plain")),
-        "seeds": FEWEST_SEEDS,
-    }
-    return Tuning(**{**settings, **fields})
-
-
-def one_side(space=RATES, trials=TRIALS, **fields):
-    contrasts = (Pair("best", "plain", primary=True),)
-    return declare(**{"searches": {"best": Tuned(BASE, space, trials)}, "contrasts": contrasts, **fields})
-
-
-def small():
-    """One side, by TPE and at random."""
-    return one_side(searches={"best": Tuned(BASE, RATES, TRIALS, baselines=("random",))})
-
-
-def journal(folder):
-    return folder / "mlruns" / "optuna.journal"
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(
+    ["qwerties.tuning.tuner", "qwerties.tuning.trials", "qwerties.plotting.search", "pytest"]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_points():
-    """Wider nets are scored on fewer points, which takes most of the time; here, accuracy matters little."""
+def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "SOBOL_POINTS", FEW_POINTS)
+        make_quick(patch)
         scoring._sobol_normals.cache_clear()
         yield
     scoring._sobol_normals.cache_clear()
@@ -99,351 +74,167 @@ def few_points():
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    yield new_store(tmp_path)
+    yield new_store(tmp_path, writer=this_process())
     mlflow.set_tracking_uri(None)
 
 
-def chosen(tuning, store, wanted=4, experiment_name="rates", **options):
-    return tune(experiment_name, tuning, store, journal(Path.cwd()), wanted, workers=1, **options)
+def confirm(experiment, store, n_seeds=4):
+    sweep({"rates": experiment}, store, n_seeds, workers=Workers(), progress=lambda state: None)
 
 
-def confirm(experiments, store, wanted=4):
-    return sweep(experiments, store, wanted, workers=Workers(), progress=lambda state: None)
-
-
-def runs_of(store, experiment_name="rates"):
-    return store.runs(store.experiments()[experiment_name][0])
-
-
-class Metrics(dict):
-    """Metrics of a run; those of a diverged one hold NaN, which here equals itself."""
-
-    def __eq__(self, other):
-        return sorted(map(repr, self.items())) == sorted(map(repr, other.items()))
-
-    __hash__ = None
-
-
-def told(store, experiment_name="rates"):
-    """What must not hang on how often a tuning was interrupted: studies, trials once each, winners."""
-    runs = [run for run in runs_of(store, experiment_name) if SUPERSEDED not in run.tags]
-    names = {run.run_id: run.tags[STUDY] for run in runs if STUDY in run.tags and TRIAL not in run.tags}
-    trials = [
-        (names[run.parent], int(run.tags[TRIAL]), run.status, run.params, Metrics(run.metrics))
-        for run in runs
-        if TRIAL in run.tags and is_whole(run)
-    ]
-    winners = {run.tags[STUDY]: run.tags.get(WINNER) for run in runs if run.run_id in names}
-    assert len(names) == len(winners)
-    return sorted(trials, key=lambda trial: trial[:2]), winners
+def changes_of(store):
+    return [change["what"] for change in json.loads(store.experiments()["rates"][1].get(PLAN_CHANGES, "[]"))]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """A tuning and its confirmation, never interrupted."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+    """Two arms by two samplers and their confirmation, never interrupted."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        store = new_store(folder)
-        found = chosen(declare(), store)
-        confirm({"rates": found.experiment}, store)
-    return folder, store, found
+        patch.chdir(tmp_path_factory.mktemp("undisturbed"))
+        patch.setattr(figures, "study_pictures", draw_pictures)
+        store = new_store(Path.cwd())
+        contrasts = (ArmContrast("bce", "mse", primary=True), ArmContrast("bce", "plain"))
+        tuning = declare(("bce", rates), ("mse", mse_rates), contrasts=contrasts, baselines=("random",))
+        outcome = tune(tuning, store)
+        confirm(outcome.experiment, store)
+        yield Path.cwd(), store, tuning, outcome
 
 
-# What is declared
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"searches": {}}, "searches must name one side or more, got none"),
-        ({"seeds": 19}, "seeds must be a whole number of 20 or more per trial, got 19"),
-        ({"champion": "x"}, "champion must be one of bce, mse, or None, got 'x'"),
-        ({"contrasts": (Pair("bce", "x"),)}, "a contrast compares sides: one of bce, mse, plain, got 'x'"),
-        ({"contrasts": (Pair("bce", "bce"),)}, "a contrast needs two different sides, got 'bce' twice"),
-        ({"contrasts": (Pair("bce", "mse", delta=0),)}, "delta must be above 0, got 0"),
-        ({"fixed": {"bce": BASE}}, "a side must have a name of its own, that does not say by which sampler"),
-        (
-            {"searches": {"bce": Tuned(BASE, RATES, 6, sampler="grid")}},
-            "searches: bce: samplers must be different ones of tpe, random, qmc, got grid",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, RATES, 6, baselines=("tpe",))}},
-            "searches: bce: samplers must be different ones of tpe, random, qmc, got tpe, tpe",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, {"learning_rate": Float(1, 0.1)}, 6)}},
-            "searches: bce: space: learning_rate must have low below high, got low 1 and high 0.1",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, {"learning_rate": Float(0, 1)}, 6)}},
-            "searches: bce: learning_rate must be a finite number above 0, got 0",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, {"rate": Float(0.1, 1)}, 6)}},
-            "searches: bce: a net of depth 1 takes width_1, got rate",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, {"depth": Int(1, 2), "width_1": Int(1, 4)}, 6)}},
-            "searches: bce: a net of depth 2 takes width_1, width_2, got width_1",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, RATES, 6, objectives=("speed",))}},
-            "searches: bce: objectives must be of population_accuracy, regret, cost, got ('speed',)",
-        ),
-        (
-            {"searches": {"bce": Tuned(BASE, RATES, 6), "mse": Tuned(BASE, RATES, 7)}},
-            "both sides of a contrast must have the same trials, got 6 for bce and 7 for mse",
-        ),
-        ({"searches": {"bce": Tuned(BASE, RATES, 0)}}, "searches: bce: trials must be a whole number from 1"),
-    ],
-)
-def test_a_bad_tuning_is_refused(fields, message):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 -- the whole message is compared
-        declare(**{"contrasts": (Pair("bce", "mse"),), **fields})
-    assert str(caught.value).startswith(message)
-
-
-def test_tuning_and_confirmation_share_no_seed():
-    most = 1_000_000  # what the command line takes
-    assert most * MAX_SHARE < FIRST_SEED
-    for wanted in (1, 50, 500, most):
-        tuning = declare(seeds=64)
-        tuned = set(tuning.tuning_seeds(wanted).numbers.tolist())
-        experiment = tuning.experiment({"bce": BASE, **dict.fromkeys(tuning_sides(), DEFAULT)})
-        last = experiment.seeds(wanted).stop - 1
-        assert len(tuned) == (64 if wanted >= 500 else 20)
-        assert last < min(tuned)
-        assert str(experiment.seeds(wanted)) == tuning.confirmation(wanted)
-    assert declare().experiment(dict.fromkeys(tuning_sides(), DEFAULT)).seeds(500) == Seeds(0, 1000)
-
-
-def tuning_sides():
-    return ["bce", "bce by random", "mse", "mse by random"]
-
-
-def test_studies_are_named_by_all_that_decides_their_trials():
-    first = declare().studies("rates", 500, "code")
-    assert [study.side for study in first] == tuning_sides()
-    assert len({study.name for study in first}) == 4
-    assert first[0].name.startswith("rates/bce by tpe, seeds 10000000-10000019, ")
-    other = [
-        declare().studies("other", 500, "code"),
-        declare().studies("rates", 500, "other"),
-        declare(seeds=30).studies("rates", 500, "code"),
-        declare(
-            searches={"bce": Tuned(dataclasses.replace(BASE, epochs=21), RATES, TRIALS)}, contrasts=()
-        ).studies("rates", 500, "code"),
-    ]
-    assert all(studies[0].name != first[0].name for studies in other)
-
-
-def test_a_config_is_made_of_depth_and_widths():
-    assert make_config(BASE, {"learning_rate": 0.5}) == dataclasses.replace(BASE, learning_rate=0.5)
-    assert make_config(BASE, {"width_1": 3}).hidden == (3,)
-    assert make_config(BASE, {"depth": 2, "width_1": 3, "width_2": 5, "loss": "mse"}).hidden == (3, 5)
-
-
-def test_costs_are_counted_by_hand():
-    assert parameters(Config()) == 2 + 1 + 1 + 1
-    assert parameters(Config(hidden=(3, 2))) == (2 * 3 + 3) + (3 * 2 + 2) + (2 * 1 + 1)
-    assert cost(Config(epochs=10), 4) == 10 * 4 * 5
-
-
-def test_identical_winners_are_not_compared():
-    experiment = declare().experiment({**dict.fromkeys(tuning_sides(), BASE), "mse": DEFAULT})
-    assert [contrast.names for contrast in experiment.contrasts] == [("bce", "mse")]
-    assert experiment.configs == (BASE, DEFAULT)
-
-
-# Trials
-
-
-def test_a_diverged_network_counts_as_a_guess_and_a_diverged_trial_has_no_score():
-    seeds = Seeds(FIRST_SEED, FIRST_SEED + FEWEST_SEEDS)
-    sound, lost = train_trials([BASE, dataclasses.replace(BASE, learning_rate=9e15)], seeds)
-    assert lost.diverged
-    assert lost.values(["population_accuracy"]) is None
-    assert lost.metrics["diverged_fraction"] == 1
-    assert "population_accuracy" not in lost.metrics
-    assert sound.values(["regret", "cost"]) == (sound.metrics["regret"], 20 * 20 * (3 + 2 + 2 + 2 + 2 + 2))
-    assert sound.metrics["regret"] == pytest.approx(0.977250 - sound.metrics["population_accuracy"], abs=1e-6)
-    assert len(sound.losses) == 20
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """A small tuning, never interrupted: its outcome, and what is tracked."""
+    with chdir(tmp_path_factory.mktemp("expected")):
+        store = new_store(Path.cwd())
+        return tune(small(), store), tracked(store)
 
 
 # Undisturbed
 
 
-def test_every_trial_has_its_run_once_and_the_failed_are_there(undisturbed):
-    _, store, found = undisturbed
-    trials, winners = told(store)
-    assert len(trials) == 4 * TRIALS
-    assert len(winners) == 4
-    failed = [trial for trial in trials if trial[2] == "FAILED"]
-    assert 0 < len(failed) < len(trials)
-    for name, number, status, params, metrics in trials:
-        config = Config.from_params(params)
-        assert config.epochs == 20
-        assert ("population_accuracy" in metrics) == (status == "FINISHED")
+def test_every_trial_has_its_run_once_and_the_winner_is_the_best(undisturbed):
+    _, store, tuning, outcome = undisturbed
+    runs, winners = tracked(store)
+    assert len(runs) == 4 * TRIALS
+    failed = [run for run in runs if run[2] == "FAILED"]
+    assert 0 < len(failed) < len(runs)
+    for name, number, status, params, metrics in runs:
         assert name.startswith("rates/")
         assert number < TRIALS
-    assert {json.dumps(config.to_params()) for config in found.winners.values()} == set(winners.values())
+        assert Config.from_params(params).epochs == 20
+        assert ("population_accuracy" in metrics) == (status == "FINISHED")
+    (coverage,) = read_coverages(store)
+    searches = load_searches(store, coverage)
+    assert [search.label for search in searches] == [
+        *("bce by tpe", "bce by random", "mse by tpe", "mse by random"),
+    ]
+    for search in searches:
+        assert search.is_complete
+        assert (search.n_trials, str(search.seeds), search.params) == (
+            6,
+            "10000000-10000019",
+            ("learning_rate",),
+        )
+        name = search.label if search.is_baseline else search.arm
+        assert search.winner == outcome.winners[name]
+        assert search.winner.to_params() == winners[search.name]
+        frame = search.trials
+        assert frame["number"].tolist() == list(range(TRIALS))
+        assert frame["params_learning_rate"].tolist() == [config.learning_rate for config in frame["config"]]
+        complete = frame[frame["state"] == "complete"]
+        assert search.best["population_accuracy"] == complete["population_accuracy"].max()
+        assert search.n_failed == TRIALS - len(complete) == search.run.metrics["trials_failed"]
+        assert store.read(search.run, "plots/history.png").startswith(b"\x89PNG")
+    assert tuning.experiment(outcome.winners) == outcome.experiment
 
 
-def test_budgets_are_equal_as_counted_in_the_store(undisturbed):
-    _, store, _ = undisturbed
-    _, tags = store.experiments()["rates"]
-    studies, problems = read_studies(tags, runs_of(store))
-    assert problems == []
-    assert {(len(s.trials), s.networks, str(s.seeds)) for s in studies} == {
-        (TRIALS, TRIALS * FEWEST_SEEDS, "10000000-10000019")
-    }
-    assert all(s.done and s.complete + s.failed == TRIALS for s in studies)
-    for study in studies:
-        metrics = study.run.metrics
-        assert (metrics["trials"], metrics["trials_failed"]) == (TRIALS, study.failed)
-        assert metrics["best_population_accuracy"] == study.best["population_accuracy"]
-        assert study.trials["population_accuracy"].max() == study.best["population_accuracy"]
-
-
-def test_a_trial_keeps_its_loss_at_every_epoch_of_a_short_training(undisturbed):
-    _folder, store, _ = undisturbed
-    client = MlflowClient(store.uri)
-    trial = next(run for run in runs_of(store) if TRIAL in run.tags and run.status == "FINISHED")
-    history = client.get_metric_history(trial.run_id, "train_loss")
+def test_a_trial_tracks_its_losses(undisturbed):
+    _, store, _, _ = undisturbed
+    run = next(run for run in runs_of(store) if TRIAL in run.tags and run.status == "FINISHED")
+    history = MlflowClient(store.uri).get_metric_history(run.run_id, "train_loss")
     assert [point.step for point in history] == list(range(1, 21))
-    seeds = Seeds(FIRST_SEED, FIRST_SEED + FEWEST_SEEDS)
-    (again,) = train_trials([Config.from_params(trial.params)], seeds)
+    (again,) = train_trials([Config.from_params(run.params)], Seeds(FIRST_SEED, FIRST_SEED + MIN_SEEDS))
     np.testing.assert_allclose([point.value for point in history], again.losses, atol=1e-6)
-    assert trial.metrics["population_accuracy"] == pytest.approx(again.metrics["population_accuracy"])
-
-
-def test_a_study_keeps_its_pictures(undisturbed):
-    _, store, _ = undisturbed
-    study = next(run for run in runs_of(store) if STUDY in run.tags and TRIAL not in run.tags)
-    for name in ("history", "slice"):
-        assert store.read(study, f"plots/{name}.png").startswith(b"\x89PNG")
-    assert study.params["sampler"] == "tpe"
-    assert study.params["storage"] == "optuna.journal"
+    assert run.metrics["population_accuracy"] == pytest.approx(again.metrics["population_accuracy"])
 
 
 def test_the_confirmation_is_an_ordinary_experiment(undisturbed):
-    _, store, found = undisturbed
-    coverage = next(coverage for coverage in read_coverages(store) if coverage.experiment_name == "rates")
+    _, store, _, outcome = undisturbed
+    (coverage,) = read_coverages(store)
     assert coverage.complete
     assert (coverage.stale, coverage.unplanned, coverage.plan_changes) == (0, 0, ())
     assert str(coverage.plan.seeds) == "0-7"
-    assert {entry.config for entry in coverage.entries} == {BASE, *found.winners.values()}
-    assert next(contrast.primary for contrast in coverage.contrasts)
-    assert len(coverage.contrasts) <= 4
-
-
-def test_once_more_nothing_is_searched_and_the_storage_not_even_opened(undisturbed, monkeypatch):
-    folder, store, found = undisturbed
-    monkeypatch.chdir(folder)
-    for name in ("run", "check", "load"):
-        monkeypatch.setattr(search, name, pytest.fail)
-    before = told(store)
-    assert chosen(declare(), store) == found
-    assert told(store) == before
-
-
-def test_the_report_tells_budgets_and_both_scores(undisturbed):
-    _, store, _ = undisturbed
+    assert {entry.config for entry in coverage.entries} == {BASE, *outcome.winners.values()}
     page = render(store)
-    assert "winner’s curse" in page
-    assert f"{TRIALS} trials of {FEWEST_SEEDS} networks each" in page
-    assert "none of which is a seed of the confirmation" in page
+    assert f"{TRIALS} trials of {MIN_SEEDS} networks each" in page
     assert page.count("6 of 6") == 4
     assert "could not be drawn" not in page
 
 
+def test_other_programs_can_read_the_storage(undisturbed):
+    folder, store, _, _ = undisturbed
+    storage = JournalStorage(JournalFileBackend(str(folder / "mlruns" / "optuna.journal")))
+    names = optuna.get_all_study_names(storage)
+    assert sorted(names) == sorted(tracked(store)[1])
+    study = optuna.load_study(study_name=names[0], storage=storage)
+    assert [trial.number for trial in study.trials] == list(range(TRIALS))
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "FAIL"}
+    assert study.best_value == max(trial.value for trial in study.trials if trial.value is not None)
+
+
+def test_a_finished_tuning_neither_locks_nor_opens_the_storage(undisturbed, monkeypatch):
+    folder, store, tuning, outcome = undisturbed
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(tuner, "turn", pytest.fail)
+    before = tracked(store)
+    assert tune(tuning, store, storage="postgresql://nobody/x") == outcome
+    assert tracked(store) == before
+
+
+def test_a_changed_title_needs_no_storage(store):
+    outcome = tune(declare(), store)
+    again = tune(declare(title="Other"), store, storage="postgresql://nobody/x")
+    assert again.winners == outcome.winners
+    assert store.experiments()["rates"][1]["qwerties.title"] == "Other"
+
+
 # Killed and resumed
 
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["qwerties.tuning.tuner"])
+
+def die_at(folder, place, count, after=False):
+    process = processes.Process(target=tune_and_die, args=(folder, place, count, after))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL, (place, count, after)
 
 
-@pytest.fixture(scope="module")
-def unkilled(tmp_path_factory):
-    """A small tuning, never interrupted: what it found, and what is tracked."""
-    folder = tmp_path_factory.mktemp("unkilled")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        store = new_store(folder)
-        return chosen(small(), store), told(store)
+KILLS = {
+    "before each batch": [("train", 1), ("train", 2), ("train", 2), ("train", 2)],
+    "within a batch": [("tell", 2), ("tell", 1, True), ("train", 2), ("tell", 2, True)],
+    "between Optuna and MLflow": [("tell", 4, True), ("write", 1), ("write", 3, True), ("tell", 8, True)],
+    "within a run": [("create", 1, True), ("create", 2, True), ("create", 4, True)],
+    "at both ends": [("begin", 1), ("begin", 1, True), ("end", 1), ("end", 1, True), ("begin", 1, True)],
+}
 
 
-def _die_at(point):
-    """Kill this process where the counter of a kind of call has come to a number."""
-    kind, count = point
-    left = [count]
-
-    def dying(call):
-        def wrapped(*arguments, **keywords):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **keywords)
-
-        return wrapped
-
-    if kind == "train":
-        outcomes.train_trials = dying(outcomes.train_trials)
-    elif kind == "tell":
-        search._Worker.tell = dying(search._Worker.tell)
-    else:
-        setattr(Store, kind, dying(getattr(Store, kind)))
-
-
-def _tune_and_die(folder, point):
-    os.chdir(folder)
-    scoring.SOBOL_POINTS = FEW_POINTS
-    _die_at(point)
-    chosen(small(), Store.open(folder, writer=this_process()))
-
-
-@pytest.mark.parametrize(
-    "points",
-    [
-        [("train", 2), ("tell", 3)],  # while the second batch trains; between two that are told
-        [
-            ("write", 2),
-            ("_write_points", 1),
-        ],  # a whole batch told, one trial tracked; in the middle of a run
-        [("begin", 2), ("end", 1)],
-    ],
-    ids=["training", "tracking", "studies"],
-)
+@pytest.mark.parametrize("kills", KILLS.values(), ids=KILLS)
 @pytest.mark.slow
-def test_a_tuning_that_is_killed_ends_as_if_it_had_not_been(points, unkilled, tmp_path, monkeypatch):
-    new_store(tmp_path)
-    for point in points:
-        process = processes.Process(target=_tune_and_die, args=(tmp_path, point))
-        process.start()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL, point
-    monkeypatch.chdir(tmp_path)
-    store = Store.open(tmp_path)
-    found = chosen(small(), store)
-    assert (found, told(store)) == unkilled
+def test_a_killed_tuning_ends_as_one_that_was_not(kills, expected, store):
+    """Each kill comes upon what the one before has left."""
+    for kill in kills:
+        die_at(Path.cwd(), *kill)
+    assert (tune(small(), store), tracked(store)) == expected
     assert not [run for run in runs_of(store) if run.status == "RUNNING"]
-    confirm({"rates": found.experiment}, store)
-    assert next(
-        coverage for coverage in read_coverages(store) if coverage.experiment_name == "rates"
-    ).complete
 
 
-def test_what_nobody_did_to_a_study_is_done_by_the_next_sweep(unkilled, store):
+def test_what_is_left_for_later_is_done_by_the_next_sweep(expected, store):
     left = []
-    found = chosen(small(), store, later=left.append)
-    assert len(left) == len([run for run in runs_of(store) if run.status == "RUNNING"]) > 0
-    assert found == unkilled[0]  # the winner is known all the same
-    assert (chosen(small(), store), told(store)) == unkilled
-    assert not [run for run in runs_of(store) if run.status == "RUNNING"]
+    outcome = tune(small(), store, later=left.append)
+    assert len(left) == len([run for run in runs_of(store) if run.status == "RUNNING"]) == 2
+    assert outcome == expected[0]  # the winner is known all the same
+    assert (tune(small(), store), tracked(store)) == expected
 
 
-def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store, monkeypatch):
+def test_ctrl_c_keeps_the_tracked_trials(expected, store, monkeypatch):
     calls = []
 
     def stop(configs, seeds):
@@ -452,178 +243,372 @@ def test_ctrl_c_leaves_what_is_tracked_and_the_next_one_goes_on(unkilled, store,
             raise KeyboardInterrupt
         return train_trials(configs, seeds)
 
-    monkeypatch.setattr(outcomes, "train_trials", stop)
+    monkeypatch.setattr(trials, "train_trials", stop)
     with pytest.raises(KeyboardInterrupt):
-        chosen(small(), store)
+        tune(small(), store)
     assert calls == [4, 2, 4]
-    assert len(told(store)[0]) == TRIALS
-    assert (chosen(small(), store), told(store)) == unkilled
+    assert sum(run.status in ("FINISHED", "FAILED") for run in runs_of(store)) >= TRIALS
+    assert (tune(small(), store), tracked(store)) == expected
 
 
 @pytest.mark.slow
-def test_two_workers_find_what_one_finds(store, tmp_path, monkeypatch):
-    base = dataclasses.replace(BASE, hidden=(1,))  # scored in closed form, in workers too
-    rates = {"learning_rate": Float(0.01, 10, log=True)}
-    tuning = declare(searches={"best": Tuned(base, rates, 4)}, contrasts=())
-    found = chosen(tuning, store)
-    (tmp_path / "two").mkdir()
-    monkeypatch.chdir(tmp_path / "two")
+def test_two_workers_find_what_one_finds(expected, store, monkeypatch):
     monkeypatch.setattr(tuner, "SMALL", 0)
-    other = new_store(tmp_path / "two")
-    assert tune("rates", tuning, other, journal(Path.cwd()), 4, workers=2) == found
-    assert told(other) == told(store)
+    narrow = dataclasses.replace(BASE, hidden=(1,))  # scored in closed form, as workers have all points
+
+    def space(trial):
+        return dataclasses.replace(
+            narrow, learning_rate=trial.suggest_float("learning_rate", 0.01, 10, log=True)
+        )
+
+    tuning = declare(("best", space), trials=4)
+    outcome = tune(tuning, store)
+    runs = tracked(store)
+    Path("two").mkdir()
+    monkeypatch.chdir("two")
+    other = new_store(Path.cwd())
+    assert tuner.run_searches("rates", tuning, other, journal(), 4, workers=2) == outcome
+    assert tracked(other) == runs
+
+
+def test_a_search_waits_for_another_sweep(expected, store):
+    experiment_id, lines, ended = store.experiment("rates", {}), [], threading.Event()
+    with turn(store, [experiment_id], pytest.fail):
+        thread = threading.Thread(target=lambda: (tune(small(), store, log=lines.append), ended.set()))
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert lines == [f"waiting for another sweep, {this_process()}, to end"]
+        assert not runs_of(store)
+        assert TRIAL not in store.experiments()["rates"][1]
+        assert not ended.is_set()
+    thread.join(60)
+    assert tracked(store) == expected[1]
+
+
+# What others did to the storage or the store
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///{}/optuna.db", "{}/deep/er/x.journal"])
+def test_storages_agree(storage, expected, store, monkeypatch):
+    monkeypatch.setenv("OPTUNA_STORAGE", f" {storage.format(Path.cwd())}\n")
+    assert (tune(small(), store, storage=default_storage(Path.cwd())), tracked(store)) == expected
+    assert not journal().exists()
+    monkeypatch.delenv("OPTUNA_STORAGE")
+    assert default_storage(Path.cwd()) == str(journal())
+
+
+@pytest.mark.server
+def test_a_database_server_may_be_the_storage(expected, store, postgres):
+    uri = postgres.create("optuna")
+    assert (tune(small(), store, storage=uri), tracked(store)) == expected
+    with open_storage(uri) as storage:
+        assert len(optuna.get_all_study_names(storage)) == 2
+
+
+def interrupted(store):
+    """Search until the second batch of the first search is to be trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuner._SearchRun, "_next_batch", once(tuner._SearchRun._next_batch))
+        with pytest.raises(KeyboardInterrupt):
+            tune(small(), store)
+
+
+def once(call):
+    calls = []
+
+    def called(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return call(*arguments)
+
+    return called
+
+
+def test_trials_of_other_programs_do_not_count(expected, store):
+    interrupted(store)
+    with open_storage(journal()) as storage:
+        (name,) = optuna.get_all_study_names(storage)[:1]
+        study = optuna.load_study(study_name=name, storage=storage)
+        study.tell(study.ask(), 1e9)
+        study.enqueue_trial({"learning_rate": 1.0})
+        trial = study.ask()
+        trial.suggest_float("learning_rate", 0.5, 2, log=True)  # and it is never told
+    assert (tune(small(), store), tracked(store)) == expected
+    with open_storage(journal()) as storage:
+        study = optuna.load_study(study_name=name, storage=storage)
+        assert sorted(finished_trials(study)) == list(range(TRIALS))
+        assert len(study.trials) == TRIALS + 2
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_half_written_operations_are_removed_from_the_journal(ending, expected, store):
+    interrupted(store)
+    with journal().open("ab") as file:
+        file.write(b'{"op_code":4,"worker_id":"x","study_')  # a writer that was killed
+        if ending:  # another program has continued the line
+            file.write(b'{"op_code":2,"worker_id":"y","study_id":0,"user_attr":{"note":"hello"}}' + ending)
+    assert (tune(small(), store), tracked(store)) == expected
+    lines = journal().read_bytes().splitlines()
+    assert sum(b"hello" in line for line in lines) == (1 if ending else 0)
+    assert all(json.loads(line) for line in lines)
+
+
+def test_two_stores_may_share_a_storage(expected, store, monkeypatch):
+    shared = journal()
+    tune(small(), store)
+    Path("other").mkdir()
+    monkeypatch.chdir("other")
+    other = new_store(Path.cwd())
+    n_trials = shared.read_bytes().count(b'"op_code":4')
+    assert (tune(small(), other, storage=shared), tracked(other)) == expected
+    assert shared.read_bytes().count(b'"op_code":4') == n_trials == 2 * TRIALS
+
+
+@pytest.mark.parametrize("what", ["trial", "search", "picture"])
+def test_what_was_deleted_from_the_store_is_mended(what, expected, store):
+    tune(small(), store)
+    runs = runs_of(store)
+    (coverage,) = read_coverages(store)
+    first = load_searches(store, coverage)[0]
+    if what == "picture":
+        Path(first.run.artifact_uri, "plots", "history.png").unlink()
+    elif what == "search":
+        store.delete_run(first.run.run_id)
+    else:
+        store.delete_run(
+            next(r.run_id for r in runs if r.parent == first.run.run_id and r.tags[TRIAL] == "3")
+        )
+    assert load_searches(store, coverage)[0].is_complete == (what == "picture")
+    assert tune(small(), store) == expected[0]
+    assert tracked(store)[1] == expected[1][1]
+    assert load_searches(store, coverage)[0].is_complete
+    assert not [run for run in runs_of(store) if store.damaged(run)]
+
+
+def test_a_deleted_study_is_searched_again_and_the_change_is_noted(store):
+    tune(declare(), store)
+    journal().unlink()
+
+    def narrower(trial):
+        return dataclasses.replace(
+            BASE, learning_rate=trial.suggest_float("learning_rate", 0.01, 1, log=True)
+        )
+
+    outcome = tune(declare(("best", narrower)), store)
+    runs, winners = tracked(store)
+    assert (len(runs), len(winners)) == (TRIALS, 1)
+    assert all(0.01 <= float(params["learning_rate"]) <= 1 for _, _, _, params, _ in runs)
+    assert outcome.winners["best"].learning_rate <= 1
+    ((change,),) = changes_of(store)
+    assert change.startswith(
+        "search for best by tpe: learning_rate was FloatDistribution(high=9000000000000000.0"
+    )
 
 
 # The plan
 
 
-def test_what_is_compared_is_written_down_before_the_first_trial(store, monkeypatch):
+def wider(trial):
+    return dataclasses.replace(BASE, learning_rate=trial.suggest_float("learning_rate", 0.01, 10, log=True))
+
+
+def same_source(base):
+    def space(trial):
+        return dataclasses.replace(
+            base, learning_rate=trial.suggest_float("learning_rate", 0.01, 10, log=True)
+        )
+
+    return space
+
+
+def commented(trial):  # the same trials from another text
+    return dataclasses.replace(BASE, learning_rate=trial.suggest_float("learning_rate", 0.01, 10, log=True))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fields", "difference"),
+    [
+        (
+            rates,
+            wider,
+            {},
+            "learning_rate was FloatDistribution(high=9000000000000000.0, log=True, low=0.01, ",
+        ),
+        (same_source(BASE), same_source(Config(epochs=21)), {}, "digest of its configs was "),
+        (wider, commented, {}, "digest of its source text was "),
+        (wider, wider, {"batch": 3}, "batch was 4 and is 3"),
+        (wider, wider, {"seed": 3}, "seed was 0 and is 3"),
+    ],
+)
+def test_a_changed_search_is_refused_before_anything_is_written(before, now, fields, difference, store):
+    outcome = tune(declare(("best", before), trials=2), store)
+    stored = store.experiments()["rates"], tracked(store)
+    with pytest.raises(UsageError) as caught:
+        tune(declare(("best", now), trials=2, **fields), store)
+    message = str(caught.value)
+    assert message.startswith("experiments/rates.py: search 'rates/best by tpe, seeds 10000000-10000019, ")
+    assert f" searches something else: {difference}" in message
+    assert "\n" not in message
+    assert (store.experiments()["rates"], tracked(store)) == stored
+    assert tune(declare(("best", before), trials=2), store) == outcome
+    command = shlex.split(message.split("`")[1])  # what to do
+    main = "import sys; from optuna.cli import main; sys.exit(main())"
+    if difference.startswith("seed"):
+        subprocess.run([sys.executable, "-c", main, *command[1:]], check=True, capture_output=True)
+        assert tune(declare(("best", now), trials=2, **fields), store)
+
+
+def test_a_larger_budget_goes_on_and_a_smaller_one_is_refused(store):
+    tune(declare(trials=6), store)  # ends within a batch
+    ids = {run.run_id for run in runs_of(store)}
+    tune(declare(trials=9), store)
+    assert ids <= {run.run_id for run in runs_of(store) if SUPERSEDED not in run.tags}
+    assert changes_of(store) == [["search for best by tpe: trials was 6 and is 9"]]
+    topped_up = tracked(store)
+    with pytest.raises(
+        UsageError, match=r"trials must be at least the 9 that search 'rates/best by tpe.*, got 6"
+    ):
+        tune(declare(trials=6), store)
+    Path("other").mkdir()
+    with chdir("other"):
+        other = new_store(Path.cwd())
+        tune(declare(trials=9), other)
+        assert tracked(other) == topped_up
+
+
+def test_studies_of_other_programs_are_refused(expected, store):
+    (name,) = [name for name in expected[1][1] if "tpe" in name]
+    with open_storage(journal()) as storage:
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study.tell(study.ask(), 1.0)
+    with pytest.raises(
+        UsageError, match=r"searches something else: it was made by another program. Rename the arm"
+    ):
+        tune(small(), store)
+
+
+def test_the_plan_is_stored_before_the_first_trial(store, monkeypatch):
     def look(configs, seeds):
         tags = store.experiments()["rates"][1]
-        pairs = json.loads(tags[CONTRASTS])
-        assert [(pair["names"], pair["delta"], pair["primary"]) for pair in pairs] == [
+        contrasts = json.loads(tags[CONTRASTS])
+        assert [(c["names"], c["delta"], c["primary"]) for c in contrasts] == [
             (["best", "plain"], 0.01, True)
         ]
         assert json.loads(tags["qwerties.tuning"])["confirmation"] == "0-7"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(outcomes, "train_trials", look)
+    monkeypatch.setattr(trials, "train_trials", look)
     with pytest.raises(KeyboardInterrupt):
-        chosen(one_side(), store)
+        tune(declare(), store)
 
 
-def test_sides_that_become_known_are_no_change_of_the_plan_and_a_margin_is():
-    pairs = [one_side().placeholder(pair) for pair in one_side().pairs()]
-    known = Contrast(
-        dataclasses.replace(BASE, learning_rate=0.3), BASE, primary=True, names=("best", "plain")
-    )
-    tags = Experiment("t", "q", (known.a, known.b), (known,)).tags(Seeds(0, 8))
-    assert plan_changes(json.dumps(pairs), tags[CONTRASTS]) == []
-    wider = Experiment("t", "q", (known.a, known.b), (dataclasses.replace(known, delta=0.02),))
-    assert plan_changes(json.dumps(pairs), wider.tags(Seeds(0, 8))[CONTRASTS]) == [
-        "margin of best − plain changed from 0.01 to 0.02"
-    ]
-
-
-def test_a_margin_changed_after_data_were_seen_is_told(store):
-    confirm({"rates": chosen(one_side(), store).experiment}, store)
-    again = one_side(contrasts=(Pair("best", "plain", delta=0.02, primary=True),))
-    confirm({"rates": chosen(again, store).experiment}, store)
-    (change,) = json.loads(store.experiments()["rates"][1][PLAN_CHANGES])
-    assert change["what"] == ["margin of best − plain changed from 0.01 to 0.02"]
+def test_a_margin_changed_after_data_were_seen_is_noted(store):
+    confirm(tune(declare(), store).experiment, store)
+    assert changes_of(store) == []  # that the arms' configs are known now is no change
+    contrasts = (ArmContrast("best", "plain", delta=0.02, primary=True),)
+    confirm(tune(declare(contrasts=contrasts), store).experiment, store)
+    assert changes_of(store) == [["margin of best − plain changed from 0.01 to 0.02"]]
     (coverage,) = read_coverages(store)
     assert coverage.contrasts[0].delta == 0.02
+    assert coverage.contrasts[0].late
     assert coverage.contrasts[0].a != BASE
 
 
-def test_a_changed_space_is_refused_before_anything_is_written(store):
-    chosen(one_side(), store)
-    before = store.experiments()["rates"], told(store)
-    other = one_side({"learning_rate": Float(0.01, 1, log=True)})
-    with pytest.raises(SearchError) as caught:
-        chosen(other, store)
-    assert "searches something else: learning_rate is Float(low=0.01, high=9000000000000000.0" in str(
-        caught.value
-    )
-    assert "delete it with `optuna delete-study" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert (store.experiments()["rates"], told(store)) == before
-
-
-def test_a_study_that_was_deleted_is_made_anew_and_the_change_is_told(store):
-    chosen(one_side(), store)
-    journal(Path.cwd()).unlink()
-    other = one_side({"learning_rate": Float(0.01, 1, log=True)})
-    found = chosen(other, store)
-    trials, winners = told(store)
-    assert len(trials) == TRIALS
-    assert len(winners) == 1
-    assert all(0.01 <= float(params["learning_rate"]) <= 1 for _, _, _, params, _ in trials)
-    assert found.winners["best"].learning_rate <= 1
-    (change,) = json.loads(store.experiments()["rates"][1][PLAN_CHANGES])
-    assert change["what"][0].startswith(
-        "search for best by tpe: learning_rate is Float(low=0.01, high=9000000000000000.0"
-    )
-
-
-def test_a_larger_budget_goes_on_and_is_told(store):
-    chosen(one_side(trials=4), store)
-    ids = {run.run_id for run in runs_of(store)}
-    chosen(one_side(trials=8), store)
-    assert ids <= {run.run_id for run in runs_of(store) if SUPERSEDED not in run.tags}
-    assert [trial[1] for trial in told(store)[0]] == list(range(8))
-    (change,) = json.loads(store.experiments()["rates"][1][PLAN_CHANGES])
-    assert change["what"] == ["search for best by tpe: trials were 4 before and are 8 now"]
-
-
-def test_a_changed_base_is_another_study_and_is_told():
-    before, now = (
-        json.dumps({"studies": [study.spec() for study in tuning.studies("rates", 4, "code")]})
-        for tuning in (
-            one_side(),
-            declare(
-                searches={"best": Tuned(dataclasses.replace(BASE, epochs=21), RATES, TRIALS)}, contrasts=()
-            ),
+def test_a_search_whose_trials_all_diverge_is_named(store):
+    def space(trial):
+        return dataclasses.replace(
+            BASE, learning_rate=trial.suggest_float("learning_rate", 8e15, 9e15, log=True)
         )
-    )
-    assert spec_changes(before, now) == ["search for best by tpe: epochs was 20 before and is 21 now"]
-    assert spec_changes("", now) == spec_changes("{}", now) == spec_changes("[1]", now) == []
+
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"^experiments/rates.py: every trial of best by tpe diverged"):
+            tune(declare(("best", space), trials=2), store)
+    runs = runs_of(store)
+    assert [run.status for run in runs if STUDY in run.tags] == ["FAILED"] * 3
+    (coverage,) = read_coverages(store)
+    (search,) = load_searches(store, coverage)
+    assert (search.n_failed, search.winner, search.best) == (2, None, None)
 
 
-def test_a_study_whose_trials_all_diverge_is_told(store):
-    with pytest.raises(SearchError, match="every trial of best by tpe diverged"):
-        chosen(one_side({"learning_rate": Float(8e15, 9e15, log=True)}, trials=2), store)
-    trials, winners = told(store)
-    assert [trial[2] for trial in trials] == ["FAILED"] * 2
-    assert list(winners.values()) == [None]
-
-
-# Several objectives
-
-
-def test_the_winner_has_the_least_regret_and_the_front_is_that_of_the_search(store):
-    space = {
-        "learning_rate": Float(0.1, 10, log=True),
-        "optimizer": Categorical(("sgd", "adam")),
-        "momentum": Float(0, 0.9, when=("optimizer", ("sgd",))),
-        "width_1": Int(1, 3),
-        "epochs": Int(5, 40, log=True),
-    }
-    tuning = declare(
-        searches={"best": Tuned(BASE, space, 20, objectives=("regret", "cost"))},
-        contrasts=(Pair("best", "plain"),),
-    )
-    found = chosen(tuning, store)
-    (study,) = read_studies(store.experiments()["rates"][1], runs_of(store))[0]
-    assert study.winner == found.winners["best"]
-    complete = study.trials[study.trials["state"] == "complete"]
-    assert study.best["regret"] == complete["regret"].min()
-    held = search.load(study.name, journal(Path.cwd()))
-    frame = progress_of(study.trials, study.objectives)
-    assert frame.loc[frame["front"], "number"].tolist() == [trial.number for trial in held.front]
-    assert {name for name in study.run.metrics if name.startswith("importance_")} <= {
-        f"importance_{name}" for name in space
-    }
-    assert store.read(study.run, "plots/pareto.png").startswith(b"\x89PNG")
-    confirm({"rates": found.experiment}, store)
+def test_several_objectives_have_a_front_and_importances(store, monkeypatch):
+    monkeypatch.setattr(figures, "study_pictures", draw_pictures)
+    tuning = declare(("best", nested), trials=24, batch=8, objectives=("regret", "cost"))
+    outcome = tune(tuning, store)
+    (coverage,) = read_coverages(store)
+    (search,) = load_searches(store, coverage)
+    assert search.winner == outcome.winners["best"]
+    complete = search.trials[search.trials["state"] == "complete"]
+    assert search.best["regret"] == complete["regret"].min()
+    assert (complete["params_momentum"].isna() == [c.optimizer == "adam" for c in complete["config"]]).all()
+    with open_storage(journal()) as storage:
+        best = optuna.load_study(study_name=search.name, storage=storage).best_trials
+    frame = progress_of(search.trials, search.objectives)
+    assert frame.loc[frame["front"], "number"].tolist() == [trial.number for trial in best]
+    assert sum(search.importances.values()) == pytest.approx(1)
+    assert set(search.importances) <= set(search.params)
+    assert store.read(search.run, "plots/pareto.png").startswith(b"\x89PNG")
+    confirm(outcome.experiment, store)
     page = render(store)
     assert "Cost against regret" in page
     assert "could not be drawn" not in page
 
 
-def test_the_best_is_the_earliest_of_equals_and_failed_trials_are_none():
+def test_the_best_is_the_earliest_of_equals():
     frame = trial_frame([])
     assert best_of(frame, ["regret"]) is None
-    rows = [("failed", np.nan), ("complete", 0.3), ("complete", 0.2), ("complete", 0.2)]
+    assert list(progress_of(frame, ["regret", "cost"])["front"]) == []
+    scores = [("failed", np.nan), ("complete", 0.3), ("complete", 0.2), ("complete", 0.2)]
     frame = frame.reindex(range(4)).assign(
-        number=range(4), state=[s for s, _ in rows], regret=[r for _, r in rows], population_accuracy=0.5
+        number=range(4), state=[s for s, _ in scores], regret=[r for _, r in scores], cost=[1, 3, 2, 2]
     )
     assert best_of(frame, ["regret"]) == 2
-    assert progress_of(frame, ["population_accuracy"])["best"].iloc[-1] == 0.5
-    assert set(OBJECTIVES.values()) == {"maximize", "minimize"}
+    progress = progress_of(frame, ["regret", "cost"])
+    assert progress["best"].tolist()[1:] == [0.3, 0.2, 0.2]
+    assert progress["front"].tolist() == [False, False, True, True]
 
 
-# What others wrote
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("{tmp}", "the storage {tmp} cannot be opened: "),
+        ("sqlite:///{tmp}/none/x.db", "the storage sqlite:///{tmp}/none/x.db cannot be opened: "),
+        ("sqlite:///:memory:", "the storage must be in a file, got sqlite:///:memory:"),
+        ("sqlite:///{tmp}/text", "the storage sqlite:///{tmp}/text cannot be opened: "),
+        ("{tmp}/text", "the storage {tmp}/text cannot be opened: "),
+        ("redis://me:secret@host", "the storage redis://me:***@host cannot be opened: "),
+        ("nobody://me:secret@host/x", "the storage nobody://me:***@host/x cannot be opened: "),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused_in_one_line(target, message, tmp_path):
+    (tmp_path / "text").write_text("no journal\nand no database\n")
+    with pytest.raises(SearchError) as caught, open_storage(target.format(tmp=tmp_path)):
+        pass
+    assert str(caught.value).startswith(message.format(tmp=tmp_path))
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+BROKEN = """
+from qwerties.tuning import TunedArm, Tuning
+
+experiment = Tuning(title="T", question="?", arms=(TunedArm("best", lambda trial: 1 / 0),))
+"""
+
+
+def test_a_space_that_raises_ends_the_command_with_one_line(tmp_path, empty_database):
+    folder = make_folder(tmp_path / "project", broken=BROKEN)
+    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
+    message = refusal(folder, "sweep", "--seeds", "4", "--jobs", "1", "--no-report")
+    expected = (
+        "experiments/broken.py: arm best: space must return a Config, got ZeroDivisionError: division by zero"
+    )
+    assert message == f"{expected} (for {{}})"
 
 
 @pytest.mark.parametrize(
@@ -631,108 +616,19 @@ def test_the_best_is_the_earliest_of_equals_and_failed_trials_are_none():
     [
         "{",
         "[]",
-        '{"studies": [1]}',
-        '{"studies": [{"study": "x"}]}',
-        '{"studies": ' + "[" * 4000 + "]" * 4000 + "}",
+        '{"searches": [1]}',
+        '{"searches": [{"name": "x"}]}',
+        '{"searches": ' + "[" * 4000 + "]" * 4000 + "}",
     ],
 )
-def test_a_tag_that_cannot_be_read_is_told(tag):
-    assert read_studies({"qwerties.tuning": tag}, []) == ([], ["the tag qwerties.tuning cannot be read"])
+def test_a_plan_that_cannot_be_read_is_named(tag):
+    with pytest.raises(ValueError, match=r"^the tag qwerties.tuning cannot be read$"):
+        read_searches({"qwerties.tuning": tag}, [])
 
 
 def test_hostile_names_are_made_harmless(store):
-    tuning = declare(
-        searches={"<script>alert(1)</script>": Tuned(BASE, RATES, 4)},
-        fixed={},
-        contrasts=(),
-        title="<b>x</b>",
-    )
-    confirm({"rates": chosen(tuning, store).experiment}, store)
+    tuning = declare(("<script>alert(1)</script>", rates), trials=2, contrasts=(), fixed={}, title="<b>x</b>")
+    confirm(tune(tuning, store).experiment, store)
     page = render(store)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
-
-
-# The registered model
-
-
-@pytest.fixture
-def confirmed(store):
-    """Two configs on the same fresh seeds, one of which learns and one of which does not."""
-    good, bad = (
-        Config(epochs=60, learning_rate=0.3, activation="linear"),
-        Config(epochs=1, learning_rate=1e-6),
-    )
-    experiment = Experiment("t", "q", (good, bad), share=2.0)
-    confirm({"rates": experiment}, store, wanted=100)
-    return store, good, bad
-
-
-def contend(config, store):
-    return champion.contend("rates", config, store, lambda duel: confirm(duel, store, wanted=100))
-
-
-@pytest.mark.slow
-def test_the_model_moves_only_by_verdict(confirmed):
-    store, good, bad = confirmed
-    assert registry.champion(store.uri) is None
-    assert contend(bad, store).startswith(
-        ("registered version 1", "rates: none of its winner's networks learned")
-    )
-    first = registry.champion(store.uri)
-    if first is not None:  # bad starts may have learned by luck
-        assert json.loads(first.tags["qwerties.config"]) == bad.to_params()
-    number = "2" if first else "1"
-    assert contend(good, store).startswith(f"registered version {number} of the model, seed ")
-    held = registry.champion(store.uri)
-    assert json.loads(held.tags["qwerties.config"]) == good.to_params()
-    assert float(held.tags["qwerties.confirmation"]) > 0.9
-    assert contend(good, store) is None
-    assert registry.champion(store.uri) == held
-
-
-@pytest.mark.slow
-def test_repeated_challenges_are_counted_and_told(store):
-    """A config that challenges once more, on the same seeds, is the same challenge."""
-    good = Config(epochs=60, learning_rate=0.3, activation="linear")
-    bad = [Config(epochs=1, learning_rate=rate) for rate in (1e-6, 2e-6)]
-    confirm({"rates": Experiment("t", "q", (good, *bad), share=2.0)}, store, wanted=100)
-    assert contend(good, store).startswith("registered version 1")
-    for config, count in ((bad[0], 1), (bad[0], 1), (bad[1], 2), (bad[0], 1)):
-        said = contend(config, store)
-        assert said.startswith("the registered model stays, version 1: ")
-        assert said.endswith(f"(challenge {count} of version 1)")
-        assert (
-            f"This is challenge {count} of version 1."
-            in store.experiments()[champion.STEM][1]["qwerties.question"]
-        )
-
-
-@pytest.mark.slow
-def test_the_registered_model_predicts_in_a_fresh_process(confirmed, tmp_path):
-    store, good, _ = confirmed
-    contend(good, store)
-    held = registry.champion(store.uri)
-    script = (
-        "import mlflow, numpy as np; model = mlflow.pyfunc.load_model('models:/qwerties@champion'); "
-        "p = model.predict(np.array([[0.0, 1.0], [6.0, 1.0]], np.float32)); "
-        "assert p.shape == (2, 1) and p[0, 0] < 0.5 < p[1, 0], p; "
-        "assert model.metadata.signature is not None"
-    )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        check=False,
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    run = next(run for run in runs_of(store) if run.name.startswith("model: "))
-    networks = {run.run_id: run for run in runs_of(store)}
-    assert Config.from_params(networks[run.parent].params) == good
-    assert run.params["seed"] == held.tags["qwerties.seed"]
-    assert networks[run.parent].run_id == held.tags["qwerties.confirmation_run"]
-    assert held.tags["qwerties.code"] == code_digest()

@@ -50,7 +50,7 @@ def build(results: Results, result: ExperimentResult) -> Section:
     if not coverage.entries:
         problems.append("the plan holds no configs")
     drawn, examples = _figures(results, result, tables, problems)
-    folded = [*drawn[OPEN_FIGURES:], *examples]
+    folded: list[Block] = [*drawn[OPEN_FIGURES:], *examples]
     if tables:
         folded += [_outcomes(results, tables), *map(paragraph, _notes(tables))]
     blocks: list[Block | None] = [

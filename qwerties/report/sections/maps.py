@@ -60,11 +60,12 @@ def build(results: Results) -> Section | None:
             continue
         marks, newest = marks_of(store), run
         gain, shares = _figures(spec, arrays, marks)
-        numbers = (_table(results, spec, arrays, run), Figure(shares), *map(paragraph, _notes(spec, marks)))
+        notes = map(paragraph, _notes(spec, marks))
+        numbers: list[Block] = [_table(results, spec, arrays, run), Figure(shares), *notes]
         shown = [
             paragraph(_design(spec), "design"),
             Figure(gain),
-            Details("Shares of networks, and the panels in numbers", numbers),
+            Details("Shares of networks, and the panels in numbers", tuple(numbers)),
         ]
         break
     if not (shown or warnings):

@@ -24,11 +24,12 @@ from qwerties.report.elements import Section, Text
 from qwerties.report.results import Results
 from qwerties.scoring import theory
 from qwerties.study.coverage import STATES
-from qwerties.training.data import ARRANGEMENTS, ORIGIN
+from qwerties.training.data import centres
 
 TITLE, ANCHOR = "Train it yourself", "train"
 TEMPLATES = Path(__file__).parents[1] / "templates"
 BINS = 200  # of an accuracy from 0 to 1
+GRID, MARGIN = (120, 80), 3.6  # cells of the plane, and its margin around the centres in standard deviations
 
 # Fields that the panel sets, and what it offers; all other fields have their defaults
 OFFERED: dict[str, tuple[Any, ...]] = {
@@ -86,10 +87,9 @@ def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]
         **json.loads(panel_seeds.PATH.read_text(encoding="utf-8")),
         "offered": OFFERED,
         "words": WORDS,
-        "origin": ORIGIN,
-        "centres": ARRANGEMENTS,
-        "limits": {
-            f"{name} {distance:g}": _limits(name, distance)
+        "grid": GRID,
+        "scenes": {
+            f"{name} {distance:g}": _scene(name, distance)
             for name in OFFERED["data"]
             for distance in OFFERED["distance"]
         },
@@ -105,14 +105,18 @@ def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]
     }
 
 
-def _limits(data: str, distance: float) -> dict[str, float]:
-    """Return the Bayes accuracy and the floor of each loss."""
-    limits = {
-        "accuracy": theory.bayes_accuracy(distance, data),
-        "bce": theory.bce_floor(distance, data),
-        "mse": theory.brier_floor(distance, data),
+def _scene(data: str, distance: float) -> dict[str, Any]:
+    """Return what is known of an arrangement: centres, the part of the plane to show, accuracy and losses at best."""
+    own = centres(data, distance)
+    low, high = np.concatenate(own).min(0), np.concatenate(own).max(0)
+    return {
+        "centres": [np.float32(of_class).tolist() for of_class in own],
+        "middle": ((low + high) / 2).tolist(),
+        "cell": round(float(np.max((high - low + 2 * MARGIN) / GRID)), 6),
+        "accuracy": round(float(theory.bayes_accuracy(distance, data)), 6),
+        "bce": round(theory.bce_floor(distance, data), 6),
+        "mse": round(theory.brier_floor(distance, data), 6),
     }
-    return {name: round(float(value), 6) for name, value in limits.items()}
 
 
 def _fields(config: Config) -> dict[str, Any]:

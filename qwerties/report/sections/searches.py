@@ -39,7 +39,7 @@ from qwerties.study.coverage import SeedTable
 TITLE, ANCHOR = "Hyperparameter searches", "searches"
 CURSE = (
     "The tuning score is that of the best of many trials, which owes something to luck: that part of its distance to "
-    "the confirmation score is the winner’s curse, and always flatters. The rest is the luck of the tuning seeds, which "
+    "the confirmation score is the winner’s curse, and always flatters. The rest is the luck of the tuning seeds: it "
     "may go either way and is the same for all trials that saw them. Verdicts come from the confirmation alone."
 )
 

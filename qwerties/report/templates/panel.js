@@ -30,7 +30,7 @@
     offered[field] = offered[field].filter((name) => Object.hasOwn(entries, name));
   }
   const keyOf = (config) => Object.keys(offered).map((field) => config[field]).join(" ");
-  const limitsOf = (config) => data.limits[`${config.data} ${config.distance}`];
+  const sceneOf = (config) => data.scenes[`${config.data} ${config.distance}`];
 
   const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
   const noise = floats(data.noise), points = noise.length / data.seeds.length / 2;
@@ -41,13 +41,8 @@
     return Float64Array.from(values.subarray(i * size, (i + 1) * size));
   }
 
-  function centresOf(config) { // of each class's clusters, rounded to float32 as in training
-    const place = (offset) => offset.map((part, axis) => Math.fround(data.origin[axis] + config.distance * part));
-    return data.centres[config.data].map((own) => own.map(place));
-  }
-
   function drawPoints(config, seed) { // x, then y; the points of a class are split evenly over its clusters
-    const x = rowOf(noise, seed), samples = points / 2, centres = centresOf(config);
+    const x = rowOf(noise, seed), samples = points / 2, { centres } = sceneOf(config);
     for (let i = 0; i < points; i++) {
       const own = centres[i < samples ? 0 : 1], [cx, cy] = own[Math.floor(((i % samples) * own.length) / samples)];
       x[i] = Math.fround(x[i] + cx);
@@ -101,16 +96,11 @@
 
   // The plane, as a grid of cells, row by row from the bottom
 
-  const ACROSS = 120, UP = 80, MARGIN = 3.6; // the margin around the centres is in standard deviations
+  const [ACROSS, UP] = data.grid;
 
-  function viewOf(config) {
-    const centres = centresOf(config).flat(), [[left, right], [low, high]] = [0, 1].map((axis) => {
-      const values = centres.map((centre) => centre[axis]);
-      return [Math.min(...values), Math.max(...values)];
-    });
-    const cell = Math.max((right - left + 2 * MARGIN) / ACROSS, (high - low + 2 * MARGIN) / UP);
-    const x = (i) => (left + right) / 2 + cell * (i + 0.5 - ACROSS / 2);
-    const y = (j) => (low + high) / 2 + cell * (j + 0.5 - UP / 2);
+  function viewOf(config) { // the middles of columns and rows, and the edges of the whole
+    const { cell, middle } = sceneOf(config);
+    const x = (i) => middle[0] + cell * (i + 0.5 - ACROSS / 2), y = (j) => middle[1] + cell * (j + 0.5 - UP / 2);
     return { cell, x, y, across: [x(-0.5), x(ACROSS - 0.5)], up: [y(-0.5), y(UP - 0.5)] };
   }
 
@@ -137,7 +127,7 @@
   }
 
   function bayesBoundary(config, view) { // where both classes are equally dense
-    const [first, second] = centresOf(config), density = (own, x, y) => own.reduce(
+    const [first, second] = sceneOf(config).centres, density = (own, x, y) => own.reduce(
       (sum, [cx, cy]) => sum + Math.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 2) / own.length, 0);
     return contour(view, gridOf(view, (x, y) => Math.log(density(second, x, y) / density(first, x, y))));
   }
@@ -176,7 +166,7 @@
       return positive / mass;
     };
     const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-    const [first, second] = centresOf(network.config).map((own) => mean(own.map(positiveShare)));
+    const [first, second] = sceneOf(network.config).centres.map((own) => mean(own.map(positiveShare)));
     return (1 - first + second) / 2;
   }
 
@@ -194,7 +184,7 @@
     const population = finite ? populationAccuracy(network, view, grid) : NaN;
     const state = !finite ? "diverged" : config.activation === "relu" && !active ? "dead"
       : positive % points === 0 ? "constant"
-        : population - 0.5 >= data.learned * (limitsOf(config).accuracy - 0.5) ? "learned" : "slow";
+        : population - 0.5 >= data.learned * (sceneOf(config).accuracy - 0.5) ? "learned" : "slow";
     return { grid, wrong, state, population, loss: total / points, accuracy: finite ? 1 - wrong.length / points : NaN };
   }
 
@@ -289,7 +279,7 @@
     for (const [tick, align] of [[0, "left"], [epochs / 2, "center"], [epochs, "right"]]) {
       write(count(tick), [tick, 0], align, [0, 12]);
     }
-    for (const [level, name] of [[plateau, "a coin toss"], [limitsOf(config)[config.loss], "the best possible"]]) {
+    for (const [level, name] of [[plateau, "a coin toss"], [sceneOf(config)[config.loss], "the best possible"]]) {
       stroke([[[0, level], [epochs, level]]], colors.muted, 1.1, [5, 4]);
       write(name, [epochs, level], "right", [0, -8]);
     }
@@ -304,7 +294,7 @@
   /* The tracked networks of the same setting by accuracy, coloured by state; below them the reader's own. */
   function drawPlace(canvas, { config }, seen, own) {
     const tracked = data.tracked[keyOf(config)] ?? [], accuracies = own.map(({ population }) => population);
-    const stack = new Float64Array(data.bins), best = limitsOf(config).accuracy;
+    const stack = new Float64Array(data.bins), best = sceneOf(config).accuracy;
     for (const [, bin, n] of tracked) stack[bin] += n;
     const all = [0.4, ...tracked.map(([, bin]) => bin / data.bins), ...accuracies, seen.population];
     const low = Math.floor(10 * Math.min(...all.filter(Number.isFinite))) / 10, high = Math.max(...stack, 1);
@@ -366,11 +356,11 @@
 
   function showSeeds() {
     find("seeds").querySelectorAll("label").forEach((label, i) => {
-      const ends = now.configs.map((config) => resultsOf(config).get(data.seeds[i])?.state ?? "");
+      const seed = data.seeds[i], ends = now.configs.map((config) => resultsOf(config).get(seed)?.state ?? "");
       label.querySelectorAll("i").forEach((bar, k) => { bar.dataset.state = ends[k]; });
       const words = ends.map((state, k) => state && `, network ${k + 1} ${state}`).join("");
-      label.control.setAttribute("aria-label", `Seed ${data.seeds[i]}${words}`);
-      label.control.checked = data.seeds[i] === now.seed;
+      label.control.setAttribute("aria-label", `Seed ${seed}${words}`);
+      label.control.checked = seed === now.seed;
     });
     const tallies = now.configs.map((config, k) => `network ${k + 1}: ${tally(config)}`);
     put(find("tally"), `Seeds so far: ${tallies.join("; ")}.`);
@@ -478,16 +468,9 @@
         change();
       });
     });
-    for (const seed of data.seeds) {
-      const names = ["label", "input", "span", "b", "i", "i"];
-      const [label, input, tile, ...parts] = names.map((name) => document.createElement(name));
-      Object.assign(input, { type: "radio", name: "panel_seed", autocomplete: "off" });
-      input.addEventListener("change", () => { now.seed = seed; change(); });
-      parts[0].textContent = seed;
-      tile.append(...parts);
-      label.append(input, tile);
-      find("seeds").append(label);
-    }
+    find("seeds").querySelectorAll("input").forEach((input, i) => {
+      input.addEventListener("change", () => { now.seed = data.seeds[i]; change(); });
+    });
     const onSpeed = () => {
       put(find("step"), `Step ${speed()}`);
       find("speed").setAttribute("aria-valuetext", `epochs per frame: ${speed()}`);
