@@ -164,7 +164,7 @@ def ended(states):
     return frame
 
 
-def track_exemplars(store, config, states, **changes):
+def track_examples(store, config, states, **changes):
     buffer = io.BytesIO()
     np.savez(buffer, **keep(config, SEEDS, states, **changes))
     frame = ended(states)
@@ -175,9 +175,9 @@ def track_exemplars(store, config, states, **changes):
 
 @pytest.mark.parametrize("hidden", [(1,), (4,), (3, 2)])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_exemplars_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
+def test_examples_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
     config = Config(hidden=hidden, activation=activation)
-    track_exemplars(store, config, {7: "slow", 9: "dead", 8: "slow", 2: "learned"})
+    track_examples(store, config, {7: "slow", 9: "dead", 8: "slow", 2: "learned"})
     [one] = load_results(store)
     found = read_examples(store, one.networks[0])
     assert {state: example.seed for state, example in found.items()} == {"learned": 2, "slow": 7, "dead": 9}
@@ -195,7 +195,7 @@ def test_exemplars_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
 
 
 def test_runs_without_points_are_left_out(store):
-    track_exemplars(store, DEFAULT, {2: "learned"}, exemplar_points=None)
+    track_examples(store, DEFAULT, {2: "learned"}, exemplar_points=None)
     page = render(store)
     assert "Decision boundaries, one row" not in page
     assert "examples" not in page.split("<main")[1].split("<script")[0]
@@ -212,7 +212,7 @@ def test_runs_without_points_are_left_out(store):
     ],
 )
 def test_nonsense_is_told_and_the_page_stands(store, changes):
-    track_exemplars(store, DEFAULT, {2: "learned"}, **changes)
+    track_examples(store, DEFAULT, {2: "learned"}, **changes)
     page = render(store)
     assert "the figure of examples could not be drawn" in page
     assert "Outcomes by config" in page

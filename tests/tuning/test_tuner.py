@@ -532,6 +532,7 @@ def test_a_search_whose_trials_all_diverge_is_named(store):
     assert (search.n_failed, search.winner, search.best) == (2, None, None)
 
 
+@pytest.mark.slow
 def test_several_objectives_have_a_front_and_importances(store, monkeypatch):
     monkeypatch.setattr(figures, "study_pictures", draw_pictures)
     tuning = declare(("best", nested), trials=24, batch=8, objectives=("regret", "cost"))
