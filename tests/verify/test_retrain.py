@@ -566,6 +566,7 @@ def test_distances_count_what_is_undefined():
 SENSITIVE = Config(hidden=(8,) * 4, activation="linear", init="he", epochs=100, learning_rate=0.05)
 
 
+@pytest.mark.slow
 def test_a_network_that_amplifies_rounding_is_told_as_such_unless_it_is_further_off(tmp_path):
     """Its loss jumps about: another order of adding up gives another curve, the loop's own no less."""
     build(tmp_path / "deep", {"deep": Experiment(title="Deep", question="?", configs=(SENSITIVE,))})
