@@ -183,7 +183,7 @@ def test_other_programs_can_read_the_storage(undisturbed):
 def test_a_finished_tuning_neither_locks_nor_opens_the_storage(undisturbed, monkeypatch):
     folder, store, tuning, outcome = undisturbed
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(tuner, "turn", pytest.fail)
+    monkeypatch.setattr(tuner, "sweep_lock", pytest.fail)
     before = tracked(store)
     assert tune(tuning, store, storage="postgresql://nobody/x") == outcome
     assert tracked(store) == before
