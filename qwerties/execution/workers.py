@@ -211,7 +211,7 @@ def _run_window(
             lost = [task, *(in_hand.pop(other) for other in list(in_hand) if _is_broken(other))]
             for task in lost:
                 task.deaths += 1
-            again.extend(lost)
+            again.extendleft(reversed(lost))  # at once, until one is done or given up
             if task_lost := next((task for task in lost if task.deaths == MAX_DEATHS), None):
                 raise _given_up(task_lost, name) from None
             tell(LOST)
