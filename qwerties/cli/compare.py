@@ -306,6 +306,8 @@ def _compare(a: pd.Series, b: pd.Series, names: tuple[str, str], **rule: Any) ->
 
 def _plot(path: Path, result: Comparison, names: tuple[str, str], metric: str, unit: str) -> None:
     """Draw how the interval narrowed."""
+    import pandas as pd
+
     from qwerties.plotting import style
     from qwerties.plotting.axes import panels
     from qwerties.plotting.evidence import evidence

@@ -46,8 +46,7 @@ def blitted_png(
         ``foreground(ax)`` adds artists to the axes, and changes nothing else.
     """
     with style():
-        ax, canvas, pixels = _drawn(size, box, background, settings)
-        shared = set(ax.get_children())
+        ax, canvas, pixels, shared = _drawn(size, box, background, settings)
 
         def added() -> list[Artist]:
             return [artist for artist in ax.get_children() if artist not in shared]
@@ -64,7 +63,9 @@ def blitted_png(
 
 
 @functools.lru_cache(maxsize=40)  # about 2 MB each
-def _drawn(size: Size, box: Box, background: Callable[..., None], settings: Any) -> tuple[Axes, Any, Any]:
+def _drawn(
+    size: Size, box: Box, background: Callable[..., None], settings: Any
+) -> tuple[Axes, Any, Any, frozenset[Artist]]:
     fig = Figure(size)
     fig.set_layout_engine("none")
     canvas = FigureCanvasAgg(fig)
@@ -73,4 +74,4 @@ def _drawn(size: Size, box: Box, background: Callable[..., None], settings: Any)
     background(ax, *settings)
     ax.autoscale(False)
     canvas.draw()
-    return ax, canvas, canvas.copy_from_bbox(fig.bbox)
+    return ax, canvas, canvas.copy_from_bbox(fig.bbox), frozenset(ax.get_children())

@@ -211,8 +211,11 @@ def loss_lines(
         if len(finite):  # a thin line from where a curve ends early to its label
             end = float(loss[finite[-1]])
             ax.hlines(end, epoch[finite[-1]], last, color=color, lw=0.7, alpha=0.5)
-            labels.append((end, plain(name, NAME), color))
+            labels += [(end, plain(name, NAME), color)] if end > 0 else []
     ax.margins(y=0.06)
+    low, high = ax.get_ylim()
+    if high < 1.01 * low:  # a single value
+        ax.set_ylim(low / 2, 2 * high)
     end_labels(ax, labels + draw_references(ax, references))
     return ax
 

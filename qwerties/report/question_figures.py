@@ -33,10 +33,7 @@ SLOPES: dict[str, Curve] = {
     "tanh": lambda u: 1 - np.tanh(u) ** 2,
     "sigmoid": lambda u: expit(u) * expit(-u),
 }
-GRADIENTS: dict[str, Curve] = {
-    "bce": lambda z: expit(-z),
-    "mse": lambda z: 2 * expit(-z) ** 2 * expit(z),
-}
+GRADIENTS: dict[str, Curve] = {"bce": lambda z: expit(-z), "mse": lambda z: 2 * expit(-z) ** 2 * expit(z)}
 SLOPE_WORDS = "linear 1 everywhere, ReLU 0 below zero and 1 above, tanh at most 1, sigmoid at most ¼"
 SLOPE_CAPTION = "Slope of each activation, by what goes into it; dashed: ¼."
 GRADIENT_WORDS = "|p − y| falls from 1 to 0; 2|p − y|p(1 − p) is near 0 at both ends and at most 0.30 between"

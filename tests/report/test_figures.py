@@ -8,7 +8,10 @@ import pytest
 
 from qwerties.analysis.retraining import best_of
 from qwerties.config import DEFAULT, Config
-from qwerties.report.figures import draw, limit, references_of
+from qwerties.plotting.examples import examples
+from qwerties.report.experiment_figures import MAX_ROWS, limit, references_of
+from qwerties.report.figures import ReportFigure, experiment_figure, gradient_ratios, render
+from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
 from qwerties.study.coverage import FigureSpec, SeedTable
@@ -32,10 +35,12 @@ def networks(config, level, seed=0):
     return SeedTable(config, (), (), frame)
 
 
-def picture(kind, drawn, x=None, score="population_accuracy"):
-    found = draw(FigureSpec(kind, x, score), drawn, None)
-    assert found.drawing.content
-    return found
+def picture(kind, drawn, x=None, score="population_accuracy", curves=None):
+    figure = experiment_figure(FigureSpec(kind, x, score), drawn, curves)
+    (rendered,) = render([figure])
+    assert rendered.content
+    assert len(figure.data)
+    return figure
 
 
 def both_arrangements():
@@ -63,8 +68,8 @@ def test_the_reference_lines_are_those_of_the_configs_data():
 
 def test_lines_have_a_panel_for_each_arrangement_and_its_limits():
     found = picture("lines", both_arrangements(), x="hidden")
-    assert "xor: relu: " in found.alt
-    assert "clusters: relu: " in found.alt
+    assert "XOR: ReLU: " in found.alt
+    assert "clusters: ReLU: " in found.alt
     for name, level in theory.reference_accuracies(4.0, "xor").items():
         assert f"{name} {number(level)}" in found.alt
         assert name in found.caption
@@ -80,7 +85,7 @@ def test_relu_minus_linear_is_the_mean_difference_on_the_same_seeds():
             linear = by_config[dataclasses.replace(config, activation="linear")]
             gap = float((frame["population_accuracy"] - linear["population_accuracy"]).mean())
             assert f"{number(gap)} at {config.hidden[0]}" in found.alt
-    assert "xor: " in found.alt
+    assert "XOR: " in found.alt
     assert "clusters: " in found.alt
 
 
@@ -101,7 +106,7 @@ def test_a_distribution_tells_its_quantiles():
     for one in drawn:
         accuracy = one.frame["population_accuracy"].sort_values().to_numpy()
         assert (
-            f"{one.config.activation}, {one.config.learning_rate}: mean {number(float(accuracy.mean()))}, "
+            f"{display(one.config.activation)}, {one.config.learning_rate}: mean {number(float(accuracy.mean()))}, "
             f"tenth {number(float(np.quantile(accuracy, 0.1)))}, median {number(float(np.median(accuracy)))}, "
             f"nine tenths {number(float(np.quantile(accuracy, 0.9)))}"
         ) in found.alt
@@ -139,4 +144,91 @@ def test_retraining_says_what_the_analysis_found():
 def test_a_figure_that_cannot_be_drawn_says_why(kind, x, score, drawn, message):
     configs = [networks(Config(epochs=10 * (i + 1)), 0.9) for i in range(drawn)]
     with pytest.raises(ValueError, match=message):
-        draw(FigureSpec(kind, x, score), configs, None)
+        experiment_figure(FigureSpec(kind, x, score), configs, None)
+
+
+def curves_of(arrays):
+    return lambda table, name: (np.array([1, 10]), arrays[name])
+
+
+@pytest.mark.parametrize("kind", ["losses", "gradients"])
+@pytest.mark.parametrize("array", [np.ones(N), np.ones((N, 0)), np.ones((3, 2)), np.ones((N, 2, 2))], ids=str)
+def test_a_curve_of_another_shape_is_refused_in_one_line(kind, array):
+    name = {"losses": "loss", "gradients": "gradient_rms"}[kind]
+    with pytest.raises(ValueError, match=rf"^{name} in curves.npz must be \(networks, .*\), got \("):
+        experiment_figure(FigureSpec(kind, None, ""), [networks(DEFAULT, 0.9)], curves_of({name: array}))
+
+
+def test_losses_and_gradients_are_means_and_medians_over_networks():
+    table = networks(Config(hidden=(4, 4)), 0.9)
+    losses = np.random.default_rng(0).uniform(0.1, 1, (N, 2))
+    rms = np.random.default_rng(1).uniform(0.1, 1, (N, 3))
+    curves = curves_of({"loss": losses, "gradient_rms": rms})
+    assert (
+        f"from {number(losses[:, 0].mean())} to {number(losses[:, 1].mean())} after 10"
+        in picture("losses", [table], curves=curves).alt
+    )
+    ratio = float(np.median(rms[:, 0] / rms[:, 2]))
+    assert gradient_ratios([table], curves)["ratio"].item() == pytest.approx(ratio)
+    assert f"ReLU: {ratio:.2g} at 2" in picture("gradients", [table], curves=curves).alt
+
+
+@pytest.mark.parametrize("kind", ["scores", "outcomes"])
+@pytest.mark.parametrize("configs", [MAX_ROWS, 60])
+def test_more_rows_than_one_can_read_are_left_to_the_table(kind, configs):
+    drawn = []
+    for i in range(configs):
+        learned = 40 + (7 * i) % configs  # of 100
+        frame = pd.DataFrame(
+            {
+                "seed": np.arange(100),
+                "state": ["learned"] * learned + ["dead"] * (100 - learned),
+                "population_accuracy": learned / 100 + np.linspace(-0.01, 0.01, 100),
+            }
+        )
+        drawn.append(SeedTable(Config(learning_rate=(i + 1) / 1000), (), (), frame))
+    found = picture(kind, drawn)
+    shown = [
+        i
+        for i in range(configs)
+        if f"rate {(i + 1) / 1000:.3g}" + {"scores": " ", "outcomes": ":"}[kind] in found.alt
+    ]
+    if configs <= MAX_ROWS:
+        assert shown == list(range(configs))
+        assert "more in the table" not in found.caption
+    else:
+        half = MAX_ROWS // 2
+        ranks = [(7 * i) % configs for i in range(configs)]
+        assert shown == [i for i in range(configs) if ranks[i] < half or ranks[i] >= configs - half]
+        assert f"Of 60 configs the {half} highest and the {half} lowest" in found.caption
+        assert f"{60 - 2 * half} more in the table" in found.caption
+
+
+def fails(**arguments):
+    raise ValueError("no such figure")
+
+
+def test_a_figure_that_fails_leaves_the_others():
+    good = picture("outcomes", both_arrangements())
+    drawn, failed, again = render([good, ReportFigure(fails, {}, "", ""), good])
+    assert str(failed) == "no such figure"
+    assert drawn == again
+    assert (drawn.mime, drawn.width) == ("image/svg+xml", 720)
+    assert drawn.src.startswith("data:image/svg+xml;base64,")
+
+
+@pytest.mark.slow
+def test_several_processes_draw_the_same_bytes():
+    figures = [
+        *(
+            picture(kind, both_arrangements(), "hidden")
+            for kind in ("lines", "relu_minus_linear", "outcomes", "scores")
+        ),
+        picture("distribution", both_arrangements()[:2], "hidden"),
+        ReportFigure(fails, {}, "", ""),
+        ReportFigure(examples, {"rows": [("name", [None])]}, "", "", dpi=50),
+    ]
+    here, there = render(2 * figures), render(2 * figures, jobs=2)
+    for one, other in zip(here, there, strict=True):
+        assert str(one) == str(other) if isinstance(one, Exception) else one == other
+    assert [getattr(one, "mime", None) for one in there[4:7]] == ["image/png", None, "image/png"]

@@ -11,17 +11,22 @@ import numpy as np
 import pytest
 from factories import make_folder, new_store
 from map_files import HOSTILE, made
+from matplotlib.colors import to_rgb
 from pictures import overlapping, words
 from PIL import Image
 
 from qwerties.config import DEFAULT, Config
 from qwerties.maps.make import STEM, make_record
 from qwerties.maps.marks import Mark, marks_of, place
-from qwerties.maps.pictures import draw_map, pictures
+from qwerties.maps.pictures import DPI, draw_map, map_arguments, pictures
 from qwerties.maps.spec import STATES, Axis, MapSpec
-from qwerties.plotting.heatmap import DOTS, GAIN, encode, map_figure, scale, shares_figure
+from qwerties.plotting.heatmap import GAIN, UNDEFINED, map_figure, scale
+from qwerties.plotting.style import png
 from qwerties.report.build import render
+from qwerties.report.figures import map_gain_figure, map_shares_figure
+from qwerties.report.rendering import CSS_DPI
 from qwerties.report.sections.maps import SHARES
+from qwerties.report.text import display
 from qwerties.tracking.records import Record
 from qwerties.tracking.tags import MAP, STUDY, SUPERSEDED, TRIAL, TUNING
 
@@ -49,25 +54,24 @@ def pixels(content):
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 
+def gain_figure(spec, arrays, marks=()):
+    return map_figure(**map_arguments(spec, arrays, "gain", place(spec, marks)))
+
+
 def test_every_pixel_of_the_map_has_its_colour():
     arrays = made(SPEC)
     arrays["gain"][0, 0] = np.linspace(-1, 1, 300, dtype=np.float32).reshape(15, 20)
     arrays["gain"][1, 1, 0, 0] = np.nan
-    fig = map_figure(SPEC, arrays["gain"], "gain")
-    drawn = pixels(encode(fig, "gain"))
+    fig = gain_figure(SPEC, arrays)
+    drawn = pixels(png(fig, DPI))
     for (i, j, _), ax in zip(SPEC.panels, fig.axes, strict=False):
         box = ax.get_window_extent()
-        assert box.width % 20 == pytest.approx(0, abs=1e-6)
         for row, column in np.ndindex(15, 20):
             x = int(box.x0 + (column + 0.5) * box.width / 20)
             y = drawn.shape[0] - 1 - int(box.y0 + (row + 0.5) * box.height / 15)
-            value = arrays["gain"][i, j, row, column]
-            wanted = (
-                np.array([0xC9, 0xC4, 0xBB])
-                if np.isnan(value)
-                else 255 * np.array(GAIN((float(value) + 1) / 2)[:3])
-            )
-            assert np.abs(drawn[y, x] - wanted).max() <= 10, (i, j, row, column)  # one shade
+            value = float(arrays["gain"][i, j, row, column])
+            color = to_rgb(UNDEFINED) if np.isnan(value) else GAIN((value + 1) / 2)[:3]
+            assert np.abs(drawn[y, x] - 255 * np.array(color)).max() <= 16, (i, j, row, column)  # one shade
 
 
 @pytest.mark.parametrize("measure", ["gain", *STATES])
@@ -95,17 +99,19 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", list(SIZES))
-def test_pictures_of_any_size_are_legible_and_small(name):
+def test_figures_of_any_size_are_legible_and_small(name):
     spec = SIZES[name]
     arrays = made(spec)
-    fig = map_figure(spec, arrays["gain"], "gain", place(spec, MARKS[:3]))
-    assert overlapping(fig) == ([], [])
-    assert fig.get_size_inches().max() * DOTS < 1700
-    assert {text for _, _, text in spec.panels} <= {text for ax in fig.axes for text in words(ax)}
-    shares = shares_figure(spec, arrays, SHARES)
-    assert overlapping(shares) == ([], [])
-    assert len(encode(fig, "gain")) < 200_000
-    assert len(encode(shares, *SHARES)) < 150_000
+    gain = map_gain_figure(spec, arrays, place(spec, MARKS[:3]), "", "")
+    shares = map_shares_figure(spec, arrays, SHARES, "", "")
+    for figure, most in ((gain, 230_000), (shares, 150_000)):
+        fig = figure.draw(**figure.arguments)
+        assert overlapping(fig) == ([], [])
+        assert fig.get_size_inches().max() * CSS_DPI <= 1000
+        assert {display(text) for _, _, text in spec.panels} <= {
+            text for ax in fig.axes for text in words(ax)
+        }
+        assert len(png(fig, DPI)) < most
 
 
 def test_pictures_are_the_same_each_time():
