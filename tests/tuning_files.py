@@ -128,7 +128,7 @@ def die(call, count, *, after):
     return dying
 
 
-PLACES = {
+KILL_POINTS = {
     "train": (trials, "train_trials"),
     "tell": (optuna.Study, "add_trial"),
     "create": (MlflowClient, "create_run"),
@@ -138,10 +138,10 @@ PLACES = {
 }
 
 
-def tune_and_die(folder, place, count, after):
+def tune_and_die(folder, point, count, after):
     os.chdir(folder)
     make_quick(pytest.MonkeyPatch())
-    where, name = PLACES[place]
+    where, name = KILL_POINTS[point]
     store = Store.open(folder, writer=this_process())
     setattr(where, name, die(getattr(where, name), count, after=after))
     tune(small(), store)

@@ -119,32 +119,20 @@ class Tuning:
             for name, rule, holds in (
                 ("title", "text", isinstance(self.title, str)),
                 ("question", "text", isinstance(self.question, str)),
-                (
-                    "arms",
-                    "one or more TunedArms in a tuple",
-                    bool(self.arms) and _all_are(TunedArm, self.arms),
-                ),
-                ("contrasts", "ArmContrasts in a tuple", _all_are(ArmContrast, self.contrasts)),
+                ("arms", "a tuple of TunedArms, (arm,) for one", self.arms and _all_are(TunedArm, self.arms)),
+                ("contrasts", "a tuple of ArmContrasts, (c,) for one", _all_are(ArmContrast, self.contrasts)),
                 ("fixed", "Configs by the arms' names", _is_named_configs(self.fixed)),
                 ("trials", "a whole number from 1 to 100000", _is_whole(self.trials, 1, 100_000)),
                 ("batch", "a whole number from 1 to 1000", _is_whole(self.batch, 1, 1000)),
                 (
                     "seeds",
-                    f"a whole number from {MIN_SEEDS} to 100000",
-                    _is_whole(self.seeds, MIN_SEEDS, 100_000),
+                    f"a whole number from {MIN_SEEDS} to 10000",
+                    _is_whole(self.seeds, MIN_SEEDS, 10_000),
                 ),
                 ("seed", "a whole number from 0 to 2**32 - 1", _is_whole(self.seed, 0, 2**32 - 1)),
-                (
-                    "objectives",
-                    f"different ones of {', '.join(OBJECTIVES)}",
-                    _are_of(OBJECTIVES, self.objectives),
-                ),
+                ("objectives", f"a tuple of {', '.join(OBJECTIVES)}", _are_of(OBJECTIVES, self.objectives)),
                 ("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS),
-                (
-                    "baselines",
-                    "different samplers in a tuple, none of them `sampler`",
-                    self._has_sound_baselines(),
-                ),
+                ("baselines", "a tuple of other samplers", self._has_sound_baselines()),
                 ("figures", "Figures in a tuple", _all_are(Figure, self.figures)),
                 ("order", "a whole number", _is_whole(self.order, -math.inf, math.inf)),
             )

@@ -167,7 +167,7 @@ class _SearchRun:
     session: _Session
     run_id: str = ""
     tracked: set[int] = field(default_factory=set)
-    told: list[tuple[Proposal, TrialResult]] = field(default_factory=list)  # and not tracked yet
+    untracked: list[tuple[Proposal, TrialResult]] = field(default_factory=list)  # finished trials
 
     def work(self) -> Config:
         """Spend the budget, track every trial, and return the winner."""
@@ -177,13 +177,13 @@ class _SearchRun:
         size = self.search.tuning.batch
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
-            self.told += zip(batch, self._train(batch), strict=True)
+            self.untracked += zip(batch, self._train(batch), strict=True)
         while batch := self._next_batch():
             started = datetime.datetime.now()
             results = self._train(batch)
             values = [result.objectives(self.search.tuning.objectives) for result in results]
             storages.tell(self.study, batch, values, started)
-            self.told += zip(batch, results, strict=True)
+            self.untracked += zip(batch, results, strict=True)
         self._track()
         return self._end()
 
@@ -276,9 +276,9 @@ class _SearchRun:
         return [results[proposal.config] for proposal in batch]
 
     def _track(self) -> None:
-        """Track the told trials."""
-        while self.told:
-            proposal, result = self.told[0]
+        """Track the finished trials that have no run yet."""
+        while self.untracked:
+            proposal, result = self.untracked[0]
             epochs = curve_epochs(result.config.epochs)
             record = Record(
                 name=f"trial {proposal.number}: {result.config.label()}",
@@ -296,7 +296,7 @@ class _SearchRun:
             with finishing_first():
                 self.session.store.write(self.session.experiment_id, record, parent=self.run_id)
                 self.tracked.add(proposal.number)
-                del self.told[0]
+                del self.untracked[0]
         self._report()
 
     def _report(self) -> None:

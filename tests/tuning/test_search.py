@@ -33,10 +33,10 @@ def pair(**fields):
     ("fields", "message"),
     [
         ({"title": 3}, "title must be text, got 3"),
-        ({"arms": ()}, "arms must be one or more TunedArms in a tuple, got ()"),
+        ({"arms": ()}, "arms must be a tuple of TunedArms, (arm,) for one, got ()"),
         (
             {"arms": TunedArm("bce", rates)},
-            "arms must be one or more TunedArms in a tuple, got TunedArm(name='bce'",
+            "arms must be a tuple of TunedArms, (arm,) for one, got TunedArm(name='bce'",
         ),
         ({"arms": (TunedArm("", rates),)}, "an arm must have a name of its own, without ' by ', got ''"),
         (
@@ -53,26 +53,26 @@ def pair(**fields):
         ({"trials": 0}, "trials must be a whole number from 1 to 100000, got 0"),
         ({"trials": True}, "trials must be a whole number from 1 to 100000, got True"),
         ({"batch": 2.5}, "batch must be a whole number from 1 to 1000, got 2.5"),
-        ({"seeds": 19}, "seeds must be a whole number from 20 to 100000, got 19"),
+        ({"seeds": 19}, "seeds must be a whole number from 20 to 10000, got 19"),
         ({"seed": -1}, "seed must be a whole number from 0 to 2**32 - 1, got -1"),
         (
             {"objectives": ("speed",)},
-            "objectives must be different ones of population_accuracy, regret, cost, got",
+            "objectives must be a tuple of population_accuracy, regret, cost, got",
         ),
         (
             {"objectives": ()},
-            "objectives must be different ones of population_accuracy, regret, cost, got ()",
+            "objectives must be a tuple of population_accuracy, regret, cost, got ()",
         ),
         ({"sampler": "grid"}, "sampler must be one of tpe, random, qmc, got 'grid'"),
         ({"sampler": ["tpe"]}, "sampler must be one of tpe, random, qmc, got ['tpe']"),
-        ({"baselines": ("tpe",)}, "baselines must be different samplers in a tuple, none of them `sampler`"),
-        ({"baselines": "random"}, "baselines must be different samplers in a tuple, none of them `sampler`"),
+        ({"baselines": ("tpe",)}, "baselines must be a tuple of other samplers, got"),
+        ({"baselines": "random"}, "baselines must be a tuple of other samplers, got"),
         ({"figures": 3}, "figures must be Figures in a tuple, got 3"),
         ({"order": 1.5}, "order must be a whole number, got 1.5"),
         ({"champion": "x"}, "champion must be one of bce, mse, or None, got 'x'"),
         (
             {"contrasts": ArmContrast("bce", "mse")},
-            "contrasts must be ArmContrasts in a tuple, got ArmContrast(",
+            "contrasts must be a tuple of ArmContrasts, (c,) for one, got ArmContrast(",
         ),
         (
             {"contrasts": (ArmContrast("bce", "x"),)},

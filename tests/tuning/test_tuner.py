@@ -200,11 +200,11 @@ def test_a_changed_title_needs_no_storage(store):
 # Killed and resumed
 
 
-def die_at(folder, place, count, after=False):
-    process = processes.Process(target=tune_and_die, args=(folder, place, count, after))
+def die_at(folder, point, count, after=False):
+    process = processes.Process(target=tune_and_die, args=(folder, point, count, after))
     process.start()
     process.join(60)
-    assert process.exitcode == -signal.SIGKILL, (place, count, after)
+    assert process.exitcode == -signal.SIGKILL, (point, count, after)
 
 
 KILLS = {
@@ -533,6 +533,7 @@ def test_a_search_whose_trials_all_diverge_is_named(store):
     assert (search.n_failed, search.winner, search.best) == (2, None, None)
 
 
+@pytest.mark.slow
 def test_several_objectives_have_a_front_and_importances(store, monkeypatch):
     monkeypatch.setattr(figures, "study_pictures", draw_pictures)
     tuning = declare(("best", nested), trials=24, batch=8, objectives=("regret", "cost"))
