@@ -1,17 +1,18 @@
 """Small networks, hundreds of paired seeds, and verdicts with evidence.
 
-Public: `Config`, `Contrast`, `Experiment`, `Figure` and `grid` declare a question in ``experiments/``; `compare`
-gives the verdict on two paired tables. They are loaded when they are first used, so that importing the package takes
-no time.
+Public: `Config`, `Contrast`, `Experiment`, `Figure` and `grid` declare a question in ``experiments/``; `train` trains
+configs on `Seeds`; `compare` gives the verdict on two paired tables. They are loaded when they are first used, so that
+importing the package takes no time.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qwerties.config import DEFAULT, Config
+    from qwerties.config import DEFAULT, Config, Seeds
     from qwerties.stats.compare import compare
     from qwerties.study.experiment import Contrast, Experiment, Figure, grid
+    from qwerties.training.trainer import train
 
 _PUBLIC = {
     "DEFAULT": "qwerties.config",
@@ -19,11 +20,13 @@ _PUBLIC = {
     "Contrast": "qwerties.study.experiment",
     "Experiment": "qwerties.study.experiment",
     "Figure": "qwerties.study.experiment",
+    "Seeds": "qwerties.config",
     "compare": "qwerties.stats.compare",
     "grid": "qwerties.study.experiment",
+    "train": "qwerties.training.trainer",
 }
 
-__all__ = ["DEFAULT", "Config", "Contrast", "Experiment", "Figure", "compare", "grid"]
+__all__ = ["DEFAULT", "Config", "Contrast", "Experiment", "Figure", "Seeds", "compare", "grid", "train"]
 
 
 def __getattr__(name: str) -> object:

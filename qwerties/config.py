@@ -61,6 +61,14 @@ class Config:
     ------
     ValueError
         Names every field that breaks its rule, the rule and the value.
+
+    Examples
+    --------
+    >>> Config(loss="mse", learning_rate=0.02).label()
+    'mse · relu · d=4 · 2000 epochs · lr 0.02'
+    >>> Config(epochs=0)
+    Traceback (most recent call last):
+    ValueError: epochs must be a whole number from 1 to 10000000, got 0
     """
 
     data: str = "clusters"

@@ -16,26 +16,24 @@ from qwerties.scoring import theory
 from qwerties.training import data, native, networks
 from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 
+# Gain from which a network has learned: the part of the way from a coin toss to Bayes accuracy
 LEARNED_GAIN = 0.8
-"""A network has learned when it has made this part of the way from a coin toss to Bayes accuracy."""
 
+# The loss has settled when it fell by less than this part over the last tenth of the epochs
 SETTLED_FALL = 0.01
-"""Loss has settled when it fell by less than this part over the last tenth of the epochs."""
 
 STATES = ("learned", "slow", "constant", "dead", "diverged")
 
+# Normal points per class on which networks of more than one hidden unit are scored (error about 2e-4), and those of
+# them that score the checkpoints before the last (error about 4e-3)
 SOBOL_POINTS = 2**16
-"""Normal points per class on which networks of more than one hidden unit are scored; error about 2e-4."""
-
 SOBOL_POINTS_ON_THE_WAY = 2**10
-"""The first of them, used at the checkpoints before the last; error about 4e-3."""
-
 
 # Points per class of one call: sums in float32 stay exact enough, and Ctrl-C is handled between calls
 SOBOL_CHUNK = 2**11
 
+# Points, and hidden values, worked on at a time: about what a core's cache holds
 CACHED_VALUES = 2**18
-"""Points, and hidden values, worked on at a time: about what a core's cache holds."""
 
 
 @dataclass(frozen=True)
@@ -80,48 +78,27 @@ def score(
     """
     points = draw_points(seeds, config)  # (networks, 2, points)
     y = data.labels(config.samples)  # (points,)
-    activate, loss_of = ACTIVATIONS[config.activation], LOSSES[config.loss]
     kept: Weights = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
-
-    def on_training_points(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
-        activity, logit = networks.forward(w, x, activate)
-        is_active = torch.stack([(layer > 0).any() for layer in activity]).all()
-        return torch.sigmoid(logit) > 0.5, is_active  # (points,), ()
-
-    chunk = max(1, 4 * CACHED_VALUES // (len(checkpoints) * points.shape[-1] * max(config.hidden)))
-    predicted, active = vmap(vmap(on_training_points, in_dims=(0, None)), chunk_size=chunk)(kept, points)
-    last = {name: value[:, -1] for name, value in kept.items()}
-    train_loss = (
-        vmap(lambda w, x: networks.loss(w, x, y, activate, loss_of))(last, points).numpy().astype(float)
-    )
     finite = _is_finite(kept)  # (networks, checkpoints)
-    right = np.count_nonzero(
-        predicted.numpy() == y.bool().numpy(), axis=-1
-    )  # by numpy in a tenth of torch's time
+    positives, active = _on_training_points(config, kept, points)
+    right = config.samples - positives[..., 0] + positives[..., 1]  # (networks, checkpoints)
     train_accuracy = np.where(finite, right / len(y), np.nan)
-    dead = ~active.numpy() & (config.activation == "relu") & finite
-    is_constant = (predicted[:, -1] == predicted[:, -1, :1]).all(-1).numpy()
+    dead = ~active & (config.activation == "relu") & finite
     population, bce, brier = _population_scores(config, kept)
-
     gain = (population - 0.5) / max(theory.bayes_accuracy(config.distance, config.data) - 0.5, 1e-12)
     learned = gain >= LEARNED_GAIN
+    train_loss = _train_loss(config, {name: value[:, -1] for name, value in kept.items()}, points, y)
     diverged = ~np.isfinite(train_loss)
-    earlier = losses[:, -1 - max(1, losses.shape[1] // 10)] if losses.shape[1] > 1 else losses[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        settled = (earlier - losses[:, -1] <= SETTLED_FALL * earlier) & ~dead[:, -1] & ~diverged
-    settled &= losses.shape[1] > 1
+    is_constant = np.isin(positives[:, -1].sum(-1), (0, len(y)))
+    states = [diverged, dead[:, -1], is_constant, learned[:, -1]]
     table = pd.DataFrame(
         {
             "seed": seeds.numbers,
-            "state": np.select(
-                [diverged, dead[:, -1], is_constant, learned[:, -1]],
-                ["diverged", "dead", "constant", "learned"],
-                "slow",
-            ),
+            "state": np.select(states, ["diverged", "dead", "constant", "learned"], "slow"),
             "dead_at_init": dead[:, 0],
             "train_loss": train_loss,
             "train_accuracy": train_accuracy[:, -1],
-            "phi": _phi(predicted[:, -1].numpy(), y.double().numpy()),
+            "phi": _phi(positives[:, -1], config.samples),
             "population_accuracy": population[:, -1],
             "gain": gain[:, -1],
             "bce": bce,
@@ -129,7 +106,7 @@ def score(
             "epochs_to_learn": pd.array(
                 np.where(learned.any(1), checkpoints[learned.argmax(1)], -1), dtype="Int64"
             ),
-            "settled": settled,
+            "settled": _is_settled(losses) & ~dead[:, -1] & ~diverged,
             "excess_loss": train_loss - _sample_optima(seeds, config.distance, config.samples)
             if config.loss == "bce" and config.data == "clusters"  # whose best classifier is a line
             else np.nan,
@@ -143,17 +120,61 @@ def score(
     return Scores(table, checkpoints, train_accuracy, population, dead)
 
 
+def _on_training_points(config: Config, weights: Weights, points: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return points of each class that are put into class 1, (networks, checkpoints, 2), and whether every hidden
+    layer is active on some point, (networks, checkpoints).
+    """
+    if library := native.load(config):
+        positives, active = native.classify(library, weights, points)
+        return positives.numpy(), active.numpy()
+    activate = ACTIVATIONS[config.activation]
+
+    def classify(w: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+        activity, logit = networks.forward(w, x, activate)
+        is_active = torch.stack([(layer > 0).any() for layer in activity]).all()
+        return (logit > 0).unflatten(0, (2, -1)).sum(-1), is_active  # (2,), ()
+
+    checkpoints = next(iter(weights.values())).shape[1]
+    chunk = max(1, 4 * CACHED_VALUES // (checkpoints * points.shape[-1] * max(config.hidden)))
+    positives, active = vmap(vmap(classify, in_dims=(0, None)), chunk_size=chunk)(weights, points)
+    return positives.numpy(), active.numpy()
+
+
+def _train_loss(config: Config, last: Weights, points: Tensor, y: Tensor) -> np.ndarray:
+    """Return the loss with the final weights, (networks,)."""
+    activate, loss_of = ACTIVATIONS[config.activation], LOSSES[config.loss]
+    return vmap(lambda w, x: networks.loss(w, x, y, activate, loss_of))(last, points).numpy().astype(float)
+
+
+def _is_settled(losses: np.ndarray) -> np.ndarray:
+    """Return whether the loss fell by less than SETTLED_FALL over the last tenth of the epochs, (networks,)."""
+    epochs = losses.shape[1]
+    if epochs < 2:
+        return np.zeros(len(losses), bool)
+    earlier, last = losses[:, -1 - max(1, epochs // 10)], losses[:, -1]
+    with np.errstate(invalid="ignore"):
+        return earlier - last <= SETTLED_FALL * earlier
+
+
 def draw_points(seeds: Seeds, config: Config) -> Tensor:
     """Training points of every network, (networks, 2, points)."""
     return data.draw(seeds.data, config.distance, config.samples, config.data)
 
 
-def _phi(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlation of prediction and label over the points, (networks,); NaN where all predictions agree."""
-    share, base = predicted.mean(1), y.mean()
-    together = (predicted * y).mean(1) - share * base
+def _phi(positives: np.ndarray, samples: int) -> np.ndarray:
+    """Return the Matthews correlation of prediction and label, (networks,); NaN where all predictions agree.
+
+    Parameters
+    ----------
+    positives : ndarray, (networks, 2)
+        Points of class 0 and of class 1 that are put into class 1.
+    samples : int
+        Points per class.
+    """
+    false, true = positives.T / samples
+    share = (false + true) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        phi = together / np.sqrt(share * (1 - share) * base * (1 - base))
+        phi = (true - false) / (2 * np.sqrt(share * (1 - share)))
     return np.where((share == 0) | (share == 1), np.nan, phi)
 
 

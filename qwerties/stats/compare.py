@@ -189,6 +189,16 @@ def compare(
     ValueError
         If the metric is not numeric or outside the bounds, a unit occurs twice, no unit is in both arms, or an
         argument is out of range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> b = pd.Series([0.5, 0.6, 0.7, 0.8] * 100)  # the index is the seed
+    >>> result = compare(b + 0.1, b, bounds=(0, 1), margin=0.01)
+    >>> result.words("new", "old", unit="seed")
+    'new beats old by more than 0.01'
+    >>> result.n, round(result.estimate, 3)
+    (400, 0.1)
     """
     low, high = check(np.empty(0), alpha, bounds)
     values_a, values_b = _checked(a, "A", low, high), _checked(b, "B", low, high)

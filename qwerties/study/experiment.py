@@ -219,7 +219,13 @@ def _is_layout(crossed: object) -> bool:
 
 
 def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
-    """Every combination of the given fields' values, the last field varying fastest."""
+    """Return every combination of the given fields' values, the last field varying fastest.
+
+    Examples
+    --------
+    >>> [(config.loss, config.epochs) for config in grid(loss=("bce", "mse"), epochs=(100, 200))]
+    [('bce', 100), ('bce', 200), ('mse', 100), ('mse', 200)]
+    """
     return tuple(
         dataclasses.replace(base, **dict(zip(axes, values, strict=True)))
         for values in itertools.product(*axes.values())

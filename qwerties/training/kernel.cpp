@@ -17,7 +17,7 @@ constexpr int units_before(int layer) {
     return n;
 }
 constexpr int WEIGHTS = weights_before(LAYERS), UNITS = units_before(LAYERS + 1);
-constexpr bool SMALL = WEIGHTS <= 80;  // then all is unrolled; beyond, compilation would take seconds and gain nothing
+constexpr bool SMALL = WEIGHTS <= 40;  // then all is unrolled; beyond, compilation takes longer and training is slower
 constexpr int UNROLL = SMALL ? 64 : 4;
 constexpr int TOGETHER = SMALL ? 2 : 4;  // points: two fill the registers, four save reading weights from the cache
 constexpr int STRETCH = 256;        // points summed before the sum is added to the total, so that rounding stays small
@@ -177,6 +177,13 @@ extern "C" void train(const float *x_, const float *hyper_, const float *correct
     }
 }
 
+// The logit of one point x (2,), with every unit's activity in a (UNITS,); one copy in the library spares compilation
+static __attribute__((noinline)) V answer(const V *x, const V *w, Tile<1> *a) {
+    a[0] = x[0], a[1] = x[1];
+    forward<0>(w, a);
+    return a[UNITS - 1].v[0];
+}
+
 // Add up a point's scores: right or not, BCE in nats, Brier score
 struct Scores {
     V right = {}, beyond = {}, brier = {};
@@ -204,14 +211,35 @@ extern "C" void score(const float *x, const float *w_, float *out_, int64_t grou
             Scores sums;
             for (int64_t i = begin; i < end; i++) {
                 Tile<1> a[UNITS];
-                a[0] = all(x[2 * i]), a[1] = all(x[2 * i + 1]);
-                forward<0>(w, a);
-                sums.add(a[UNITS - 1], i >= points / 2);
+                const V point[2] = {all(x[2 * i]), all(x[2 * i + 1])};
+                sums.add(Tile<1>(answer(point, w, a)), i >= points / 2);
             }
             total.right += sums.right;
             total.brier += sums.brier;
             bce += sums.beyond - sums.logs.sum(end - begin);
         }
         out[0] = total.right / float(points), out[1] = bce / float(points), out[2] = total.brier / float(points);
+    }
+}
+
+// Count each network's training points, (groups, points, 2, LANES), that are put into class 1 with each of its weights,
+// (groups, stops, weights, LANES): positives (groups, stops, 2, LANES) by true class. In active, (groups, stops, LANES), 1
+// says that every hidden layer has a positive activity on some point.
+extern "C" void classify(const float *x_, const float *w_, float *positives_, float *active_, int64_t groups,
+                         int64_t points, int64_t stops) {
+    for (int64_t n = 0; n < groups * stops; n++) {
+        const V *x = (const V *)x_ + n / stops * 2 * points, *w = (const V *)w_ + n * WEIGHTS;
+        V positives[2] = {};
+        I active[LAYERS] = {};
+        for (int64_t i = 0; i < points; i++) {
+            Tile<1> a[UNITS];
+            const V logit = answer(x + 2 * i, w, a);
+            positives[i >= points / 2] += choose(logit > 0.0f, all(1.0f), V{});
+            for (int l = 1; l < LAYERS; l++)
+                for (int j = 0; j < WIDTH[l]; j++) active[l] |= a[units_before(l) + j].v[0] > 0.0f;
+        }
+        for (int l = 2; l < LAYERS; l++) active[1] &= active[l];
+        memcpy((V *)positives_ + n * 2, positives, sizeof positives);
+        ((V *)active_)[n] = choose(active[1], all(1.0f), V{});
     }
 }

@@ -165,3 +165,33 @@ def score(library: ctypes.CDLL, weights: Weights, x: Tensor) -> Tensor:
     scores = torch.empty(len(packed), 3, library.lanes(), dtype=torch.float32)
     _call(library.score, [x.T.contiguous(), packed, scores], [len(packed), x.shape[1]])
     return _unpack(scores, len(flat))
+
+
+def classify(library: ctypes.CDLL, weights: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Classify every network's own points with each of its weights.
+
+    Parameters
+    ----------
+    library : CDLL
+        A kernel of these widths and this activation.
+    weights : dict of Tensor, (networks, checkpoints, ...)
+    x : Tensor, (networks, 2, points)
+        The first half is of class 0, the second of class 1.
+
+    Returns
+    -------
+    positives : Tensor, (networks, checkpoints, 2), int64
+        Points of class 0 and of class 1 that are put into class 1.
+    active : Tensor, (networks, checkpoints), bool
+        Whether every hidden layer has a positive activity on some point.
+    """
+    lanes, networks, points = library.lanes(), len(x), x.shape[-1]
+    flat = torch.cat(
+        [value.flatten(2) for value in weights.values()], dim=2
+    )  # (networks, checkpoints, weights)
+    packed = _pack(flat, lanes)  # (groups, checkpoints, weights, lanes)
+    groups, checkpoints = packed.shape[:2]
+    positives = torch.empty(groups, checkpoints, 2, lanes, dtype=torch.float32)
+    active = torch.empty(groups, checkpoints, lanes, dtype=torch.float32)
+    _call(library.classify, [_pack(x.mT, lanes), packed, positives, active], [groups, points, checkpoints])
+    return _unpack(positives, networks).long(), _unpack(active, networks) > 0

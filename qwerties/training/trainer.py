@@ -19,7 +19,7 @@ from qwerties.config import Config, Seeds
 from qwerties.training import data, native, networks, vmapped
 from qwerties.training.networks import Weights
 
-# SeedTable trained together: their data of 1.6 KB each fit a core's second-level cache
+# Networks trained together: their data of 1.6 KB each fit a core's second-level cache
 BLOCK = 512
 
 
@@ -97,24 +97,30 @@ def train(
     -------
     list of Trained
         One per config, in order.
+
+    Examples
+    --------
+    >>> from qwerties import Config, Seeds, train
+    >>> relu, linear = train([Config(epochs=50), Config(epochs=50, activation="linear")], Seeds(0, 3))
+    >>> relu.losses.shape  # (networks, epochs)
+    (3, 50)
+    >>> linear.final["0.weight"].shape  # (networks, units, inputs)
+    (3, 1, 2)
     """
-    longest: dict[Config, int] = {}
-    wanted: dict[Config, set[int]] = {}
+    epoch_counts: dict[Config, set[int]] = {}
     for config in configs:
-        longest[config.without_epochs] = max(config.epochs, longest.get(config.without_epochs, 0))
-        wanted.setdefault(config.without_epochs, set()).add(config.epochs)
+        epoch_counts.setdefault(config.without_epochs, set()).add(config.epochs)
     batches: dict[tuple, list[Config]] = {}
-    for without_epochs, epochs in longest.items():
-        config = dataclasses.replace(without_epochs, epochs=epochs)
-        batches.setdefault((config.batch_key, epochs), []).append(config)
+    for without_epochs, counts in epoch_counts.items():
+        config = dataclasses.replace(without_epochs, epochs=max(counts))
+        batches.setdefault((config.batch_key, config.epochs), []).append(config)
 
     done: dict[Config, Trained] = {}
     together = max(1, BLOCK // len(seeds))
     chunks = np.array_split(np.arange(len(seeds)), -(-len(seeds) // BLOCK))
     for batch in batches.values():
-        stops = np.unique(
-            np.concatenate([checkpoints(n) for config in batch for n in wanted[config.without_epochs]])
-        )
+        counts = set().union(*(epoch_counts[config.without_epochs] for config in batch))
+        stops = np.unique(np.concatenate([checkpoints(count) for count in counts]))
         for first in range(0, len(batch), together):
             group = batch[first : first + together]
             blocks = [

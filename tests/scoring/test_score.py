@@ -14,8 +14,9 @@ from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
 from qwerties.scoring.score import score
-from qwerties.training import data
+from qwerties.training import data, native
 from qwerties.training.reference import train_reference
+from qwerties.training.trainer import train
 
 COLUMNS = [
     *("seed", "state", "dead_at_init", "train_loss", "train_accuracy", "phi", "population_accuracy", "gain"),
@@ -225,7 +226,8 @@ def test_phi_is_negative_for_a_network_that_is_wrong_all_over():
 def test_phi_is_undefined_where_all_predictions_agree_and_nowhere_else():
     y = np.repeat([0, 1], 50)
     predicted = np.random.default_rng(0).random((200, 100)) < np.linspace(0, 0.1, 200)[:, None]
-    found = scoring._phi(predicted, y)
+    positives = np.stack([predicted[:, :50].sum(1), predicted[:, 50:].sum(1)], axis=1)
+    found = scoring._phi(positives, 50)
     for row, phi in zip(predicted, found, strict=True):
         if row.any() and not row.all():
             assert phi == pytest.approx(np.corrcoef(row, y)[0, 1], abs=1e-12)
@@ -233,6 +235,22 @@ def test_phi_is_undefined_where_all_predictions_agree_and_nowhere_else():
             assert np.isnan(phi)
     assert np.isnan(found).any()
     assert not np.isnan(found).all()
+
+
+@pytest.mark.parametrize("hidden", [(1,), (1, 2), (2, 1)])
+def test_the_kernel_classifies_as_torch_does(hidden, monkeypatch):
+    config = Config(data="xor", hidden=hidden, epochs=30, learning_rate=0.5, samples=33)
+    (trained,) = train([config], Seeds(0, 90))
+    assert native.load(config)
+    given = (config, trained.seeds, trained.losses, trained.checkpoints, trained.weights)
+    by_kernel = score(*given)
+    monkeypatch.setattr(native, "load", lambda config: None)
+    by_torch = score(*given)
+    np.testing.assert_array_equal(by_kernel.train_accuracy, by_torch.train_accuracy)
+    np.testing.assert_array_equal(by_kernel.dead, by_torch.dead)
+    assert by_kernel.dead.any()
+    assert not by_kernel.dead.all()
+    pd.testing.assert_series_equal(by_kernel.table["phi"], by_torch.table["phi"])
 
 
 # Settled, epochs to learn

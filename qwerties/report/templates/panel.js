@@ -488,10 +488,10 @@
 
   listen();
   panel.hidden = false; // pictures need their room
-  find("static").hidden = true;
   readColors();
   choose(data.presets[0]);
   advance(Infinity);
+  find("static").hidden = true;
   for (const query of ["(prefers-color-scheme: dark)", "print"]) {
     window.matchMedia(query).addEventListener("change", () => { readColors(); show(); });
   }
