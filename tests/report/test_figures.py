@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from qwerties.analysis.retraining import best_of
-from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config
 from qwerties.plotting.examples import examples
 from qwerties.report.experiment_figures import MAX_ROWS, limit, references_of
@@ -15,7 +14,7 @@ from qwerties.report.figures import ReportFigure, experiment_figure, gradient_ra
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
-from qwerties.study.plan import FigureSpec
+from qwerties.study.coverage import FigureSpec, SeedTable
 
 XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
 N = 40
@@ -215,7 +214,7 @@ def test_a_figure_that_fails_leaves_the_others():
     assert str(failed) == "no such figure"
     assert drawn == again
     assert (drawn.mime, drawn.width) == ("image/svg+xml", 720)
-    assert drawn.src.startswith("data:image/svg+xml")
+    assert drawn.src.startswith("data:image/svg+xml,%3Csvg")
 
 
 @pytest.mark.slow
