@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.contrasts import ExperimentResult, find
+from qwerties.analysis.contrasts import ExperimentResult, compare_contrasts
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.study.coverage import Coverage, PlannedConfig
@@ -162,5 +162,5 @@ def experiment_result(name, tables, contrasts=(), *, complete=True, margin=0.01)
         problems=(),
     )
     networks = {i: SeedTable(config, (), (), frame) for i, (config, frame) in enumerate(tables.items())}
-    results = find(coverage, networks, complete=complete)
+    results = compare_contrasts(coverage, networks, complete=complete)
     return ExperimentResult(coverage, networks, (), () if complete else ("x: not tracked",), results)

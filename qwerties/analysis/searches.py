@@ -163,10 +163,8 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
 def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
     """Return the run of a search that counts, and the runs of trials that are not superseded."""
     current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
-    parents = [run for run in current if run.parent is None]
-    if not parents:
-        return None, []
-    return parents[-1], [run for run in current if TRIAL in run.tags and run.parent == parents[-1].run_id]
+    parents = [run for run in current if run.parent is None and TRIAL not in run.tags]
+    return parents[-1] if parents else None, [run for run in current if TRIAL in run.tags]
 
 
 def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.DataFrame:

@@ -14,7 +14,8 @@ from qwerties.report.figures import ReportFigure, experiment_figure, gradient_ra
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
-from qwerties.study.coverage import FigureSpec, SeedTable
+from qwerties.analysis.tables import SeedTable
+from qwerties.study.plan import FigureSpec
 
 XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
 N = 40

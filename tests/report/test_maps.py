@@ -179,7 +179,8 @@ def test_tuned_bests_are_marked(store):
     search |= {"objectives": ["population_accuracy"], "space": ["learning_rate"]}
     tuned = store.experiment("tuned", {TUNING: json.dumps({"searches": [search]})})
     parent = store.write(tuned, Record("search", {}, {}, {STUDY: "s"}))
-    trial = Record("trial", winner.to_params(), {"population_accuracy": 0.9}, {STUDY: "s", TRIAL: "0"})
+    scores = {"population_accuracy": 0.9, "train_loss": 0.1}
+    trial = Record("trial", winner.to_params(), scores, {STUDY: "s", TRIAL: "0"})
     store.write(tuned, trial, parent)
     track(store)
     marks = marks_of(store)

@@ -19,6 +19,7 @@ from qwerties.report.results import make_results
 from qwerties.report.sections import provenance
 from qwerties.scoring import score as scoring
 from qwerties.study import sweep
+from qwerties.study.batches import MissingRun
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store, StoreError
 from qwerties.tracking.tags import REPORT
@@ -94,7 +95,8 @@ def test_what_made_the_runs_is_told(store, tmp_path):
 
 
 def test_runs_are_tagged_with_what_made_them():
-    made = sweep._tagged(Record("x", {}, {}, children=[Record("y", {}, {})]), "loss", DEFAULT, Seeds(0, 2))
+    record = Record("x", {}, {}, children=[Record("y", {"seed": "1"}, {})])
+    made = sweep._tagged(record, MissingRun("loss", DEFAULT, Seeds(0, 2)))
     for one in (made, made.children[0]):
         assert set(one.tags) >= {
             f"qwerties.{name}" for name in ("version", "python", "torch", "numpy", "mlflow")
