@@ -156,7 +156,7 @@ def test_compiled_networks_are_the_same_by_a_cluster(running, tmp_path):
 
 @pytest.mark.server
 def test_a_sweep_by_a_cluster_is_stopped_at_once(running, tmp_path):
-    folder = make_folder(tmp_path / "study", small=SMALL.format(epochs=30_000, hidden="((1,), (2,))"))
+    folder = make_folder(tmp_path / "study", small=SMALL.format(epochs=1_000_000, hidden="((1,), (2,))"))
     new_store(folder)
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with subprocess.Popen(
@@ -167,15 +167,23 @@ def test_a_sweep_by_a_cluster_is_stopped_at_once(running, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        first = process.stdout.readline()  # of its progress
+        while not planned(folder / "mlflow.db") and process.poll() is None:
+            time.sleep(0.05)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         asked = time.monotonic()
-        rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, first + rest
-    assert time.monotonic() - asked < 5  # the work takes minutes
-    assert rest.endswith("qwerties: stopped; what is tracked stays, the same command goes on from there\n")
-    assert "Traceback" not in rest
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert time.monotonic() - asked < 5  # the work takes longer
+    assert finished(folder / "mlflow.db") == []
+    assert said.endswith("qwerties: stopped; what is tracked stays, the same command goes on from there\n")
+    assert "Traceback" not in said
+
+
+def planned(database):
+    """Whether a sweep has stored its plan, just before it trains."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+        return opened.execute("SELECT 1 FROM experiment_tags WHERE key = 'qwerties.plan'").fetchall()
 
 
 # Devices
