@@ -212,12 +212,17 @@ def compare_arms(
 
 def _state_words(entry: PlannedConfig, table: SeedTable | None) -> str:
     tracked = f", {plural(len(table.frame), 'seed')} tracked" if table is not None else ""
-    words = {
-        "missing": "not complete" if tracked else "not tracked",
-        "failed": "its run failed",
-        "damaged": "its run is damaged",
-    }
+    if entry.state == "damaged":
+        return _damage_words(entry) + tracked
+    words = {"missing": "not complete" if tracked else "not tracked", "failed": "its run failed"}
     return words.get(entry.state, entry.state) + tracked
+
+
+def _damage_words(entry: PlannedConfig) -> str:
+    """Name what is lost or altered of the first damaged run, and how much more there is."""
+    (words, run_id), *more = [(words, run_id) for run_id, lost in entry.damage.items() for words in lost]
+    others = f", and {len(more):,} more," if more else ""
+    return f"{clean(words, 60)} of run {clean(run_id, 40)}{others} is lost or altered"
 
 
 def compare_contrasts(

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import itertools
 import math
 import re
@@ -19,6 +20,12 @@ from qwerties.report.build import Composed, render, write_report
 from qwerties.report.text import display
 from qwerties.stats.confidence import confidence_sequence
 from qwerties.tracking.records import Record
+
+
+def artifact(store, experiment_name, run_id, name):
+    """Return the path of an artifact."""
+    [run] = [run for run in store.runs(store.experiments()[experiment_name][0]) if run.run_id == run_id]
+    return Path(run.artifact_uri.removeprefix("file://"), name)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,9 @@ def runs(store, empty_page):
         ),
     )
     store.write(gaps, record(BCE, SEEDS, TABLES[BCE]))
-    ids["lost"] = store.write(gaps, record(MSE, SEEDS, TABLES[MSE], files={}))
+    ids["lost"] = store.write(gaps, record(MSE, SEEDS, TABLES[MSE]))
+    for name in ("seeds.csv", "curves.npz"):
+        artifact(store, "gaps", ids["lost"], name).unlink()
     ids["failed"] = store.write(gaps, record(tanh, SEEDS, TABLES[BCE]))
     store._client.set_terminated(ids["failed"], "FAILED")
     store.write(gaps, record(linear, SEEDS, TABLES[BCE], code="older"))
@@ -198,8 +207,8 @@ def test_crossed_networks_get_no_intervals(page, reader):
 def test_what_is_missing_is_said_and_conclusions_are_withheld(page, runs):
     text = section(page, "gaps")
     assert "1 of 4 planned configs tracked; conclusions withheld until the design is complete" in text
-    assert f"run {runs['lost']}" in text
-    assert "seeds.csv cannot be read" in text
+    mse = display(MSE.label())
+    assert f"{mse}: seeds.csv of run {runs['lost']}, and 1 more, is lost or altered" in text
     assert f"{display(Config(activation='tanh').label())}: its run failed" in text
     assert f"{display(Config(activation='linear').label())}: not tracked" in text
     assert "1 run made by other code" in text
@@ -215,18 +224,17 @@ def test_a_figure_that_cannot_be_drawn_does_not_stop_the_page(page):
     assert "x must be a numeric field of a config, got None" in text
 
 
-def test_missing_curves_are_named(store, runs, tmp_path):
-    """The figure is left out, the table stays."""
-    [run] = [run for run in store.runs(store.experiments()["pair"][0]) if run.run_id == runs["mse"]]
-    path = Path(run.artifact_uri.removeprefix("file://"), "curves.npz")
+def test_lost_curves_make_a_run_count_as_missing(store, runs):
+    """The report looks no further into a run of which something is lost: a sweep re-runs it."""
+    path = artifact(store, "pair", runs["mse"], "curves.npz")
     kept = path.read_bytes()
     path.unlink()
     try:
         text = section(render(store), "pair")
     finally:
         path.write_bytes(kept)
-    assert "the figure of losses could not be drawn: run" in text
-    assert runs["mse"] in text
+    assert f"curves.npz of run {runs['mse']} is lost or altered" in text
+    assert "1 of 2 planned configs tracked; conclusions withheld" in text
     assert "Outcomes by config" in text
 
 
@@ -344,17 +352,38 @@ def test_a_figure_that_fails_when_it_is_drawn_leaves_a_notice(store, runs, monke
     assert "Outcomes by config" in section(broken, "pair")
 
 
-@pytest.mark.parametrize("name", ["loss", "gradient_rms"])
-def test_curves_of_one_dimension_are_named(store, runs, name):
-    [run] = [run for run in store.runs(store.experiments()["pair"][0]) if run.run_id == runs["mse"]]
-    path = Path(run.artifact_uri.removeprefix("file://"), "curves.npz")
-    kept = path.read_bytes()
-    with np.load(path) as arrays:
-        np.savez(path, **{**arrays, name: arrays[name][:, 0]})
-    try:
-        text = section(render(store), "pair")
-    finally:
-        path.write_bytes(kept)
-    figure = {"loss": "losses", "gradient_rms": "gradients"}[name]
+@pytest.fixture
+def curves_of(tmp_path, monkeypatch):
+    """Return a maker of the section of an experiment whose runs hold some `curves.npz`, or none."""
+
+    def make(change):
+        whole = record(BCE, SEEDS, TABLES[BCE])
+        with np.load(io.BytesIO(whole.files["curves.npz"])) as arrays:
+            changed = change(dict(arrays))
+        files = {"seeds.csv": whole.files["seeds.csv"]}
+        if changed is not None:
+            np.savez(buffer := io.BytesIO(), **changed)
+            files["curves.npz"] = buffer.getvalue()
+        monkeypatch.chdir(tmp_path)
+        store = new_store(tmp_path)
+        experiment_id = store.experiment("curves", tags([BCE], SEEDS, figures=("losses", "gradients")))
+        store.write(experiment_id, record(BCE, SEEDS, TABLES[BCE], files=files))
+        return section(render(store), "curves")
+
+    return make
+
+
+@pytest.mark.parametrize(("name", "figure"), [("loss", "losses"), ("gradient_rms", "gradients")])
+def test_curves_of_one_dimension_are_named(curves_of, name, figure):
+    text = curves_of(lambda arrays: {**arrays, name: arrays[name][:, 0]})
+    assert text.count("could not be drawn: ") == 1
     assert f"the figure of {figure} could not be drawn: " in text
+    assert "Outcomes by config" in text
+
+
+def test_missing_curves_are_named(curves_of):
+    """The figures are left out, the table stays."""
+    text = curves_of(lambda arrays: None)
+    for figure in ("losses", "gradients"):
+        assert f"the figure of {figure} could not be drawn: run" in text
     assert "Outcomes by config" in text

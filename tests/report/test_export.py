@@ -182,10 +182,10 @@ def test_beside_another_page_they_have_its_name(store, tmp_path):
 
 
 def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(signals, "_asked", [])
+    monkeypatch.setattr(signals, "_signals", [])
     page = tmp_path / "reports" / "summary.html"
     with signals.heeding_signals():
-        signals._asked.append(signal.SIGINT)
+        signals._signals.append(signal.SIGINT)
         with pytest.raises(signals.Stopped):
             write_report(store, page)
     assert not page.parent.exists()

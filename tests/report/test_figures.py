@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from qwerties.analysis.retraining import best_of
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config
 from qwerties.plotting.examples import examples
 from qwerties.report.experiment_figures import MAX_ROWS, limit, references_of
@@ -14,7 +15,6 @@ from qwerties.report.figures import ReportFigure, experiment_figure, gradient_ra
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
-from qwerties.analysis.tables import SeedTable
 from qwerties.study.plan import FigureSpec
 
 XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)

@@ -92,14 +92,14 @@ def test_limits_are_those_of_the_distribution(data):
 
 def test_losses_and_activations_are_those_of_the_configs(data):
     for name in ("data", "loss", "activation"):
-        assert tuple(data["offered"][name]) == CHOICES[name]
+        assert tuple(data["offered"][name]) == tuple(CHOICES[name])
 
 
 def test_the_script_knows_every_loss_and_activation_of_today():
     script = (panel.TEMPLATES / "panel.js").read_text()
     for name, table in (("loss", "LOSSES"), ("activation", "ACTIVATIONS")):
         entries = re.search(rf"const {table} = {{.*?\n  }};", script, re.DOTALL)[0]
-        assert tuple(re.findall(r"^    (\w+): {", entries, re.MULTILINE)) == CHOICES[name]
+        assert tuple(re.findall(r"^    (\w+): {", entries, re.MULTILINE)) == tuple(CHOICES[name])
 
 
 def test_presets_can_be_set(data):
