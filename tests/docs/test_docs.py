@@ -135,12 +135,12 @@ def test_the_pandas_snippet_runs(loss_project, monkeypatch):
     page = (ROOT / "docs" / "guide" / "mlflow.md").read_text()
     (snippet,) = (block for language, block in blocks(page) if "seeds.csv" in block)
     monkeypatch.chdir(loss_project)
-    before = mlflow.get_tracking_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # restored at the end: MLflow sets it
     values = {}
     try:
         exec(snippet, values)
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
     assert list(values["seeds"]["seed"]) == [0, 1, 2, 3]
     assert values["weights"]["0.weight"].shape == (4, 1, 2)
 
