@@ -1,5 +1,6 @@
 """A store of a few trained networks with their examples, for the tests of the page."""
 
+import functools
 import json
 
 from factories import new_store
@@ -35,15 +36,23 @@ def record(config, seeds, table, curves, code=CODE):
     return Record(config.label(), params, {}, {"qwerties.code": code}, files=files)
 
 
-def make_store(folder, configs=CONFIGS, seeds=SEEDS):
-    """Train, without the compiler, and track; the working folder must be one to write to."""
-    store = new_store(folder)
-    experiment = store.experiment("losses", plan(configs, seeds))
+@functools.cache
+def records(configs, seeds):
+    """Train, without the compiler; two tests with the same networks train them once."""
+    made = []
     for trained in train(configs, seeds, compiled=False):
         table = scoring.score(
             trained.config, seeds, trained.losses, trained.checkpoints, trained.weights
         ).table
         examples = sorted(table.groupby("state").head(1).index)  # the first of each state
-        curves = results._curves(trained, examples)
-        store.write(experiment, record(trained.config, seeds, table, curves))
+        made.append(record(trained.config, seeds, table, results._curves(trained, examples)))
+    return made
+
+
+def make_store(folder, configs=CONFIGS, seeds=SEEDS):
+    """Track a few trained networks; the working folder must be one to write to."""
+    store = new_store(folder)
+    experiment = store.experiment("losses", plan(configs, seeds))
+    for made in records(configs, seeds):
+        store.write(experiment, made)
     return store

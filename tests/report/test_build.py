@@ -352,38 +352,44 @@ def test_a_figure_that_fails_when_it_is_drawn_leaves_a_notice(store, runs, monke
     assert "Outcomes by config" in section(broken, "pair")
 
 
-@pytest.fixture
-def curves_of(tmp_path, monkeypatch):
-    """Return a maker of the section of an experiment whose runs hold some `curves.npz`, or none."""
+# Files that were tracked so
 
-    def make(change):
-        whole = record(BCE, SEEDS, TABLES[BCE])
-        with np.load(io.BytesIO(whole.files["curves.npz"])) as arrays:
-            changed = change(dict(arrays))
-        files = {"seeds.csv": whole.files["seeds.csv"]}
-        if changed is not None:
-            np.savez(buffer := io.BytesIO(), **changed)
-            files["curves.npz"] = buffer.getvalue()
+
+@pytest.fixture
+def section_of(tmp_path, monkeypatch):
+    """Return a maker of the section of an experiment whose one run holds these files."""
+
+    def make(files):
         monkeypatch.chdir(tmp_path)
         store = new_store(tmp_path)
-        experiment_id = store.experiment("curves", tags([BCE], SEEDS, figures=("losses", "gradients")))
+        experiment_id = store.experiment("files", tags([BCE], SEEDS, figures=("losses", "gradients")))
         store.write(experiment_id, record(BCE, SEEDS, TABLES[BCE], files=files))
-        return section(render(store), "curves")
+        return section(render(store), "files")
 
     return make
 
 
 @pytest.mark.parametrize(("name", "figure"), [("loss", "losses"), ("gradient_rms", "gradients")])
-def test_curves_of_one_dimension_are_named(curves_of, name, figure):
-    text = curves_of(lambda arrays: {**arrays, name: arrays[name][:, 0]})
+def test_curves_of_one_dimension_are_named(section_of, name, figure):
+    files = record(BCE, SEEDS, TABLES[BCE]).files
+    with np.load(io.BytesIO(files["curves.npz"])) as arrays:
+        np.savez(buffer := io.BytesIO(), **{**arrays, name: arrays[name][:, 0]})
+    text = section_of({**files, "curves.npz": buffer.getvalue()})
     assert text.count("could not be drawn: ") == 1
     assert f"the figure of {figure} could not be drawn: " in text
     assert "Outcomes by config" in text
 
 
-def test_missing_curves_are_named(curves_of):
+def test_missing_curves_are_named(section_of):
     """The figures are left out, the table stays."""
-    text = curves_of(lambda arrays: None)
+    text = section_of(record(BCE, SEEDS, TABLES[BCE], curves=False).files)
     for figure in ("losses", "gradients"):
         assert f"the figure of {figure} could not be drawn: run" in text
     assert "Outcomes by config" in text
+
+
+def test_scores_that_cannot_be_read_are_named(section_of):
+    text = section_of({**record(BCE, SEEDS, TABLES[BCE]).files, "seeds.csv": b"seed,state\n0,learned\n"})
+    assert "seeds.csv cannot be read: it lacks the columns" in text
+    assert f"{display(BCE.label())}: its scores cannot be read" in text
+    assert "0 of 1 planned config tracked; conclusions withheld" in text
