@@ -555,6 +555,9 @@ def test_a_margin_that_changes_after_there_are_data_is_told(empty_database, tmp_
     page = (folder / "reports" / "summary.html").read_text()
     assert "The plan was changed after data were seen." in page
     assert margin[0] in page
-    assert "plan changed after data were seen" in page[: page.index("<main")]
-    assert "lr 0.011 − lr 0.01 counts as exploratory: it was declared primary on " in page
+    findings = page[
+        page.index('<h2 id="findings"') : page.index('<h2 id="rates"')
+    ]  # before all that is in detail
+    assert "The plan was changed after data were seen</strong> in <a href=" in findings
+    assert "counts as exploratory: it was declared primary on " in page
     assert 'class="kind primary"' not in page
