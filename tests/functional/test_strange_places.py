@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from factories import make_folder
+from factories import make_folder, new_store
 from mlflow import MlflowClient
 from processes import run
 
@@ -25,6 +25,13 @@ A, B = Config(epochs=30), Config(epochs=30, loss="mse")
 experiment = Experiment(title="Tiny", question="?", configs=(A, B), contrasts=(Contrast(A, B),))
 """
 SWEEP = ("sweep", "--seeds", "2", "--jobs", "1", "--no-report")
+
+
+def make_study(folder, **experiments):
+    """A project whose store is empty; making its tables would take seconds."""
+    make_folder(folder, **experiments)
+    new_store(folder)
+    return folder
 
 
 def run_python(folder, *argv, status=0, stdout=subprocess.PIPE, **environment):
@@ -63,7 +70,7 @@ def test_a_folder_keeps_its_own_store_whatever_its_name(tmp_path):
 
 
 def test_the_database_alone_holds_every_run_after_a_command(tmp_path):
-    folder = make_folder(tmp_path / "study", tiny=TINY)
+    folder = make_study(tmp_path / "study", tiny=TINY)
     run(folder, "sweep", "--seeds", "2", "--jobs", "1")
     copy = tmp_path / "copy.db"
     copy.write_bytes((folder / "mlflow.db").read_bytes())
@@ -115,8 +122,8 @@ experiment = Experiment(title="Odd", question="?", configs=(A, B), contrasts=(Co
 
 
 def test_an_experiment_file_changes_nothing_of_the_process(tmp_path):
-    plain = make_folder(tmp_path / "plain", tiny=TINY)
-    odd = make_folder(tmp_path / "odd" / "study", tiny=TINY, a_first_one=ODD, _shared="EPOCHS = 20\n")
+    plain = make_study(tmp_path / "plain", tiny=TINY)
+    odd = make_study(tmp_path / "odd" / "study", tiny=TINY, a_first_one=ODD, _shared="EPOCHS = 20\n")
     for folder in (plain, odd):
         run(folder, *SWEEP)
     losses = []
@@ -130,7 +137,7 @@ def test_an_experiment_file_changes_nothing_of_the_process(tmp_path):
 
 
 def test_what_is_no_experiment_is_passed_over_and_a_bad_name_is_named(tmp_path):
-    folder = make_folder(tmp_path / "study", tiny=TINY, random=TINY, train=TINY)
+    folder = make_study(tmp_path / "study", tiny=TINY, random=TINY, train=TINY)
     (folder / "experiments" / ".#tiny.py").symlink_to("nobody@nowhere.1")
     (folder / "experiments" / "._tiny.py").write_bytes(b"\x00\x05\x16\x07")
     (folder / "experiments" / "folder.py").mkdir()
@@ -143,7 +150,7 @@ def test_what_is_no_experiment_is_passed_over_and_a_bad_name_is_named(tmp_path):
 
 
 def test_a_tag_that_names_a_pipe_or_another_file_is_not_followed(tmp_path):
-    folder = make_folder(tmp_path / "study", tiny=TINY)
+    folder = make_study(tmp_path / "study", tiny=TINY)
     run(folder, *SWEEP)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -158,7 +165,7 @@ def test_a_tag_that_names_a_pipe_or_another_file_is_not_followed(tmp_path):
 
 
 def test_a_stranger_s_running_run_and_params_are_left_alone(tmp_path):
-    folder = make_folder(tmp_path / "study", tiny=TINY)
+    folder = make_study(tmp_path / "study", tiny=TINY)
     run(folder, *SWEEP)
     client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
     found = client.get_experiment_by_name("qwerties/tiny")
@@ -189,11 +196,11 @@ def test_a_commit_is_recorded_only_where_git_tracks_the_experiments(tmp_path):
     git(outer, "init", "-q")
     git(outer, "add", "file")
     git(outer, "commit", "-qm", "theirs")
-    inside = make_folder(outer / "study", tiny=TINY)
+    inside = make_study(outer / "study", tiny=TINY)
     run(inside, *SWEEP)
     assert commits(inside) == {None}
 
-    own = make_folder(tmp_path / "own", tiny=TINY)
+    own = make_study(tmp_path / "own", tiny=TINY)
     git(own, "init", "-q")
     git(own, "add", "experiments")
     git(own, "commit", "-qm", "ours")
@@ -206,7 +213,7 @@ LONG = TINY.replace("epochs=30)", "epochs=2_000_000)").replace("epochs=30,", "ep
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are listed by Linux's /proc")
 def test_a_killed_sweep_leaves_no_process(tmp_path):
-    folder = make_folder(tmp_path / "study", tiny=LONG)
+    folder = make_study(tmp_path / "study", tiny=LONG)
     command = [sys.executable, "-m", "qwerties", "sweep", "--seeds", "300", "--jobs", "2", "--no-report"]
     sweep = subprocess.Popen(
         command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True

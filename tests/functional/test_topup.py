@@ -2,11 +2,10 @@
 
 import json
 import re
-import shutil
 
 import processes
 import pytest
-from factories import call, make_folder
+from factories import call, make_folder, new_store
 
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
@@ -30,6 +29,13 @@ CONFIGS = grid(Config(epochs=20), hidden=[(1,), (2,)])
 experiment = Experiment("Widths", "Which?", CONFIGS, (Contrast(CONFIGS[1], CONFIGS[0]),))
 """
 QUICK = ("--jobs", "1", "--no-report")
+
+
+def make_study(folder, **experiments):
+    """A project whose store is empty; making its tables would take seconds."""
+    make_folder(folder, **experiments)
+    new_store(folder)
+    return folder
 
 
 def finished(folder, name):
@@ -58,7 +64,7 @@ def rows_of(folder, name="rates"):
 
 def test_a_sweep_goes_on_until_its_primary_contrasts_are_decided(tmp_path):
     """Two rates that differ by next to nothing are open after 50 seeds; the widths beside them are left alone."""
-    folder = make_folder(tmp_path / "study", rates=PRIMARY, widths=WIDTHS)
+    folder = make_study(tmp_path / "study", rates=PRIMARY, widths=WIDTHS)
     out, _ = call(folder, "sweep", "--seeds", "50", "--jobs", "1")
     assert "open contrasts: 1, 500 seeds (rates: lr 0.011 − lr 0.01)" in out
     assert "primary contrasts decided: 1" in out
@@ -79,10 +85,17 @@ def test_a_sweep_goes_on_until_its_primary_contrasts_are_decided(tmp_path):
     assert out == "no verdict changed since the previous report\n"
 
 
-def test_a_sweep_that_was_stopped_ends_with_the_same_store(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study that one person swept, undisturbed; to be read only."""
+    folder = make_study(tmp_path_factory.mktemp("whole") / "study", rates=PRIMARY)
+    call(folder, "sweep", "--seeds", "50", *QUICK)
+    return folder
+
+
+def test_a_sweep_that_was_stopped_ends_with_the_same_store(whole, tmp_path, monkeypatch):
     """One arm's block of the first step is tracked when the sweep is stopped; another has looked further by hand."""
-    whole, stopped = (make_folder(tmp_path / name, rates=PRIMARY) for name in ("whole", "stopped"))
-    call(whole, "sweep", "--seeds", "50", *QUICK)
+    stopped = make_study(tmp_path / "stopped", rates=PRIMARY)
     call(stopped, "sweep", "--seeds", "50", "--settle", "none", *QUICK)
     write = Store.write
     written = []
@@ -104,7 +117,7 @@ def test_a_sweep_that_was_stopped_ends_with_the_same_store(tmp_path, monkeypatch
 
 
 def test_the_cap_and_settle_decide_what_is_trained(tmp_path):
-    folder = make_folder(tmp_path / "study", rates=PRIMARY, exploratory=CLOSE)
+    folder = make_study(tmp_path / "study", rates=PRIMARY, exploratory=CLOSE)
     call(folder, "sweep", "--seeds", "50", "--max-seeds", "50", *QUICK)
     call(folder, "sweep", "--seeds", "50", "--settle", "none", *QUICK)
     assert blocks(folder)["0.01"] == blocks(folder, "exploratory")["0.01"] == ["0-49"]
@@ -154,7 +167,7 @@ from qwerties import Config, Contrast, Experiment, grid
 CONFIGS = grid(Config(epochs=20), learning_rate=[0.01 * (i + 1) for i in range(%d)])
 experiment = Experiment("Rates", "?", CONFIGS, tuple(Contrast(CONFIGS[0], c, primary=True) for c in CONFIGS[1:]))
 """
-    folder = make_folder(tmp_path / "study", many=many % 11)
+    folder = make_study(tmp_path / "study", many=many % 11)
     call(folder, "sweep", "--seeds", "2", "--max-seeds", "2", "--jobs", "1", "--no-report")  # ten are fine
     (folder / "experiments" / "one.py").write_text(PRIMARY)
     for argv in (("sweep",), ("sweep", "one"), ("sweep", "--dry-run")):
@@ -167,15 +180,13 @@ experiment = Experiment("Rates", "?", CONFIGS, tuple(Contrast(CONFIGS[0], c, pri
         assert {path.stat().st_mtime_ns for path in folder.rglob("*.db")} == before
 
 
-def test_two_people_who_sweep_add_up(tmp_path, empty_database):
+def test_two_people_who_sweep_add_up(whole, tmp_path):
     """Both see that the contrast is open; what one trains, the other does not train again."""
-    alone, shared = (make_folder(tmp_path / name, rates=PRIMARY) for name in ("alone", "shared"))
-    call(alone, "sweep", "--seeds", "50", *QUICK)
-    shutil.copy(empty_database, shared / "mlflow.db")
+    shared = make_study(tmp_path / "shared", rates=PRIMARY)
     command = ("sweep", "--seeds", "50", *QUICK)
     with processes.started(shared, *command) as one, processes.started(shared, *command) as other:
         ends = [one.wait(), other.wait()]
     assert [status for status, *_ in ends] == [0, 0], ends
     assert all("primary contrasts decided: 1" in out for _, out, _ in ends)
-    assert blocks(shared) == blocks(alone)
-    assert rows_of(shared) == rows_of(alone)
+    assert blocks(shared) == blocks(whole)
+    assert rows_of(shared) == rows_of(whole)
