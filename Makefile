@@ -36,7 +36,7 @@ verify: .venv/run.stamp  ## check the store, retrain some networks with the note
 calibrate: .venv/run.stamp  ## measure error rate and price of the intervals beside Student's t, on trained networks (POOL=20000 SEQUENCES=5000; minutes)
 	$(BIN)/python -m benchmarks.calibration $(if $(POOL),--pool $(POOL)) $(if $(SEQUENCES),--sequences $(SEQUENCES)) $(if $(JOBS),--jobs $(JOBS))
 
-bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking network server growth map gpu tuning sweep", REPEATS=3, QUICK=1; twenty minutes)
+bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="training tracking network server growth map gpu tuning sweep", REPEATS=3, QUICK=1; about eleven minutes)
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(QUICK),--quick)
 
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
