@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ class Contrast:
 
 def is_margin(value: object) -> bool:
     """Return whether a value is a finite number above 0."""
-    return is_number(0, math.inf)(value) and value != math.inf
+    return is_number(0, sys.float_info.max)(value)  # also of whole numbers that no float holds
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ MAX_CHUNKS = 10_000
 ALWAYS_TRACKED = "train_loss"  # a metric of every run that trains
 LAST = 10**9  # order of an experiment whose tags give it none
 
-UNREADABLE_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+UNREADABLE_JSON = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 T = TypeVar("T")
 
