@@ -92,7 +92,7 @@ def test_a_worker_of_another_version_that_joins_late_gets_no_task(start, tmp_pat
     """Its work is left to the others; and when they die, to those like them that come."""
     other = tmp_path / "other" / "qwerties"
     other.mkdir(parents=True)
-    (other / "__init__.py").touch()
+    (other / "__init__.py").write_text("raise ImportError('another version')\n")
     running, lines = start(1), []
 
     def tasks():

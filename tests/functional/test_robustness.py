@@ -34,7 +34,7 @@ experiment = Experiment(title="Small", question="?", configs=grid(Config(epochs=
 PAIR = EXPERIMENT.format(values='loss=("bce", "mse")')
 FOUR = EXPERIMENT.format(values='loss=("bce", "mse"), activation=("relu", "linear")')
 SWEEP = ("sweep", "small", "--seeds", "2", "--jobs", "1", "--no-report")
-KILLS, STOPS = 8, 3  # at least so many; thrice as many with --thorough
+KILLS, STOPS = 25, 5  # at least so many; thrice as many with --thorough
 MIGRATION = 4.0  # seconds, about what MLflow takes to make its tables
 LOST = "a worker process was lost, perhaps for want of memory: its work is done again"
 
