@@ -290,14 +290,14 @@ def test_a_reader_reads_while_a_sweep_writes(copy):
 def test_an_unknown_schema_is_refused_and_left_as_it_was_with_one_warning(copy, caplog):
     connection = sqlite3.connect(sqlite_file(copy))
     with connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        connection.execute("UPDATE alembic_version SET version_num = 'eeeeeeeeeeee'")
     connection.close()
     before = sqlite_file(copy).read_bytes()
     assert bulk.open_store(copy) is None
     assert bulk.open_store(copy) is None
     assert sqlite_file(copy).read_bytes() == before
     assert [record.message[:51] for record in caplog.records] == [
-        "qwerties: the store's schema ffffffffffff is not on"
+        "qwerties: the store's schema eeeeeeeeeeee is not on"
     ]
 
 
