@@ -217,15 +217,17 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
         if name not in expected:
             project = copy(base, folder / f"expected-{name.replace(' ', '-')}")
             expected[name] = complete(project, argv), facts(project)
-        usual, wanted = expected[name]
+        usual, expected_facts = expected[name]
         project = copy(base, folder / f"killed-{number}")
         moment, harm = rng.uniform(0, usual), ""
         try:
             was_running = kill(project, argv, moment)
-            is_there_already = name in ("export", "import") and facts(project) == wanted  # it had just ended
+            is_there_already = (
+                name in ("export", "import") and facts(project) == expected_facts
+            )  # it had just ended
             if not is_there_already:
                 complete(project, argv)
-            if harm := compare(facts(project), wanted):
+            if harm := compare(facts(project), expected_facts):
                 raise RuntimeError(harm)
         except RuntimeError as error:
             harm = f"HARM: {error} ({project}, {project.with_suffix('.log')})"
@@ -239,9 +241,9 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
     return harmed
 
 
-def compare(found: Facts, wanted: Facts) -> str:
+def compare(found: Facts, expected_facts: Facts) -> str:
     """Return what is lost or doubled; nothing if all is as it should be."""
-    lost, added = wanted - found, found - wanted
+    lost, added = expected_facts - found, found - expected_facts
     return f"lost {dict(lost)}, added {dict(added)}"[:500] if lost or added else ""
 
 

@@ -33,7 +33,11 @@ WHOLE = (
 )
 
 # Hidden layers, networks and epochs of all ways but the notebook's loop, which trains few networks for 2000 epochs
-CELLS = (((1,), 1024, 2000), ((8,), 1024, 400), ((32, 32), 256, 40))
+CELLS = (
+    *(((1,), networks, epochs) for networks, epochs in ((64, 2000), (1024, 2000), (16_384, 110))),
+    *(((8,), networks, epochs) for networks, epochs in ((64, 2000), (1024, 400), (16_384, 40))),
+    ((32, 32), 1024, 40),
+)
 QUICK_CELLS = (((1,), 16, 110),)
 
 NOTEBOOK, EAGER, PLAIN = "the notebook's loop", "eager `vmap`", "ours, without a compiler"
@@ -81,7 +85,9 @@ def measure(settings: Settings, folder: Path) -> Result:
     rows: list[Row] = []
     targets: list[Target] = []
     library, no_library = build(folder)
-    cache = {} if settings.quick else {"QWERTIES_KERNELS": str(folder / "kernels")}  # cold: set-up is told
+    cache = (
+        {} if settings.quick else {"QWERTIES_KERNELS": str(folder / "kernels")}
+    )  # cold: set-up is reported
     with (
         team(settings.processes, {**ONE_THREAD, **cache}) as singles,
         team(1, {**ONE_THREAD, "NPROC": str(settings.processes)}) as threaded,
@@ -97,7 +103,7 @@ def measure(settings: Settings, folder: Path) -> Result:
 
 
 def _targets(rows: list[Row], group: str, is_bound: bool) -> list[Target]:
-    """Compare; bounds are for the notebook's width, elsewhere the ratio is only told."""
+    """Compare; bounds are for the notebook's width, elsewhere the ratio is only reported."""
     pairs = (
         (NOTEBOOK, COMPILED, 500.0),
         (JAX, COMPILED, 1.5),

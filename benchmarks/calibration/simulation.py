@@ -16,7 +16,7 @@ from qwerties.stats.planning import first_decided
 BOUNDS = (-1.0, 1.0)
 MARGIN = 0.01
 LENGTH = 2000  # values of a sequence
-COUNTS = (50, 100, 200, 500, 1000, 2000)  # at which the decided shares are told
+COUNTS = (50, 100, 200, 500, 1000, 2000)  # at which the decided shares are reported
 LOOK_EVERY = 50  # values, for whoever looks at Student's t again and again
 
 

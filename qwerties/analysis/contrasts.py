@@ -30,8 +30,6 @@ from qwerties.study.plan import PlannedContrast
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
-OPEN = ("open",)  # verdicts that do not say how the arms stand
-
 LEARNED_GAINS = (
     LEARNED_GAIN,
     0.5,
@@ -120,11 +118,6 @@ class ContrastResult:
         if self.verdict == "identical":
             return f"{words('identical', self.name_a, self.name_b, self.contrast.delta)} of {self.comparison.n:,} seeds"
         return self.comparison.words(self.name_a, self.name_b, unit="seed")
-
-    @property
-    def is_conclusive(self) -> bool:
-        """Whether the verdict says which arm is better, or that neither is."""
-        return self.verdict is not None and self.verdict not in OPEN
 
     @property
     def decided(self) -> bool:

@@ -24,12 +24,12 @@ ROOM = 0.4  # share of a GPU's free memory for what `bytes_of` counts; the rest 
 SHARERS = 4  # processes that share a GPU by default; each takes some hundred MB of its memory by itself
 
 
-def choose(wanted: str, is_there: bool | None = None) -> str:
+def choose(device: str, is_there: bool | None = None) -> str:
     """Return the device to train on, ``cpu`` or ``cuda``.
 
     Parameters
     ----------
-    wanted : {"cpu", "cuda", "auto"}
+    device : {"cpu", "cuda", "auto"}
         Auto is a GPU where there is one.
     is_there : bool, optional
         Whether the processes that train have a GPU; by default, this process's PyTorch is asked.
@@ -37,12 +37,12 @@ def choose(wanted: str, is_there: bool | None = None) -> str:
     Raises
     ------
     UsageError
-        If a GPU is wanted and there is none.
+        If ``cuda`` is asked for and there is none.
     """
-    if wanted == "cpu":
+    if device == "cpu":
         return "cpu"
     has_gpu = torch.cuda.is_available() if is_there is None else is_there
-    if wanted == "cuda" and not has_gpu:
+    if device == "cuda" and not has_gpu:
         where = f"(PyTorch {torch.__version__})" if is_there is None else "on every worker of the cluster"
         raise UsageError(f"--device cuda needs a CUDA device that PyTorch can use, got none {where}")
     if not has_gpu:

@@ -1,4 +1,4 @@
-"""Names of processes, by which a dead one is told from a live one and from a later one with its number."""
+"""Names of processes, which show whether the process still runs, or a later one has its number."""
 
 from __future__ import annotations
 

@@ -221,7 +221,7 @@ def _read(store: Store, run: Tracked, spec: MapSpec, log: Callable[[str], None])
             return from_bytes(store.read(run, ARRAYS), spec)
     except (StoreError, *UNREADABLE):
         damaged = [ARRAYS]
-    log(f"making the map anew, as {', '.join(damaged)} of run {run.run_id} is lost or altered")
+    log(f"making the map again, because {', '.join(damaged)} of run {run.run_id} is lost or altered")
     return None
 
 

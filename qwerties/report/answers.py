@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qwerties.analysis.tables import SeedTable
 
 MEASURED, MISSING = "measured", "missing"  # codes of sentences that no verdict made
-WHOLE_POINTS = 0.1  # differences from here on are told without decimals
+WHOLE_POINTS = 0.1  # differences from here on are written without decimals
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
     contrasts = experiment.findings
     if not contrasts:
         return ()
-    told = Statements(tuple(statement(results, result) for result in contrasts))
+    statements = Statements(tuple(statement(results, result) for result in contrasts))
     table = Table(
         "Contrasts, A − B on the same seeds: shares in percent, differences in points of accuracy.",
         HEADERS,
@@ -87,7 +87,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
     title = f"The contrasts in numbers{', and how the evidence came in' if evidence else ''}"
     return (
         Heading("Contrasts"),
-        told,
+        statements,
         Details(title, (table, *map(paragraph, _notes(experiment)), *evidence)),
     )
 

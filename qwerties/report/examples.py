@@ -55,8 +55,8 @@ def choose_examples(experiments: Sequence[ExperimentResult]) -> dict[str, tuple[
         tables = [table for table in experiment.networks.values() if "weight_seed" not in table.frame]
         contrasts = [result.contrast for result in experiment.findings]
         arms = [arm for contrast in contrasts if contrast.primary for arm in (contrast.a, contrast.b)]
-        wanted = arms if contrasts else [table.config for table in tables[:1]]
-        rows = [table for table in tables if table.config in wanted and table.config not in seen][:MAX_ROWS]
+        configs = arms if contrasts else [table.config for table in tables[:1]]
+        rows = [table for table in tables if table.config in configs and table.config not in seen][:MAX_ROWS]
         seen |= {table.config for table in rows}
         chosen[experiment.coverage.experiment_name] = tuple(rows)
     return chosen
@@ -142,7 +142,7 @@ def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
 def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str]) -> list[Example]:
     try:
         content = store.read(run, "curves.npz")
-    except StoreError:  # no curves, no exemplars; the figure of the losses tells where they were wanted
+    except StoreError:  # without curves there are no examples; the figure of the losses names what is missing
         return []
     try:
         arrays = read_arrays(content)
@@ -162,10 +162,10 @@ def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[in
     points = _floats(arrays, "exemplar_points", (len(seeds), 2, 2 * config.samples))
     if not np.isfinite(points).all():
         raise ValueError("points must be finite")
-    wanted: dict[str, int] = {}  # place of each state's lowest seed
+    lowest: dict[str, int] = {}  # index of each state's lowest seed
     for i in np.argsort(seeds, kind="stable").tolist():
         if states.get(int(seeds[i])) in SHOWN:
-            wanted.setdefault(states[int(seeds[i])], i)
+            lowest.setdefault(states[int(seeds[i])], i)
     sizes = (2, *config.hidden, 1)
     last = []
     for k, (into, out) in enumerate(itertools.pairwise(sizes)):
@@ -176,7 +176,7 @@ def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[in
         last.append(pair)
     return [
         Example(int(seeds[i]), state, points[i], tuple((weight[i], bias[i]) for weight, bias in last))
-        for state, i in wanted.items()
+        for state, i in lowest.items()
     ]
 
 

@@ -7,7 +7,7 @@ read: curves come through a callable.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,40 +17,32 @@ import pandas as pd
 from qwerties.analysis.retraining import best_of
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, FIELDS, Config
-from qwerties.errors import plural
 from qwerties.plotting import compare as plots
-from qwerties.plotting.axes import Panel, panels
-from qwerties.plotting.evidence import evidence
-from qwerties.plotting.style import WIDE, WIDTH, Style, styles
-from qwerties.report.answers import points_of
-from qwerties.report.rendering import ReportFigure
+from qwerties.plotting.axes import Panel
+from qwerties.plotting.style import WIDE, WIDTH, styles
+from qwerties.report import curve_figures
+from qwerties.report.curve_figures import Curves
+from qwerties.report.figure_words import (
+    FIELD_WORDS,
+    MAX_LISTED,
+    MAX_ROWS,
+    capitalised,
+    level_words,
+    limit_words,
+    names,
+    score_words,
+    spaced,
+)
+from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
-from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 from qwerties.stats.intervals import Interval, mean_interval, wilson
-from qwerties.stats.planning import narrowing
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.experiment import config_names
 from qwerties.study.plan import FigureSpec
-
-MAX_LINES = 6  # loss curves in one panel
-MAX_LISTED = 12  # points of one line that a figure's description lists
-MAX_ROWS = 16  # named rows of one figure; more are unreadable, and stand in the table
-
-SCORE_WORDS = {
-    "population_accuracy": "accuracy on the true distribution",
-    "train_accuracy": "accuracy on the training points",
-    "learned": "share of seeds that learned",
-    "regret": "regret: Bayes accuracy − accuracy",
-    "settled": "share of seeds whose loss has settled",
-    "gain": "gain: way from a coin toss to Bayes accuracy",
-}
-FIELD_WORDS = {"hidden": "hidden units", "distance": "distance between the cluster centres"}
-
-Curves = Callable[[SeedTable, str], tuple[np.ndarray, np.ndarray]]
 
 
 def experiment_figure(spec: FigureSpec, seed_tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
@@ -72,24 +64,6 @@ def experiment_figure(spec: FigureSpec, seed_tables: Sequence[SeedTable], curves
     if spec.kind not in KINDS:
         raise ValueError(f"the kind must be one of {', '.join(KINDS)}, got {spec.kind!r}")
     return KINDS[spec.kind](spec, seed_tables, curves)
-
-
-def figure_of(
-    parts: Sequence[Panel],
-    caption: str,
-    alt: str,
-    data: pd.DataFrame | None = None,
-    *,
-    dpi: float | None = None,
-    **size: Any,
-) -> ReportFigure:
-    """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
-    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, data, dpi)
-
-
-def names(tables: Sequence[SeedTable]) -> list[str]:
-    """Name configs by what differs among them."""
-    return [display(name) for name in config_names([table.config for table in tables])]
 
 
 def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
@@ -156,7 +130,7 @@ def references_of(score: str, config: Config) -> dict[str, float]:
 def _score_points(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
     intervals = [score_interval(table.frame, spec.score, table.config) for table in tables]
     references = _shared_references(spec.score, [table.config for table in tables])
-    every, words = names(tables), _words(spec.score)
+    every, words = names(tables), score_words(spec.score)
     rows = [
         (every[i], intervals[i].estimate, intervals[i].lo, intervals[i].hi)
         for i in _extremes([interval.estimate for interval in intervals])
@@ -165,9 +139,9 @@ def _score_points(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves)
     listed = "; ".join(f"{label} {number(y)}" for label, y, *_ in rows)
     return figure_of(
         [(plots.score_points, {"frame": frame, "references": references, "xlabel": words})],
-        f"{_sentence(words)}: the mean over seeds with its 95% interval{_and_limits(references)}."
+        f"{capitalised(words)}: the mean over seeds with its 95% interval{limit_words(references)}."
         f"{_left_out(len(tables))}",
-        f"Dots with intervals, one row per config, {words}: {listed}{_levels(references)}.",
+        f"Dots with intervals, one row per config, {words}: {listed}{level_words(references)}.",
         frame,
         height=plots.rows_height(len(frame)),
     )
@@ -182,7 +156,7 @@ def _score_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) 
         x = _field_value(table.config, field)
         rows.append((table.config.data, x, interval.estimate, interval.lo, interval.hi, line))
     frame = pd.DataFrame(rows, columns=["data", "x", "y", "lo", "hi", "line"])
-    words, xlabel = _words(spec.score), _field_words(field)
+    words, xlabel = score_words(spec.score), _field_words(field)
     parts: list[Panel] = []
     described, shared = [], styles(lines)
     references: dict[str, Any] = {}
@@ -199,11 +173,11 @@ def _score_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) 
                 {"frame": part, "references": own, "title": title, "styles": shared, **labels},
             )
         )
-        described.append((f"{title}: " if several else "") + _describe_lines(part) + _levels(own))
+        described.append((f"{title}: " if several else "") + _describe_lines(part) + level_words(own))
         references |= own
     return figure_of(
         parts,
-        f"{_sentence(words)}, by {xlabel}, with 95% intervals{_and_limits(references)}.",
+        f"{capitalised(words)}, by {xlabel}, with 95% intervals{limit_words(references)}.",
         f"Lines of {words} against {xlabel}. {'. '.join(described)}.",
         frame,
         width=WIDTH if len(parts) == 1 else WIDE,
@@ -228,7 +202,7 @@ def _relu_minus_linear(spec: FigureSpec, tables: Sequence[SeedTable], curves: Cu
         gap = mean_interval((a - b).dropna().to_numpy())
         rows.append((_field_value(relu.config, field), gap.estimate, gap.lo, gap.hi, line))
     frame = pd.DataFrame(rows, columns=["x", "y", "lo", "hi", "line"])
-    words, xlabel = _words(spec.score), _field_words(field)
+    words, xlabel = score_words(spec.score), _field_words(field)
     ylabel = f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"
     labels = {"xlabel": xlabel, "ylabel": ylabel}
     return figure_of(
@@ -252,7 +226,7 @@ def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves
         parts.append(pd.DataFrame({"x": text, "y": score_values(table.frame, spec.score), "line": line}))
     frame = pd.concat(parts, ignore_index=True)
     references = _shared_references(spec.score, [table.config for table in tables])
-    words, xlabel = _words(spec.score), _field_words(field)
+    words, xlabel = score_words(spec.score), _field_words(field)
     summary = (
         frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9]).reset_index()
     )
@@ -265,9 +239,9 @@ def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves
     labels = {"xlabel": xlabel, "ylabel": words}
     return figure_of(
         [(plots.score_distributions, {"frame": frame, "references": references, **labels})],
-        f"{_sentence(words)} of every seed, by {xlabel}: the wider a shape, the more seeds. Dots are means"
-        f"{_and_limits(references)}.",
-        f"Distributions of {words} over seeds, by {xlabel}. {described}{_levels(references)}.",
+        f"{capitalised(words)} of every seed, by {xlabel}: the wider a shape, the more seeds. Dots are means"
+        f"{limit_words(references)}.",
+        f"Distributions of {words} over seeds, by {xlabel}. {described}{level_words(references)}.",
         summary,
         dpi=150,  # hundreds of outlines would be large as SVG
         width=WIDE,
@@ -298,7 +272,7 @@ def _retraining(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -
         )
         labels = {"xlabel": "networks trained, k", "ylabel": ylabel}
         parts.append((plots.score_lines, {"frame": frame, "references": levels, **labels}))
-        described.append(_describe_lines(frame) + _levels(levels))
+        described.append(_describe_lines(frame) + level_words(levels))
     over = []
     for k, row in best.iterrows():
         ends = ("overstated", "overstated_lo", "overstated_hi")
@@ -359,15 +333,10 @@ def _describe_lines(frame: pd.DataFrame) -> str:
     return "; ".join(
         (f"{name!s}: " if name else "")
         + ", ".join(
-            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in _spaced(len(part), MAX_LISTED)
+            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in spaced(len(part), MAX_LISTED)
         )
         for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
     )
-
-
-def _spaced(n: int, count: int) -> list[int]:
-    """Return at most so many of n indices, evenly spaced, with both ends."""
-    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, count)).tolist()}) if n else []
 
 
 def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str, float | pd.Series]:
@@ -425,137 +394,6 @@ def _left_out(configs: int) -> str:
     )
 
 
-def _loss_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
-    longest: dict[Config, SeedTable] = {}
-    for table in tables:
-        kept = longest.get(table.config.without_epochs)
-        if kept is None or kept.config.epochs < table.config.epochs:
-            longest[table.config.without_epochs] = table
-    by_loss: dict[str, list[SeedTable]] = {}
-    for table in longest.values():
-        by_loss.setdefault(table.config.loss, []).append(table)
-    left_out = sum(max(0, len(members) - MAX_LINES) for members in by_loss.values())
-    parts: list[Panel] = []
-    described, rows = [], []
-    for loss, members in by_loss.items():
-        members = members[:MAX_LINES]
-        labels = names(members) if len(members) > 1 else ["mean"]
-        lines = {}
-        for label, table in zip(labels, members, strict=True):
-            epochs, losses = per_network(curves, table, "loss")
-            with np.errstate(over="ignore", invalid="ignore"):
-                mean = losses.mean(0, dtype=np.float64)
-            lines[label] = pd.DataFrame({"train_loss": mean}, index=epochs)
-            ends = f"from {number(mean[0])} to {number(mean[-1])} after {epochs[-1]:,}"
-            described.append(f"{display(loss)}, {label}: {ends}")
-            rows.append(lines[label].rename_axis("epoch").reset_index().assign(loss=loss, config=label))
-        references = loss_levels(loss, members)
-        words = "" if parts else "training loss, mean over seeds"
-        arguments = {"curves": lines, "references": references, "title": display(loss), "ylabel": words}
-        parts.append((plots.loss_lines, arguments))
-    apart = ", a panel for each loss, as their values cannot be compared" if len(parts) > 1 else ""
-    rest = f" ({plural(left_out, 'more line')} not drawn)" if left_out else ""
-    return figure_of(
-        parts,
-        "Training loss, mean over seeds, on log axes; the floor is the least that any classifier can expect"
-        f"{apart}{rest}.",
-        f"Falling curves. {'; '.join(described)}.",
-        pd.concat(rows, ignore_index=True),
-        height=3.9,
-    )
-
-
-def per_network(curves: Curves, table: SeedTable, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the epochs kept and one array of ``curves.npz``, (networks, ...).
-
-    Raises
-    ------
-    ValueError
-        If the array is not one row per network.
-    """
-    epochs, values = curves(table, name)
-    if values.ndim != 2 or 0 in values.shape or len(values) != len(table.frame):
-        raise ValueError(f"{name} in curves.npz must be (networks, ...), got {values.shape}")
-    if name == "loss" and values.shape[1] != len(epochs):
-        raise ValueError(f"loss in curves.npz must be (networks, {len(epochs)}), got {values.shape}")
-    return epochs, values
-
-
-def loss_levels(loss: str, tables: Sequence[SeedTable]) -> dict[str, float]:
-    """Return the levels that a loss is compared with."""
-    floor = theory.bce_floor if loss == "bce" else theory.brier_floor
-    floors = {float(floor(table.config.distance, table.config.data)) for table in tables}
-    levels = {"Bayes floor": floors.pop()} if len(floors) == 1 and loss in theory.DEAD_PLATEAU else {}
-    return levels | ({"dead plateau": theory.DEAD_PLATEAU[loss]} if loss in theory.DEAD_PLATEAU else {})
-
-
-def gradient_ratios(tables: Sequence[SeedTable], curves: Curves) -> pd.DataFrame:
-    """Measure how much of the gradient reaches the first layer before the first update.
-
-    Returns
-    -------
-    DataFrame
-        A row per config: `init`, `activation`, `depth`, and `ratio`, the RMS gradient of the first layer over that
-        of the last, median over seeds.
-
-    Raises
-    ------
-    ValueError
-        If two configs differ in something else.
-    """
-    rows = []
-    for table in tables:
-        _, rms = per_network(curves, table, "gradient_rms")  # (networks, layers)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = rms[:, 0] / rms[:, -1]
-        middle = np.median(np.where(np.isfinite(ratio), ratio, 0))  # no gradient at all: the lowest rank
-        rows.append((table.config.init, table.config.activation, len(table.config.hidden), float(middle)))
-    frame = pd.DataFrame(rows, columns=["init", "activation", "depth", "ratio"])
-    if frame.duplicated(["init", "activation", "depth"]).any():
-        raise ValueError("its configs differ in more than activation, depth and initial weights")
-    return frame
-
-
-def _gradient_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
-    frame = gradient_ratios(tables, curves)
-    parts, described = gradient_panels(frame, styles(frame["activation"]))
-    return figure_of(
-        parts,
-        "Before the first update: RMS gradient of the first layer over that of the last, median over seeds; "
-        "on the dashed line both are equally large.",
-        f"Lines of the gradient ratio against the number of hidden layers. {described}.",
-        frame,
-        height=3.9,
-        sharey=True,
-    )
-
-
-def gradient_panels(ratios: pd.DataFrame, shared: Mapping[str, Style]) -> tuple[list[Panel], str]:
-    """Return a panel of gradient ratios for each initialisation, and the ratios in words."""
-    parts: list[Panel] = []
-    described = []
-    inits = list(dict.fromkeys(ratios["init"]))
-    for init in inits:
-        own = ratios[(ratios["init"] == init)]
-        title = init_words(init, inits)
-        line = own["activation"].map(display)
-        frame = pd.DataFrame({"x": own["depth"], "y": own["ratio"].where(own["ratio"] > 0), "line": line})
-        looks = {display(name): look for name, look in shared.items()}
-        axes = {"log_y": True, "log_from": 0.5, "xlabel": "hidden layers", "styles": looks}
-        ylabel = "" if parts else "gradient: first ÷ last layer"
-        arguments = {"frame": frame, "references": {"": 1.0}, "title": title, "ylabel": ylabel, **axes}
-        parts.append((plots.score_lines, arguments))
-        for name, part in own.groupby("activation", sort=False):
-            values = ", ".join(f"{r:.2g} at {d}" for d, r in zip(part["depth"], part["ratio"], strict=True))
-            described.append(f"{title}, {display(name)}: {values}")
-    return parts, "; ".join(described)
-
-
-def init_words(init: str, among: Sequence[str]) -> str:
-    """Name an initialisation as configs do."""
-    return replace(DEFAULT, init=init).label([replace(DEFAULT, init=other) for other in among]) or init
-
-
 def _variance(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
     if len(tables) != 1 or "weight_seed" not in tables[0].frame:
         raise ValueError("it takes one config on a crossed block of seeds")
@@ -584,9 +422,9 @@ def _variance(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> 
         for name, part in sources.items()
     )
     return figure_of(
-        [(plots.score_map, {"table": table, "title": _words(score), **words}), (plots.share_bars, bars)],
-        f"Left: {_words(score)} of every data set trained from every start. Right: shares of its variance, with 95% "
-        "bounds from a bootstrap over both.",
+        [(plots.score_map, {"table": table, "title": score_words(score), **words}), (plots.share_bars, bars)],
+        f"Left: {score_words(score)} of every data set trained from every start. Right: shares of its variance, with "
+        "95% bounds from a bootstrap over both.",
         f"A map of {sets} data sets by {starts} starts, mean {number(components.mean)}; and bars of the shares of the "
         f"variance: {listed}.",
         shares.rename_axis("source").reset_index(),
@@ -603,104 +441,7 @@ KINDS: dict[str, Callable[[FigureSpec, Sequence[SeedTable], Curves], ReportFigur
     "relu_minus_linear": _relu_minus_linear,
     "retraining": _retraining,
     "outcomes": _outcome_bars,
-    "losses": _loss_lines,
-    "gradients": _gradient_lines,
+    "losses": curve_figures.loss_lines,
+    "gradients": curve_figures.gradient_lines,
     "variance": _variance,
 }
-
-# --------------------------------------------------------------------------------------------------- contrasts
-
-
-def contrasts_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure:
-    """Show the mean paired difference of each contrast on one scale, with the margin shaded where it is the same.
-
-    Of more than `MAX_ROWS` those with the largest differences, to either side.
-    """
-    every = len(compared)
-    if every > MAX_ROWS:
-        sizes = [abs(comparison.estimate) for _, comparison in compared]
-        compared = [compared[i] for i in sorted(np.argsort(sizes, kind="stable")[-MAX_ROWS:].tolist())]
-    part, described, frame, margin = contrast_panel(compared, "difference in accuracy, A − B, in points")
-    band = (
-        "" if margin is None else f" The band is ±δ = {points_of(margin)}, differences too small to matter."
-    )
-    rest = f" The {MAX_ROWS} largest of {every:,}, in the plan's order; the others are in the table."
-    return figure_of(
-        [part],
-        "Mean paired difference of each contrast, A − B, with the interval that its verdict comes from."
-        f"{band}{rest if every > MAX_ROWS else ''}",
-        f"Dots with intervals, one row per contrast: {described}.",
-        frame,
-        height=plots.rows_height(len(frame)),
-    )
-
-
-def contrast_panel(
-    compared: Sequence[tuple[str, Comparison]], xlabel: str
-) -> tuple[Panel, str, pd.DataFrame, float | None]:
-    """Return the panel of contrasts on one scale, its content in words, its numbers, and the margin if all share it."""
-    rows = [
-        (label, 100 * c.estimate, 100 * c.low, 100 * c.high) for label, c in compared
-    ]  # in points of accuracy
-    frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
-    margins = {comparison.margin for _, comparison in compared}
-    margin = margins.pop() if len(margins) == 1 else None
-    described = "; ".join(
-        f"{label} {number(y, 1, sign=True)} [{number(lo, 1, sign=True)}, {number(hi, 1, sign=True)}]"
-        for label, y, lo, hi in rows
-    )
-    band = None if margin is None else (-100 * margin, 100 * margin)
-    arguments = {
-        "frame": frame,
-        "references": {"no difference": 0.0},
-        "xlabel": xlabel,
-        "band": band,
-        "digits": 1,
-    }
-    return (plots.score_points, arguments), described, frame, margin
-
-
-def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
-    """Show how the interval of a contrast narrowed as seeds came in, beside what Student's t would have claimed."""
-    course = narrowing(
-        comparison.differences, alpha=comparison.alpha, margin=comparison.margin, bounds=comparison.bounds
-    )
-    frame = pd.DataFrame(course._asdict()).drop(columns="decided").rename(columns={"counts": "count"})
-    decided = "not decided yet" if course.decided is None else f"decided after {course.decided:,} seeds"
-    listed = "; ".join(
-        f"{plural(int(course.counts[i]), 'seed')} [{number(course.low[i], sign=True)}, "
-        f"{number(course.high[i], sign=True)}]"
-        for i in _spaced(len(frame), MAX_LISTED)
-    )
-    return figure_of(
-        [(evidence, {"frame": frame, "margin": comparison.margin, "decided": course.decided})],
-        f"How the evidence came in: {name}, {decided}. The mean difference and its interval at α = "
-        f"{comparison.alpha:g}, which holds at every number of seeds at once; dashed, Student’s t interval at the same "
-        f"level, which holds at one number alone. The band is ±δ = {comparison.margin:g}.",
-        f"An interval that narrows as seeds come in, {decided}: {listed}.",
-        frame,
-        height=3.6,
-    )
-
-
-# ------------------------------------------------------------------------------------------------------- words
-
-
-def _words(score: str) -> str:
-    return SCORE_WORDS.get(score, score.replace("_", " "))
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
-
-
-def _and_limits(references: Mapping[str, Any]) -> str:
-    return f"; dashed: {', '.join(map(str, references))}" if references else ""
-
-
-def _levels(references: Mapping[str, Any]) -> str:
-    listed = [
-        f"{name} {number(level)}" if isinstance(level, float) else f"{name} as a dashed curve"
-        for name, level in references.items()
-    ]
-    return f". Dashed: {', '.join(listed)}" if listed else ""

@@ -1,12 +1,8 @@
 """The figures of the page: constructors that turn results into `ReportFigure`, and `render`, which draws them."""
 
-from qwerties.report.experiment_figures import (
-    contrasts_figure,
-    evidence_figure,
-    experiment_figure,
-    gradient_ratios,
-    score_interval,
-)
+from qwerties.report.contrast_figures import contrasts_figure, evidence_figure
+from qwerties.report.curve_figures import gradient_ratios
+from qwerties.report.experiment_figures import experiment_figure, score_interval
 from qwerties.report.map_figures import map_gain_figure, map_shares_figure
 from qwerties.report.question_figures import gradients_figure, losses_figure, training_figure
 from qwerties.report.rendering import RenderedFigure, ReportFigure, render

@@ -17,8 +17,9 @@ from qwerties.plotting import compare as plots
 from qwerties.plotting.axes import Panel
 from qwerties.plotting.style import STATES, WIDE, Style, styles
 from qwerties.report.answers import points_of
-from qwerties.report.experiment_figures import contrast_panel, figure_of, gradient_panels
-from qwerties.report.rendering import ReportFigure
+from qwerties.report.contrast_figures import contrast_panel
+from qwerties.report.curve_figures import gradient_panels
+from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.text import display
 from qwerties.scoring.predict import activation
 from qwerties.stats.compare import Comparison
@@ -54,7 +55,7 @@ def gradients_figure(ratios: pd.DataFrame | None) -> ReportFigure:
     Parameters
     ----------
     ratios : DataFrame or None
-        From `experiment_figures.gradient_ratios`; None where nothing was measured.
+        From `curve_figures.gradient_ratios`; None where nothing was measured.
     """
     names = CHOICES["activation"]
     shared = styles(names)

@@ -14,6 +14,8 @@ from qwerties.report.compact import compact_png, compact_svg, data_uri
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from qwerties.plotting.axes import Panel
+
 SVG, PNG = "image/svg+xml", "image/png"
 CSS_DPI = 100  # CSS pixels per inch of a figure
 MIN_PARALLEL = 8  # figures: starting processes takes about as long as drawing so many
@@ -45,6 +47,21 @@ class ReportFigure:
     alt: str
     data: pd.DataFrame | None = None
     dpi: float | None = None
+
+
+def figure_of(
+    parts: Sequence[Panel],
+    caption: str,
+    alt: str,
+    data: pd.DataFrame | None = None,
+    *,
+    dpi: float | None = None,
+    **size: Any,
+) -> ReportFigure:
+    """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
+    from qwerties.plotting.axes import panels
+
+    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, data, dpi)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qwerties.analysis.contrasts import OPEN, ExperimentResult
+from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.verdicts import FORMAT, make_verdicts
 from qwerties.errors import UsageError, clean, plural
 from qwerties.stats.formats import number
 from qwerties.stats.verdict import UNDECIDED
 
-SILENT = (*OPEN, "withheld")  # verdicts that say nothing of the arms, so that nothing is taken back
+SILENT = ("open", "withheld")  # verdicts that say nothing of the arms, so that nothing is taken back
 
 
 class VerdictsError(UsageError):

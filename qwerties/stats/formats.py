@@ -38,13 +38,6 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits if near_end else 0}f}%"
 
 
-def p_value(p: float) -> str:
-    """Write a p-value; a dash where there was nothing to test."""
-    if math.isnan(p):
-        return "–"
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
-
-
 def listed(items: Iterable[object]) -> str:
     """Name the first few items, and how many more there are; semicolons stand between tuples."""
     items = list(items)

@@ -1,4 +1,4 @@
-"""Artifacts as files: how they are written, read back safely, and told from damaged ones by their digests.
+"""Artifacts as files: how they are written and read back safely, and how digests show damage.
 
 Paths and sizes come from a store that anybody may have written: only regular files of bounded size inside the run's
 folder are read.

@@ -25,7 +25,7 @@ MAX_WEIGHTS = 20_000
 # between calls
 WORK_PER_CALL = 2**32
 
-SLOWER = "PyTorch trains instead, about ten times slower"
+SLOWER = "PyTorch trains instead, many times slower"
 
 
 def load(config: Config) -> ctypes.CDLL | None:

@@ -21,8 +21,8 @@ Weights: TypeAlias = "dict[str, Tensor]"
 Activation: TypeAlias = "Callable[[Tensor], Tensor]"
 Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 
-# An entry is all that a new activation needs, from `Config` to the report. Lines of its own in kernel.cpp make it about
-# ten times faster. The same holds for losses.
+# An entry is all that a new activation needs, from `Config` to the report. Lines of its own in kernel.cpp make it
+# many times faster. The same holds for losses.
 ACTIVATIONS: dict[str, Activation] = {
     "relu": lambda u: u.relu(),
     "linear": lambda u: u,

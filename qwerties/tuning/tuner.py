@@ -1,6 +1,6 @@
 """Run the searches of a tuning and track them in MLflow: a run per search, below it a run per trial.
 
-Optuna's storage is the truth. A batch is trained, told to the storage, and tracked while the next batch trains. The
+Optuna's storage is the truth. A batch is trained, stored there, and tracked while the next batch trains. The
 next sweep trains finished trials without a run once more, which gives the same numbers.
 """
 
@@ -217,7 +217,7 @@ class _SearchRun:
                 store.tag_run(child.run_id, SUPERSEDED, "it was not written to its end")
             elif (number := _number(child)) in configs and child.params == configs[number].to_params():
                 self.tracked.add(number)
-            else:  # the study was deleted from the storage and made anew
+            else:  # the study was deleted from the storage and created again
                 for old in (run, *children):
                     store.tag_run(old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more")
                 self.tracked, run = set(), None

@@ -219,10 +219,10 @@ def test_a_map_is_one_run_apart_from_the_questions_and_made_anew_where_it_must_b
     first = done
     Path(run.artifact_uri.removeprefix("file://"), "map.npz").write_bytes(b"altered")
     assert check_maps(store) == (2, [f"differs: {SMALL.name} ({first.run_id}): artifact map.npz"])
-    assert store_digest(store) != digest  # a report is made anew
+    assert store_digest(store) != digest  # a report is made again
     told = []
     store, second = tracked(tmp_path, told=told)
-    assert told == [f"making the map anew, as map.npz of run {first.run_id} is lost or altered"]
+    assert told == [f"making the map again, because map.npz of run {first.run_id} is lost or altered"]
     assert second.networks == SMALL.networks
     monkeypatch.setattr(mapping, "code_digest", lambda: "other")
     store, third = tracked(tmp_path)

@@ -11,7 +11,8 @@ from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config
 from qwerties.plotting.examples import examples
 from qwerties.report import rendering
-from qwerties.report.experiment_figures import MAX_ROWS, limit, references_of
+from qwerties.report.experiment_figures import limit, references_of
+from qwerties.report.figure_words import MAX_ROWS
 from qwerties.report.figures import ReportFigure, experiment_figure, gradient_ratios, render
 from qwerties.report.text import display
 from qwerties.scoring import theory

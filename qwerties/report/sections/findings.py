@@ -29,7 +29,7 @@ def build(results: Results) -> Section | None:
     ]
     decided = sum(result.decided for result in contrasts)
     kind = "primary contrast" if contrasts[0].contrast.primary else "exploratory contrast"
-    summary = Markup("<p>{} of {} decided. Each is told in full where its experiment is: {}.</p>").format(
+    summary = Markup("<p>{} of {} decided. The section of its experiment has the evidence: {}.</p>").format(
         decided, plural(len(contrasts), kind), _links(results, contrasts)
     )
     if changed := [result for result in contrasts if result.plan_changes]:

@@ -164,8 +164,8 @@ def _longer(results: Results) -> Part:
         fell = [f"{100 * fall:.1f}% of {n:,} epochs" for n, fall in falls.items() if np.isfinite(fall)]
         facts += [("Fall of the mean loss over the last quarter", tuple(fell))] if fell else []
         lines = _by_state(results, trained[-1])
-        levels, told = _levels(trained)
-        facts += told
+        levels, level_facts = _levels(trained)
+        facts += level_facts
     if grown := _family(results.by_name.get("width"), "hidden"):
         by_width = _shares(grown, lambda table: table.config.hidden[0], ("learned", "dead"))
         facts += [

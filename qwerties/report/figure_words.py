@@ -1,0 +1,60 @@
+"""Words of figures: names of configs and scores, and how captions and descriptions list values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qwerties.analysis.tables import SeedTable
+from qwerties.report.text import display
+from qwerties.stats.formats import number
+from qwerties.study.experiment import config_names
+
+MAX_LISTED = 12  # points of one line that a figure's description lists
+MAX_ROWS = 16  # named rows of one figure; more are unreadable, and stand in the table
+
+SCORE_WORDS = {
+    "population_accuracy": "accuracy on the true distribution",
+    "train_accuracy": "accuracy on the training points",
+    "learned": "share of seeds that learned",
+    "regret": "regret: Bayes accuracy − accuracy",
+    "settled": "share of seeds whose loss has settled",
+    "gain": "gain: way from a coin toss to Bayes accuracy",
+}
+FIELD_WORDS = {"hidden": "hidden units", "distance": "distance between the cluster centres"}
+
+
+def names(tables: Sequence[SeedTable]) -> list[str]:
+    """Name configs by what differs among them."""
+    return [display(name) for name in config_names([table.config for table in tables])]
+
+
+def spaced(n: int, count: int) -> list[int]:
+    """Return at most so many of n indices, evenly spaced, with both ends."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, count)).tolist()}) if n else []
+
+
+def score_words(score: str) -> str:
+    """Return what a score is, in words."""
+    return SCORE_WORDS.get(score, score.replace("_", " "))
+
+
+def capitalised(words: str) -> str:
+    """Return the words as the beginning of a sentence."""
+    return words[:1].upper() + words[1:]
+
+
+def limit_words(references: Mapping[str, Any]) -> str:
+    """Name the levels that a figure shows, for its caption."""
+    return f"; dashed: {', '.join(map(str, references))}" if references else ""
+
+
+def level_words(references: Mapping[str, Any]) -> str:
+    """List the levels that a figure shows with their values, for its description."""
+    listed = [
+        f"{name} {number(level)}" if isinstance(level, float) else f"{name} as a dashed curve"
+        for name, level in references.items()
+    ]
+    return f". Dashed: {', '.join(listed)}" if listed else ""
