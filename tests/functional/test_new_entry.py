@@ -13,6 +13,8 @@ from qwerties.scoring.score import score
 from qwerties.training import data, native, networks, optimizers
 from qwerties.training.trainer import train
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 from dataclasses import replace
 from qwerties import DEFAULT, Contrast, Experiment, Figure, grid

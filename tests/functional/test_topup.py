@@ -11,6 +11,7 @@ from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
     pytest.mark.timeout(600),
 ]

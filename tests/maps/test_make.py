@@ -46,6 +46,7 @@ def same(arrays, spec, places):
             assert arrays[name][place] == pytest.approx(value, abs=1e-6), (name, place)
 
 
+@pytest.mark.slow
 def test_a_map_of_32_by_32_equals_the_same_networks_trained_by_train(tmp_path):
     spec = MapSpec(
         Axis("learning_rate", 1e-2, 100, "log", 32),

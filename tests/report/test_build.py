@@ -327,6 +327,7 @@ def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch
 # Sections that fail
 
 
+@pytest.mark.slow
 def test_a_section_that_fails_is_named_and_all_others_stand(store, runs, page, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("<script>a trick</script>")

@@ -73,6 +73,7 @@ def test_it_counts_as_status_does(store):
     assert ledger.data[0]["done"] == status["done"] == 1
 
 
+@pytest.mark.slow
 def test_what_made_the_runs_is_told(store, tmp_path):
     text = part(make_store(tmp_path))
     assert "Runs made with" not in text  # these runs are not tagged

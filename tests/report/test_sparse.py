@@ -95,6 +95,7 @@ def test_one_config_failed(store):
     assert row[2:6] == ["3", "2", "0", "1"]
 
 
+@pytest.mark.slow
 def test_an_experiment_that_nobody_here_wrote(store):
     fill(store, "loss", [BCE, MSE], SOME, contrasts=[(BCE, MSE, True)])
     alone = section(render(store), "loss")

@@ -53,7 +53,10 @@ from qwerties.tuning.declaration import FIRST_SEED, MIN_SEEDS, SearchError
 from qwerties.tuning.storage import default_storage, finished_trials, open_storage
 from qwerties.tuning.trials import train_trials
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(

@@ -32,9 +32,10 @@ from qwerties.verify import retrain as verify
 from qwerties.verify.audit import check_scores, is_among
 from qwerties.verify.block import artifact_reader, read_block
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:DeprecationWarning"
-)  # MLflow's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]  # MLflow's own
 
 FAST = Config(epochs=60, learning_rate=0.5)
 WIDE = Config(epochs=20, hidden=(3, 2), activation="tanh", optimizer="adam")
