@@ -176,6 +176,8 @@ def _sentence(claim: Claim, experiment: ExperimentResult | None) -> Sentence:
         text = f"The experiment {name} does not compare {claim.arm_a} with {claim.arm_b}."
         return Sentence(text, name, MISSING)
     text = contrast_sentence(result, claim.arm_a, claim.arm_b, claim.where)
+    if result.verdict not in (None, "open") and not result.contrast.primary:
+        text = f"{text[:-1]}, an exploratory contrast."
     return Sentence(text, name, result.verdict or "withheld")
 
 

@@ -70,6 +70,17 @@ def test_planted_data_flip_every_sentence(key, claim):
     assert re.search(rf"it is open whether {a} or {b} does better: .* would decide it\.$", few.text, re.I)
 
 
+def test_an_answer_says_where_its_contrast_is_not_primary():
+    key, claim = CLAIMS[0]
+    given = {claim.a: seed_scores(0.97), claim.b: seed_scores(0.80, seed=1)}
+    result = experiment_result(claim.experiment_name, given, [(claim.a, claim.b, False)])
+    texts = [s.text for s in told(key, result).sentences if s.code == "a_better"]
+    assert [re.search(r"\(\d+ to \d+\), an exploratory contrast\.$", text) is not None for text in texts] == [
+        True
+    ]
+    assert "exploratory" not in sentence(key, claim, *given.values()).text
+
+
 def test_a_lead_of_unknown_size_says_what_is_open():
     key, claim = CLAIMS[0]
     one = sentence(key, claim, seed_scores(0.815, n=1000), seed_scores(0.80, n=1000, seed=1))
