@@ -268,6 +268,8 @@ def curve(*tail):
         (curve(0.995, 0.989), False),
         (curve(0.5, 0.5, 0.5), True),  # fell, but before the last tenth
         (curve(0.5, 0.5), False),
+        ([0.1] * 18 + [0.0985, 0.098], False),  # by 2% of a small loss
+        ([10.0] * 18 + [9.95, 9.92], True),  # by 0.8% of a large one
         (curve(1.2), True),
         (curve(math.nan), False),
     ],
