@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from factories import fill, make_folder
 
+from qwerties.tracking import tags
+
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "qwerties"
 HEAVY = {"torch", "mlflow", "optuna"}
 
 DOORS = {
@@ -109,3 +112,18 @@ def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
     )
     compilers = {"torch._dynamo", "torch._inductor", "sympy", "jax"}
     assert loaded(code, {"mlflow", "optuna", *compilers}, QWERTIES_KERNELS=str(tmp_path)) == set()
+
+
+def test_names_of_tags_stand_in_one_file():
+    names = {
+        value for value in vars(tags).values() if isinstance(value, str) and value.startswith("qwerties.")
+    }
+    assert len(names) > 20
+    others = (
+        path
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).as_posix() not in ("tracking/tags.py", "__init__.py")  # of modules
+    )
+    assert [
+        (path.name, name) for path in others for name in names if f'"{name}"' in path.read_text("utf-8")
+    ] == []

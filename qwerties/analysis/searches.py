@@ -12,7 +12,7 @@ import pandas as pd
 
 from qwerties.config import Config, Seeds
 from qwerties.study.plan import is_whole_trial
-from qwerties.tracking.tags import STUDY, SUPERSEDED, TRIAL, TUNING
+from qwerties.tracking.tags import STUDY, SUGGESTED, SUPERSEDED, TRIAL, TUNING
 
 if TYPE_CHECKING:  # workers import this module, and need neither the store nor MLflow
     from qwerties.study.coverage import Coverage
@@ -27,7 +27,6 @@ OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "cost": "minimize",
 }
 
-SUGGESTED = "qwerties.suggested"  # tag of a trial's run: the values that Optuna suggested, as JSON
 
 SCORES = (  # metrics of a trial that are read
     *("population_accuracy", "population_accuracy_se", "population_accuracy_p10", "population_accuracy_p90"),

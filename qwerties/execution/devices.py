@@ -19,7 +19,6 @@ from qwerties.config import Config
 from qwerties.errors import UsageError
 from qwerties.training import trainer as training
 
-TAG = "qwerties.device"
 ROOM = 0.4  # share of a GPU's free memory for what `bytes_of` counts; the rest is for what the compiler adds
 SHARERS = 4  # processes that share a GPU by default; each takes some hundred MB of its memory by itself
 

@@ -7,11 +7,9 @@ into blocks, so that a resumed map finds the same ones.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +24,11 @@ from qwerties.scoring.final import final_scores
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Tracked
 from qwerties.tracking.store import Store, StoreError
-from qwerties.tracking.tags import MAP, NOTE, SUPERSEDED
+from qwerties.tracking.tags import CODE, FINGERPRINT, MAP, NOTE, SUPERSEDED, TITLE, made_with
 from qwerties.training.trainer import train
 
 EXPERIMENT = "map"
 ABOUT = "Maps: two settings spread over the pixels of a picture, each pixel the mean over a few seeds. `qwerties map`."
-FINGERPRINT = "qwerties.fingerprint"
 ARRAYS = "map.npz"
 
 BLOCK = 1024  # networks, unless memory allows fewer: about 3 s of a core at 2000 epochs
@@ -188,7 +185,7 @@ def make_map(
     code = code_digest()
     key = spec.fingerprint(code)
     scratch = root / ".cache" / "maps" / key
-    about = {MAP: "1", "qwerties.title": "Maps", NOTE: ABOUT}
+    about = {MAP: "1", TITLE: "Maps", NOTE: ABOUT}
     # a lease needs the experiment before there is a run; in a file, the experiment comes with its first run
     ids = [] if store.file is not None else [store.experiment(EXPERIMENT, about)]
 
@@ -236,11 +233,8 @@ def make_record(spec: MapSpec, arrays: Arrays, pictures: Mapping[str, bytes], co
     gain = arrays["gain"][np.isfinite(arrays["gain"])].astype(float)
     tags = {
         FINGERPRINT: spec.fingerprint(code),
-        "qwerties.code": code,
-        "qwerties.version": version("qwerties"),
-        "qwerties.python": platform.python_version(),
-        **{f"qwerties.{name}": version(name) for name in ("torch", "numpy", "mlflow")},
-        "mlflow.source.name": "qwerties map",
+        CODE: code,
+        **made_with("qwerties map"),
         NOTE: f"{spec.name}; {spec.setting}. `map.npz` holds every measure, "
         f"(losses, activations, y, x); missing gain is undefined.",
     }

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store, StoreError, store_failures
-from qwerties.tracking.tags import NOTE, REPORT
+from qwerties.tracking.tags import NOTE, PAGE, REPORT, TITLE
 
 EXPERIMENT = "report"
-DIGEST = "qwerties.page"  # tag of a run: digest of its files
 MAX_REPORTS = 10
 
 DESCRIPTION = "What `qwerties report` wrote: page, verdicts and tables, one run for each report that differs."
@@ -51,14 +50,12 @@ def _keep(store: Store, files: Mapping[str, bytes]) -> str:
     for name, content in sorted(chosen.items()):
         digest.update(f"{name} {len(content)}\n".encode() + content)
     key = digest.hexdigest()
-    experiment_id = store.experiment(
-        EXPERIMENT, {REPORT: "kept", "qwerties.title": "Reports", NOTE: DESCRIPTION}
-    )
+    experiment_id = store.experiment(EXPERIMENT, {REPORT: "kept", TITLE: "Reports", NOTE: DESCRIPTION})
     reports = store.runs(experiment_id)
     for run in reversed(reports):
-        if run.tags.get(DIGEST) == key and run.status == "FINISHED":
+        if run.tags.get(PAGE) == key and run.status == "FINISHED":
             return f"kept in the store already: run {run.run_id}"
-    run_id = store.write(experiment_id, Record(f"report {key[:8]}", {}, {}, {DIGEST: key}, files=chosen))
+    run_id = store.write(experiment_id, Record(f"report {key[:8]}", {}, {}, {PAGE: key}, files=chosen))
     for run in reports[: max(len(reports) + 1 - MAX_REPORTS, 0)]:
         store.delete_run(run.run_id)
     return f"kept in the store: run {run_id} of qwerties/{EXPERIMENT}"

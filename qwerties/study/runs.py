@@ -18,6 +18,7 @@ from qwerties.scoring.score import Scores
 from qwerties.scoring.states import LEARNED_GAIN, STATES, skill_score
 from qwerties.study.pictures import network_pictures, run_pictures
 from qwerties.tracking.records import Dataset, Record, Series, curve_epochs
+from qwerties.tracking.tags import DEVICE, STATE
 from qwerties.training import data
 from qwerties.training.trainer import Trained, train
 
@@ -48,7 +49,7 @@ def train_records(
     largest = max(configs, key=devices.bytes_of)
     with devices.resident(device, largest, sharers):
         done = train(configs, seeds, device=device)
-    tags = {devices.TAG: devices.name(device)}
+    tags = {DEVICE: devices.name(device)}
     records = []
     with style():
         while done:  # one by one: memory of a training that was scored is free for its pictures
@@ -212,7 +213,7 @@ def network_record(trained: Trained, scores: Scores, i: int) -> Record:
             metric: None if pd.isna(row[name]) else float(row[name])
             for metric, name in (("final_train_loss", "train_loss"), *((name, name) for name in OWN_SCORES))
         },
-        tags={"qwerties.state": row["state"]},
+        tags={STATE: row["state"]},
         series={
             "train_loss": Series(np.arange(1, config.epochs + 1), trained.losses[i].astype(np.float64)),
             **{

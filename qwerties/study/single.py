@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from importlib.metadata import version
 
 import torch
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from qwerties.study.pictures import notebook_pictures
 from qwerties.study.runs import network_record
 from qwerties.tracking.records import Model
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import NOTE, TITLE
+from qwerties.tracking.tags import NOTE, TITLE, made_with
 from qwerties.training.reference import build_model
 from qwerties.training.trainer import train
 
@@ -46,7 +45,7 @@ def train_network(config: Config, seed: int, store: Store) -> str:
         record,
         tags={
             **record.tags,
-            "qwerties.version": version("qwerties"),
+            **made_with("qwerties train"),
             NOTE: f"One network, trained as in the notebook: {config.label()}, seed {seed}, {row['state']}.",
         },
         files={**record.files, **notebook_pictures(trained, 0)},

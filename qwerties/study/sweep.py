@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.execution.signals import finishing_first, stop_if_asked
@@ -21,7 +19,7 @@ from qwerties.study.plan_changes import revise
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import CODE, EXAMPLES, FINGERPRINT, NOTE, SUPERSEDED
+from qwerties.tracking.tags import CODE, EXAMPLES, FINGERPRINT, NOTE, SUPERSEDED, made_with
 
 
 @dataclass(frozen=True)
@@ -198,11 +196,8 @@ def _named(record: Record, name: str) -> Record:
 def _tagged(record: Record, run: MissingRun) -> Record:
     """Return the record with the tags that say what it is, on it and on its examples."""
     common = {
-        "qwerties.version": version("qwerties"),
-        "qwerties.python": platform.python_version(),
-        **{f"qwerties.{name}": version(name) for name in ("torch", "numpy", "mlflow")},
+        **made_with(f"experiments/{run.experiment_name}.py"),
         CODE: code_digest(),
-        "mlflow.source.name": f"experiments/{run.experiment_name}.py",
     }
     own = {
         FINGERPRINT: fingerprint(run.config, run.seeds, code_digest()),

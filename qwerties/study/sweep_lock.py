@@ -24,9 +24,8 @@ from qwerties.errors import FailedError
 from qwerties.execution.processes import is_gone, is_local, this_process
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, store_failures
-from qwerties.tracking.tags import PROCESS
+from qwerties.tracking.tags import LEASE, PROCESS
 
-LEASE = "qwerties.lease"
 ABANDONED = 15 * 60.0  # seconds after which a RUNNING run of another host has lost its writer
 
 # Seconds

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,26 @@ from qwerties.tracking import models
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Model, Record
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import NOTE
+from qwerties.tracking.tags import (
+    CHALLENGE,
+    CHALLENGES,
+    CODE,
+    CONFIG,
+    CONFIRMED,
+    CONFIRMED_RUN,
+    CONFIRMED_SEEDS,
+    NETWORK,
+    NOTE,
+    OVER,
+    SEED,
+    STATE,
+    VERDICT,
+    made_with,
+)
 from qwerties.tuning.declaration import CONFIRMATION
 
 EXPERIMENT_NAME = "_champion"  # compares a new winner with the registered config; no file can have this name
-CONFIG = "qwerties.config"  # tag of a version: params of its config, as JSON
-CHALLENGES = "qwerties.challenges"  # tag of the experiment: digests of each version's challengers, as JSON
-NETWORK = (
+WHICH_NETWORK = (
     "of the config's confirmed networks that learned, the one of median accuracy on the true distribution"
 )
 
@@ -67,7 +79,7 @@ def challenge(
     tags = _tags(config, confirmed)
     registered = models.champion(store.uri)
     if registered is None:
-        return _register(experiment_name, confirmed, store, {**tags, "qwerties.verdict": "the first model"})
+        return _register(experiment_name, confirmed, store, {**tags, VERDICT: "the first model"})
     champion = _config_of(registered)
     if champion == config:
         if any(registered.tags.get(key) != value for key, value in tags.items()):
@@ -89,9 +101,9 @@ def challenge(
     if result.verdict not in WINS:
         return f"the registered model stays, version {registered.number}: {result.words} ({count})"
     won = {
-        "qwerties.verdict": result.words[:500],
-        "qwerties.over": f"version {registered.number}",
-        "qwerties.challenge": count,
+        VERDICT: result.words[:500],
+        OVER: f"version {registered.number}",
+        CHALLENGE: count,
     }
     return _register(experiment_name, confirmed, store, {**tags, **won})
 
@@ -141,11 +153,11 @@ def _tags(config: Config, confirmed: SeedTable) -> dict[str, str]:
     frame = confirmed.frame
     return {
         CONFIG: json.dumps(config.to_params()),
-        "qwerties.network": NETWORK,
-        "qwerties.confirmation": f"{scores(frame, 'population_accuracy').mean():.6f}",
-        "qwerties.confirmation_seeds": f"{frame['seed'].min()}-{frame['seed'].max()}",
-        "qwerties.confirmation_run": confirmed.runs[0].run_id,
-        "qwerties.code": code_digest(),
+        NETWORK: WHICH_NETWORK,
+        CONFIRMED: f"{scores(frame, 'population_accuracy').mean():.6f}",
+        CONFIRMED_SEEDS: f"{frame['seed'].min()}-{frame['seed'].max()}",
+        CONFIRMED_RUN: confirmed.runs[0].run_id,
+        CODE: code_digest(),
     }
 
 
@@ -182,16 +194,15 @@ def _register(experiment_name: str, confirmed: SeedTable, store: Store, tags: Ma
             if not pd.isna(network[name])
         },
         tags={
-            "qwerties.state": str(network["state"]),
-            "qwerties.version": version("qwerties"),
-            "qwerties.code": code_digest(),
-            "mlflow.source.name": f"experiments/{experiment_name}.py",
-            NOTE: f"The registered network: {NETWORK}.",
+            STATE: str(network["state"]),
+            CODE: code_digest(),
+            **made_with(f"experiments/{experiment_name}.py"),
+            NOTE: f"The registered network: {WHICH_NETWORK}.",
         },
         model=_model(config, seed, arrays),
     )
     run_id = store.write(run.experiment_id, record, parent=run.run_id)
-    number = models.promote(store.uri, run_id, {**tags, "qwerties.seed": str(seed)})
+    number = models.promote(store.uri, run_id, {**tags, SEED: str(seed)})
     return (
         f"registered version {number} of the model, seed {seed} of {config.label()}: "
         f"mlflow.pyfunc.load_model('models:/{models.NAME}@{models.ALIAS}') loads it"

@@ -21,10 +21,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from qwerties.analysis.searches import OBJECTIVES
 from qwerties.errors import reason_of, without_passwords
+from qwerties.tracking.tags import SPEC
 from qwerties.tuning.declaration import SearchError
 from qwerties.tuning.search import Proposal, Search, differences
 
-SPEC, NUMBER = "qwerties.search", "qwerties.number"  # attributes of a study, and of a trial
+NUMBER = "qwerties.number"  # attribute of a trial; a study has SPEC
 
 
 def default_storage(root: Path) -> str:

@@ -37,7 +37,7 @@ from qwerties.study.plan import is_whole_trial
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Series, Tracked, curve_epochs
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import NOTE, SPEC, STUDY, SUPERSEDED, TRIAL
+from qwerties.tracking.tags import NOTE, SOURCE, SPEC, STUDY, SUPERSEDED, TRIAL, VERSION, WINNER
 from qwerties.tuning import storage as storages
 from qwerties.tuning.declaration import SearchError, Tuning
 from qwerties.tuning.plan import plan_tags, winner_of, write_plan
@@ -231,8 +231,8 @@ class _SearchRun:
     def _common_tags(self) -> dict[str, str]:
         return {
             STUDY: self.search.name,
-            "qwerties.version": version("qwerties"),
-            "mlflow.source.name": f"experiments/{self.session.experiment_name}.py",
+            VERSION: version("qwerties"),
+            SOURCE: f"experiments/{self.session.experiment_name}.py",
         }
 
     def _record(self) -> Record:
@@ -345,7 +345,7 @@ class _SearchRun:
             },
             tags={
                 SPEC: json.dumps(self.search.spec()),
-                "qwerties.winner": json.dumps(tracked.winner.to_params()),
+                WINNER: json.dumps(tracked.winner.to_params()),
             },
             files=figures.study_pictures(
                 progress_of(tracked.trials, objectives),

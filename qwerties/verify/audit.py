@@ -21,7 +21,7 @@ from qwerties.tracking.artifacts import digest
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
-from qwerties.tracking.tags import ARTIFACTS
+from qwerties.tracking.tags import ARTIFACTS, CODE, FINGERPRINT, STATE
 from qwerties.training import data
 from qwerties.training.trainer import Trained
 from qwerties.verify.block import BROKEN, Block, Read, digests_of, is_inside
@@ -76,7 +76,7 @@ def check_block(block: Block, children: Iterable[Tracked], rng: np.random.Genera
     run, n = block.run, len(block.seeds)
     differences = check_metrics(run, expected_metrics(block))
     expected = fingerprint(block.config, block.seeds, code_digest())
-    if run.tags.get("qwerties.code") == code_digest() and run.tags.get("qwerties.fingerprint") != expected:
+    if run.tags.get(CODE) == code_digest() and run.tags.get(FINGERPRINT) != expected:
         differences.append(
             Difference(run, "tag qwerties.fingerprint", f"is not {expected}, that of its params")
         )
@@ -144,7 +144,7 @@ def check_example(block: Block, child: Tracked) -> list[Difference]:
         return [Difference(child, "params", f"are of no network of run {clean(block.run.run_id, 40)}")]
     row = block.table.iloc[rows[0]]
     differences = []
-    if (state := child.tags.get("qwerties.state", "")) != row["state"]:
+    if (state := child.tags.get(STATE, "")) != row["state"]:
         how = contrast(state, row["state"], "of its parent's table")
         differences.append(Difference(child, "tag qwerties.state", how))
     names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")

@@ -26,6 +26,7 @@ from qwerties.scoring import theory
 from qwerties.scoring.digest import code_digest
 from qwerties.scoring.score import LEARNED_GAIN, SETTLED_FALL
 from qwerties.tracking.records import Tracked
+from qwerties.tracking.tags import CODE, STATE
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import checkpoints
 from qwerties.verify.audit import Difference, agree, check_scores, contrast, is_among, round_otherwise
@@ -69,7 +70,7 @@ class SampledNetwork:
     @property
     def is_of_today(self) -> bool:
         """Whether its run was made by today's code, or does not say by which."""
-        return self.sample.run.tags.get("qwerties.code", code_digest()) == code_digest()
+        return self.sample.run.tags.get(CODE, code_digest()) == code_digest()
 
 
 @dataclass(frozen=True)
@@ -304,7 +305,7 @@ def _wrong_metrics(
     names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
     stored: dict[str, Any] = {name: run.metrics.get(name, np.nan) for name in names}
     stored |= {"train_loss": run.metrics.get("final_train_loss", np.nan)}
-    stored |= {"state": run.tags.get("qwerties.state", "")}
+    stored |= {"state": run.tags.get(STATE, "")}
     for name, value in stored.items():
         values = [one.scores[name] for one in (loop, *trials)]
         if np.isfinite(tolerance) and not is_among(value, values, tolerance):

@@ -12,9 +12,9 @@ from factories import new_store
 
 from qwerties.execution.processes import this_process
 from qwerties.study import sweep_lock as module
-from qwerties.study.sweep_lock import ABANDONED, LEASE, LeaseLostError, is_abandoned, sweep_lock
+from qwerties.study.sweep_lock import ABANDONED, LeaseLostError, is_abandoned, sweep_lock
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.tags import PROCESS
+from qwerties.tracking.tags import LEASE, PROCESS
 
 
 class Tags:

@@ -38,6 +38,7 @@ from qwerties.study.coverage import Coverage
 from qwerties.study.experiment import config_names
 from qwerties.study.plan import config_of
 from qwerties.tracking.store import StoreError
+from qwerties.tracking.tags import STATE
 
 OPEN_FIGURES = 1  # figures that are not folded away
 
@@ -222,7 +223,7 @@ def _loose_blocks(results: Results, coverage: Coverage) -> list[Block]:
             run.metrics.get(key, np.nan)
             for key in ("final_train_loss", "train_accuracy", "population_accuracy", "phi")
         )
-        state = clean(run.tags.get("qwerties.state", ""), 20) or run.status.lower()
+        state = clean(run.tags.get(STATE, ""), 20) or run.status.lower()
         data.append({"run": run.run_id, "name": name, "state": state, **run.params, **run.metrics})
         cells = (Cell(state), Cell(number(loss, 4)), *(Cell(number(score)) for score in scores))
         rows.append(Row(Link(clean(name), results.run_url(run)), cells))

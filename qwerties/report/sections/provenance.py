@@ -35,6 +35,7 @@ from qwerties.report.text import display
 from qwerties.study.coverage import experiment_json
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
+from qwerties.tracking.tags import DEVICE, LIBRARIES, PYTHON, VERSION
 from qwerties.tracking.uri import public_uri
 
 TITLE, ANCHOR = "Design and provenance", "provenance"
@@ -59,12 +60,10 @@ RARE = {"running": "Running", "damaged": "Damaged", "loose": "Not part of a plan
 
 # Tags of runs that name what made them.
 MADE_WITH = {
-    "qwerties.version": "qwerties",
-    "qwerties.python": "Python",
-    "qwerties.torch": "PyTorch",
-    "qwerties.numpy": "NumPy",
-    "qwerties.mlflow": "MLflow",
-    "qwerties.device": "trained on",
+    VERSION: "qwerties",
+    PYTHON: "Python",
+    **dict(zip(LIBRARIES, ("PyTorch", "NumPy", "MLflow"), strict=True)),
+    DEVICE: "trained on",
 }
 
 LOSSES = {"bce": "BCELoss", "mse": "MSELoss"}
