@@ -119,3 +119,9 @@ def loaded(path):
         return content
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return {name: arrays[name].tobytes() for name in arrays}
+
+
+def xor_points(n, distance, rng):
+    """Points of both classes drawn coordinate by coordinate, (2, n) and (n,): another route than `training.data`."""
+    corner = rng.integers(0, 2, (2, n))
+    return 1 + distance * corner + rng.standard_normal((2, n)), corner[0] ^ corner[1]

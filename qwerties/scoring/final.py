@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qwerties.scoring import theory
+from qwerties.scoring import one_unit, theory
 from qwerties.scoring.score import final_loss, on_training_points, population_scores
 from qwerties.scoring.states import LEARNED_GAIN, LEAST_LEAD, state_names
 from qwerties.training import data
@@ -85,10 +85,9 @@ def _accuracy(
 ) -> NDArray[np.float64]:
     """Return the accuracy on the true distribution, (networks,): in closed form for one hidden unit."""
     config, n = trained[0].config, len(trained[0].seeds)
-    if config.hidden == (1,) and config.activation in theory.ACTIVATIONS:
-        w = [value.double().numpy() for value in weights.values()]
-        return theory.population_accuracy(
-            config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], distance, config.data
+    if one_unit.has_exact_scores(config):
+        return one_unit.population_accuracy(
+            config.activation, *one_unit.columns(weights), distance, config.data
         )
     parts = []
     for i, each in enumerate(trained):  # Sobol points depend on the distance

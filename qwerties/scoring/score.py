@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.func import vmap
 
 from qwerties.config import Config, Seeds
-from qwerties.scoring import theory
+from qwerties.scoring import one_unit, optimum
 from qwerties.scoring.states import LEARNED_GAIN, skill_score, state_names
-from qwerties.scoring.states import STATES as STATES
 from qwerties.training import data, native, networks
 from qwerties.training.networks import ACTIVATIONS, LOSSES, Weights
 
@@ -179,15 +178,7 @@ def _sample_optima(seeds: Seeds, distance: float, samples: int) -> np.ndarray:
     """Least BCE that a line reaches on each network's own points, (networks,); NaN where they are separable."""
     unique, row = np.unique(seeds.data, return_inverse=True)
     x = data.draw(unique, distance, samples).double().numpy()
-    return theory.sample_optima(x, data.labels(samples).numpy())[row]
-
-
-def _one_unit(
-    config: Config, weights: Weights
-) -> tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, str]:
-    """Arguments of theory's closed forms for hidden = (1,)."""
-    w = [value.double().numpy() for value in weights.values()]
-    return config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], config.distance, config.data
+    return optimum.sample_optima(x, data.labels(samples).numpy())[row]
 
 
 def population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -198,9 +189,10 @@ def population_scores(config: Config, weights: Weights) -> tuple[np.ndarray, np.
     n, checkpoints = next(iter(weights.values())).shape[:2]
     flat = {name: value.flatten(0, 1) for name, value in weights.items()}
     last = {name: value[:, -1] for name, value in weights.items()}
-    if config.hidden == (1,) and config.activation in theory.ACTIVATIONS:
-        accuracy = theory.population_accuracy(*_one_unit(config, flat)).reshape(n, checkpoints)
-        return accuracy, *theory.population_losses(*_one_unit(config, last))
+    if one_unit.has_exact_scores(config):
+        name, at = config.activation, (config.distance, config.data)
+        accuracy = one_unit.population_accuracy(name, *one_unit.columns(flat), *at).reshape(n, checkpoints)
+        return accuracy, *one_unit.population_losses(name, *one_unit.columns(last), *at)
     accuracy = _on_sobol_points(config, flat, SOBOL_POINTS_ON_THE_WAY)[0].reshape(n, checkpoints)
     accuracy[:, -1], bce, brier = _on_sobol_points(config, last, SOBOL_POINTS)
     return accuracy, bce, brier

@@ -11,6 +11,7 @@ from qwerties.analysis.searches import cost
 from qwerties.config import Config, Seeds
 from qwerties.scoring import score as scoring
 from qwerties.scoring import theory
+from qwerties.scoring.states import STATES
 from qwerties.stats.scores import scores
 from qwerties.training.trainer import Trained, train
 
@@ -55,7 +56,7 @@ def _result(trained: Trained) -> TrialResult:
     table = scoring.score(config, trained.seeds, trained.losses, trained.checkpoints[-1:], final).table
     accuracy = scores(table, "population_accuracy").to_numpy(float)
     metrics: dict[str, float | None] = {
-        f"{state}_fraction": float((table["state"] == state).mean()) for state in scoring.STATES
+        f"{state}_fraction": float((table["state"] == state).mean()) for state in STATES
     }
     metrics["cost"] = cost(config, len(trained.seeds))
     is_diverged = metrics["diverged_fraction"] == 1

@@ -16,7 +16,7 @@ from qwerties.maps import make as mapping
 from qwerties.maps.make import make_blocks, make_map, train_block, train_map
 from qwerties.maps.spec import MEASURES, STATES, Axis, MapSpec, from_bytes
 from qwerties.report.cache_key import store_digest
-from qwerties.scoring import final, theory
+from qwerties.scoring import final, one_unit, theory
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.tracking.store import Store, StoreError
@@ -59,7 +59,7 @@ def test_a_map_of_32_by_32_equals_the_same_networks_trained_by_train(tmp_path):
     gains, ended = [], []
     for one in alone:  # by another way: the closed form for each network, its state from its own points
         w = [one.final[name].astype(float) for name in one.final]
-        accuracy = theory.population_accuracy(
+        accuracy = one_unit.population_accuracy(
             one.config.activation, w[0][:, 0], w[1][:, 0], w[2][:, 0, 0], w[3][:, 0], one.config.distance
         )
         gains.append((accuracy - 0.5) / (theory.bayes_accuracy(one.config.distance) - 0.5))
@@ -80,7 +80,7 @@ def test_a_pixel_is_what_the_notebooks_loop_gives(tmp_path):
     config = spec.config((1, 0, 1, 2))
     network = reference.train_reference(config, 0)
     w = [value.detach().double().numpy()[None] for value in network.model.state_dict().values()]
-    accuracy = theory.population_accuracy("relu", w[0][:, 0], w[1], w[2][:, 0, 0], w[3], config.distance)
+    accuracy = one_unit.population_accuracy("relu", w[0][:, 0], w[1], w[2][:, 0, 0], w[3], config.distance)
     gain = (accuracy.item() - 0.5) / (theory.bayes_accuracy(config.distance) - 0.5)
     assert arrays["gain"][1, 0, 1, 2] == pytest.approx(gain, abs=1e-4)
 
