@@ -130,8 +130,9 @@ template <int N> INLINE void learn(const V *x, int y, const V *w, V *g, LOSS &lo
     backward<LAYERS - 1>(w, a, delta, g);
 }
 
-// Points `begin` to `end` of class y, x (points, 2)
-INLINE void learn_class(const V *x, int64_t begin, int64_t end, int y, const V *w, V *g, LOSS &loss) {
+// Points `begin` to `end` of class y, x (points, 2); one copy for both classes halves compilation
+static __attribute__((noinline)) void learn_class(const V *x, int64_t begin, int64_t end, int y, const V *w, V *g,
+                                                  LOSS &loss) {
     int64_t i = begin;
     for (; i + TOGETHER <= end; i += TOGETHER) learn<TOGETHER>(x + 2 * i, y, w, g, loss);
     for (; i < end; i++) learn<1>(x + 2 * i, y, w, g, loss);
