@@ -23,8 +23,8 @@ from qwerties.execution.signals import stop_if_asked
 from qwerties.report import answers, export, sections
 from qwerties.report.cache_key import bytes_digest, store_digest
 from qwerties.report.elements import Block, Details, Figure, Notice, Section, Table, walk
-from qwerties.report.figures import RenderedFigure
-from qwerties.report.figures import render as render_figures
+from qwerties.report.rendering import RenderedFigure
+from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import make_results
 from qwerties.report.verdicts_file import (
     VerdictsError,

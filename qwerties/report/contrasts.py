@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from qwerties.analysis.contrasts import LEARNED_GAINS, ContrastResult, ExperimentResult
 from qwerties.analysis.verdicts import make_verdicts
 from qwerties.errors import plural
-from qwerties.report import figures
 from qwerties.report.answers import contrast_sentence, points_of
+from qwerties.report.contrast_figures import evidence_figure
 from qwerties.report.elements import (
     Block,
     Cell,
@@ -77,7 +77,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
         "-contrasts",
     )
     evidence = [
-        Figure(figures.evidence_figure(contrast_name(result), result.comparison))
+        Figure(evidence_figure(contrast_name(result), result.comparison))
         for result in contrasts
         if result.contrast.primary
         and result.comparison is not None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
-from qwerties.report.figures import RenderedFigure, ReportFigure
+from qwerties.report.rendering import RenderedFigure, ReportFigure
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
 

@@ -19,7 +19,7 @@ from qwerties.config import Config
 from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
 from qwerties.plotting.network import GRID_SHAPE, grid_points, view
 from qwerties.plotting.style import STATES
-from qwerties.report.figures import ReportFigure
+from qwerties.report.rendering import ReportFigure
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.scoring.predict import Layers, answer

@@ -27,7 +27,7 @@ from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
 from qwerties.report.cache_key import bytes_digest
 from qwerties.report.elements import Table
-from qwerties.report.figures import score_interval
+from qwerties.report.experiment_figures import score_interval
 from qwerties.scoring.states import STATES
 from qwerties.stats.intervals import Interval
 from qwerties.tracking.records import Tracked

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from markupsafe import Markup
 
 from qwerties.report.compact import compact_png, compact_svg, data_uri
@@ -35,8 +34,6 @@ class ReportFigure:
     caption : str
     alt : str
         Its content in words.
-    data : DataFrame or None
-        Its numbers, for the download and for readers without pictures.
     dpi : float or None
         Dots per inch of a PNG, for what would be large as SVG; None for SVG.
     """
@@ -45,7 +42,6 @@ class ReportFigure:
     arguments: Mapping[str, Any]
     caption: str
     alt: str
-    data: pd.DataFrame | None = None
     dpi: float | None = None
 
 
@@ -53,7 +49,6 @@ def figure_of(
     parts: Sequence[Panel],
     caption: str,
     alt: str,
-    data: pd.DataFrame | None = None,
     *,
     dpi: float | None = None,
     **size: Any,
@@ -61,7 +56,7 @@ def figure_of(
     """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
     from qwerties.plotting.axes import panels
 
-    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, data, dpi)
+    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, dpi)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean, plural
-from qwerties.report import export, figures
+from qwerties.report import export
 from qwerties.report.contrasts import contrast_blocks
 from qwerties.report.elements import (
     Block,
@@ -27,6 +27,7 @@ from qwerties.report.elements import (
     paragraph,
 )
 from qwerties.report.examples import examples_figure
+from qwerties.report.experiment_figures import experiment_figure
 from qwerties.report.results import Results
 from qwerties.report.sections.reading import sampling_sd
 from qwerties.report.text import display, markdown
@@ -85,7 +86,7 @@ def _figures(
     drawn, examples = [], []
     for spec in result.coverage.figures if tables else ():
         try:
-            drawn.append(Figure(figures.experiment_figure(spec, tables, results.curves)))
+            drawn.append(Figure(experiment_figure(spec, tables, results.curves)))
         except (ValueError, StoreError) as error:
             problems.append(f"the figure of {spec.kind} could not be drawn: {error}")
     try:

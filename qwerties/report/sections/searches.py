@@ -16,7 +16,6 @@ from qwerties.analysis.searches import TrackedSearch, load_searches
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import Config
 from qwerties.errors import clean, plural
-from qwerties.report import figures
 from qwerties.report.elements import (
     Block,
     Cell,
@@ -31,8 +30,11 @@ from qwerties.report.elements import (
     interval_cell,
     paragraph,
 )
+from qwerties.report.experiment_figures import score_interval, within
 from qwerties.report.export import interval_record
+from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
+from qwerties.report.search_figures import search_fronts, search_histories, search_importances, search_rates
 from qwerties.report.text import display
 from qwerties.stats.intervals import Interval
 
@@ -44,11 +46,11 @@ CURSE = (
 )
 
 Confirmed = Mapping[Config, SeedTable]
-FIGURES: tuple[Callable[[Sequence[TrackedSearch], Confirmed], list[figures.ReportFigure]], ...] = (
-    figures.search_rates,
-    figures.search_histories,
-    figures.search_importances,
-    figures.search_fronts,
+FIGURES: tuple[Callable[[Sequence[TrackedSearch], Confirmed], list[ReportFigure]], ...] = (
+    search_rates,
+    search_histories,
+    search_importances,
+    search_fronts,
 )
 
 
@@ -143,7 +145,7 @@ def _tuning_score(search: TrackedSearch) -> Interval | None:
     if best is None or not search.is_complete:
         return None
     mean, half = float(best["population_accuracy"]), 1.96 * float(best["population_accuracy_se"])
-    return Interval(mean, mean - half, mean + half, len(search.seeds), 0.95)
+    return within(Interval(mean, mean - half, mean + half, len(search.seeds), 0.95), 0, 1)
 
 
 def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
@@ -151,13 +153,15 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
     if tuned is None or fresh is None:
         return None
     gap = tuned.estimate - fresh.estimate
-    half = float(np.hypot(tuned.hi - tuned.estimate, fresh.hi - fresh.estimate))
+    # a bound that was cut off at 0 or 1 is nearer than half the width
+    halves = [max(one.hi - one.estimate, one.estimate - one.lo) for one in (tuned, fresh)]
+    half = float(np.hypot(*halves))
     return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
 
 
 def _confirmation(search: TrackedSearch, confirmed: Confirmed) -> Interval | None:
     table = confirmed.get(search.winner) if search.winner is not None else None
-    return figures.score_interval(table.frame, "population_accuracy", table.config) if table else None
+    return score_interval(table.frame, "population_accuracy", table.config) if table else None
 
 
 def _budgets(searches: Sequence[TrackedSearch]) -> set[tuple[int, str]]:
