@@ -219,12 +219,14 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
     frame = pd.concat(parts, ignore_index=True)
     references = _shared_references(spec.score, tables)
     words, xlabel = words_of(spec.score), words_of(field)
-    summary = frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9])
+    summary = (
+        frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9]).reset_index()
+    )
     described = "; ".join(
-        (f"{line}, " if line else "")
-        + f"{x}: mean {number(row['mean'])}, tenth {number(row['10%'])}, median {number(row['50%'])}, "
+        (f"{row['line']}, " if row["line"] else "")
+        + f"{row['x']}: mean {number(row['mean'])}, tenth {number(row['10%'])}, median {number(row['50%'])}, "
         f"nine tenths {number(row['90%'])}"
-        for (line, x), row in summary.iterrows()
+        for row in summary.to_dict("records")
     )
     labels = {"xlabel": xlabel, "ylabel": words}
     return figure_of(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from qwerties.plotting.axes import Panel
 
-SVG, PNG = "image/svg+xml", "image/png"
 CSS_DPI = 100  # CSS pixels per inch of a figure
 MIN_PARALLEL = 8  # figures: starting processes takes about as long as drawing so many
 BATCHES = 2  # batches of figures per process, so that one with slow figures does not end last
@@ -61,17 +60,17 @@ def figure_of(
 
 @dataclass(frozen=True)
 class RenderedFigure:
-    """A figure's bytes, their media type, and the size in CSS pixels."""
+    """A figure's bytes, their kind (svg or png), and the size in CSS pixels."""
 
     content: bytes
-    mime: str
+    suffix: str
     width: int
     height: int
 
     @property
     def src(self) -> Markup:
         """The picture as a data URI, ready for an attribute."""
-        return data_uri(self.content, self.mime)
+        return data_uri(self.content, self.suffix)
 
 
 def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
@@ -88,30 +87,28 @@ def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigur
     list of RenderedFigure or Exception
         In the order of ``figures``: the picture, or why it could not be drawn.
     """
-    tasks = [(figure.draw, dict(figure.arguments), figure.dpi) for figure in figures]
-    if jobs == 1 or len(tasks) < MIN_PARALLEL:
-        return [_render(*task) for task in tasks]
+    if jobs == 1 or len(figures) < MIN_PARALLEL:
+        return _render(figures)
     from qwerties.execution.workers import Workers, run_tasks
 
-    step = max(1, -(-len(tasks) // (BATCHES * jobs)))
-    batches = [(tasks[i : i + step],) for i in range(0, len(tasks), step)]
-    drawn = dict(run_tasks(_render_all, batches, Workers(jobs)))
-    return [picture for i in range(len(batches)) for picture in drawn[i]]
+    n = BATCHES * jobs
+    drawn: list[RenderedFigure | Exception] = [ValueError("not drawn")] * len(figures)
+    for i, batch in run_tasks(_render, [(figures[i::n],) for i in range(n)], Workers(jobs)):
+        drawn[i::n] = batch
+    return drawn
 
 
-def _render_all(tasks: Sequence[tuple]) -> list[RenderedFigure | Exception]:
-    return [_render(*task) for task in tasks]
-
-
-def _render(
-    draw: Callable[..., Figure], arguments: Mapping[str, Any], dpi: float | None
-) -> RenderedFigure | Exception:
+def _render(figures: Sequence[ReportFigure]) -> list[RenderedFigure | Exception]:
     from qwerties.plotting.style import png, svg
 
-    try:
-        fig = draw(**arguments)
-        content = compact_png(png(fig, dpi)) if dpi else compact_svg(svg(fig))
-    except Exception as error:  # whatever the store's numbers led to: the other figures stand
-        return error
-    width, height = (round(float(inches) * CSS_DPI) for inches in fig.get_size_inches())
-    return RenderedFigure(content, PNG if dpi else SVG, width, height)
+    drawn: list[RenderedFigure | Exception] = []
+    for figure in figures:
+        try:
+            fig = figure.draw(**figure.arguments)
+            content = compact_png(png(fig, figure.dpi)) if figure.dpi else compact_svg(svg(fig))
+        except Exception as error:  # whatever the store's numbers led to: the other figures stand
+            drawn.append(error)
+            continue
+        width, height = (round(float(inches) * CSS_DPI) for inches in fig.get_size_inches())
+        drawn.append(RenderedFigure(content, "png" if figure.dpi else "svg", width, height))
+    return drawn

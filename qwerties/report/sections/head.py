@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -23,16 +22,8 @@ INTRODUCTION = (
 )
 
 
-@dataclass(frozen=True)
-class Head:
-    """What stands above the contents."""
-
-    lead: str
-    paragraphs: tuple[str, ...]
-
-
-def head(results: Results) -> Head:
-    """Count what was trained; a network that two experiments share counts once."""
+def head(results: Results) -> tuple[str, str]:
+    """Count what was trained, and introduce the page; a network that two experiments share counts once."""
     networks: dict[Config, set[tuple[int, int]]] = {}
     runs: list[Tracked] = []
     n_experiments = 0
@@ -46,14 +37,14 @@ def head(results: Results) -> Head:
             networks.setdefault(table.config, set()).update(drawn)
             runs += table.runs
     if not runs:
-        return Head("Nothing is tracked yet.", (EMPTY,))
+        return "Nothing is tracked yet.", EMPTY
     seeds = {seed for pairs in networks.values() for pair in pairs for seed in pair}
     lead = (
         f"{plural(sum(map(len, networks.values())), 'small network')} of {plural(len(networks), 'config')} on "
         f"{plural(len(seeds), 'seed')}, tracked as {plural(len(runs), 'run')} in "
         f"{plural(n_experiments, 'experiment')}."
     )
-    return Head(lead, (INTRODUCTION,))
+    return lead, INTRODUCTION
 
 
 def tag_values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:

@@ -154,8 +154,8 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
         return None
     gap = tuned.estimate - fresh.estimate
     # a bound that was cut off at 0 or 1 is nearer than half the width
-    halves = [max(one.hi - one.estimate, one.estimate - one.lo) for one in (tuned, fresh)]
-    half = float(np.hypot(*halves))
+    a, b = (max(one.hi - one.estimate, one.estimate - one.lo) for one in (tuned, fresh))
+    half = float(np.hypot(a, b))
     return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
 
 
