@@ -33,7 +33,7 @@ def address(tmp_path_factory, tables):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sections, "SECTIONS", (panel,))
         results = [experiment_result("notebook", {DEFAULT: tables[DEFAULT]})]
-        path.write_text(compose(SimpleNamespace(uri="sqlite://"), results).alone)
+        path.write_text(compose(SimpleNamespace(uri="sqlite://"), results).html())
     return path.as_uri()
 
 

@@ -314,10 +314,7 @@ def test_the_same_store_gives_the_same_page(page, store):
 def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch):
     path = tmp_path / "summary.html"
     path.write_text("old")
-    monkeypatch.setattr(
-        "qwerties.report.build.compose",
-        lambda *arguments: Composed("\ud800", "", {}),  # no UTF-8
-    )
+    monkeypatch.setattr(Composed, "html", lambda *_: "\ud800")  # no UTF-8
     with pytest.raises(UnicodeEncodeError):
         write_report(store, path)
     assert path.read_text() == "old"
@@ -371,10 +368,11 @@ def section_of(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "figure"), [("loss", "losses"), ("gradient_rms", "gradients")])
-def test_curves_of_one_dimension_are_named(section_of, name, figure):
+@pytest.mark.parametrize("shape", [(60,), (60, 0), (3, 2), (60, 2, 2)])
+def test_curves_of_another_shape_are_named(section_of, name, figure, shape):
     files = record(BCE, SEEDS, TABLES[BCE]).files
     with np.load(io.BytesIO(files["curves.npz"])) as arrays:
-        np.savez(buffer := io.BytesIO(), **{**arrays, name: arrays[name][:, 0]})
+        np.savez(buffer := io.BytesIO(), **{**arrays, name: np.ones(shape)})
     text = section_of({**files, "curves.npz": buffer.getvalue()})
     assert text.count("could not be drawn: ") == 1
     assert f"the figure of {figure} could not be drawn: " in text

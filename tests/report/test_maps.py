@@ -23,9 +23,8 @@ from qwerties.maps.spec import STATES, Axis, MapSpec
 from qwerties.plotting.heatmap import GAIN, UNDEFINED, map_figure, scale
 from qwerties.plotting.style import png
 from qwerties.report.build import render
-from qwerties.report.figures import map_gain_figure, map_shares_figure
 from qwerties.report.rendering import CSS_DPI
-from qwerties.report.sections.maps import SHARES
+from qwerties.report.sections.maps import gain_figure, states_figure
 from qwerties.report.text import display
 from qwerties.tracking.records import Record
 from qwerties.tracking.tags import MAP, STUDY, SUPERSEDED, TRIAL, TUNING
@@ -54,15 +53,11 @@ def pixels(content):
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 
-def gain_figure(spec, arrays, marks=()):
-    return map_figure(**map_arguments(spec, arrays, "gain", place(spec, marks)))
-
-
 def test_every_pixel_of_the_map_has_its_colour():
     arrays = made(SPEC)
     arrays["gain"][0, 0] = np.linspace(-1, 1, 300, dtype=np.float32).reshape(15, 20)
     arrays["gain"][1, 1, 0, 0] = np.nan
-    fig = gain_figure(SPEC, arrays)
+    fig = map_figure(**map_arguments(SPEC, arrays, "gain"))
     drawn = pixels(png(fig, DPI))
     for (i, j, _), ax in zip(SPEC.panels, fig.axes, strict=False):
         box = ax.get_window_extent()
@@ -102,8 +97,7 @@ SIZES = {
 def test_figures_of_any_size_are_legible_and_small(name):
     spec = SIZES[name]
     arrays = made(spec)
-    gain = map_gain_figure(spec, arrays, place(spec, MARKS[:3]), "", "")
-    shares = map_shares_figure(spec, arrays, SHARES, "", "")
+    gain, shares = gain_figure(spec, arrays, place(spec, MARKS[:3])), states_figure(spec, arrays)
     for figure, most in ((gain, 230_000), (shares, 150_000)):
         fig = figure.draw(**figure.arguments)
         assert overlapping(fig) == ([], [])
