@@ -7,7 +7,6 @@ files and finds the contents; one template gives all of them their markup. The s
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from qwerties.analysis.contrasts import ExperimentResult, load_results
@@ -23,10 +21,11 @@ from qwerties.errors import clean, reason_of
 from qwerties.execution.signals import stop_if_asked
 from qwerties.report import answers, export, sections
 from qwerties.report.cache_key import store_digest
-from qwerties.report.elements import Block, Details, Figure, Notice, Section, Table, walk
-from qwerties.report.rendering import RenderedFigure
+from qwerties.report.elements import Block, Details, Notice, Section, Table, walk
+from qwerties.report.rendering import RenderedFigure, ReportFigure
 from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import make_results
+from qwerties.report.text import fill, source
 from qwerties.report.verdicts_file import (
     VerdictsError,
     changes_text,
@@ -36,8 +35,6 @@ from qwerties.report.verdicts_file import (
     to_text,
 )
 from qwerties.tracking.store import Store
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
@@ -77,9 +74,11 @@ class Composed:
     def html(self, links: Mapping[str, str] | None = None) -> str:
         """Return the page's markup, with links to the files where there are any."""
         made = self.sections
-        style = "\n".join([_ours("page.css"), *(section.style for section in made if section.style)])
-        scripts = [_ours("page.js"), *(section.script for section in made if section.script)] if made else []
-        return _template().render(
+        style = "\n".join([source("page.css"), *(section.style for section in made if section.style)])
+        scripts = [source("page.js"), *(section.script for section in made if section.script)] if made else []
+        return fill(
+            "page.html",
+            kind_of=lambda block: type(block).__name__,
             sections=made,
             lead=self.lead,
             introduction=self.introduction,
@@ -198,7 +197,7 @@ def compose(
         if section is not None:
             made.append(replace(section, anchor=anchor))
     blocks = [block for section in made for block in walk(section.blocks)]
-    drawn = render_figures([block.figure for block in blocks if isinstance(block, Figure)], jobs)
+    drawn = render_figures([block for block in blocks if isinstance(block, ReportFigure)], jobs)
     stop_if_asked()
     filled, files = _fill_in(made, iter(drawn))
     return Composed(*sections.head(results), filled, files, tuple(failures))
@@ -214,15 +213,15 @@ def _fill_in(
     files: dict[str, bytes] = {}
     tables, figures = itertools.count(1), itertools.count(1)
 
-    def fill(block: Block, anchor: str) -> Block:
+    def fill_block(block: Block, anchor: str) -> Block:
         if isinstance(block, Details):
-            return replace(block, blocks=tuple(fill(inner, anchor) for inner in block.blocks))
+            return replace(block, blocks=tuple(fill_block(inner, anchor) for inner in block.blocks))
         if isinstance(block, Table):
             number = next(tables)
             name = f"tables/{number:02d}-{anchor}{block.suffix}.csv"
             files[name] = export.to_csv(block.data or export.as_displayed(block))
             return replace(block, number=number, file=name)
-        if isinstance(block, Figure):
+        if isinstance(block, ReportFigure):
             rendered = next(drawn)
             if isinstance(rendered, Exception):
                 return Notice((f"A figure could not be drawn: {clean(reason_of(rendered), 300)}",))
@@ -233,28 +232,10 @@ def _fill_in(
         return block
 
     filled = [
-        replace(section, blocks=tuple(fill(block, section.anchor) for block in section.blocks))
+        replace(section, blocks=tuple(fill_block(block, section.anchor) for block in section.blocks))
         for section in made
     ]
     return filled, files
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
-
-
-@functools.cache
-def _ours(name: str) -> str:
-    """Text of a style or script beside the templates, as it stands."""
-    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _sha256(text: str) -> str:

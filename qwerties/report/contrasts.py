@@ -13,7 +13,6 @@ from qwerties.report.elements import (
     Block,
     Cell,
     Details,
-    Figure,
     Heading,
     Link,
     Row,
@@ -77,7 +76,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
         "-contrasts",
     )
     evidence = [
-        Figure(evidence_figure(contrast_name(result), result.comparison))
+        evidence_figure(contrast_name(result), result.comparison)
         for result in contrasts
         if result.contrast.primary
         and result.comparison is not None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from markupsafe import Markup
 
-from qwerties.report.rendering import RenderedFigure, ReportFigure
+from qwerties.report.rendering import ReportFigure
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
 
@@ -48,7 +48,6 @@ class Text:
 
     html: Markup
     role: str = ""  # a class of the style sheet: question, design, note, lead
-    kind: ClassVar[str] = "text"
 
 
 def paragraph(words: str, role: str = "note") -> Text:
@@ -61,8 +60,6 @@ class Heading:
     """A heading within a section."""
 
     text: str
-    anchor: str = ""
-    kind: ClassVar[str] = "heading"
 
 
 @dataclass(frozen=True)
@@ -71,18 +68,6 @@ class Notice:
 
     lines: tuple[str, ...]
     title: str = ""
-    kind: ClassVar[str] = "notice"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure; number, rendered picture and file name are filled in by the walk."""
-
-    figure: ReportFigure
-    number: int = 0
-    rendered: RenderedFigure | None = None
-    file: str = ""
-    kind: ClassVar[str] = "figure"
 
 
 @dataclass(frozen=True)
@@ -96,7 +81,6 @@ class Table:
     suffix: str = ""  # of its file's name, where a section has several tables
     number: int = 0
     file: str = ""
-    kind: ClassVar[str] = "table"
 
 
 @dataclass(frozen=True)
@@ -116,7 +100,6 @@ class Statements:
 
     items: tuple[Statement, ...]
     role: str = "verdicts"
-    kind: ClassVar[str] = "statements"
 
 
 @dataclass(frozen=True)
@@ -124,16 +107,6 @@ class Facts:
     """Terms and what is said of them; `items` are pairs of a term and its lines."""
 
     items: tuple[tuple[str, tuple[str, ...]], ...]
-    kind: ClassVar[str] = "facts"
-
-
-@dataclass(frozen=True)
-class Code:
-    """Lines of Python, and what they are, for those who cannot see them."""
-
-    lines: str
-    label: str
-    kind: ClassVar[str] = "code"
 
 
 @dataclass(frozen=True)
@@ -142,10 +115,9 @@ class Details:
 
     summary: str
     blocks: tuple[Block, ...]
-    kind: ClassVar[str] = "details"
 
 
-Block = Text | Heading | Notice | Figure | Table | Statements | Facts | Code | Details
+Block = Text | Heading | Notice | ReportFigure | Table | Statements | Facts | Details
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,23 @@ BATCHES = 2  # batches of figures per process, so that one with slow figures doe
 
 
 @dataclass(frozen=True)
+class RenderedFigure:
+    """A figure's bytes, their kind (svg or png), and the size in CSS pixels."""
+
+    content: bytes
+    suffix: str
+    width: int
+    height: int
+
+    @property
+    def src(self) -> Markup:
+        """The picture as a data URI, ready for an attribute."""
+        return data_uri(self.content, self.suffix)
+
+
+@dataclass(frozen=True)
 class ReportFigure:
-    """A figure of the page before it is drawn.
+    """A figure of the page: a block, of which the walk of `build.compose` fills in the last three fields.
 
     Attributes
     ----------
@@ -35,6 +50,8 @@ class ReportFigure:
         Its content in words.
     dpi : float or None
         Dots per inch of a PNG, for what would be large as SVG; None for SVG.
+    number, file, rendered : int, str, RenderedFigure or None
+        Its place among the page's figures, the name of its file, and the picture.
     """
 
     draw: Callable[..., Figure]
@@ -42,6 +59,9 @@ class ReportFigure:
     caption: str
     alt: str
     dpi: float | None = None
+    number: int = 0
+    file: str = ""
+    rendered: RenderedFigure | None = None
 
 
 def figure_of(
@@ -56,21 +76,6 @@ def figure_of(
     from qwerties.plotting.axes import panels
 
     return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, dpi)
-
-
-@dataclass(frozen=True)
-class RenderedFigure:
-    """A figure's bytes, their kind (svg or png), and the size in CSS pixels."""
-
-    content: bytes
-    suffix: str
-    width: int
-    height: int
-
-    @property
-    def src(self) -> Markup:
-        """The picture as a data URI, ready for an attribute."""
-        return data_uri(self.content, self.suffix)
 
 
 def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:

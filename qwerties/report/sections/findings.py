@@ -8,7 +8,7 @@ from markupsafe import Markup
 from qwerties.errors import clean, plural
 from qwerties.report.contrast_figures import contrasts_figure
 from qwerties.report.contrasts import contrast_name
-from qwerties.report.elements import Figure, Section, Text
+from qwerties.report.elements import Section, Text
 from qwerties.report.results import Results
 
 TITLE, ANCHOR = "Findings on one scale", "findings"
@@ -35,4 +35,4 @@ def build(results: Results) -> Section | None:
         summary += Markup("<p><strong>The plan was changed after data were seen</strong> in {}.</p>").format(
             results.section_links(result.experiment_name for result in changed)
         )
-    return Section(TITLE, (Text(summary), *([Figure(contrasts_figure(drawn))] if drawn else [])))
+    return Section(TITLE, (Text(summary), *([contrasts_figure(drawn)] if drawn else [])))

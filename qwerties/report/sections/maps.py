@@ -19,7 +19,6 @@ from qwerties.report.elements import (
     Block,
     Cell,
     Details,
-    Figure,
     Link,
     Notice,
     Row,
@@ -86,12 +85,12 @@ def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> li
         notes.append(f"Outside of these ranges or panels: {', '.join(off)}.")
     return [
         paragraph(f"{design}.", "design"),
-        Figure(gain_figure(spec, arrays, placed)),
+        gain_figure(spec, arrays, placed),
         Details(
             "Shares of networks, and the panels in numbers",
             (
                 _table(results, spec, arrays, run),
-                Figure(states_figure(spec, arrays)),
+                states_figure(spec, arrays),
                 *map(paragraph, notes),
             ),
         ),

@@ -6,10 +6,8 @@ loss of tracked networks fell.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,10 +19,10 @@ from qwerties.errors import plural
 from qwerties.plotting import compare as plots
 from qwerties.plotting.style import STATES, styles
 from qwerties.report.curve_figures import loss_levels
-from qwerties.report.elements import Block, Figure, Heading, Notice, Section, Text
+from qwerties.report.elements import Block, Heading, Notice, Section, Text
 from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.results import Results
-from qwerties.report.text import display, markdown
+from qwerties.report.text import display, markdown, source
 from qwerties.scoring.predict import activation
 from qwerties.stats.formats import number
 from qwerties.tracking.store import StoreError
@@ -38,7 +36,8 @@ def build(results: Results) -> Section | None:
     """Explain, and link to the measurements; None where nothing is tracked."""
     if not results.experiments:
         return None
-    explanations = _explanations()
+    parts = re.split(r"^# (\w+)\n", source("questions.md").replace("'", "’"), flags=re.MULTILINE)[1:]
+    explanations = dict(zip(parts[::2], parts[1::2], strict=True))
     blocks: list[Block] = []
     for key, (question, quote, experiment_names, make_figure) in QUESTIONS.items():
         blocks += [
@@ -47,19 +46,12 @@ def build(results: Results) -> Section | None:
             Text(markdown(explanations[key])),
         ]
         if figure := make_figure(results):
-            blocks.append(Figure(figure))
+            blocks.append(figure)
         if links := results.section_links(experiment_names):
             blocks.append(Text(Markup("<p>Measured in: {}.</p>").format(links)))
         if missing := tuple(filter(None, (_missing(results, name) for name in experiment_names))):
             blocks.append(Notice(missing))
     return Section(TITLE, tuple(blocks))
-
-
-@functools.cache
-def _explanations() -> dict[str, str]:
-    text = Path(__file__).parent.with_name("templates").joinpath("questions.md").read_text(encoding="utf-8")
-    parts = re.split(r"^# (\w+)\n", text.replace("'", "’"), flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _missing(results: Results, name: str) -> str:

@@ -20,7 +20,6 @@ from qwerties.report.elements import (
     Block,
     Cell,
     Details,
-    Figure,
     Heading,
     Link,
     Notice,
@@ -72,10 +71,10 @@ def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
         return []
     confirmed = {table.config: table for table in result.networks.values()}
     problems = _warnings(searches, confirmed)
-    drawn: list[Figure] = []
+    drawn: list[ReportFigure] = []
     for draw in FIGURES:
         try:
-            drawn += map(Figure, draw(searches, confirmed))
+            drawn += draw(searches, confirmed)
         except (ValueError, OverflowError) as error:
             problems.append(f"a figure of the searches could not be drawn: {error}")
     blocks: list[Block] = [title]
