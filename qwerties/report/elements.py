@@ -161,12 +161,5 @@ def interval_cell(
     """Write an estimate with its bounds below it; a dash where there is none."""
     if interval is None:
         return Cell("–")
-    return Cell(
-        number(scale * interval.estimate, digits, sign=sign),
-        present(bounds(interval, digits, sign=sign, scale=scale)),
-    )
-
-
-def present(*texts: str) -> tuple[str, ...]:
-    """Leave out what is empty."""
-    return tuple(text for text in texts if text)
+    small = bounds(interval, digits, sign=sign, scale=scale)
+    return Cell(number(scale * interval.estimate, digits, sign=sign), (small,) if small else ())
