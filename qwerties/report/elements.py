@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from qwerties.errors import clean
 from qwerties.report.rendering import ReportFigure
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
@@ -68,6 +69,11 @@ class Notice:
 
     lines: tuple[str, ...]
     title: str = ""
+
+
+def notices(lines: Sequence[str]) -> list[Notice]:
+    """Make a notice of lines from the store; none where there are no lines."""
+    return [Notice(tuple(clean(line, 300) for line in lines))] if lines else []
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from qwerties.report.elements import (
     Table,
     Text,
     interval_cell,
+    notices,
     paragraph,
 )
 from qwerties.report.examples import examples_figure
@@ -84,15 +85,11 @@ def build(results: Results, result: ExperimentResult) -> Section:
     if coverage.plan_changes:
         changes = tuple(clean(change, 600) for change in coverage.plan_changes)
         blocks.append(Notice(changes, "The plan was changed after data were seen."))
-    blocks += _notices(problems)
+    blocks += notices(problems)
     blocks += [*drawn[:OPEN_FIGURES], *contrast_blocks(results, result)]
     if folded:
         blocks.append(Details(f"{more}outcomes of every config", tuple(folded)))
     return Section(title, tuple(blocks), unfinished=bool(result.incomplete))
-
-
-def _notices(lines: Sequence[str]) -> list[Notice]:
-    return [Notice(tuple(clean(line, 300) for line in lines))] if lines else []
 
 
 def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
@@ -199,4 +196,4 @@ def _loose_blocks(results: Results, coverage: Coverage) -> list[Block]:
         tuple(data),
     )
     design = f"{plural(len(coverage.loose), 'run')}, not part of a plan."
-    return [paragraph(design, "design"), *_notices(coverage.problems), *([table] if rows else [])]
+    return [paragraph(design, "design"), *notices(coverage.problems), *([table] if rows else [])]

@@ -20,11 +20,11 @@ from qwerties.report.elements import (
     Cell,
     Details,
     Link,
-    Notice,
     Row,
     Section,
     Table,
     Text,
+    notices,
     paragraph,
 )
 from qwerties.report.rendering import ReportFigure
@@ -58,14 +58,12 @@ def build(results: Results) -> Section | None:
             spec = MapSpec.from_params(run.params)
             arrays = from_bytes(store.read(run, "map.npz"), spec)
         except (StoreError, *UNREADABLE, OverflowError, RecursionError) as error:
-            warnings.append(clean(f"map {run.name} (run {run.run_id}) cannot be shown: {error}", 300))
+            warnings.append(f"map {run.name} (run {run.run_id}) cannot be shown: {error}")
             continue
         shown = _newest(results, run, spec, arrays)
         others = [other for other in runs if other is not run]
         break
-    blocks: list[Block] = [paragraph(QUESTION, "question")]
-    blocks += [Notice(tuple(warnings))] if warnings else []
-    blocks += shown
+    blocks: list[Block] = [paragraph(QUESTION, "question"), *notices(warnings), *shown]
     blocks += [_other_maps(results, others[:MAX_OTHERS])] if others else []
     return Section(TITLE, tuple(blocks))
 

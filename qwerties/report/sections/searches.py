@@ -7,7 +7,6 @@ went. Verdicts come from the confirmation, in the sections of the experiments.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,11 @@ from qwerties.report.elements import (
     Details,
     Heading,
     Link,
-    Notice,
     Row,
     Section,
     Table,
     interval_cell,
+    notices,
     paragraph,
 )
 from qwerties.report.experiment_figures import score_interval, within
@@ -66,24 +65,19 @@ def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
     try:
         searches = load_searches(results.store, result.coverage)
     except ValueError as error:
-        return [title, Notice((clean(error, 300),))]
+        return [title, *notices([str(error)])]
     if not searches:
         return []
     confirmed = {table.config: table for table in result.networks.values()}
-    problems = _warnings(searches, confirmed)
+    problems, budget = _check_budgets(searches, confirmed)
     drawn: list[ReportFigure] = []
     for draw in FIGURES:
         try:
             drawn += draw(searches, confirmed)
         except (ValueError, OverflowError) as error:
             problems.append(f"a figure of the searches could not be drawn: {error}")
-    blocks: list[Block] = [title]
-    blocks += [Notice(tuple(clean(problem, 300) for problem in problems))] if problems else []
-    blocks += [
-        *drawn[:1],
-        _table(results, searches, confirmed),
-        *map(paragraph, _budget(searches, confirmed)),
-    ]
+    blocks: list[Block] = [title, *notices(problems), *drawn[:1], _table(results, searches, confirmed)]
+    blocks += [paragraph(budget)] if budget else []
     blocks += [Details(plural(len(drawn) - 1, "more figure"), tuple(drawn[1:]))] if drawn[1:] else []
     return blocks
 
@@ -91,21 +85,63 @@ def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
 # Budgets, and tuning against confirmation
 
 
+def _check_budgets(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> tuple[list[str], str]:
+    """Return what is wrong with the budgets, and a sentence on the budget that all searches had, if they had one."""
+    problems, sentence = [], ""
+    budgets = {(len(search.trials), str(search.seeds)) for search in searches}
+    tuned = {seed for search in searches for seed in search.seeds.numbers.tolist()}
+    shared = tuned & {seed for table in confirmed.values() for seed in table.frame["seed"].tolist()}
+    if unfinished := [search for search in searches if not search.is_complete]:
+        listed = ", ".join(f"{s.label} ({len(s.trials)} of {s.n_trials} trials)" for s in unfinished)
+        problems.append(f"Not complete: {listed}.")
+    elif len(budgets) > 1:
+        listed = "; ".join(f"{s.label}: {len(s.trials)} trials on seeds {s.seeds}" for s in searches)
+        problems.append(f"The budgets differ, as counted in the store: {listed}.")
+    else:
+        ((trials, seeds),) = budgets
+        sentence = (
+            f"{'Every' if len(searches) > 1 else 'The'} search had, as counted in the store, {plural(trials, 'trial')} "
+            f"of {plural(len(searches[0].seeds), 'network')} each, on the same seeds, {seeds.replace('-', '–')}"
+            f"{'' if shared else ', none of which is a seed of the confirmation'}."
+        )
+    if shared:
+        problems.append(f"{plural(len(shared), 'seed')} were both tuned on and confirmed on.")
+    return problems, sentence
+
+
 def _table(results: Results, searches: Sequence[TrackedSearch], confirmed: Confirmed) -> Table:
-    rows = []
+    rows, data = [], []
     for search in searches:
         tuned, fresh = _tuning_score(search), _confirmation(search, confirmed)
         chosen = f": {search.winner.label()}" if search.winner else ""
         name = Link(display(search.label + chosen), results.run_url(search.run) if search.run else "")
+        networks = len(search.trials) * len(search.seeds)
+        scores = (
+            Cell(cell.main, (*cell.small, plural(score.n, "seed"))) if score else cell
+            for score in (tuned, fresh)
+            for cell in [interval_cell(score, 4)]
+        )
         cells = (
             Cell(f"{len(search.trials):,} of {search.n_trials:,}"),
             Cell(f"{search.n_failed:,}"),
-            Cell(f"{len(search.trials) * len(search.seeds):,}"),
-            _score_cell(tuned),
-            _score_cell(fresh),
+            Cell(f"{networks:,}"),
+            *scores,
             interval_cell(_gap(tuned, fresh), 4, sign=True),
         )
         rows.append(Row(name, cells))
+        data.append(
+            {
+                "search": search.label,
+                "run": search.run.run_id if search.run is not None else None,
+                "trials": len(search.trials),
+                "trials_planned": search.n_trials,
+                "diverged": search.n_failed,
+                "networks": networks,
+                **interval_record("tuning", tuned),
+                **interval_record("confirmation", fresh),
+                "chosen": search.winner.to_params() if search.winner else {},
+            }
+        )
     return Table(
         "Each search’s budget, counted in the store, and what it chose; the population accuracy of that, on the seeds "
         "that it was chosen on and on fresh ones, with 95% intervals.",
@@ -114,28 +150,8 @@ def _table(results: Results, searches: Sequence[TrackedSearch], confirmed: Confi
             *("Tuning score", "Confirmation score", "Tuning − confirmation"),
         ),
         tuple(rows),
-        tuple(_record(search, confirmed) for search in searches),
+        tuple(data),
     )
-
-
-def _record(search: TrackedSearch, confirmed: Confirmed) -> dict[str, Any]:
-    """Return a search's row in full, for the download."""
-    return {
-        "search": search.label,
-        "run": search.run.run_id if search.run is not None else None,
-        "trials": len(search.trials),
-        "trials_planned": search.n_trials,
-        "diverged": search.n_failed,
-        "networks": len(search.trials) * len(search.seeds),
-        **interval_record("tuning", _tuning_score(search)),
-        **interval_record("confirmation", _confirmation(search, confirmed)),
-        "chosen": search.winner.to_params() if search.winner else {},
-    }
-
-
-def _score_cell(score: Interval | None) -> Cell:
-    cell = interval_cell(score, 4)
-    return Cell(cell.main, (*cell.small, plural(score.n, "seed"))) if score else cell
 
 
 def _tuning_score(search: TrackedSearch) -> Interval | None:
@@ -147,6 +163,11 @@ def _tuning_score(search: TrackedSearch) -> Interval | None:
     return within(Interval(mean, mean - half, mean + half, len(search.seeds), 0.95), 0, 1)
 
 
+def _confirmation(search: TrackedSearch, confirmed: Confirmed) -> Interval | None:
+    table = confirmed.get(search.winner) if search.winner is not None else None
+    return score_interval(table.frame, "population_accuracy", table.config) if table else None
+
+
 def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
     """Return tuning score minus confirmation score, with the interval of a difference of independent means."""
     if tuned is None or fresh is None:
@@ -156,46 +177,3 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
     a, b = (max(one.hi - one.estimate, one.estimate - one.lo) for one in (tuned, fresh))
     half = float(np.hypot(a, b))
     return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
-
-
-def _confirmation(search: TrackedSearch, confirmed: Confirmed) -> Interval | None:
-    table = confirmed.get(search.winner) if search.winner is not None else None
-    return score_interval(table.frame, "population_accuracy", table.config) if table else None
-
-
-def _budgets(searches: Sequence[TrackedSearch]) -> set[tuple[int, str]]:
-    return {(len(search.trials), str(search.seeds)) for search in searches}
-
-
-def _budget(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> list[str]:
-    budgets = _budgets(searches)
-    if len(budgets) > 1 or not all(search.is_complete for search in searches):
-        return []
-    ((trials, seeds),) = budgets
-    each = "Every search" if len(searches) > 1 else "The search"
-    fresh = "" if _shared(searches, confirmed) else ", none of which is a seed of the confirmation"
-    networks = plural(len(searches[0].seeds), "network")
-    return [
-        f"{each} had, as counted in the store, {plural(trials, 'trial')} of {networks} each, on the same seeds, "
-        f"{seeds.replace('-', '–')}{fresh}."
-    ]
-
-
-def _shared(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> set[int]:
-    """Return the seeds that were both tuned on and confirmed on."""
-    tuned = {seed for search in searches for seed in search.seeds.numbers.tolist()}
-    return tuned & {seed for table in confirmed.values() for seed in table.frame["seed"].tolist()}
-
-
-def _warnings(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> list[str]:
-    warnings = []
-    unfinished = [search for search in searches if not search.is_complete]
-    if unfinished:
-        listed = ", ".join(f"{s.label} ({len(s.trials)} of {s.n_trials} trials)" for s in unfinished)
-        warnings.append(f"Not complete: {listed}.")
-    elif len(_budgets(searches)) > 1:
-        listed = "; ".join(f"{s.label}: {len(s.trials)} trials on seeds {s.seeds}" for s in searches)
-        warnings.append(f"The budgets differ, as counted in the store: {listed}.")
-    if shared := _shared(searches, confirmed):
-        warnings.append(f"{plural(len(shared), 'seed')} were both tuned on and confirmed on.")
-    return warnings
