@@ -172,7 +172,7 @@ def test_the_same_store_gives_the_same_files(folder, store, tmp_path):
     assert 'href="./' not in rendered
 
 
-def test_beside_another_page_they_have_its_name(store, tmp_path):
+def test_beside_another_page_they_have_its_name(store, tmp_path, undrawn):
     write_report(store, tmp_path / "a b&c.html")
     assert {path.name for path in tmp_path.iterdir()} == {
         "a b&c.html",
@@ -181,7 +181,9 @@ def test_beside_another_page_they_have_its_name(store, tmp_path):
     assert 'href="./a%20b%26c-tables/02-pair.csv"' in (tmp_path / "a b&c.html").read_text()
 
 
-def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(store, tmp_path, monkeypatch):
+def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(
+    store, tmp_path, monkeypatch, undrawn
+):
     monkeypatch.setattr(signals, "_signals", [])
     page = tmp_path / "reports" / "summary.html"
     with signals.heeding_signals():
@@ -191,7 +193,7 @@ def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(s
     assert not page.parent.exists()
 
 
-def test_only_what_was_written_here_is_removed(store, tmp_path):
+def test_only_what_was_written_here_is_removed(store, tmp_path, undrawn):
     page = tmp_path / "summary.html"
     write_report(store, page)
     tables = tmp_path / "tables"
@@ -217,7 +219,7 @@ def test_only_what_was_written_here_is_removed(store, tmp_path):
     assert is_current(store, page)
 
 
-def test_all_of_them_or_none(store, tmp_path):
+def test_all_of_them_or_none(store, tmp_path, undrawn):
     page = tmp_path / "summary.html"
     page.write_text("old")
     (tmp_path / "runs.csv").write_text("old")

@@ -11,11 +11,14 @@ from pages import record, tags
 from qwerties.analysis.contrasts import load_results
 from qwerties.config import CHOICES, DEFAULT, Config, Seeds
 from qwerties.report.build import render
-from qwerties.report.examples import read_examples
+from qwerties.report.examples import examples_figure, read_examples
+from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import make_results
 from qwerties.report.sections import questions
 from qwerties.report.text import display
 from qwerties.scoring.predict import answer
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SEEDS = Seeds(0, 60)
 LINEAR, MSE, LONG = Config(activation="linear"), Config(loss="mse"), Config(epochs=4000)
@@ -56,7 +59,8 @@ def track(store, experiment_name, tables, contrasts=(), **more):
         store.write(experiment, record(config, SEEDS, frame))
 
 
-def section(page):
+def section(store):
+    page = render(store)
     start = page.index('<section aria-labelledby="questions"')
     return page[start : page.index("</section>", start)]
 
@@ -79,7 +83,7 @@ def test_the_fall_and_the_levels_of_the_loss_are_those_of_the_store(store):
     )
     assert f"learned {learned:.3f}; constant {constant:.3f}; dead {dead:.3f}" in shown.alt
     assert "Dashed: Bayes floor 0.060, dead plateau 0.693, sample’s optimum 0.060" in shown.alt
-    text = section(render(store))
+    text = section(store)
     for experiment_name in SIDES:
         assert f'<a href="#{experiment_name}"><bdi>A title</bdi></a>' in text
 
@@ -112,7 +116,7 @@ def test_a_gradient_at_the_logit_is_that_of_pytorch(store, name):
 
 def test_what_is_missing_is_named_by_its_file(store):
     track(store, "pair", {DEFAULT: table(60)})
-    text = section(render(store))
+    text = section(store)
     for name in ("depth", "activation", "xor", "loss", "tune_loss", "epochs", "width"):
         assert f"experiments/{name}.py is not in the store: make sweep ONLY={name} trains it." in text
     assert figure(store, "training") is None
@@ -123,7 +127,7 @@ def test_an_incomplete_experiment_is_named(store):
     for config, frame in ((DEFAULT, table(58)), (MSE, table(20))):
         store.write(experiment, record(config, SEEDS, frame))
     store.experiment("width", tags([DEFAULT, WIDE], SEEDS, contrasts=[(WIDE, DEFAULT, False)]))
-    text = section(render(store))
+    text = section(store)
     assert "experiments/loss.py is not complete, with 2 of 3 configs tracked: make sweep ONLY=loss" in text
     assert "experiments/width.py has no network in the store yet: make sweep ONLY=width" in text
 
@@ -191,10 +195,12 @@ def test_examples_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
         value = act(np.einsum("oi,ip->op", weight, value) + bias[:, None])
     weight, bias = own.layers[-1]
     np.testing.assert_allclose(answer(activation, own.layers, own.points), (weight @ value)[0] + bias[0])
-    page = render(store)
-    alt = re.search('alt="(Decision boundaries, one row per config[^"]*)"', page)[1]
-    assert re.search(r"seed 2 learned, \d+% of its training points right; seed 7 slow.*; seed 9 dead", alt)
-    assert render(store) == page
+    drawn = examples_figure(store, one.networks.values(), list(one.networks.values()))
+    assert re.search(
+        r"seed 2 learned, \d+% of its training points right; seed 7 slow.*; seed 9 dead", drawn.alt
+    )
+    [picture] = render_figures([drawn])
+    assert picture.suffix == "png"
 
 
 def test_runs_without_points_are_left_out(store):

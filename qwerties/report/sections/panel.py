@@ -137,20 +137,15 @@ def tracked(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, list[lis
     """
     largest: dict[str, pd.DataFrame] = {}
     for config, frame in tables:
-        offered = len(config.hidden) == 1 and all(
-            value in OFFERED[name] for name, value in _fields(config).items()
-        )
-        if not offered or "weight_seed" in frame or config != _with_defaults(config):
-            continue
-        name = key(config)
-        if name not in largest or len(frame) > len(largest[name]):
-            largest[name] = frame
+        fields = _fields(config)
+        offered = all(value in OFFERED[name] for name, value in fields.items())
+        same = config == Config(
+            **fields | {"hidden": (fields["hidden"],)}
+        )  # in all that the panel does not set
+        if offered and same and "weight_seed" not in frame and len(frame) > len(largest.get(key(config), ())):
+            largest[key(config)] = frame
     histograms = {name: _histogram(frame) for name, frame in sorted(largest.items())}
     return {name: bars for name, bars in histograms.items() if bars}
-
-
-def _with_defaults(config: Config) -> Config:
-    return replace(DEFAULT, **{name: getattr(config, name) for name in OFFERED})
 
 
 def _histogram(frame: pd.DataFrame) -> list[list[int]]:
