@@ -132,10 +132,6 @@ def track(store, spec=SPEC, seed=0, **changes):
     return store.write(experiment_id, dataclasses.replace(record, **changes))
 
 
-    "undrawn"
-)  # figures are drawn in the tests above, and in those of the page
-
-
 def part(store):
     page = render(store)
     found = re.search(r'<section aria-labelledby="map">(.*?)</section>', page, re.DOTALL)
