@@ -15,18 +15,7 @@ from qwerties.maps.marks import Placed, marks_of, place
 from qwerties.maps.pictures import DPI, map_arguments, map_axes
 from qwerties.maps.spec import STATES, UNREADABLE, Arrays, MapSpec, from_bytes
 from qwerties.plotting.heatmap import UNITS, map_figure, shares_figure
-from qwerties.report.elements import (
-    Block,
-    Cell,
-    Details,
-    Link,
-    Row,
-    Section,
-    Table,
-    Text,
-    notices,
-    paragraph,
-)
+from qwerties.report.elements import Block, Cell, Details, Link, Row, Section, Table, Text, notices, paragraph
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
 from qwerties.report.text import display

@@ -16,17 +16,7 @@ from markupsafe import Markup
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
-from qwerties.report.elements import (
-    Block,
-    Cell,
-    Facts,
-    Heading,
-    Link,
-    Row,
-    Section,
-    Table,
-    Text,
-)
+from qwerties.report.elements import Block, Cell, Facts, Heading, Link, Row, Section, Table, Text
 from qwerties.report.results import Results
 from qwerties.report.sections.head import tag_values
 from qwerties.report.text import display
