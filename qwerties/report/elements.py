@@ -110,9 +110,9 @@ class Statements:
 
 @dataclass(frozen=True)
 class Facts:
-    """Terms and what is said of them; `items` are pairs of a term and its lines."""
+    """Terms, and what is said of each."""
 
-    items: tuple[tuple[str, tuple[str, ...]], ...]
+    items: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from pages import BCE, MSE, table, tags
 from pages import CODE as PAGES_CODE
 from pages import record as page_record
-from trained import CODE, CONFIGS, SEEDS, make_store, plan, record
+from trained import CODE, SEEDS, make_store, plan, record
 
 from qwerties.cli.status import read_status, to_json
 from qwerties.config import DEFAULT, Config
@@ -32,8 +32,8 @@ def blocks(store, kind):
 
 def test_a_number_is_made_again_by_its_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    configs = (Config(loss="mse", activation="tanh", epochs=200), *CONFIGS[:1])
-    told, code = (str(block.html) for block in blocks(make_store(tmp_path, configs), Text))
+    config = Config(loss="mse", activation="tanh", epochs=200)
+    told, code = (str(block.html) for block in blocks(make_store(tmp_path, (config,)), Text))
     lines = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", code, re.DOTALL)[1])
     assert "Config(loss='mse', activation='tanh', epochs=200)" in lines
     value = float(re.search(r"a training loss of ([\d.e-]+)\.", told)[1])
@@ -83,7 +83,7 @@ def test_what_made_the_runs_is_told(store, tmp_path):
         run = page_record(config, SEEDS, table(SEEDS, config), tags={"qwerties.code": PAGES_CODE, **more})
         store.write(experiment_id, run)
     [facts] = blocks(store, Facts)
-    told = {term: text for term, (text,) in facts.items}
+    told = facts.items
     assert told["Runs made with"] == "Python 3.99.1; PyTorch 9.9"
     assert told["At the commit"] == f"{'f' * 12}; 1 of 2 runs with changes that were not committed"
     assert told["Store"] == "sqlite:///mlflow.db"
@@ -113,9 +113,9 @@ def test_what_is_linked_to_and_what_draws_are_part_of_the_digest(store, monkeypa
     assert {"contourpy", "matplotlib", "pillow", "markdown-it-py"} <= set(LIBRARIES)
 
 
-def test_a_page_is_kept_once_and_counts_nowhere(tmp_path, monkeypatch, undrawn):
-    monkeypatch.chdir(tmp_path)
-    store = make_store(tmp_path)
+def test_a_page_is_kept_once_and_counts_nowhere(store, tmp_path, undrawn):
+    experiment_id = store.experiment("losses", tags([BCE], SEEDS))
+    store.write(experiment_id, page_record(BCE, SEEDS, table(SEEDS, BCE)))
     page = tmp_path / "reports" / "summary.html"
     digest, experiments = store_digest(store), store.experiments()
     written = write_report(store, page)

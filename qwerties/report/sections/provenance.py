@@ -78,8 +78,8 @@ def build(results: Results) -> Section | None:
         "Store": clean(public_address(results.store)),
         "Made by": MADE_BY,
     }
-    items = tuple((term, (text,)) for term, text in facts.items() if text)
-    return Section(TITLE, (Facts(items), _coverage(results), *_example(results)))
+    known = Facts({term: text for term, text in facts.items() if text})
+    return Section(TITLE, (known, _coverage(results), *_example(results)))
 
 
 def _times(runs: Sequence[Tracked]) -> str:
