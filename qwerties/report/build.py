@@ -131,7 +131,7 @@ def write_report(
     stop_if_asked()
     export.write_files({export.place(page, name): content for name, content in files.items()})
     if before is not None:
-        export.remove_old(page, before.get("files", {}), document["files"])
+        export.remove_old(page, before["files"], document["files"])
     files[export.VERDICTS] = to_text(document).encode()
     export.write_files({verdicts: files[export.VERDICTS]})  # last: it says that the others are there
     parts = [table(document)]
@@ -151,7 +151,7 @@ def is_current(store: Store, page: Path) -> bool:
         return False
     return (
         before is not None
-        and export.are_intact(page, before.get("files", {}))
+        and export.are_intact(page, before["files"])
         and before.get("made_from") == store_digest(store)
     )
 

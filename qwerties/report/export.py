@@ -33,7 +33,7 @@ from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
 PAGE, VERDICTS, RUNS, FINDINGS = "summary.html", "verdicts.json", "runs.csv", "tables/findings.tex"
-OURS = re.compile(r"runs\.csv|(tables|figures)/[a-z0-9][a-z0-9.-]*")  # names of exports
+OURS = re.compile(r"summary\.html|runs\.csv|(tables|figures)/[a-z0-9][a-z0-9.-]*")  # names of files
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FORMULA = tuple("=+-@＝＋－＠\t\r")  # what a spreadsheet takes for the start of a formula
@@ -199,15 +199,16 @@ def digests(files: Mapping[str, bytes]) -> dict[str, str]:
 
 def are_intact(page: Path, listed: Mapping[str, str]) -> bool:
     """Tell whether the files of a page are there as they were written."""
-    return all(bytes_digest(place(page, name)) == digest for name, digest in listed.items())
+    return all(
+        OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest for name, digest in listed.items()
+    )
 
 
 def remove_old(page: Path, listed: Mapping[str, str], kept: Mapping[str, str]) -> None:
     """Remove the exports that an earlier report listed and this one does not have, if nobody altered them."""
     for name, digest in listed.items():
-        path = place(page, name)
-        if name not in kept and OURS.fullmatch(name) and bytes_digest(path) == digest:
-            path.unlink(missing_ok=True)
+        if name not in kept and OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest:
+            place(page, name).unlink(missing_ok=True)
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:

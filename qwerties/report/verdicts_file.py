@@ -73,8 +73,9 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
                 _check({"low": low, "high": high}, {"low": NUMBER, "high": NUMBER})
         for change in document["changes"]:
             _check(change, CHANGE_TYPES)
-        files = document.get("files", {})
-        _check(files, dict.fromkeys(files, (str,)))
+        document.setdefault("files", {})  # those of an older report are not listed
+        _check(document, {"files": (dict,)})
+        _check(document["files"], dict.fromkeys(document["files"], (str,)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

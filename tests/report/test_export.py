@@ -18,6 +18,7 @@ from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 from qwerties.execution import signals
 from qwerties.report import export as exports
 from qwerties.report.build import is_current, render, write_report
+from qwerties.report.verdicts_file import VerdictsError, read_verdicts
 from qwerties.tracking.records import Record
 
 EVIL = "../../=cmd|' /C calc'!A0"
@@ -206,7 +207,15 @@ def test_only_what_was_written_here_is_removed(store, tmp_path, undrawn):
     for path in (gone, edited, foreign, outside):
         path.write_text("x")
     document = json.loads((tmp_path / "verdicts.json").read_text())
-    names = ("tables/90-gone.csv", "tables/91-edited.csv", "tables/../outside", "outside", "..", "")
+    names = (
+        "tables/90-gone.csv",
+        "tables/91-edited.csv",
+        "tables/../outside",
+        "outside",
+        "..",
+        "",
+        "tables/\0",
+    )
     document["files"] |= dict.fromkeys(names, hashlib.sha256(b"x").hexdigest())
     (tmp_path / "verdicts.json").write_text(json.dumps(document))
     edited.write_text("by hand")
@@ -217,6 +226,14 @@ def test_only_what_was_written_here_is_removed(store, tmp_path, undrawn):
     assert foreign.exists()
     assert outside.exists()
     assert is_current(store, page)
+
+
+@pytest.mark.parametrize("listed", ["", [], ["runs.csv"], {"runs.csv": None}])
+def test_a_list_of_files_that_is_none_is_refused(tmp_path, listed):
+    path = tmp_path / "verdicts.json"
+    path.write_text(json.dumps({"format": 2, "contrasts": [], "changes": [], "files": listed}))
+    with pytest.raises(VerdictsError, match="must hold the verdicts of a report"):
+        read_verdicts(path)
 
 
 def test_all_of_them_or_none(store, tmp_path, undrawn):
