@@ -29,7 +29,7 @@ from qwerties.tracking.store import StoreError
 
 TITLE, ANCHOR = "The notebook’s questions explained", "questions"
 LAST = 0.25  # the last part of the training, over which the fall of the loss is measured
-SIZE = {"width": 6.0, "height": 3.5}  # inches of a figure
+HEIGHT = 3.4  # inches of a figure
 
 
 def build(results: Results) -> Section | None:
@@ -82,7 +82,7 @@ def _slopes(results: Results) -> ReportFigure:
         [(plots.curve_lines, {"frame": frame, "styles": looks, "dashed": 0.25, **words})],
         "Slope of each activation, by what goes into it; dashed: ¼.",
         "Curves. linear 1 everywhere, ReLU 0 below zero and 1 above, tanh at most 1, sigmoid at most ¼.",
-        **SIZE,
+        height=HEIGHT,
     )
 
 
@@ -95,7 +95,7 @@ def _gradients(results: Results) -> ReportFigure:
         [(plots.curve_lines, {"frame": frame, "styles": styles(frame.columns), **words})],
         "Size of the gradient at the logit of a point whose label is 1: |p − y| under BCE, 2|p − y|p(1 − p) under MSE.",
         "Two curves. |p − y| falls from 1 to 0; 2|p − y|p(1 − p) is near 0 at both ends and at most 0.30 between.",
-        **SIZE,
+        height=HEIGHT,
     )
 
 
@@ -148,7 +148,7 @@ def _endings(results: Results) -> ReportFigure | None:
         [(plots.loss_lines, {"curves": curves, "references": levels, "styles": looks})],
         f"Mean training loss of those that ended alike, with its reference levels.{fell if falls else ''}",
         f"Curves of the mean loss by final state, which end at {ends}. Dashed: {marks}.",
-        **SIZE,
+        height=HEIGHT,
     )
 
 
