@@ -208,13 +208,13 @@ def test_only_what_was_written_here_is_removed(store, tmp_path, undrawn):
         path.write_text("x")
     document = json.loads((tmp_path / "verdicts.json").read_text())
     names = (
+        "tables/\0",
         "tables/90-gone.csv",
         "tables/91-edited.csv",
         "tables/../outside",
         "outside",
         "..",
         "",
-        "tables/\0",
     )
     document["files"] |= dict.fromkeys(names, hashlib.sha256(b"x").hexdigest())
     (tmp_path / "verdicts.json").write_text(json.dumps(document))
