@@ -37,7 +37,9 @@ def contrasts_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure
         "band": None if margin is None else (-100 * margin, 100 * margin),
         "digits": 1,
     }
-    listed = "; ".join("{} {} [{}, {}]".format(row[0], *_signed(*row[1:], digits=1)) for row in points)
+    listed = "; ".join(
+        f"{label} {number(y, 1, sign=True)} {_bounds(low, high, 1)}" for label, y, low, high in points
+    )
     return figure_of(
         [(plots.score_points, arguments)],
         "Mean paired difference of each contrast, A − B, with the interval that its verdict comes from."
@@ -60,7 +62,7 @@ def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
     frame = pd.DataFrame(course._asdict()).drop(columns="decided").rename(columns={"counts": "count"})
     decided = "not decided yet" if course.decided is None else f"decided after {course.decided:,} seeds"
     listed = "; ".join(
-        "{} [{}, {}]".format(plural(int(course.counts[i]), "seed"), *_signed(course.low[i], course.high[i]))
+        f"{plural(int(course.counts[i]), 'seed')} {_bounds(course.low[i], course.high[i])}"
         for i in spaced(len(frame))
     )
     return figure_of(
@@ -73,5 +75,5 @@ def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
     )
 
 
-def _signed(*values: float, digits: int = 3) -> list[str]:
-    return [number(value, digits, sign=True) for value in values]
+def _bounds(low: float, high: float, digits: int = 3) -> str:
+    return f"[{number(low, digits, sign=True)}, {number(high, digits, sign=True)}]"

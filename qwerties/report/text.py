@@ -18,8 +18,6 @@ from qwerties.errors import clean
 
 MAX_TEXT = 6000  # characters of the longest text shown
 NAMES = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "xor": "XOR", "sgd": "SGD", "adam": "Adam"}
-
-
 TEMPLATES = Path(__file__).with_name("templates")
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 from scipy.special import expit
 
+from qwerties.analysis.tables import SeedTable
 from qwerties.config import CHOICES, DEFAULT
 from qwerties.errors import plural
 from qwerties.plotting import compare as plots
@@ -99,23 +100,21 @@ def _gradients(results: Results) -> ReportFigure:
     )
 
 
-def _endings(results: Results) -> ReportFigure | None:
-    """Show the mean loss of the networks that ended alike, after the longest training; None without curves.
-
-    The configs are those of the experiment `epochs` that differ in epochs alone: the notebook's, if they are there,
-    else those of the first config.
-    """
+def _family(results: Results) -> list[SeedTable]:
+    """Return configs of `epochs` that differ in epochs alone, by epochs: the notebook's, else those of the first."""
     experiment = results.by_name.get("epochs")
     tables = [t for t in experiment.networks.values() if "weight_seed" not in t.frame] if experiment else []
     rest = [table.config.without_epochs for table in tables]
     base = DEFAULT.without_epochs if DEFAULT.without_epochs in rest else rest[0] if rest else None
-    family = sorted(
-        (table for table, other in zip(tables, rest, strict=True) if other == base),
-        key=lambda table: table.config.epochs,
-    )
+    family = (table for table, other in zip(tables, rest, strict=True) if other == base)
+    return sorted(family, key=lambda table: table.config.epochs)
+
+
+def _endings(results: Results) -> ReportFigure | None:
+    """Show the mean loss of the networks that ended alike, after the longest training; None without curves."""
     curves: dict[str, pd.DataFrame] = {}
     falls = []
-    for table in family:
+    for table in _family(results):
         try:
             epochs, losses = results.curves(table, "loss")  # (networks, epochs)
         except StoreError:  # the experiment's own section says so

@@ -116,16 +116,12 @@ def _table(results: Results, searches: Sequence[TrackedSearch], confirmed: Confi
         chosen = f": {search.winner.label()}" if search.winner else ""
         name = Link(display(search.label + chosen), results.run_url(search.run) if search.run else "")
         networks = len(search.trials) * len(search.seeds)
-        scores = (
-            Cell(cell.main, (*cell.small, plural(score.n, "seed"))) if score else cell
-            for score in (tuned, fresh)
-            for cell in [interval_cell(score, 4)]
-        )
         cells = (
             Cell(f"{len(search.trials):,} of {search.n_trials:,}"),
             Cell(f"{search.n_failed:,}"),
             Cell(f"{networks:,}"),
-            *scores,
+            _score_cell(tuned),
+            _score_cell(fresh),
             interval_cell(_gap(tuned, fresh), 4, sign=True),
         )
         rows.append(Row(name, cells))
@@ -152,6 +148,11 @@ def _table(results: Results, searches: Sequence[TrackedSearch], confirmed: Confi
         tuple(rows),
         tuple(data),
     )
+
+
+def _score_cell(score: Interval | None) -> Cell:
+    cell = interval_cell(score, 4)
+    return Cell(cell.main, (*cell.small, plural(score.n, "seed"))) if score else cell
 
 
 def _tuning_score(search: TrackedSearch) -> Interval | None:
