@@ -83,7 +83,7 @@ class Table:
     caption: str
     headers: tuple[str, ...]
     rows: tuple[Row, ...]
-    data: tuple[Mapping[str, Any], ...] = ()
+    data: tuple[Mapping[str, Any], ...]
     suffix: str = ""  # of its file's name, where a section has several tables
     number: int = 0
     file: str = ""

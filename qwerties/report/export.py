@@ -25,7 +25,6 @@ import pandas as pd
 from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
 from qwerties.report.cache_key import bytes_digest
-from qwerties.report.elements import Table
 from qwerties.report.experiment_figures import score_interval
 from qwerties.scoring.states import STATES
 from qwerties.stats.intervals import Interval
@@ -98,20 +97,6 @@ def _run(experiment_name: str, run: Tracked) -> dict[str, Any]:
 
 
 # As text
-
-
-def as_displayed(table: Table) -> list[dict[str, str]]:
-    """Return the rows of a table that has no more than its words."""
-    return [
-        dict(
-            zip(
-                table.headers,
-                [row.name.text, *("; ".join((cell.main, *cell.small)) for cell in row.cells)],
-                strict=False,
-            )
-        )
-        for row in table.rows
-    ]
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> bytes:

@@ -163,3 +163,6 @@ def search_fronts(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> li
 
 def _fixed_name(config: Config) -> str:
     return "the notebook’s default" if config == Config() else display(config.label())
+
+
+FIGURES = (search_rates, search_histories, search_importances, search_fronts)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from markupsafe import Markup
 
 from qwerties.config import Config
-from qwerties.errors import clean, plural
+from qwerties.errors import plural
 from qwerties.report.results import Results
 from qwerties.tracking.records import Tracked
 
-MAX_VALUES = 3  # versions and commits that are listed
 EMPTY = Markup(
     "Run <code>make sweep</code> to train the networks of every question in <code>experiments/</code>; this page then "
     "shows what came of it. <code>make ui</code> opens the runs themselves."
@@ -45,10 +42,3 @@ def head(results: Results) -> tuple[str, str]:
         f"{plural(n_experiments, 'experiment')}."
     )
     return lead, INTRODUCTION
-
-
-def tag_values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:
-    """List the values of a tag of runs, each cut to a length."""
-    values = sorted({value for run in runs if (value := clean(run.tags.get(tag, ""), 60)[:length])})
-    more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
-    return ", ".join(values[:MAX_VALUES]) + more

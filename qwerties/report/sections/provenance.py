@@ -18,7 +18,6 @@ from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
 from qwerties.report.elements import Block, Cell, Facts, Heading, Link, Row, Section, Table, Text
 from qwerties.report.results import Results
-from qwerties.report.sections.head import tag_values
 from qwerties.report.text import display
 from qwerties.study.coverage import experiment_json
 from qwerties.tracking.records import Tracked
@@ -27,6 +26,7 @@ from qwerties.tracking.tags import DEVICE, LIBRARIES, PYTHON, VERSION
 from qwerties.tracking.uri import public_uri
 
 TITLE, ANCHOR = "Design and provenance", "provenance"
+MAX_VALUES = 3  # versions and commits that are listed
 MADE_BY = (
     "“make sweep” trains what is not tracked yet; “make report” makes this page from the store alone; “make verify” "
     "trains networks again and compares them with the store."
@@ -66,8 +66,8 @@ def build(results: Results) -> Section | None:
         return None
     runs = [run for one in results.experiments for run in one.coverage.loose]
     runs += [run for one in results.experiments for table in one.networks.values() for run in table.runs]
-    made_with = (f"{name} {values}" for tag, name in MADE_WITH.items() if (values := tag_values(runs, tag)))
-    commits = tag_values(runs, "mlflow.source.git.commit", 12)
+    made_with = (f"{name} {values}" for tag, name in MADE_WITH.items() if (values := _values(runs, tag)))
+    commits = _values(runs, "mlflow.source.git.commit", 12)
     dirty = sum(run.tags.get("mlflow.source.git.dirty") == "true" for run in runs)
     if commits:
         commits += f"; {dirty:,} of {len(runs):,} runs with changes that were not committed"
@@ -80,6 +80,13 @@ def build(results: Results) -> Section | None:
     }
     known = Facts({term: text for term, text in facts.items() if text})
     return Section(TITLE, (known, _coverage(results), *_example(results)))
+
+
+def _values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:
+    """List the values of a tag of runs, each cut to a length."""
+    values = sorted({value for run in runs if (value := clean(run.tags.get(tag, ""), 60)[:length])})
+    more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
+    return ", ".join(values[:MAX_VALUES]) + more
 
 
 def _times(runs: Sequence[Tracked]) -> str:

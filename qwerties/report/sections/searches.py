@@ -6,14 +6,12 @@ went. Verdicts come from the confirmation, in the sections of the experiments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.searches import TrackedSearch, load_searches
-from qwerties.analysis.tables import SeedTable
-from qwerties.config import Config
 from qwerties.errors import clean, plural
 from qwerties.report.elements import (
     Block,
@@ -32,7 +30,7 @@ from qwerties.report.experiment_figures import score_interval, within
 from qwerties.report.export import interval_record
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
-from qwerties.report.search_figures import search_fronts, search_histories, search_importances, search_rates
+from qwerties.report.search_figures import FIGURES, Confirmed
 from qwerties.report.text import display
 from qwerties.stats.intervals import Interval
 
@@ -41,14 +39,6 @@ CURSE = (
     "The tuning score is that of the best of many trials, which owes something to luck: that part of its distance to "
     "the confirmation score is the winner’s curse, and always flatters. The rest is the luck of the tuning seeds: it "
     "may go either way and is the same for all trials that saw them. Verdicts come from the confirmation alone."
-)
-
-Confirmed = Mapping[Config, SeedTable]
-FIGURES: tuple[Callable[[Sequence[TrackedSearch], Confirmed], list[ReportFigure]], ...] = (
-    search_rates,
-    search_histories,
-    search_importances,
-    search_fronts,
 )
 
 
