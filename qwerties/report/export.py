@@ -43,7 +43,7 @@ def place(page: Path, name: str) -> Path:
     """Return the path of a page's file by its name, such as ``tables/01-loss.csv``."""
     if name == PAGE:
         return page
-    return page.parent / (name if page.name == PAGE else f"{page.stem}-{name}")
+    return page.parent / (name if page.stem == "summary" else f"{page.stem}-{name}")
 
 
 def link(page: Path, name: str) -> str:

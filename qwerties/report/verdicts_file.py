@@ -192,21 +192,12 @@ def _flipped(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def table(document: Mapping[str, Any]) -> str:
     """Lay the verdicts out in plain text, primary ones first; nothing where there are none."""
     contrasts = document["contrasts"]
-    if not contrasts:
-        return ""
     lines = []
-    for primary in (True, False):
-        chosen = [contrast for contrast in contrasts if contrast["primary"] is primary]
-        if not chosen:
-            continue
-        rows = [_cells(contrast) for contrast in chosen]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines.append("primary contrasts" if primary else "exploratory contrasts")
-        lines += [
-            "  "
-            + "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip()
-            for row in rows
-        ]
+    for primary, title in ((True, "primary contrasts"), (False, "exploratory contrasts")):
+        if rows := [_cells(contrast) for contrast in contrasts if contrast["primary"] is primary]:
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            padded = (map(str.ljust, row, widths) for row in rows)
+            lines += [title, *(f"  {'  '.join(cells)}".rstrip() for cells in padded)]
     undecided = [c for c in contrasts if c["verdict"] in UNDECIDED]
     if undecided:
         lines.append(
