@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -164,3 +165,34 @@ def experiment_result(name, tables, contrasts=(), *, complete=True, margin=0.01)
     networks = {i: SeedTable(config, (), (), frame) for i, (config, frame) in enumerate(tables.items())}
     results = compare_contrasts(coverage, networks, complete=complete)
     return ExperimentResult(coverage, networks, (), () if complete else ("x: not tracked",), results)
+
+
+# In a browser
+
+
+@contextmanager
+def visiting(browser, address):
+    """Give a function that opens the page; at the end, nothing went wrong in it and nothing was asked of others."""
+    contexts, messages, requests = [], [], []
+
+    def opened(width=1000, *, unfolded=False, **settings):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **settings))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error('policy', e.violatedDirective))"
+        )
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address)
+        if unfolded:
+            page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+        return page
+
+    opened.messages = messages
+    yield opened
+    for context in contexts:
+        context.close()
+    assert messages == []
+    assert {url for url in requests if not url.startswith("data:")} <= {address}

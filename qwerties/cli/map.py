@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         from qwerties.maps.make import make_map
         from qwerties.maps.marks import marks_of
         from qwerties.maps.pictures import draw_map, pictures
-        from qwerties.report.export import write_file
+        from qwerties.report.export import write_files
 
         marks = marks_of(store)
         with Progress("map", spec.networks, stay=True) as progress:
@@ -73,8 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=lambda done, total: progress.show(f"{done:,}/{total:,} networks", done),
                 log=tqdm.write,
             )
-        picture.parent.mkdir(exist_ok=True)
-        write_file(picture, draw_map(spec, made.arrays, arguments.show, marks))
+        write_files({picture: draw_map(spec, made.arrays, arguments.show, marks)})
     if made.networks:
         print(f"{spec.networks:,} networks in {time.perf_counter() - started:.0f} s: run {made.run_id}")
     else:

@@ -62,9 +62,9 @@ def write_report(root: Path, page: Path, *, archive: bool = True, only_if_change
 def _check(root: Path, page: Path) -> int:
     """Print which verdicts changed since the last report; return 1 if one no longer holds."""
     from qwerties.analysis.contrasts import load_results
-    from qwerties.report import verdicts_file
+    from qwerties.report import export, verdicts_file
 
-    path = verdicts_file.path_beside(page)
+    path = export.place(page, export.VERDICTS)
     before = verdicts_file.read_verdicts(path)
     if before is None:
         raise UsageError(f"--check needs the verdicts of a report, got none in {path}: make report")

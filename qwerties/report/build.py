@@ -7,37 +7,34 @@ files and finds the contents; one template gives all of them their markup. The s
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from qwerties.analysis.contrasts import ExperimentResult, load_results
 from qwerties.errors import clean, reason_of
 from qwerties.execution.signals import stop_if_asked
 from qwerties.report import answers, export, sections
-from qwerties.report.cache_key import bytes_digest, store_digest
-from qwerties.report.elements import Block, Details, Figure, Notice, Section, Table, walk
-from qwerties.report.figures import RenderedFigure
-from qwerties.report.figures import render as render_figures
+from qwerties.report.cache_key import store_digest
+from qwerties.report.elements import Block, Details, Notice, Section, Table, walk
+from qwerties.report.rendering import RenderedFigure, ReportFigure
+from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import make_results
+from qwerties.report.text import fill, source
 from qwerties.report.verdicts_file import (
     VerdictsError,
     changes_text,
     make_document,
-    path_beside,
     read_verdicts,
     table,
     to_text,
 )
 from qwerties.tracking.store import Store
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
@@ -66,24 +63,43 @@ class Written:
 
 @dataclass(frozen=True)
 class Composed:
-    """A page with links to the exports beside it, the same page by itself, and those exports by their names."""
+    """A page before it is markup, its figures and tables as files by their names, and the sections that failed."""
 
-    page: str
-    alone: str
+    lead: str
+    introduction: str
+    sections: Sequence[Section]
     files: Mapping[str, bytes]
     failures: tuple[str, ...] = ()
 
+    def html(self, links: Mapping[str, str] | None = None) -> str:
+        """Return the page's markup, with links to the files where there are any."""
+        made = self.sections
+        style = "\n".join([source("page.css"), *(section.style for section in made if section.style)])
+        scripts = [source("page.js"), *(section.script for section in made if section.script)] if made else []
+        return fill(
+            "page.html",
+            kind_of=lambda block: type(block).__name__,
+            sections=made,
+            lead=self.lead,
+            introduction=self.introduction,
+            links=links,
+            style=Markup(style),
+            style_hash=_sha256(style),
+            scripts=[Markup(script) for script in scripts],
+            script_hashes=[_sha256(script) for script in scripts],
+        )
+
 
 def write_report(
-    store: Store, path: Path, progress: Callable[[str], None] = lambda section: None, jobs: int = 2
+    store: Store, page: Path, progress: Callable[[str], None] = lambda section: None, jobs: int = 2
 ) -> Written:
-    """Write the page, and beside it the exports and ``verdicts.json``; each is written whole or not at all.
+    """Write the page and its exports, all of them or none, and then ``verdicts.json``, which lists them.
 
     Parameters
     ----------
     store : Store
-    path : Path
-        Of the page; its folder is made if need be.
+    page : Path
+        Its folder is made if need be.
     progress : callable
         Called with the name of each section before it is made.
     jobs : int
@@ -94,61 +110,55 @@ def write_report(
     VerdictsError
         If the file in the verdicts' place does not hold any: it is left as it is.
     """
-    beside, places = path_beside(path), export.Places.beside(path)
-    before = read_verdicts(beside)
+    verdicts = export.place(page, export.VERDICTS)
+    before = read_verdicts(verdicts)
     with store.as_of_now():
         made_from = store_digest(store)
         experiments = load_results(store)
         document = make_document(experiments, before)
-        composed = compose(store, experiments, document["changes"], progress, places, jobs)
+        composed = compose(store, experiments, document["changes"], progress, jobs)
         runs = export.runs_csv(
             store, {one.coverage.experiment_name: one.coverage.experiment_id for one in experiments}
         )
-    page = composed.page.encode()
-    document |= {
-        "made_from": made_from,
-        "page": hashlib.sha256(page).hexdigest(),
-        "runs": hashlib.sha256(runs).hexdigest(),
-    }
-    files = {
+    exports = {
         **composed.files,
         export.FINDINGS: export.findings_tex(document["contrasts"]),
         export.RUNS: runs,
     }
+    html = composed.html({name: export.link(page, name) for name in exports})
+    files = {**exports, export.PAGE: html.encode()}
+    document |= {"made_from": made_from, "files": export.digests(files)}
     stop_if_asked()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    export.write(places, files)
-    verdicts = to_text(document).encode()
-    for target, content in ((path, page), (beside, verdicts)):
-        export.write_file(target, content)
-    whole = {**files, "summary.html": composed.alone.encode(), "verdicts.json": verdicts}
+    export.write_files({export.place(page, name): content for name, content in files.items()})
+    if before is not None:
+        export.remove_old(page, before["files"], document["files"])
+    files[export.VERDICTS] = to_text(document).encode()
+    export.write_files({verdicts: files[export.VERDICTS]})  # last: it says that the others are there
     parts = [table(document)]
     if experiments:
         parts.insert(0, answers.to_text(answers.answers(experiments)))
     if before is not None:
         parts.append(changes_text(document["changes"]))
-    return Written(path, beside, document, whole, "\n".join(filter(None, parts)), composed.failures)
+    files[export.PAGE] = composed.html().encode()
+    return Written(page, verdicts, document, files, "\n".join(filter(None, parts)), composed.failures)
 
 
-def is_current(store: Store, path: Path) -> bool:
+def is_current(store: Store, page: Path) -> bool:
     """Tell whether a report is there, as it was written, and would be the same if it were written now."""
-    places = export.Places.beside(path)
     try:
-        before = read_verdicts(path_beside(path))
+        before = read_verdicts(export.place(page, export.VERDICTS))
     except VerdictsError:
         return False
     return (
         before is not None
-        and before.get("page") == bytes_digest(path)
-        and before.get("runs") == bytes_digest(places.path(export.RUNS))
-        and export.are_intact(places)
+        and export.are_intact(page, before["files"])
         and before.get("made_from") == store_digest(store)
     )
 
 
 def render(store: Store, changes: Sequence[Mapping[str, Any]] = (), jobs: int = 1) -> str:
     """Make the page by itself; parameters as in `compose`."""
-    return compose(store, changes=changes, jobs=jobs).alone
+    return compose(store, changes=changes, jobs=jobs).html()
 
 
 def compose(
@@ -156,10 +166,9 @@ def compose(
     experiments: Sequence[ExperimentResult] | None = None,
     changes: Sequence[Mapping[str, Any]] = (),
     progress: Callable[[str], None] = lambda section: None,
-    places: export.Places | None = None,
     jobs: int = 1,
 ) -> Composed:
-    """Make the page, and its downloads.
+    """Make the page's sections and draw their figures.
 
     Parameters
     ----------
@@ -170,108 +179,63 @@ def compose(
         What changed since the previous report, from `verdicts_file.changes`.
     progress : callable
         Called with the name of each section before it is made.
-    places : Places, optional
-        Of the exports, for the links to them.
     jobs : int
         Processes that draw.
     """
     results = make_results(store, experiments, changes, taken=sections.ANCHORS)
     failures: list[str] = []
     made = []
-    for part in sections.parts(results):
+    for anchor, title, build in sections.parts(results):
         stop_if_asked()
-        progress(part.title)
-        section = _build(part, failures)
+        progress(title)
+        try:
+            section = build()
+        except Exception as error:  # all other sections stand
+            reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
+            failures.append(f"section {title}: {reason}")
+            section = Section(title, (Notice((reason,), "This section could not be made."),))
         if section is not None:
-            made.append(replace(section, anchor=part.anchor))
+            made.append(replace(section, anchor=anchor))
     blocks = [block for section in made for block in walk(section.blocks)]
-    drawn = render_figures([block.figure for block in blocks if isinstance(block, Figure)], jobs)
+    drawn = render_figures([block for block in blocks if isinstance(block, ReportFigure)], jobs)
     stop_if_asked()
-    walked = _Walk(iter(drawn))
-    made = [walked.section(section) for section in made]
-    head = sections.head(results)
-    alone = _page(made, head, None)
-    if places is None:
-        return Composed(alone, alone, walked.files, tuple(failures))
-    names = (*walked.files, export.FINDINGS, export.RUNS)
-    page = _page(made, head, {name: places.link(name) for name in names})
-    return Composed(page, alone, walked.files, tuple(failures))
+    filled, files = _fill_in(made, iter(drawn))
+    return Composed(*sections.head(results), filled, files, tuple(failures))
 
 
-def _build(part: sections.Part, failures: list[str]) -> Section | None:
-    """Make a section; where that fails, one that says so, so that all others stand."""
-    try:
-        return part.build()
-    except Exception as error:
-        reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
-        failures.append(f"section {part.title}: {reason}")
-        return Section(part.title, (Notice((reason,), "This section could not be made."),))
+def _fill_in(
+    made: Sequence[Section], drawn: Iterator[RenderedFigure | Exception]
+) -> tuple[list[Section], dict[str, bytes]]:
+    """Give figures and tables their numbers, files and pictures, in the page's order; return the files' contents too.
 
+    A notice stands in place of a figure that failed.
+    """
+    files: dict[str, bytes] = {}
+    tables, figures = itertools.count(1), itertools.count(1)
 
-@dataclass
-class _Walk:
-    """The walk over a page's blocks: numbers, file names and rendered figures, in the order of the page."""
-
-    drawn: Iterator[RenderedFigure | Exception]
-    files: dict[str, bytes] = field(default_factory=dict)
-    figures: int = 0
-    tables: int = 0
-
-    def section(self, section: Section) -> Section:
-        """Return the section with its blocks filled in."""
-        return replace(section, blocks=tuple(self.block(block, section.anchor) for block in section.blocks))
-
-    def block(self, block: Block, anchor: str) -> Block:
-        """Return a block with its number, its file and its picture; a notice in place of a figure that failed."""
+    def fill_block(block: Block, anchor: str) -> Block:
         if isinstance(block, Details):
-            return replace(block, blocks=tuple(self.block(inner, anchor) for inner in block.blocks))
+            return replace(block, blocks=tuple(fill_block(inner, anchor) for inner in block.blocks))
         if isinstance(block, Table):
-            self.tables += 1
-            name = f"tables/{self.tables:02d}-{anchor}{block.suffix}.csv"
-            self.files[name] = export.to_csv(block.data or export.as_displayed(block))
-            return replace(block, number=self.tables, file=name)
-        if isinstance(block, Figure):
-            rendered = next(self.drawn)
+            number = next(tables)
+            name = f"tables/{number:02d}-{anchor}{block.suffix}.csv"
+            files[name] = export.to_csv(block.data)
+            return replace(block, number=number, file=name)
+        if isinstance(block, ReportFigure):
+            rendered = next(drawn)
             if isinstance(rendered, Exception):
                 return Notice((f"A figure could not be drawn: {clean(reason_of(rendered), 300)}",))
-            self.figures += 1
-            ending = "svg" if rendered.mime == "image/svg+xml" else "png"
-            name = f"figures/{self.figures:02d}-{anchor}.{ending}"
-            self.files[name] = rendered.content
-            return replace(block, number=self.figures, rendered=rendered, file=name)
+            number = next(figures)
+            name = f"figures/{number:02d}-{anchor}.{rendered.suffix}"
+            files[name] = rendered.content
+            return replace(block, number=number, rendered=rendered, file=name)
         return block
 
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
-
-
-def _page(made: Sequence[Section], head: sections.Head, links: Mapping[str, str] | None) -> str:
-    style = "\n".join([_ours("page.css"), *(section.style for section in made if section.style)])
-    scripts = [_ours("page.js"), *(section.script for section in made if section.script)] if made else []
-    return _template().render(
-        sections=made,
-        head=head,
-        links=links,
-        style=Markup(style),
-        style_hash=_sha256(style),
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=[_sha256(script) for script in scripts],
-    )
-
-
-@functools.cache
-def _ours(name: str) -> str:
-    """Text of a style or script beside the templates, as it stands."""
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+    filled = [
+        replace(section, blocks=tuple(fill_block(block, section.anchor) for block in section.blocks))
+        for section in made
+    ]
+    return filled, files
 
 
 def _sha256(text: str) -> str:

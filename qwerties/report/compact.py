@@ -39,11 +39,11 @@ def compact_png(content: bytes) -> bytes:
     return out.getvalue()
 
 
-def data_uri(content: bytes, mime: str) -> Markup:
+def data_uri(content: bytes, suffix: str) -> Markup:
     """Return a picture as the value of ``src``: an SVG percent-encoded, which is shorter than base64."""
-    if mime != "image/svg+xml":
-        return Markup(f"data:{mime};base64,{base64.b64encode(content).decode()}")
+    if suffix != "svg":
+        return Markup(f"data:image/{suffix};base64,{base64.b64encode(content).decode()}")
     text = re.sub(
         r'(?<= d=")[^"]*', lambda path: re.sub(r"(?<=\d) (?=[-\d])", ",", path[0].strip()), content.decode()
     )
-    return Markup(f"data:{mime},{quote(text.replace(chr(34), chr(39)), safe=chr(39) + '=:/,;().!*')}")
+    return Markup(f"data:image/svg+xml,{quote(text.replace(chr(34), chr(39)), safe=chr(39) + '=:/,;().!*')}")

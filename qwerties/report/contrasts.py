@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from qwerties.analysis.contrasts import LEARNED_GAINS, ContrastResult, ExperimentResult
 from qwerties.analysis.verdicts import make_verdicts
 from qwerties.errors import plural
-from qwerties.report import figures
 from qwerties.report.answers import contrast_sentence, points_of
+from qwerties.report.contrast_figures import evidence_figure
 from qwerties.report.elements import (
     Block,
     Cell,
     Details,
-    Figure,
     Heading,
     Link,
     Row,
@@ -22,7 +19,6 @@ from qwerties.report.elements import (
     Table,
     interval_cell,
     paragraph,
-    present,
 )
 from qwerties.report.results import Results
 from qwerties.report.text import display
@@ -38,6 +34,13 @@ HEADERS = (
     "Mean difference",
     "δ (smallest)",
 )
+NOTE = (
+    "The verdict comes from the mean difference over all pairs. In brackets, the smallest δ that would have given "
+    "equivalence. A learned, B learned: with Wilson intervals, and below them the shares at gains of "
+    f"{' and '.join(f'{gain:g}' for gain in LEARNED_GAINS[1:])} instead of {LEARNED_GAINS[0]:g}. Difference in "
+    "learning: with its 95% confidence sequence, and the seeds on which only A : only B learned. Where both learned: "
+    "descriptive, as it looks at seeds chosen by their outcome."
+)
 
 
 def contrast_name(result: ContrastResult) -> str:
@@ -46,7 +49,7 @@ def contrast_name(result: ContrastResult) -> str:
     return f"{sides} at {display(result.where).replace(' · ', ', ')}" if result.where else sides
 
 
-def statement(results: Results, result: ContrastResult) -> Statement:
+def _statement(results: Results, result: ContrastResult) -> Statement:
     """Tell a contrast's verdict, with what it rests on."""
     a, b = (display(name).replace(" · ", ", ") for name in (result.name_a, result.name_b))
     where = f"{display(result.where).replace(' · ', ', ')}: " if result.where else ""
@@ -60,7 +63,9 @@ def statement(results: Results, result: ContrastResult) -> Statement:
     )
     links = results.run_links(result.runs_a, "A run") + results.run_links(result.runs_b, "B run")
     label = "primary" if result.contrast.primary else "exploratory"
-    return Statement(contrast_sentence(result, a, b, where), result.decided, label, present(*receipts), links)
+    return Statement(
+        contrast_sentence(result, a, b, where), result.decided, label, tuple(filter(None, receipts)), links
+    )
 
 
 def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Block, ...]:
@@ -68,7 +73,12 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
     contrasts = experiment.findings
     if not contrasts:
         return ()
-    statements = Statements(tuple(statement(results, result) for result in contrasts))
+    statements = Statements(tuple(_statement(results, result) for result in contrasts))
+    notes = [NOTE]
+    if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in experiment.coverage.contrasts):
+        notes.append(
+            "Where shapes or kinds of initial weights differ, both arms share a seed’s data, not its weights."
+        )
     table = Table(
         "Contrasts, A − B on the same seeds: shares in percent, differences in points of accuracy.",
         HEADERS,
@@ -77,7 +87,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
         "-contrasts",
     )
     evidence = [
-        Figure(figures.evidence_figure(contrast_name(result), result.comparison))
+        evidence_figure(contrast_name(result), result.comparison)
         for result in contrasts
         if result.contrast.primary
         and result.comparison is not None
@@ -88,7 +98,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
     return (
         Heading("Contrasts"),
         statements,
-        Details(title, (table, *map(paragraph, _notes(experiment)), *evidence)),
+        Details(title, (table, *map(paragraph, notes), *evidence)),
     )
 
 
@@ -113,7 +123,7 @@ def _row(result: ContrastResult) -> Row:
     return Row(
         name,
         (
-            Cell(f"{compared.n:,}", present(rest)),
+            Cell(f"{compared.n:,}", (rest,) if rest else ()),
             *shares,
             Cell(outcomes.main, (*outcomes.small, f"{learned.only_a:,} : {learned.only_b:,}")),
             Cell(number(100 * learned.both.estimate, 2, sign=True), (plural(learned.both.n, "seed"),)),
@@ -121,19 +131,3 @@ def _row(result: ContrastResult) -> Row:
             Cell(f"{100 * compared.margin:g}", (f"({number(100 * compared.equivalence_margin, 2)})",)),
         ),
     )
-
-
-def _notes(experiment: ExperimentResult) -> Sequence[str]:
-    others = " and ".join(f"{gain:g}" for gain in LEARNED_GAINS[1:])
-    notes = [
-        "The verdict comes from the mean difference over all pairs. In brackets, the smallest δ that would have given "
-        f"equivalence. A learned, B learned: with Wilson intervals, and below them the shares at gains of {others} "
-        f"instead of {LEARNED_GAINS[0]:g}. Difference in learning: with its 95% confidence sequence, and the seeds on "
-        "which only A : only B learned. Where both learned: descriptive, as it looks at seeds chosen by their outcome."
-    ]
-    contrasts = experiment.coverage.contrasts
-    if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in contrasts):
-        notes.append(
-            "Where shapes or kinds of initial weights differ, both arms share a seed’s data, not its weights."
-        )
-    return notes

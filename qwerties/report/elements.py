@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from markupsafe import Markup
 
-from qwerties.report.figures import RenderedFigure, ReportFigure
+from qwerties.errors import clean
+from qwerties.report.rendering import ReportFigure
 from qwerties.stats.formats import bounds, number
 from qwerties.stats.intervals import Interval
 
@@ -48,7 +49,6 @@ class Text:
 
     html: Markup
     role: str = ""  # a class of the style sheet: question, design, note, lead
-    kind: ClassVar[str] = "text"
 
 
 def paragraph(words: str, role: str = "note") -> Text:
@@ -61,8 +61,6 @@ class Heading:
     """A heading within a section."""
 
     text: str
-    anchor: str = ""
-    kind: ClassVar[str] = "heading"
 
 
 @dataclass(frozen=True)
@@ -71,18 +69,11 @@ class Notice:
 
     lines: tuple[str, ...]
     title: str = ""
-    kind: ClassVar[str] = "notice"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure; number, rendered picture and file name are filled in by the walk."""
-
-    figure: ReportFigure
-    number: int = 0
-    rendered: RenderedFigure | None = None
-    file: str = ""
-    kind: ClassVar[str] = "figure"
+def notices(lines: Sequence[str]) -> list[Notice]:
+    """Make a notice of lines from the store; none where there are no lines."""
+    return [Notice(tuple(clean(line, 300) for line in lines))] if lines else []
 
 
 @dataclass(frozen=True)
@@ -92,11 +83,10 @@ class Table:
     caption: str
     headers: tuple[str, ...]
     rows: tuple[Row, ...]
-    data: tuple[Mapping[str, Any], ...] = ()
+    data: tuple[Mapping[str, Any], ...]
     suffix: str = ""  # of its file's name, where a section has several tables
     number: int = 0
     file: str = ""
-    kind: ClassVar[str] = "table"
 
 
 @dataclass(frozen=True)
@@ -116,24 +106,13 @@ class Statements:
 
     items: tuple[Statement, ...]
     role: str = "verdicts"
-    kind: ClassVar[str] = "statements"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Terms and what is said of them; `items` are pairs of a term and its lines."""
+    """Terms, and what is said of each."""
 
-    items: tuple[tuple[str, tuple[str, ...]], ...]
-    kind: ClassVar[str] = "facts"
-
-
-@dataclass(frozen=True)
-class Code:
-    """Lines of Python, and what they are, for those who cannot see them."""
-
-    lines: str
-    label: str
-    kind: ClassVar[str] = "code"
+    items: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -142,10 +121,9 @@ class Details:
 
     summary: str
     blocks: tuple[Block, ...]
-    kind: ClassVar[str] = "details"
 
 
-Block = Text | Heading | Notice | Figure | Table | Statements | Facts | Code | Details
+Block = Text | Heading | Notice | ReportFigure | Table | Statements | Facts | Details
 
 
 @dataclass(frozen=True)
@@ -189,12 +167,5 @@ def interval_cell(
     """Write an estimate with its bounds below it; a dash where there is none."""
     if interval is None:
         return Cell("–")
-    return Cell(
-        number(scale * interval.estimate, digits, sign=sign),
-        present(bounds(interval, digits, sign=sign, scale=scale)),
-    )
-
-
-def present(*texts: str) -> tuple[str, ...]:
-    """Leave out what is empty."""
-    return tuple(text for text in texts if text)
+    small = bounds(interval, digits, sign=sign, scale=scale)
+    return Cell(number(scale * interval.estimate, digits, sign=sign), (small,) if small else ())

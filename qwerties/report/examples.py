@@ -19,14 +19,13 @@ from qwerties.config import Config
 from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
 from qwerties.plotting.network import GRID_SHAPE, grid_points, view
 from qwerties.plotting.style import STATES
-from qwerties.report.figures import ReportFigure
+from qwerties.report.rendering import ReportFigure
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.scoring.predict import Layers, answer
 from qwerties.stats.formats import percent
 from qwerties.study.experiment import config_names
 from qwerties.tracking.arrays import read_arrays
-from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
 MAX_ROWS = 2  # configs in one figure
@@ -131,52 +130,48 @@ def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
         If what was kept cannot be read, or is not what a run writes.
     """
     states = dict(zip(networks.frame["seed"].tolist(), networks.frame["state"], strict=True))
-    found: dict[str, Example] = {}
+    examples: list[Example] = []
     for run in networks.runs:
-        for one in _read(store, run, networks.config, states):
-            if one.state not in found or one.seed < found[one.state].seed:
-                found[one.state] = one
-    return found
+        try:
+            content = store.read(run, "curves.npz")
+        except (
+            StoreError
+        ):  # without curves there are no examples; the figure of the losses names what is missing
+            continue
+        try:
+            examples += _parse(networks.config, read_arrays(content), states)
+        except (*UNREADABLE, KeyError, IndexError) as error:
+            raise StoreError(
+                f"run {run.run_id} ({run.name}): the exemplars in curves.npz cannot be read: {error}"
+            ) from error
+    lowest: dict[str, Example] = {}
+    for example in sorted(examples, key=lambda example: example.seed):
+        if example.state in SHOWN:
+            lowest.setdefault(example.state, example)
+    return lowest
 
 
-def _read(store: Store, run: Tracked, config: Config, states: Mapping[int, str]) -> list[Example]:
-    try:
-        content = store.read(run, "curves.npz")
-    except StoreError:  # without curves there are no examples; the figure of the losses names what is missing
+def _parse(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[int, str]) -> list[Example]:
+    """Return every network that a run kept points of, as it ended."""
+    if not {"exemplars", "exemplar_points"} <= arrays.keys():
         return []
-    try:
-        arrays = read_arrays(content)
-        if not {"exemplars", "exemplar_points"} <= arrays.keys():
-            return []
-        return _make(config, arrays, states)
-    except (*UNREADABLE, KeyError, IndexError) as error:
-        raise StoreError(
-            f"run {run.run_id} ({run.name}): the exemplars in curves.npz cannot be read: {error}"
-        ) from error
-
-
-def _make(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[int, str]) -> list[Example]:
     seeds = arrays["exemplars"]
     if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
         raise ValueError("exemplars must be seeds")
-    points = _floats(arrays, "exemplar_points", (len(seeds), 2, 2 * config.samples))
+    n = len(seeds)
+    points = _floats(arrays, "exemplar_points", (n, 2, 2 * config.samples))
     if not np.isfinite(points).all():
         raise ValueError("points must be finite")
-    lowest: dict[str, int] = {}  # index of each state's lowest seed
-    for i in np.argsort(seeds, kind="stable").tolist():
-        if states.get(int(seeds[i])) in SHOWN:
-            lowest.setdefault(states[int(seeds[i])], i)
-    sizes = (2, *config.hidden, 1)
-    last = []
-    for k, (into, out) in enumerate(itertools.pairwise(sizes)):
-        pair = [
-            _floats(arrays, f"exemplar.{2 * k}.{name}", (len(seeds), -1, *shape))[:, -1]
-            for name, shape in (("weight", (out, into)), ("bias", (out,)))
-        ]
-        last.append(pair)
+    layers = [
+        (
+            _floats(arrays, f"exemplar.{2 * k}.weight", (n, -1, out, into))[:, -1],
+            _floats(arrays, f"exemplar.{2 * k}.bias", (n, -1, out))[:, -1],
+        )
+        for k, (into, out) in enumerate(itertools.pairwise((2, *config.hidden, 1)))
+    ]
     return [
-        Example(int(seeds[i]), state, points[i], tuple((weight[i], bias[i]) for weight, bias in last))
-        for state, i in lowest.items()
+        Example(seed, states.get(seed, ""), points[i], tuple((weight[i], bias[i]) for weight, bias in layers))
+        for i, seed in enumerate(seeds.tolist())
     ]
 
 

@@ -1,4 +1,4 @@
-"""Configs' seed tables -> the figures that an experiment file declares: their numbers, what is drawn, and their words.
+"""Configs' seed tables -> the figures that an experiment file declares: what is drawn, and its words.
 
 The theory's levels, the words of captions and the descriptions for those who cannot see are chosen here. Nothing is
 read: curves come through a callable.
@@ -23,15 +23,13 @@ from qwerties.plotting.style import WIDE, WIDTH, styles
 from qwerties.report import curve_figures
 from qwerties.report.curve_figures import Curves
 from qwerties.report.figure_words import (
-    FIELD_WORDS,
-    MAX_LISTED,
     MAX_ROWS,
     capitalised,
     level_words,
     limit_words,
+    line_words,
     names,
-    score_words,
-    spaced,
+    words_of,
 )
 from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.text import display
@@ -44,8 +42,17 @@ from qwerties.stats.variance import variance_components
 from qwerties.study.experiment import config_names
 from qwerties.study.plan import FigureSpec
 
+Tables = Sequence[SeedTable]
 
-def experiment_figure(spec: FigureSpec, seed_tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+RANGES = {  # of scores that have one; all of them are shares or losses, or differences of these
+    **dict.fromkeys(("population_accuracy", "train_accuracy", "regret", "brier"), (0.0, 1.0)),
+    "phi": (-1.0, 1.0),
+    "gain": (-math.inf, 1.0),
+    **dict.fromkeys(("bce", "train_loss"), (0.0, math.inf)),
+}
+
+
+def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> ReportFigure:
     """Make the figure that an experiment declares.
 
     Parameters
@@ -54,7 +61,7 @@ def experiment_figure(spec: FigureSpec, seed_tables: Sequence[SeedTable], curves
     seed_tables : sequence of SeedTable
         At least one, in the plan's order.
     curves : callable
-        ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``.
+        ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``, (networks, columns).
 
     Raises
     ------
@@ -69,7 +76,8 @@ def experiment_figure(spec: FigureSpec, seed_tables: Sequence[SeedTable], curves
 def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
     """Estimate a score of a config over seeds with its 95% interval: Wilson for a share, t for a mean.
 
-    Networks of a crossed layout share data and starts and are not independent: no interval.
+    The bounds stay within the range of the score. Networks of a crossed layout share data and starts and are not
+    independent: no interval.
 
     Raises
     ------
@@ -79,14 +87,11 @@ def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
     if score == "learned":
         values = frame["state"].to_numpy() == "learned"
     elif score == "regret":
-        values = theory.bayes_accuracy(config.distance, config.data) - score_values(
-            frame, "population_accuracy"
-        )
+        best = theory.bayes_accuracy(config.distance, config.data)
+        values = best - score_values(frame, "population_accuracy")
     elif score in CHANCE:
         values = score_values(frame, score)
-    elif score in frame and (
-        pd.api.types.is_bool_dtype(frame[score]) or pd.api.types.is_numeric_dtype(frame[score])
-    ):
+    elif score in frame and pd.api.types.is_numeric_dtype(frame[score]):  # also of booleans
         values = frame[score].to_numpy()
     else:
         raise ValueError(
@@ -96,41 +101,42 @@ def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
         count, n = int(values.sum()), len(values)
         found = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
     else:
-        found = mean_interval(values)
+        found = within(mean_interval(values), *RANGES.get(score, (-math.inf, math.inf)))
     return replace(found, lo=math.nan, hi=math.nan) if "weight_seed" in frame else found
 
 
-def limit(score: str, config: Config) -> tuple[str, float] | None:
-    """Name the theory's limit of a score, and its value for a config; None where there is none."""
-    limits: dict[str, tuple[str, Callable[[float, str], float]]] = {
-        "population_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
-        "train_accuracy": ("Bayes accuracy", theory.bayes_accuracy),
-        "phi": ("Bayes phi", theory.bayes_phi),
-        "gain": ("Bayes", lambda distance, data: 1.0),
-        "regret": ("Bayes", lambda distance, data: 0.0),
-        "bce": ("floor", theory.bce_floor),
-        "brier": ("floor", theory.brier_floor),
-    }
-    if score not in limits:
-        return None
-    name, at = limits[score]
-    return name, float(at(config.distance, config.data))
+def within(interval: Interval, low: float, high: float) -> Interval:
+    """Cut an interval off at the ends of its score's range; NaN stays NaN."""
+    lo, hi = np.clip([interval.lo, interval.hi], low, high).tolist()
+    return replace(interval, lo=lo, hi=hi)
 
 
 def references_of(score: str, config: Config) -> dict[str, float]:
     """Name the levels that a config's score is compared with: its limit, and what simpler classifiers reach."""
-    if score in ("population_accuracy", "train_accuracy"):
-        return theory.reference_accuracies(config.distance, config.data)
-    return dict(filter(None, [limit(score, config)]))
+    at = (config.distance, config.data)
+    match score:
+        case "population_accuracy" | "train_accuracy":
+            return theory.reference_accuracies(*at)
+        case "phi":
+            return {"Bayes phi": float(theory.bayes_phi(*at))}
+        case "gain":
+            return {"Bayes": 1.0}
+        case "regret":
+            return {"Bayes": 0.0}
+        case "bce":
+            return {"floor": float(theory.bce_floor(*at))}
+        case "brier":
+            return {"floor": float(theory.brier_floor(*at))}
+    return {}
 
 
 # ------------------------------------------------------------------------------------- scores with intervals
 
 
-def _score_points(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _score_points(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     intervals = [score_interval(table.frame, spec.score, table.config) for table in tables]
-    references = _shared_references(spec.score, [table.config for table in tables])
-    every, words = names(tables), score_words(spec.score)
+    references = _shared_references(spec.score, tables)
+    every, words = names(tables), words_of(spec.score)
     rows = [
         (every[i], intervals[i].estimate, intervals[i].lo, intervals[i].hi)
         for i in _extremes([interval.estimate for interval in intervals])
@@ -142,51 +148,39 @@ def _score_points(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves)
         f"{capitalised(words)}: the mean over seeds with its 95% interval{limit_words(references)}."
         f"{_left_out(len(tables))}",
         f"Dots with intervals, one row per config, {words}: {listed}{level_words(references)}.",
-        frame,
         height=plots.rows_height(len(frame)),
     )
 
 
-def _score_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _score_lines(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     shown, field = _by_number(spec, tables)
-    lines = _line_names(field, shown)
-    rows = []
+    lines, words, xlabel = _line_names(field, shown), words_of(spec.score), words_of(field)
+    by_data: dict[str, list[tuple[SeedTable, str]]] = {}  # each arrangement of the data has its own limits
     for table, line in zip(shown, lines, strict=True):
-        interval = score_interval(table.frame, spec.score, table.config)
-        x = _field_value(table.config, field)
-        rows.append((table.config.data, x, interval.estimate, interval.lo, interval.hi, line))
-    frame = pd.DataFrame(rows, columns=["data", "x", "y", "lo", "hi", "line"])
-    words, xlabel = score_words(spec.score), _field_words(field)
+        by_data.setdefault(table.config.data, []).append((table, line))
     parts: list[Panel] = []
-    described, shared = [], styles(lines)
+    described, looks = [], styles(lines)
     references: dict[str, Any] = {}
-    for arrangement, part in frame.groupby(
-        "data", sort=False
-    ):  # each arrangement of the data has its own limits
-        own = _limits_over(field, spec.score, [t.config for t in shown if t.config.data == arrangement])
-        several = len(set(frame["data"])) > 1
-        labels = {"xlabel": xlabel, "ylabel": "" if parts else words}
-        title = display(arrangement) if several else ""
-        parts.append(
-            (
-                plots.score_lines,
-                {"frame": part, "references": own, "title": title, "styles": shared, **labels},
-            )
-        )
-        described.append((f"{title}: " if several else "") + _describe_lines(part) + level_words(own))
+    for arrangement, members in by_data.items():
+        own = _limits_over(field, spec.score, [table for table, _ in members])
+        intervals = [score_interval(table.frame, spec.score, table.config) for table, _ in members]
+        frame = _line_frame(field, [table for table, _ in members], intervals, [line for _, line in members])
+        title = display(arrangement) if len(by_data) > 1 else ""
+        labels = {"xlabel": xlabel, "ylabel": "" if parts else words, "title": title}
+        parts.append((plots.score_lines, {"frame": frame, "references": own, "styles": looks, **labels}))
+        described.append((f"{title}: " if title else "") + line_words(frame) + level_words(own))
         references |= own
     return figure_of(
         parts,
         f"{capitalised(words)}, by {xlabel}, with 95% intervals{limit_words(references)}.",
         f"Lines of {words} against {xlabel}. {'. '.join(described)}.",
-        frame,
         width=WIDTH if len(parts) == 1 else WIDE,
         height=4.0,
         sharey=True,
     )
 
 
-def _relu_minus_linear(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _relu_minus_linear(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     shown, field = _by_number(spec, tables)
     _check_score(spec)
     by_config = {table.config: table for table in shown}
@@ -194,27 +188,25 @@ def _relu_minus_linear(spec: FigureSpec, tables: Sequence[SeedTable], curves: Cu
     pairs = [(relu, twin) for relu, twin in twins if relu.config.activation == "relu" and twin is not None]
     if not pairs:
         raise ValueError("no two configs differ in ReLU against linear alone")
-    rows = []
-    for (relu, linear), line in zip(
-        pairs, _line_names(field, [relu for relu, _ in pairs], keep_data=True), strict=True
-    ):
-        a, b = (scores(table.frame.set_index("seed"), spec.score) for table in (relu, linear))
-        gap = mean_interval((a - b).dropna().to_numpy())
-        rows.append((_field_value(relu.config, field), gap.estimate, gap.lo, gap.hi, line))
-    frame = pd.DataFrame(rows, columns=["x", "y", "lo", "hi", "line"])
-    words, xlabel = score_words(spec.score), _field_words(field)
+    low, high = RANGES[spec.score]
+    gaps = []
+    for pair in pairs:
+        a, b = (scores(table.frame.set_index("seed"), spec.score) for table in pair)
+        gaps.append(within(mean_interval((a - b).dropna().to_numpy()), low - high, high - low))
+    relus = [relu for relu, _ in pairs]
+    frame = _line_frame(field, relus, gaps, _line_names(field, relus, keep_data=True))
+    words, xlabel = words_of(spec.score), words_of(field)
     ylabel = f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"
     labels = {"xlabel": xlabel, "ylabel": ylabel}
     return figure_of(
         [(plots.score_lines, {"frame": frame, "references": {"no difference": 0.0}, **labels})],
         f"ReLU minus linear, {words}, on the same seeds, by {xlabel}: the mean difference with its 95% interval.",
-        f"Lines of the difference against {xlabel}. {_describe_lines(frame)}. Dashed: no difference, 0.",
-        frame,
+        f"Lines of the difference against {xlabel}. {line_words(frame)}. Dashed: no difference, 0.",
         height=3.6,
     )
 
 
-def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     field = spec.x
     if field is None or field not in FIELDS:
         raise ValueError(f"x must be a field of a config, got {field!r}")
@@ -225,8 +217,8 @@ def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves
         text = "x".join(map(str, value)) if isinstance(value, tuple) else value
         parts.append(pd.DataFrame({"x": text, "y": score_values(table.frame, spec.score), "line": line}))
     frame = pd.concat(parts, ignore_index=True)
-    references = _shared_references(spec.score, [table.config for table in tables])
-    words, xlabel = score_words(spec.score), _field_words(field)
+    references = _shared_references(spec.score, tables)
+    words, xlabel = words_of(spec.score), words_of(field)
     summary = (
         frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9]).reset_index()
     )
@@ -242,14 +234,13 @@ def _distributions(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves
         f"{capitalised(words)} of every seed, by {xlabel}: the wider a shape, the more seeds. Dots are means"
         f"{limit_words(references)}.",
         f"Distributions of {words} over seeds, by {xlabel}. {described}{level_words(references)}.",
-        summary,
         dpi=150,  # hundreds of outlines would be large as SVG
         width=WIDE,
         height=4.4,
     )
 
 
-def _retraining(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _retraining(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     if len(tables) != 1 or "weight_seed" in tables[0].frame:
         raise ValueError("it takes one config on independent seeds")
     config, best = tables[0].config, best_of(tables[0].frame)
@@ -272,7 +263,7 @@ def _retraining(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -
         )
         labels = {"xlabel": "networks trained, k", "ylabel": ylabel}
         parts.append((plots.score_lines, {"frame": frame, "references": levels, **labels}))
-        described.append(_describe_lines(frame) + level_words(levels))
+        described.append(line_words(frame) + level_words(levels))
     over = []
     for k, row in best.iterrows():
         ends = ("overstated", "overstated_lo", "overstated_hi")
@@ -284,7 +275,6 @@ def _retraining(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -
         f"of the {len(tables[0].frame):,} tracked networks, with 95% bootstrap bounds. The training accuracy of the "
         f"kept one minus its accuracy on the true distribution: {'; '.join(over)}.",
         f"Lines against the number of networks trained. {'. '.join(described)}.",
-        best.reset_index(),
         width=WIDE,
         height=3.8,
     )
@@ -295,7 +285,7 @@ def _check_score(spec: FigureSpec) -> None:
         raise ValueError(f"the score must be one of {', '.join(CHANCE)}, got {spec.score!r}")
 
 
-def _by_number(spec: FigureSpec, tables: Sequence[SeedTable]) -> tuple[list[SeedTable], str]:
+def _by_number(spec: FigureSpec, tables: Tables) -> tuple[list[SeedTable], str]:
     """Return the configs that a figure over a numeric field can show, and the field.
 
     Raises
@@ -312,50 +302,46 @@ def _by_number(spec: FigureSpec, tables: Sequence[SeedTable]) -> tuple[list[Seed
     return shown, field
 
 
-def _field_value(config: Config, field: str) -> float:
-    value = getattr(config, field)
-    return float(value[0] if field == "hidden" else value)
+def _line_frame(
+    field: str, tables: Tables, intervals: Sequence[Interval], lines: Sequence[str]
+) -> pd.DataFrame:
+    values = [getattr(table.config, field) for table in tables]
+    return pd.DataFrame(
+        {
+            "x": [float(value[0] if field == "hidden" else value) for value in values],
+            "y": [interval.estimate for interval in intervals],
+            "lo": [interval.lo for interval in intervals],
+            "hi": [interval.hi for interval in intervals],
+            "line": lines,
+        }
+    )
 
 
-def _field_words(field: str) -> str:
-    return FIELD_WORDS.get(field, field.replace("_", " "))
-
-
-def _line_names(field: str, tables: Sequence[SeedTable], *, keep_data: bool = False) -> list[str]:
+def _line_names(field: str, tables: Tables, *, keep_data: bool = False) -> list[str]:
     """Name what differs among configs besides a field, and besides the data unless kept; empty where nothing does."""
     same = {name: getattr(DEFAULT, name) for name in ((field,) if keep_data else (field, "data"))}
     rest = [replace(table.config, **same) for table in tables]
     return [display(name) for name in config_names(rest)] if len(set(rest)) > 1 else [""] * len(rest)
 
 
-def _describe_lines(frame: pd.DataFrame) -> str:
-    """Put lines of a figure into words: columns `x`, `y` and `line`."""
-    return "; ".join(
-        (f"{name!s}: " if name else "")
-        + ", ".join(
-            f"{number(part['y'].iloc[i])} at {part['x'].iloc[i]:g}" for i in spaced(len(part), MAX_LISTED)
-        )
-        for name, part in frame.sort_values("x", kind="stable").groupby("line", sort=False)
-    )
-
-
-def _limits_over(field: str, score: str, configs: Sequence[Config]) -> dict[str, float | pd.Series]:
-    if field != "distance" or score == "regret" or len({config.data for config in configs}) > 1:
-        return dict(_shared_references(score, configs))
+def _limits_over(field: str, score: str, tables: Tables) -> dict[str, float | pd.Series]:
+    if field != "distance" or score == "regret":
+        return dict(_shared_references(score, tables))
+    configs = [table.config for table in tables]
     levels = pd.DataFrame({config.distance: references_of(score, config) for config in configs}).T
     return {str(name): column.dropna() for name, column in levels.items()}
 
 
-def _shared_references(score: str, configs: Sequence[Config]) -> dict[str, float]:
+def _shared_references(score: str, tables: Tables) -> dict[str, float]:
     """Return the levels that are the same for all configs."""
-    levels = [references_of(score, config) for config in configs]
-    return levels[0] if levels and all(own == levels[0] for own in levels) else {}
+    levels = [references_of(score, table.config) for table in tables]
+    return levels[0] if all(own == levels[0] for own in levels) else {}
 
 
-# --------------------------------------------------------------------------------- outcomes, losses, gradients
+# ------------------------------------------------------------------------------------------ outcomes, variance
 
 
-def _outcome_bars(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _outcome_bars(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     shares = pd.DataFrame(
         [[float((table.frame["state"].to_numpy() == state).mean()) for state in STATES] for table in tables],
         index=names(tables),
@@ -371,7 +357,6 @@ def _outcome_bars(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves)
         [(plots.outcome_bars, {"frame": occurring})],
         f"How the networks of each config ended.{_left_out(len(tables))}",
         f"Stacked bars, one per config. {described}.",
-        shares.rename_axis("config").reset_index(),
         height=plots.rows_height(len(shares)),
     )
 
@@ -394,7 +379,7 @@ def _left_out(configs: int) -> str:
     )
 
 
-def _variance(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
+def _variance(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     if len(tables) != 1 or "weight_seed" not in tables[0].frame:
         raise ValueError("it takes one config on a crossed block of seeds")
     frame = tables[0].frame
@@ -418,23 +403,22 @@ def _variance(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> 
     words = {"xlabel": f"{starts} starts, sorted by their means", "ylabel": f"{sets} data sets, sorted"}
     bars = {"frame": shares, "xlabel": "share of the variance", "title": "where the variance comes from"}
     listed = ", ".join(
-        f"{name} {percent(part.share)} [{percent(part.share_lo)}, {percent(part.share_hi)}]"
-        for name, part in sources.items()
+        f"{name} {percent(share)} [{percent(lo)}, {percent(hi)}]"
+        for name, share, lo, hi in shares.itertuples()
     )
     return figure_of(
-        [(plots.score_map, {"table": table, "title": score_words(score), **words}), (plots.share_bars, bars)],
-        f"Left: {score_words(score)} of every data set trained from every start. Right: shares of its variance, with "
+        [(plots.score_map, {"table": table, "title": words_of(score), **words}), (plots.share_bars, bars)],
+        f"Left: {words_of(score)} of every data set trained from every start. Right: shares of its variance, with "
         "95% bounds from a bootstrap over both.",
         f"A map of {sets} data sets by {starts} starts, mean {number(components.mean)}; and bars of the shares of the "
         f"variance: {listed}.",
-        shares.rename_axis("source").reset_index(),
         width=8.6,
         height=3.9,
         ratios=(1.15, 1),
     )
 
 
-KINDS: dict[str, Callable[[FigureSpec, Sequence[SeedTable], Curves], ReportFigure]] = {
+KINDS: dict[str, Callable[[FigureSpec, Tables, Curves], ReportFigure]] = {
     "scores": _score_points,
     "lines": _score_lines,
     "distribution": _distributions,

@@ -1,9 +1,9 @@
 """Downloads: the page's tables as CSV, its contrasts in LaTeX, its figures and all its runs as files beside it.
 
 Beside ``summary.html`` that is ``tables/``, ``figures/`` and ``runs.csv``; beside ``other.html``, ``other-tables/`` and
-so on. Each of the two folders has a ``MANIFEST`` of what was written there, as ``sha256sum -c`` reads it: what an
-earlier report wrote, and this one does not have, is removed if it is still as it was written, and nothing else ever is.
-Names come from numbers and slugs, whatever the store's text says.
+so on. ``verdicts.json`` lists them with their digests: what an earlier report wrote, and this one does not have, is
+removed if it is still as it was written, and nothing else ever is. Names come from numbers and slugs, whatever the
+store's text says.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import re
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +25,30 @@ import pandas as pd
 from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
 from qwerties.report.cache_key import bytes_digest
-from qwerties.report.elements import Table
-from qwerties.report.figures import score_interval
+from qwerties.report.experiment_figures import score_interval
 from qwerties.scoring.states import STATES
 from qwerties.stats.intervals import Interval
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
-MANIFEST = "MANIFEST"
-FOLDERS = ("tables", "figures")
-RUNS, FINDINGS = "runs.csv", "tables/findings.tex"
+PAGE, VERDICTS, RUNS, FINDINGS = "summary.html", "verdicts.json", "runs.csv", "tables/findings.tex"
+OURS = re.compile(r"summary\.html|runs\.csv|(tables|figures)/[a-z0-9][a-z0-9.-]*")  # names of files
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FORMULA = tuple("=+-@＝＋－＠\t\r")  # what a spreadsheet takes for the start of a formula
 MAX_CELL = 2000  # characters of one cell
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the exports of a page are."""
+def place(page: Path, name: str) -> Path:
+    """Return the path of a page's file by its name, such as ``tables/01-loss.csv``."""
+    if name == PAGE:
+        return page
+    return page.parent / (name if page.stem == "summary" else f"{page.stem}-{name}")
 
-    folder: Path
-    prefix: str
 
-    @classmethod
-    def beside(cls, page: Path) -> Places:
-        """Beside the page; with the page's own name in front unless it is ``summary.html``."""
-        return cls(page.parent, "" if page.stem == "summary" else f"{page.stem}-")
-
-    def path(self, name: str) -> Path:
-        """Path of an export by its name, such as ``tables/01-loss.csv``."""
-        return self.folder / f"{self.prefix}{name}"
-
-    def link(self, name: str) -> str:
-        """Address of an export, from the page."""
-        return "./" + urllib.parse.quote(f"{self.prefix}{name}")
+def link(page: Path, name: str) -> str:
+    """Return the address of an export, from the page."""
+    return "./" + urllib.parse.quote(place(page, name).relative_to(page.parent).as_posix())
 
 
 def outcome_record(name: str, table: SeedTable) -> dict[str, Any]:
@@ -109,20 +97,6 @@ def _run(experiment_name: str, run: Tracked) -> dict[str, Any]:
 
 
 # As text
-
-
-def as_displayed(table: Table) -> list[dict[str, str]]:
-    """Return the rows of a table that has no more than its words."""
-    return [
-        dict(
-            zip(
-                table.headers,
-                [row.name.text, *("; ".join((cell.main, *cell.small)) for cell in row.cells)],
-                strict=False,
-            )
-        )
-        for row in table.rows
-    ]
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
@@ -203,84 +177,37 @@ def _tex_number(value: float | None) -> str:
 # Beside the page
 
 
-def write(places: Places, files: Mapping[str, bytes]) -> None:
-    """Write the exports of a page, all of them or none, and remove those of an earlier one that it has no more."""
-    named = {folder: _in_folder(files, folder) for folder in FOLDERS}
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the SHA-256 of each file."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+
+
+def are_intact(page: Path, listed: Mapping[str, str]) -> bool:
+    """Tell whether the files of a page are there as they were written."""
+    return all(
+        OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest for name, digest in listed.items()
+    )
+
+
+def remove_old(page: Path, listed: Mapping[str, str], kept: Mapping[str, str]) -> None:
+    """Remove the exports that an earlier report listed and this one does not have, if nobody altered them."""
+    for name, digest in listed.items():
+        if name not in kept and OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest:
+            place(page, name).unlink(missing_ok=True)
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files: all of them, or none if one cannot be written; each is replaced at once."""
     with ExitStack() as stack:
         ready = []
-        for name, content in files.items():
-            path = places.path(name)
+        for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            ready.append((stack.enter_context(_prepared(path, content)), path))
-        before = {folder: read_manifest(places, folder) for folder in FOLDERS}
-        for folder, own in named.items():  # with the earlier ones: what is ours is listed at any moment
-            _write_manifest(places, folder, {*before[folder], *own})
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            temporary = Path(name)
+            stack.callback(temporary.unlink, missing_ok=True)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            temporary.chmod(0o644)
+            ready.append((temporary, path))
         for temporary, path in ready:
             temporary.replace(path)
-    for folder, own in named.items():
-        kept = {name for _, name in own}
-        for digest, name in before[folder]:
-            path = places.path(f"{folder}/{name}")
-            if name not in kept and bytes_digest(path) == digest:
-                path.unlink(missing_ok=True)
-        _write_manifest(places, folder, own)
-
-
-def are_intact(places: Places) -> bool:
-    """Tell whether the exports of a page are there as they were written."""
-    listed = {folder: read_manifest(places, folder) for folder in FOLDERS}
-    return (
-        all(
-            places.path(f"{folder}/{MANIFEST}").is_file()
-            and all(bytes_digest(places.path(f"{folder}/{name}")) == digest for digest, name in own)
-            for folder, own in listed.items()
-        )
-        and places.path(RUNS).is_file()
-    )
-
-
-def read_manifest(places: Places, folder: str) -> set[tuple[str, str]]:
-    """Read what an earlier report wrote into a folder: digests and plain file names; whatever else is left out."""
-    try:
-        text = places.path(f"{folder}/{MANIFEST}").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return set()
-    found = (re.fullmatch(r"([0-9a-f]{64})  ([a-z0-9][a-z0-9.-]*)", line) for line in text.splitlines())
-    return {(match[1], match[2]) for match in found if match}
-
-
-def _in_folder(files: Mapping[str, bytes], folder: str) -> set[tuple[str, str]]:
-    return {
-        (hashlib.sha256(content).hexdigest(), name.removeprefix(f"{folder}/"))
-        for name, content in files.items()
-        if name.startswith(f"{folder}/")
-    }
-
-
-def _write_manifest(places: Places, folder: str, listed: set[tuple[str, str]]) -> None:
-    text = "".join(
-        f"{digest}  {name}\n" for digest, name in sorted(listed, key=lambda pair: (pair[1], pair[0]))
-    )
-    path = places.path(f"{folder}/{MANIFEST}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, text.encode())
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave what is there."""
-    with _prepared(path, content) as temporary:
-        temporary.replace(path)
-
-
-@contextmanager
-def _prepared(path: Path, content: bytes) -> Iterator[Path]:
-    """The content in a file beside its place, which is gone afterwards unless it was moved there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o644)
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def draw_seeds() -> str:
         "noise": _pack(noise),
         "weights": {width: _pack(value) for width, value in weights.items()},
     }
-    return json.dumps(numbers, indent=1) + "\n"
+    return json.dumps(numbers) + "\n"
 
 
 def _pack(values: np.ndarray[Any, Any]) -> str:

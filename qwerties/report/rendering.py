@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from markupsafe import Markup
 
 from qwerties.report.compact import compact_png, compact_svg, data_uri
@@ -16,15 +15,29 @@ if TYPE_CHECKING:
 
     from qwerties.plotting.axes import Panel
 
-SVG, PNG = "image/svg+xml", "image/png"
 CSS_DPI = 100  # CSS pixels per inch of a figure
 MIN_PARALLEL = 8  # figures: starting processes takes about as long as drawing so many
 BATCHES = 2  # batches of figures per process, so that one with slow figures does not end last
 
 
 @dataclass(frozen=True)
+class RenderedFigure:
+    """A figure's bytes, their kind (svg or png), and the size in CSS pixels."""
+
+    content: bytes
+    suffix: str
+    width: int
+    height: int
+
+    @property
+    def src(self) -> Markup:
+        """The picture as a data URI, ready for an attribute."""
+        return data_uri(self.content, self.suffix)
+
+
+@dataclass(frozen=True)
 class ReportFigure:
-    """A figure of the page before it is drawn.
+    """A figure of the page: a block, of which the walk of `build.compose` fills in the last three fields.
 
     Attributes
     ----------
@@ -35,25 +48,26 @@ class ReportFigure:
     caption : str
     alt : str
         Its content in words.
-    data : DataFrame or None
-        Its numbers, for the download and for readers without pictures.
     dpi : float or None
         Dots per inch of a PNG, for what would be large as SVG; None for SVG.
+    number, file, rendered : int, str, RenderedFigure or None
+        Its place among the page's figures, the name of its file, and the picture.
     """
 
     draw: Callable[..., Figure]
     arguments: Mapping[str, Any]
     caption: str
     alt: str
-    data: pd.DataFrame | None = None
     dpi: float | None = None
+    number: int = 0
+    file: str = ""
+    rendered: RenderedFigure | None = None
 
 
 def figure_of(
     parts: Sequence[Panel],
     caption: str,
     alt: str,
-    data: pd.DataFrame | None = None,
     *,
     dpi: float | None = None,
     **size: Any,
@@ -61,22 +75,7 @@ def figure_of(
     """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
     from qwerties.plotting.axes import panels
 
-    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, data, dpi)
-
-
-@dataclass(frozen=True)
-class RenderedFigure:
-    """A figure's bytes, their media type, and the size in CSS pixels."""
-
-    content: bytes
-    mime: str
-    width: int
-    height: int
-
-    @property
-    def src(self) -> Markup:
-        """The picture as a data URI, ready for an attribute."""
-        return data_uri(self.content, self.mime)
+    return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, dpi)
 
 
 def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
@@ -93,30 +92,28 @@ def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigur
     list of RenderedFigure or Exception
         In the order of ``figures``: the picture, or why it could not be drawn.
     """
-    tasks = [(figure.draw, dict(figure.arguments), figure.dpi) for figure in figures]
-    if jobs == 1 or len(tasks) < MIN_PARALLEL:
-        return [_render(*task) for task in tasks]
+    if jobs == 1 or len(figures) < MIN_PARALLEL:
+        return _render(figures)
     from qwerties.execution.workers import Workers, run_tasks
 
-    step = max(1, -(-len(tasks) // (BATCHES * jobs)))
-    batches = [(tasks[i : i + step],) for i in range(0, len(tasks), step)]
-    drawn = dict(run_tasks(_render_all, batches, Workers(jobs)))
-    return [picture for i in range(len(batches)) for picture in drawn[i]]
+    n = BATCHES * jobs
+    drawn: list[RenderedFigure | Exception] = [ValueError("not drawn")] * len(figures)
+    for i, batch in run_tasks(_render, [(figures[i::n],) for i in range(n)], Workers(jobs)):
+        drawn[i::n] = batch
+    return drawn
 
 
-def _render_all(tasks: Sequence[tuple]) -> list[RenderedFigure | Exception]:
-    return [_render(*task) for task in tasks]
-
-
-def _render(
-    draw: Callable[..., Figure], arguments: Mapping[str, Any], dpi: float | None
-) -> RenderedFigure | Exception:
+def _render(figures: Sequence[ReportFigure]) -> list[RenderedFigure | Exception]:
     from qwerties.plotting.style import png, svg
 
-    try:
-        fig = draw(**arguments)
-        content = compact_png(png(fig, dpi)) if dpi else compact_svg(svg(fig))
-    except Exception as error:  # whatever the store's numbers led to: the other figures stand
-        return error
-    width, height = (round(float(inches) * CSS_DPI) for inches in fig.get_size_inches())
-    return RenderedFigure(content, PNG if dpi else SVG, width, height)
+    drawn: list[RenderedFigure | Exception] = []
+    for figure in figures:
+        try:
+            fig = figure.draw(**figure.arguments)
+            content = compact_png(png(fig, figure.dpi)) if figure.dpi else compact_svg(svg(fig))
+        except Exception as error:  # whatever the store's numbers led to: the other figures stand
+            drawn.append(error)
+            continue
+        width, height = (round(float(inches) * CSS_DPI) for inches in fig.get_size_inches())
+        drawn.append(RenderedFigure(content, "png" if figure.dpi else "svg", width, height))
+    return drawn

@@ -34,28 +34,22 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
     str
         What came of it, in one line: where the store does not take it, the report stands all the same.
     """
+    kept = {name: content for name, content in files.items() if not name.startswith("figures/")}
+    digest = hashlib.sha256()
+    for name, content in sorted(kept.items()):
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    key = digest.hexdigest()
     try:
-        return _keep(store, files)
+        experiment_id = store.experiment(EXPERIMENT, {REPORT: "kept", TITLE: "Reports", NOTE: DESCRIPTION})
+        reports = store.runs(experiment_id)
+        for run in reversed(reports):
+            if run.tags.get(PAGE) == key and run.status == "FINISHED":
+                return f"kept in the store already: run {run.run_id}"
+        run_id = store.write(experiment_id, Record(f"report {key[:8]}", {}, {}, {PAGE: key}, files=kept))
+        for run in reports[: max(len(reports) + 1 - MAX_REPORTS, 0)]:
+            store.delete_run(run.run_id)
     except store_failures(StoreError) as error:
         lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised")]
         reason = lines[0].strip() if lines else type(error).__name__  # SQLAlchemy begins with where it was
         return f"the report is not kept in the store: {reason}"
-
-
-def _keep(store: Store, files: Mapping[str, bytes]) -> str:
-    chosen = {
-        name: content for name, content in files.items() if "/" not in name or name.startswith("tables/")
-    }
-    digest = hashlib.sha256()
-    for name, content in sorted(chosen.items()):
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    key = digest.hexdigest()
-    experiment_id = store.experiment(EXPERIMENT, {REPORT: "kept", TITLE: "Reports", NOTE: DESCRIPTION})
-    reports = store.runs(experiment_id)
-    for run in reversed(reports):
-        if run.tags.get(PAGE) == key and run.status == "FINISHED":
-            return f"kept in the store already: run {run.run_id}"
-    run_id = store.write(experiment_id, Record(f"report {key[:8]}", {}, {}, {PAGE: key}, files=chosen))
-    for run in reports[: max(len(reports) + 1 - MAX_REPORTS, 0)]:
-        store.delete_run(run.run_id)
     return f"kept in the store: run {run_id} of qwerties/{EXPERIMENT}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from qwerties.analysis.contrasts import ContrastResult, ExperimentResult, load_results
 from qwerties.analysis.tables import SeedTable, read_curves
+from qwerties.errors import clean
 from qwerties.report.elements import Link
 from qwerties.report.examples import choose_examples
 from qwerties.report.text import slug
@@ -44,7 +46,6 @@ class Results:
     ui: str
     anchors: Mapping[str, str]
     changes: tuple[Mapping[str, Any], ...] = ()
-    _curves: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def by_name(self) -> dict[str, ExperimentResult]:
@@ -78,6 +79,16 @@ class Results:
             Link(f"{name} {i}" if len(runs) > 1 else name, self.run_url(run)) for i, run in enumerate(runs, 1)
         )
 
+    def section_links(self, names: Iterable[str]) -> Markup:
+        """Link to the sections of those experiments that are there, each once."""
+        return Markup(", ").join(
+            Markup('<a href="#{}"><bdi>{}</bdi></a>').format(
+                self.anchors[name], clean(self.by_name[name].coverage.title)
+            )
+            for name in dict.fromkeys(names)
+            if name in self.by_name
+        )
+
     def curves(self, table: SeedTable, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Read one array of ``curves.npz`` over a config's networks.
 
@@ -91,20 +102,13 @@ class Results:
         StoreError
             If it is missing, cannot be read, or is not two-dimensional numbers.
         """
-        key = (table.config, name, tuple(run.run_id for run in table.runs))
-        if key not in self._curves:
-            epochs, values = read_curves(self.store, table, name)
-            sound = values.ndim == 2 and values.shape[1] > 0 and np.issubdtype(values.dtype, np.number)
-            if not sound or epochs.ndim != 1 or not np.issubdtype(epochs.dtype, np.number):
-                raise StoreError(
-                    f"{name} in curves.npz of {table.config.label()} has the shape {values.shape}"
-                )
-            if name == "loss" and values.shape[1] != len(epochs):
-                raise StoreError(
-                    f"loss in curves.npz of {table.config.label()} has other epochs than it names"
-                )
-            self._curves[key] = epochs, values
-        return self._curves[key]
+        epochs, values = read_curves(self.store, table, name)
+        sound = values.ndim == 2 and values.shape[1] > 0 and np.issubdtype(values.dtype, np.number)
+        if not sound or epochs.ndim != 1 or not np.issubdtype(epochs.dtype, np.number):
+            raise StoreError(f"{name} in curves.npz of {table.config.label()} has the shape {values.shape}")
+        if name == "loss" and values.shape[1] != len(epochs):
+            raise StoreError(f"loss in curves.npz of {table.config.label()} has other epochs than it names")
+        return epochs, values
 
 
 def make_results(

@@ -59,7 +59,6 @@ def search_rates(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> lis
             "10th to the 90th percentile of its networks, which are dead, slow or learned rather than near their mean. "
             "Crosses are trials that diverged.",
             f"Points joined by lines against the learning rate. {'; '.join(described)}.",
-            pd.concat([frame.assign(arm=arm) for arm, frame in joined.items()], ignore_index=True),
         )
     ]
 
@@ -86,11 +85,6 @@ def search_histories(searches: Sequence[TrackedSearch], confirmed: Confirmed) ->
         described += [
             f"{arm} by {name}: {number(frame['best'].iloc[-1], 4)}" for name, frame in frames.items()
         ]
-    rows = [
-        frame[["number", "y", "best"]].assign(arm=arm, sampler=name)
-        for arm, frames in arms.items()
-        for name, frame in frames.items()
-    ]
     return [
         figure_of(
             parts,
@@ -98,7 +92,6 @@ def search_histories(searches: Sequence[TrackedSearch], confirmed: Confirmed) ->
             "they went, not how the samplers do on average. What they chose is compared on fresh seeds, among the "
             "contrasts.",
             f"Steps against the number of trials; at the end: {'; '.join(described)}.",
-            pd.concat(rows, ignore_index=True),
             width=WIDE if len(parts) > 1 else 7.2,
             height=3.8,
             sharey=len(set(objectives.values())) == 1,
@@ -126,7 +119,6 @@ def search_importances(searches: Sequence[TrackedSearch], confirmed: Confirmed) 
                 "parameter moves the score, nor in which direction, nor what it does together with others. With so "
                 "few trials the order of small shares is luck.",
                 f"Bars: {listed}.",
-                frame.reset_index(),
                 height=rows_height(len(frame)),
             )
         )
@@ -163,7 +155,6 @@ def search_fronts(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> li
                 "many seeds as a trial has.",
                 f"Points; the front: {some}{' and more' if len(front) > MAX_LISTED else ''}. "
                 f"Marked: {marked or 'none'}.",
-                frame[["number", "cost", "regret", "front"]],
                 height=4.4,
             )
         )
@@ -172,3 +163,6 @@ def search_fronts(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> li
 
 def _fixed_name(config: Config) -> str:
     return "the notebook’s default" if config == Config() else display(config.label())
+
+
+FIGURES = (search_rates, search_histories, search_importances, search_fronts)

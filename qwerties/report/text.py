@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
+from pathlib import Path
 
+import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -16,6 +18,21 @@ from qwerties.errors import clean
 
 MAX_TEXT = 6000  # characters of the longest text shown
 NAMES = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "xor": "XOR", "sgd": "SGD", "adam": "Adam"}
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@functools.cache
+def source(name: str) -> str:
+    """Return the text of a template, style or script as it stands."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def fill(name: str, **values: object) -> Markup:
+    """Fill in a template; whatever is not `Markup` is escaped, and a value that is missing is an error."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return Markup(environment.from_string(source(name)).render(values))
 
 
 @functools.cache

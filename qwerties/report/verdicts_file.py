@@ -23,11 +23,6 @@ class VerdictsError(UsageError):
     """A ``verdicts.json`` cannot be read; the message is one line."""
 
 
-def path_beside(page: Path) -> Path:
-    """Return where the verdicts of a page are: ``verdicts.json`` beside ``summary.html``."""
-    return page.with_name("verdicts.json" if page.stem == "summary" else f"{page.stem}-verdicts.json")
-
-
 def make_document(
     experiments: Sequence[ExperimentResult], before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -75,10 +70,12 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
             _check(contrast, CONTRAST_TYPES)
             if contrast["interval"] is not None:
                 low, high = contrast["interval"]
-                _check({"interval": low}, {"interval": NUMBER})
-                _check({"interval": high}, {"interval": NUMBER})
+                _check({"low": low, "high": high}, {"low": NUMBER, "high": NUMBER})
         for change in document["changes"]:
             _check(change, CHANGE_TYPES)
+        document.setdefault("files", {})  # those of an older report are not listed
+        _check(document, {"files": (dict,)})
+        _check(document["files"], dict.fromkeys(document["files"], (str,)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -87,15 +84,14 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
     return document
 
 
-NUMBER = (int, float, type(None))
+NULL = type(None)
+NUMBER = (int, float, NULL)
 CONTRAST_TYPES: Mapping[str, tuple[type, ...]] = {
-    "experiment": (str,),
-    "verdict": (str,),
-    "words": (str,),
-    "code": (str, type(None)),
+    **dict.fromkeys(("experiment", "verdict", "words"), (str,)),
+    "code": (str, NULL),
     "n": NUMBER,
     "delta": (int, float),
-    "interval": (list, type(None)),
+    "interval": (list, NULL),
 }
 CHANGE_TYPES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("experiment", "contrast", "before", "now"), (str,)),
@@ -105,12 +101,11 @@ CHANGE_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def _check(record: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
-    """Raise TypeError or KeyError unless the fields are there and of their types."""
+    """Raise TypeError or KeyError unless the fields are there and of exactly their types."""
     for name, allowed in types.items():
-        value = record[name]
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            kinds = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise TypeError(f"{name} must be {kinds}, got {str(value)[:40]!r}")
+        if type(record[name]) not in allowed:
+            kinds = " or ".join("null" if kind is NULL else kind.__name__ for kind in allowed)
+            raise TypeError(f"{name} must be {kinds}, got {str(record[name])[:40]!r}")
 
 
 def key(contrast: Mapping[str, Any]) -> str:
@@ -197,21 +192,12 @@ def _flipped(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def table(document: Mapping[str, Any]) -> str:
     """Lay the verdicts out in plain text, primary ones first; nothing where there are none."""
     contrasts = document["contrasts"]
-    if not contrasts:
-        return ""
     lines = []
-    for primary in (True, False):
-        chosen = [contrast for contrast in contrasts if contrast["primary"] is primary]
-        if not chosen:
-            continue
-        rows = [_cells(contrast) for contrast in chosen]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines.append("primary contrasts" if primary else "exploratory contrasts")
-        lines += [
-            "  "
-            + "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip()
-            for row in rows
-        ]
+    for primary, title in ((True, "primary contrasts"), (False, "exploratory contrasts")):
+        if rows := [_cells(contrast) for contrast in contrasts if contrast["primary"] is primary]:
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            padded = (map(str.ljust, row, widths) for row in rows)
+            lines += [title, *(f"  {'  '.join(cells)}".rstrip() for cells in padded)]
     undecided = [c for c in contrasts if c["verdict"] in UNDECIDED]
     if undecided:
         lines.append(

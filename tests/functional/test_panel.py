@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from pages import experiment_result
+from pages import experiment_result, visiting
 
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.report import panel_seeds, sections
@@ -33,33 +33,14 @@ def address(tmp_path_factory, tables):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sections, "SECTIONS", (panel,))
         results = [experiment_result("notebook", {DEFAULT: tables[DEFAULT]})]
-        path.write_text(compose(SimpleNamespace(uri="sqlite://"), results).alone)
+        path.write_text(compose(SimpleNamespace(uri="sqlite://"), results).html())
     return path.as_uri()
 
 
 @pytest.fixture
 def visit(browser, address):
-    """Open the page; at the end, nothing may have gone wrong in it, and nothing been asked of the network."""
-    contexts, messages, requests = [], [], []
-
-    def opened(width=1000, **settings):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **settings))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(15_000)
-        page.add_init_script(
-            "addEventListener('securitypolicyviolation', (e) => console.error('policy', e.violatedDirective))"
-        )
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert messages == []
-    assert {url for url in requests if not url.startswith("data:")} <= {address}
+    with visiting(browser, address) as opened:
+        yield opened
 
 
 def scores(config):

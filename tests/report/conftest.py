@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from factories import new_store
 
+from qwerties.report.rendering import RenderedFigure
+
 
 def pytest_collection_modifyitems(items):
     ours = (
@@ -31,3 +33,12 @@ def module_folder(tmp_path_factory):
     os.chdir(path)
     yield path
     os.chdir(before)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose figures are the same small picture: most tests of a page are about its words."""
+    picture = RenderedFigure(b"<svg/>", "svg", 8, 8)
+    monkeypatch.setattr(
+        "qwerties.report.build.render_figures", lambda figures, jobs: [picture] * len(figures)
+    )

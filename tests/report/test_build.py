@@ -122,13 +122,50 @@ def reader(page):
     return read
 
 
-# Nothing tracked yet
+# Stores that hold little
+
+
+def sound(page):
+    """Elements closed, links inside the page that lead somewhere, all figures drawn, no number that is none."""
+    read = Reader(page)
+    assert read.stack == []
+    ids = {a["id"] for _, a in read.elements if "id" in a}
+    assert {a["href"][1:] for a in read.all("a") if a["href"].startswith("#")} <= ids
+    text = re.sub(r"<style>.*?</style>|<script.*?</script>|<[^>]+>", " ", page, flags=re.DOTALL)
+    assert not re.search(r"\b(nan|inf|None|NaN)\b|could not be drawn", text)
+    return read
 
 
 def test_an_empty_store_says_what_to_do(empty_page):
+    sound(empty_page)
     assert "Nothing is tracked yet" in empty_page
     assert "<code>make sweep</code>" in empty_page
-    assert Reader(empty_page).stack == []
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "tracked", "told"),
+    [
+        (60, 0, ["0 of 2 planned configs tracked; conclusions withheld until", "is withheld: "]),
+        (1, 2, ["2 configs, 1 seed each", "It is open whether BCE or MSE does better: "]),
+        (3, 2, ["2 configs, 3 seeds each", "It is open whether BCE or MSE does better: "]),
+        (60, 1, ["1 of 2 planned configs tracked", f"{display(MSE.label())}: not tracked", "is withheld: "]),
+    ],
+)
+def test_a_store_that_holds_little_has_a_whole_page(tmp_path, monkeypatch, n_seeds, tracked, told):
+    monkeypatch.chdir(tmp_path)
+    few, seeds = new_store(tmp_path), Seeds(0, n_seeds)
+    experiment_id = few.experiment(
+        "loss",
+        tags([BCE, MSE], seeds, contrasts=[(BCE, MSE, True)], figures=("scores", "outcomes", "losses")),
+    )
+    for config in (BCE, MSE)[:tracked]:
+        few.write(experiment_id, record(config, seeds, table(seeds, config)))
+    page = render(few)
+    read = sound(page)
+    assert all(text in section(page, "loss") for text in told)
+    assert section(page, "loss").count('class="verdict open"><bdi>') == 1
+    row = next(row for row in read.rows if row[0] == "A title" and len(row) == 9)
+    assert row[2:5] == ["2", str(tracked), str(2 - tracked)]
 
 
 # Numbers
@@ -224,7 +261,7 @@ def test_a_figure_that_cannot_be_drawn_does_not_stop_the_page(page):
     assert "x must be a numeric field of a config, got None" in text
 
 
-def test_lost_curves_make_a_run_count_as_missing(store, runs):
+def test_lost_curves_make_a_run_count_as_missing(store, runs, undrawn):
     """The report looks no further into a run of which something is lost: a sweep re-runs it."""
     path = artifact(store, "pair", runs["mse"], "curves.npz")
     kept = path.read_bytes()
@@ -311,13 +348,10 @@ def test_the_same_store_gives_the_same_page(page, store):
     assert render(store) == page
 
 
-def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch):
+def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch, undrawn):
     path = tmp_path / "summary.html"
     path.write_text("old")
-    monkeypatch.setattr(
-        "qwerties.report.build.compose",
-        lambda *arguments: Composed("\ud800", "", {}),  # no UTF-8
-    )
+    monkeypatch.setattr(Composed, "html", lambda *_: "\ud800")  # no UTF-8
     with pytest.raises(UnicodeEncodeError):
         write_report(store, path)
     assert path.read_text() == "old"
@@ -327,8 +361,9 @@ def test_a_page_that_fails_leaves_the_old_one(store, runs, tmp_path, monkeypatch
 # Sections that fail
 
 
-@pytest.mark.slow
-def test_a_section_that_fails_is_named_and_all_others_stand(store, runs, page, tmp_path, monkeypatch):
+def test_a_section_that_fails_is_named_and_all_others_stand(
+    store, runs, page, tmp_path, monkeypatch, undrawn
+):
     def fail(*_):
         raise RuntimeError("<script>a trick</script>")
 
@@ -357,7 +392,7 @@ def test_a_figure_that_fails_when_it_is_drawn_leaves_a_notice(store, runs, monke
 
 
 @pytest.fixture
-def section_of(tmp_path, monkeypatch):
+def section_of(tmp_path, monkeypatch, undrawn):
     """Return a maker of the section of an experiment whose one run holds these files."""
 
     def make(files):
@@ -371,10 +406,11 @@ def section_of(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "figure"), [("loss", "losses"), ("gradient_rms", "gradients")])
-def test_curves_of_one_dimension_are_named(section_of, name, figure):
+@pytest.mark.parametrize("shape", [(60,), (60, 0), (3, 2), (60, 2, 2)])
+def test_curves_of_another_shape_are_named(section_of, name, figure, shape):
     files = record(BCE, SEEDS, TABLES[BCE]).files
     with np.load(io.BytesIO(files["curves.npz"])) as arrays:
-        np.savez(buffer := io.BytesIO(), **{**arrays, name: arrays[name][:, 0]})
+        np.savez(buffer := io.BytesIO(), **{**arrays, name: np.ones(shape)})
     text = section_of({**files, "curves.npz": buffer.getvalue()})
     assert text.count("could not be drawn: ") == 1
     assert f"the figure of {figure} could not be drawn: " in text

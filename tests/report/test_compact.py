@@ -39,7 +39,7 @@ def test_letters_keep_their_outlines():
 
 def test_an_attribute_holds_it_and_it_reads_back_as_a_picture():
     content = compact_svg(svg(a_figure()))
-    uri = data_uri(content, "image/svg+xml")
+    uri = data_uri(content, "svg")
     assert not set('"<>& \n') & set(uri)
     root = ET.fromstring(unquote(uri.partition(",")[2]))
     assert root.tag == "{http://www.w3.org/2000/svg}svg"

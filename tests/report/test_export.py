@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import io
+import json
 import re
+import shutil
 import signal
 import xml.etree.ElementTree as ET
 
@@ -16,6 +18,7 @@ from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 from qwerties.execution import signals
 from qwerties.report import export as exports
 from qwerties.report.build import is_current, render, write_report
+from qwerties.report.verdicts_file import VerdictsError, read_verdicts
 from qwerties.tracking.records import Record
 
 EVIL = "../../=cmd|' /C calc'!A0"
@@ -120,9 +123,7 @@ def test_a_cell_is_a_number_or_harmless(value, text):
 
 def test_names_stay_in_their_folder(folder):
     for name in files(folder):
-        assert re.fullmatch(
-            r"(summary\.html|verdicts\.json|runs\.csv|(tables|figures)/(MANIFEST|[a-z0-9.-]+))", name
-        )
+        assert re.fullmatch(r"(summary\.html|verdicts\.json|runs\.csv|(tables|figures)/[a-z0-9.-]+)", name)
 
 
 def test_latex_is_escaped(folder):
@@ -172,7 +173,7 @@ def test_the_same_store_gives_the_same_files(folder, store, tmp_path):
     assert 'href="./' not in rendered
 
 
-def test_beside_another_page_they_have_its_name(store, tmp_path):
+def test_beside_another_page_they_have_its_name(store, tmp_path, undrawn):
     write_report(store, tmp_path / "a b&c.html")
     assert {path.name for path in tmp_path.iterdir()} == {
         "a b&c.html",
@@ -181,7 +182,9 @@ def test_beside_another_page_they_have_its_name(store, tmp_path):
     assert 'href="./a%20b%26c-tables/02-pair.csv"' in (tmp_path / "a b&c.html").read_text()
 
 
-def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(store, tmp_path, monkeypatch):
+def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(
+    store, tmp_path, monkeypatch, undrawn
+):
     monkeypatch.setattr(signals, "_signals", [])
     page = tmp_path / "reports" / "summary.html"
     with signals.heeding_signals():
@@ -191,7 +194,7 @@ def test_a_signal_whose_exception_was_lost_is_found_before_anything_is_written(s
     assert not page.parent.exists()
 
 
-def test_only_what_was_written_here_is_removed(store, tmp_path):
+def test_only_what_was_written_here_is_removed(store, tmp_path, undrawn):
     page = tmp_path / "summary.html"
     write_report(store, page)
     tables = tmp_path / "tables"
@@ -203,12 +206,18 @@ def test_only_what_was_written_here_is_removed(store, tmp_path):
     )
     for path in (gone, edited, foreign, outside):
         path.write_text("x")
-    digest = hashlib.sha256(b"x").hexdigest()
-    with (tables / "MANIFEST").open("a") as file:
-        file.write(
-            "".join(f"{digest}  {name}\n" for name in (gone.name, edited.name, "../outside", "..", ""))
-        )
-        file.write("no line of ours\n")
+    document = json.loads((tmp_path / "verdicts.json").read_text())
+    names = (
+        "tables/\0",
+        "tables/90-gone.csv",
+        "tables/91-edited.csv",
+        "tables/../outside",
+        "outside",
+        "..",
+        "",
+    )
+    document["files"] |= dict.fromkeys(names, hashlib.sha256(b"x").hexdigest())
+    (tmp_path / "verdicts.json").write_text(json.dumps(document))
     edited.write_text("by hand")
     assert not is_current(store, page)
     write_report(store, page)
@@ -219,25 +228,30 @@ def test_only_what_was_written_here_is_removed(store, tmp_path):
     assert is_current(store, page)
 
 
-def test_all_of_them_or_none(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("listed", ["", [], ["runs.csv"], {"runs.csv": None}])
+def test_a_list_of_files_that_is_none_is_refused(tmp_path, listed):
+    path = tmp_path / "verdicts.json"
+    path.write_text(json.dumps({"format": 2, "contrasts": [], "changes": [], "files": listed}))
+    with pytest.raises(VerdictsError, match="must hold the verdicts of a report"):
+        read_verdicts(path)
+
+
+def test_all_of_them_or_none(store, tmp_path, undrawn):
     page = tmp_path / "summary.html"
-    write_report(store, page)
+    page.write_text("old")
+    (tmp_path / "runs.csv").write_text("old")
+    (tmp_path / "figures").write_text("no folder")
     before = files(tmp_path)
-    monkeypatch.setattr(exports, "_write_manifest", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        exports.write(exports.Places.beside(page), {"tables/02-pair.csv": b"new", "runs.csv": b"new"})
+    with pytest.raises(FileExistsError):
+        write_report(store, page)
     assert files(tmp_path) == before
 
 
-def test_a_file_that_is_lost_is_made_again(store, tmp_path):
-    page = tmp_path / "summary.html"
-    write_report(store, page)
-    (tmp_path / "tables" / "02-pair.csv").unlink()
-    assert not is_current(store, page)
-
-
-def test_runs_that_were_altered_are_written_again(store, tmp_path):
-    page = tmp_path / "summary.html"
-    write_report(store, page)
-    (tmp_path / "runs.csv").write_text("by hand")
-    assert not is_current(store, page)
+@pytest.mark.parametrize("name", ["summary.html", "runs.csv", "tables/02-pair.csv", "tables/findings.tex"])
+def test_a_file_that_was_lost_or_altered_is_made_again(folder, store, tmp_path, name):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert is_current(store, tmp_path / "summary.html")
+    (tmp_path / name).write_text("by hand")
+    assert not is_current(store, tmp_path / "summary.html")
+    (tmp_path / name).unlink()
+    assert not is_current(store, tmp_path / "summary.html")

@@ -9,13 +9,16 @@ import pytest
 from pages import record, tags
 
 from qwerties.analysis.contrasts import load_results
-from qwerties.config import DEFAULT, Config, Seeds
+from qwerties.config import CHOICES, DEFAULT, Config, Seeds
 from qwerties.report.build import render
-from qwerties.report.elements import Facts, walk
-from qwerties.report.examples import read_examples
+from qwerties.report.examples import examples_figure, read_examples
+from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import make_results
 from qwerties.report.sections import questions
+from qwerties.report.text import display
 from qwerties.scoring.predict import answer
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SEEDS = Seeds(0, 60)
 LINEAR, MSE, LONG = Config(activation="linear"), Config(loss="mse"), Config(epochs=4000)
@@ -56,61 +59,67 @@ def track(store, experiment_name, tables, contrasts=(), **more):
         store.write(experiment, record(config, SEEDS, frame))
 
 
-def study(store, a, b):
-    """Each of the experiments, with one table for side A and another for side B."""
-    for experiment_name, sides in SIDES.items():
-        track(store, experiment_name, dict(zip(sides, (a, b), strict=True)), [(*sides, True)])
-
-
-def section(page):
+def section(store):
+    page = render(store)
     start = page.index('<section aria-labelledby="questions"')
     return page[start : page.index("</section>", start)]
 
 
-def facts(store):
-    """Terms and lines of what was measured, over all questions."""
-    blocks = walk(questions.build(make_results(store)).blocks)
-    return dict(item for block in blocks if isinstance(block, Facts) for item in block.items)
+def figure(store, key):
+    return questions.QUESTIONS[key][-1](make_results(store))
 
 
-def test_numbers_are_those_of_the_store(store):
-    study(store, table(50, dead=4), table(30, dead=6))
-    found = facts(store)
-    assert found["Learned, BCE · ReLU"] == ("50% at 2,000 epochs", "83% at 4,000 epochs")
-    assert found["Dead, BCE · ReLU"] == ("10% at 2,000 epochs", "7% at 4,000 epochs")
-    assert found["Settled, BCE · ReLU"] == ("50% at 2,000 epochs", "17% at 4,000 epochs")
-    assert found["Learned, by width"] == ("50% at 1 hidden unit", "83% at 4 hidden units")
-    assert found["Mean training loss, and its levels"] == (
-        "Bayes floor 0.060",
-        "the sample’s own optimum 0.060",
-        "0.400 (0.100 where learned) after 2,000 epochs",
-        "0.200 (0.100 where learned) after 4,000 epochs",
+def test_the_fall_and_the_levels_of_the_loss_are_those_of_the_store(store):
+    for experiment_name, sides in SIDES.items():
+        frames = (table(50, dead=4), table(30, dead=6))
+        track(store, experiment_name, dict(zip(sides, frames, strict=True)), [(*sides, True)])
+    shown = figure(store, "training")
+    losses = np.geomspace(0.7, 0.1, 4) + 0.01 * np.arange(60)[:, None]  # kept at 1, 10, 100 and the end
+    for epochs in (2000, 4000):
+        before = np.interp(np.log(0.75 * epochs), np.log([1, 10, 100, epochs]), losses.mean(0))
+        assert f"{100 * (1 - losses.mean(0)[-1] / before):.1f}% ({epochs:,} epochs)" in shown.caption
+    learned, dead, constant = (
+        losses[seeds, -1].mean() for seeds in (slice(50), slice(50, 54), slice(54, 60))
     )
-    losses = (
-        np.geomspace(0.7, 0.1, 4) + 0.01 * 29.5
-    )  # the mean of the made-up curves, kept at 1, 10, 100 and the end
-    before = np.interp(np.log(1500), np.log([1, 10, 100, 2000]), losses)
-    fall = found["Fall of the mean loss over the last quarter"][0]
-    assert fall == f"{100 * (1 - losses[-1] / before):.1f}% of 2,000 epochs"
-    assert "linear: 50% learned, 40% constant, 10% dead" in section(render(store))
+    assert f"learned {learned:.3f}; constant {constant:.3f}; dead {dead:.3f}" in shown.alt
+    assert "Dashed: Bayes floor 0.060, dead plateau 0.693, sample’s optimum 0.060" in shown.alt
+    text = section(store)
+    for experiment_name in SIDES:
+        assert f'<a href="#{experiment_name}"><bdi>A title</bdi></a>' in text
 
 
-def test_gradients_are_told_by_depth(store):
-    deep = {
-        Config(hidden=(8,) * depth, activation=a): table(60) for depth in (1, 4) for a in ("relu", "sigmoid")
-    }
-    track(store, "depth", deep)
-    assert facts(store)["Gradient of the first layer ÷ that of the last, PyTorch init"] == tuple(
-        f"{a} 1 at 1 hidden layer, 1 at 4 (× 1 for each layer more)" for a in ("ReLU", "sigmoid")
-    )
+@pytest.mark.parametrize("name", CHOICES["activation"])
+def test_a_slope_is_that_of_pytorch(store, name):
+    import torch
+    from torch.nn import functional
+
+    [(_, arguments)] = figure(store, "gradients").arguments["parts"]
+    slope = arguments["frame"][display(name)].dropna()
+    x = torch.tensor(slope.index.to_numpy(), requires_grad=True)
+    {"linear": lambda u: 1 * u, "relu": functional.relu}.get(name, getattr(torch, name, None))(
+        x
+    ).sum().backward()
+    np.testing.assert_allclose(slope, x.grad, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", CHOICES["loss"])
+def test_a_gradient_at_the_logit_is_that_of_pytorch(store, name):
+    import torch
+
+    [(_, arguments)] = figure(store, "losses").arguments["parts"]
+    size = arguments["frame"][display(name)]
+    z = torch.tensor(size.index.to_numpy(), requires_grad=True)
+    loss = {"bce": torch.nn.BCELoss, "mse": torch.nn.MSELoss}[name](reduction="sum")
+    loss(torch.sigmoid(z), torch.ones_like(z)).backward()
+    np.testing.assert_allclose(size, z.grad.abs(), atol=1e-7)
 
 
 def test_what_is_missing_is_named_by_its_file(store):
     track(store, "pair", {DEFAULT: table(60)})
-    text = section(render(store))
+    text = section(store)
     for name in ("depth", "activation", "xor", "loss", "tune_loss", "epochs", "width"):
         assert f"experiments/{name}.py is not in the store: make sweep ONLY={name} trains it." in text
-    assert facts(store) == {}
+    assert figure(store, "training") is None
 
 
 def test_an_incomplete_experiment_is_named(store):
@@ -118,7 +127,7 @@ def test_an_incomplete_experiment_is_named(store):
     for config, frame in ((DEFAULT, table(58)), (MSE, table(20))):
         store.write(experiment, record(config, SEEDS, frame))
     store.experiment("width", tags([DEFAULT, WIDE], SEEDS, contrasts=[(WIDE, DEFAULT, False)]))
-    text = section(render(store))
+    text = section(store)
     assert "experiments/loss.py is not complete, with 2 of 3 configs tracked: make sweep ONLY=loss" in text
     assert "experiments/width.py has no network in the store yet: make sweep ONLY=width" in text
 
@@ -128,14 +137,12 @@ def test_nothing_tracked_gives_no_section(store):
     assert 'id="questions"' not in render(store)
 
 
-def test_broken_artifacts_leave_numbers_out_and_nothing_more(store):
-    columns = ["seed", "state", "train_accuracy", "phi", "population_accuracy", "gain"]
-    files = {"seeds.csv": table(40)[columns].to_csv(index=False).encode(), "curves.npz": b"no"}
-    for name in ("depth", "epochs"):
-        experiment = store.experiment(name, tags([DEFAULT, LONG], SEEDS, figures=()))
-        for config in (DEFAULT, LONG):
-            store.write(experiment, record(config, SEEDS, table(40), files=files, curves=False))
-    assert list(facts(store)) == ["Learned, BCE · ReLU", "Dead, BCE · ReLU"]
+def test_curves_that_cannot_be_read_leave_the_figure_out(store):
+    files = {"seeds.csv": table(40).to_csv(index=False).encode(), "curves.npz": b"no"}
+    experiment = store.experiment("epochs", tags([DEFAULT, LONG], SEEDS, figures=()))
+    for config in (DEFAULT, LONG):
+        store.write(experiment, record(config, SEEDS, table(40), files=files, curves=False))
+    assert figure(store, "training") is None
 
 
 # Examples
@@ -188,10 +195,12 @@ def test_examples_are_the_lowest_seeds_of_any_shape(store, hidden, activation):
         value = act(np.einsum("oi,ip->op", weight, value) + bias[:, None])
     weight, bias = own.layers[-1]
     np.testing.assert_allclose(answer(activation, own.layers, own.points), (weight @ value)[0] + bias[0])
-    page = render(store)
-    alt = re.search('alt="(Decision boundaries, one row per config[^"]*)"', page)[1]
-    assert re.search(r"seed 2 learned, \d+% of its training points right; seed 7 slow.*; seed 9 dead", alt)
-    assert render(store) == page
+    drawn = examples_figure(store, one.networks.values(), list(one.networks.values()))
+    assert re.search(
+        r"seed 2 learned, \d+% of its training points right; seed 7 slow.*; seed 9 dead", drawn.alt
+    )
+    [picture] = render_figures([drawn])
+    assert picture.suffix == "png"
 
 
 def test_runs_without_points_are_left_out(store):

@@ -6,7 +6,6 @@ A new section is a file with `TITLE`, `ANCHOR` and `build`, and its place in `SE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from qwerties.errors import clean
@@ -24,7 +23,7 @@ from qwerties.report.sections import (
     reading,
     searches,
 )
-from qwerties.report.sections.head import Head, head
+from qwerties.report.sections.head import head
 
 SECTIONS = (
     answers,
@@ -40,25 +39,16 @@ SECTIONS = (
 )
 ANCHORS = ("content", "contents", *(module.ANCHOR for module in SECTIONS if module is not experiments))
 
-__all__ = ["ANCHORS", "SECTIONS", "Head", "Part", "head", "parts"]
+__all__ = ["ANCHORS", "SECTIONS", "head", "parts"]
 
 
-@dataclass(frozen=True)
-class Part:
-    """A section that is to be made."""
-
-    anchor: str
-    title: str
-    build: Callable[[], Section | None]
-
-
-def parts(results: Results) -> Iterator[Part]:
-    """List the page's sections in their order."""
+def parts(results: Results) -> Iterator[tuple[str, str, Callable[[], Section | None]]]:
+    """List the anchor, the title and the maker of each section, in the page's order."""
     for module in SECTIONS:
         if module is experiments:
             for result in results.experiments:
                 name = result.coverage.experiment_name
                 build = partial(experiments.build, results, result)
-                yield Part(results.anchors[name], clean(result.coverage.title), build)
+                yield results.anchors[name], clean(result.coverage.title), build
         else:
-            yield Part(module.ANCHOR, module.TITLE, partial(module.build, results))
+            yield module.ANCHOR, module.TITLE, partial(module.build, results)

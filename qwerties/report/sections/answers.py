@@ -32,14 +32,7 @@ def _markup(answer: Answer, results: Results) -> Markup:
         Markup('<span class="{}">{}</span>').format(_role(sentence.code), _emphasised(sentence.text))
         for sentence in answer.sentences
     )
-    names = dict.fromkeys(sentence.experiment_name for sentence in answer.sentences)
-    links = Markup(", ").join(
-        Markup('<a href="#{}"><bdi>{}</bdi></a>').format(
-            results.anchors[name], results.by_name[name].coverage.title[:160]
-        )
-        for name in names
-        if name in results.by_name
-    )
+    links = results.section_links(sentence.experiment_name for sentence in answer.sentences)
     evidence = Markup(" Evidence: {}.").format(links) if links else ""
     return Markup('<h3>{}</h3>\n<p>{}</p>\n<p class="details">{}{}</p>').format(
         answer.question, sentences, answer.note, evidence

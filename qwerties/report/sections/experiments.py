@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean, plural
-from qwerties.report import export, figures
+from qwerties.report import export
 from qwerties.report.contrasts import contrast_blocks
 from qwerties.report.elements import (
     Block,
     Cell,
     Details,
-    Figure,
     Link,
     Notice,
     Row,
@@ -24,9 +22,11 @@ from qwerties.report.elements import (
     Table,
     Text,
     interval_cell,
+    notices,
     paragraph,
 )
 from qwerties.report.examples import examples_figure
+from qwerties.report.experiment_figures import experiment_figure
 from qwerties.report.results import Results
 from qwerties.report.sections.reading import sampling_sd
 from qwerties.report.text import display, markdown
@@ -46,84 +46,50 @@ OPEN_FIGURES = 1  # figures that are not folded away
 def build(results: Results, result: ExperimentResult) -> Section:
     """Make the section of one experiment."""
     coverage = result.coverage
-    question = Text(markdown(coverage.question), "question")
     title = clean(coverage.title)
+    blocks: list[Block] = [Text(markdown(coverage.question), "question")]
     if coverage.plan is None:
-        return Section(title, (question, *_loose_blocks(results, coverage)))
+        return Section(title, (*blocks, *_loose_blocks(results, coverage)))
     tables = list(result.networks.values())
     problems = [*coverage.problems, *result.problems]
     if not coverage.entries:
         problems.append("the plan holds no configs")
-    drawn, examples = _figures(results, result, tables, problems)
-    folded: list[Block] = [*drawn[OPEN_FIGURES:], *examples]
-    if tables:
-        folded += [_outcomes(results, tables), *map(paragraph, _notes(tables))]
-    blocks: list[Block | None] = [
-        question,
-        paragraph(_design(coverage, tables), "design"),
-        _unfinished(coverage, result.incomplete),
-        Notice(
-            tuple(clean(change, 600) for change in coverage.plan_changes),
-            "The plan was changed after data were seen.",
-        )
-        if coverage.plan_changes
-        else None,
-        _notice([*problems, *_counts(coverage)]),
-        *drawn[:OPEN_FIGURES],
-        *contrast_blocks(results, result),
-        Details(_summary(folded), tuple(folded)) if folded else None,
-    ]
-    return Section(
-        title, tuple(block for block in blocks if block is not None), unfinished=bool(result.incomplete)
-    )
-
-
-def _figures(
-    results: Results, result: ExperimentResult, tables: Sequence[SeedTable], problems: list[str]
-) -> tuple[list[Figure], list[Figure]]:
-    """The figures that the experiment asks for, and its examples; what cannot be drawn is added to the problems."""
-    drawn, examples = [], []
-    for spec in result.coverage.figures if tables else ():
+    drawn = []
+    for spec in coverage.figures if tables else ():
         try:
-            drawn.append(Figure(figures.experiment_figure(spec, tables, results.curves)))
+            drawn.append(experiment_figure(spec, tables, results.curves))
         except (ValueError, StoreError) as error:
             problems.append(f"the figure of {spec.kind} could not be drawn: {error}")
+    folded: list[Block] = [*drawn[OPEN_FIGURES:]]
     try:
-        figure = examples_figure(results.store, results.examples[result.coverage.experiment_name], tables)
-        examples = [Figure(figure)] if figure else []
+        examples = examples_figure(results.store, results.examples[coverage.experiment_name], tables)
+        folded += [examples] if examples else []
     except StoreError as error:
         problems.append(f"the figure of examples could not be drawn: {error}")
-    return drawn, examples
-
-
-def _summary(folded: Sequence[Block]) -> str:
-    count = sum(isinstance(block, Figure) for block in folded)
-    more = f"{plural(count, 'more figure')} and the " if count else "The "
-    return f"{more}outcomes of every config"
-
-
-def _unfinished(coverage: Coverage, incomplete: Sequence[str]) -> Notice | None:
-    if not incomplete:
-        return None
-    planned = len(coverage.entries)
-    title = (
-        f"{planned - len(incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld until the "
-        f"design is complete: make sweep ONLY={coverage.experiment_name}"
-    )
-    return Notice(tuple(map(display, incomplete)), clean(title, 300))
-
-
-def _notice(lines: Sequence[str]) -> Notice | None:
-    return Notice(tuple(clean(line, 300) for line in lines)) if lines else None
-
-
-def _counts(coverage: Coverage) -> list[str]:
-    lines = []
+    more = f"{plural(len(folded), 'more figure')} and the " if folded else "The "
+    if tables:
+        folded += [_outcomes(results, tables), *map(paragraph, _notes(tables))]
     if coverage.stale:
-        lines.append(f"{plural(coverage.stale, 'run')} made by other code: left out.")
+        problems.append(f"{plural(coverage.stale, 'run')} made by other code: left out.")
     if coverage.unplanned:
-        lines.append(f"{plural(coverage.unplanned, 'run')} of configs that are not in the plan: left out.")
-    return lines
+        problems.append(f"{plural(coverage.unplanned, 'run')} of configs that are not in the plan: left out.")
+
+    blocks.append(paragraph(_design(coverage, tables), "design"))
+    if result.incomplete:
+        planned = len(coverage.entries)
+        withheld = (
+            f"{planned - len(result.incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld "
+            f"until the design is complete: make sweep ONLY={coverage.experiment_name}"
+        )
+        blocks.append(Notice(tuple(map(display, result.incomplete)), clean(withheld, 300)))
+    if coverage.plan_changes:
+        changes = tuple(clean(change, 600) for change in coverage.plan_changes)
+        blocks.append(Notice(changes, "The plan was changed after data were seen."))
+    blocks += notices(problems)
+    blocks += [*drawn[:OPEN_FIGURES], *contrast_blocks(results, result)]
+    if folded:
+        blocks.append(Details(f"{more}outcomes of every config", tuple(folded)))
+    return Section(title, tuple(blocks), unfinished=bool(result.incomplete))
 
 
 def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
@@ -176,8 +142,23 @@ def _outcomes(results: Results, tables: Sequence[SeedTable]) -> Table:
     for record, table in zip(records, tables, strict=True):
         first, *more = table.runs
         links = tuple(Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2))
-        name = Link(display(record["config"]), results.run_url(first))
-        rows.append(Row(name, tuple(_cells(record)), links))
+        learned, population = (
+            Interval(record[name], record[f"{name}_lo"], record[f"{name}_hi"], record["n"], 0.95)
+            for name in ("learned", "population_accuracy")
+        )
+        phi = record["phi_median"]
+        cells = (
+            Cell(f"{record['n']:,}"),
+            Cell(percent(learned.estimate), interval_cell(learned, 0, scale=100).small),
+            *(Cell(f"{record[state]:,}") for state in STATES[1:]),
+            interval_cell(population),
+            Cell(number(record["train_accuracy"])),
+            Cell(
+                number(phi, 2) if np.isfinite(phi) else "undefined",
+                (f"{record['phi_undefined']:,} undefined",),
+            ),
+        )
+        rows.append(Row(Link(display(record["config"]), results.run_url(first)), cells, links))
     return Table(
         "Outcomes by config. Shares with Wilson, means with t intervals, both at 95%. Names lead to the runs in "
         "MLflow, while its server runs.",
@@ -188,25 +169,6 @@ def _outcomes(results: Results, tables: Sequence[SeedTable]) -> Table:
         tuple(rows),
         tuple(records),
     )
-
-
-def _cells(record: Mapping[str, Any]) -> list[Cell]:
-    """Round one `export.outcome_record`."""
-    learned, population = (
-        Interval(record[name], record[f"{name}_lo"], record[f"{name}_hi"], record["n"], 0.95)
-        for name in ("learned", "population_accuracy")
-    )
-    phi = record["phi_median"]
-    return [
-        Cell(f"{record['n']:,}"),
-        Cell(percent(learned.estimate), interval_cell(learned, 0, scale=100).small),
-        *(Cell(f"{record[state]:,}") for state in STATES[1:]),
-        interval_cell(population),
-        Cell(number(record["train_accuracy"])),
-        Cell(
-            number(phi, 2) if np.isfinite(phi) else "undefined", (f"{record['phi_undefined']:,} undefined",)
-        ),
-    ]
 
 
 # Runs without a plan
@@ -234,9 +196,4 @@ def _loose_blocks(results: Results, coverage: Coverage) -> list[Block]:
         tuple(data),
     )
     design = f"{plural(len(coverage.loose), 'run')}, not part of a plan."
-    notice = _notice(coverage.problems)
-    return [
-        paragraph(design, "design"),
-        *([notice] if notice else []),
-        *([table] if rows else []),
-    ]
+    return [paragraph(design, "design"), *notices(coverage.problems), *([table] if rows else [])]

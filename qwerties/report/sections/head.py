@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from markupsafe import Markup
 
 from qwerties.config import Config
-from qwerties.errors import clean, plural
+from qwerties.errors import plural
 from qwerties.report.results import Results
 from qwerties.tracking.records import Tracked
 
-MAX_VALUES = 3  # versions and commits that are listed
 EMPTY = Markup(
     "Run <code>make sweep</code> to train the networks of every question in <code>experiments/</code>; this page then "
     "shows what came of it. <code>make ui</code> opens the runs themselves."
@@ -23,16 +19,8 @@ INTRODUCTION = (
 )
 
 
-@dataclass(frozen=True)
-class Head:
-    """What stands above the contents."""
-
-    lead: str
-    paragraphs: tuple[str, ...]
-
-
-def head(results: Results) -> Head:
-    """Count what was trained; a network that two experiments share counts once."""
+def head(results: Results) -> tuple[str, str]:
+    """Count what was trained, and introduce the page; a network that two experiments share counts once."""
     networks: dict[Config, set[tuple[int, int]]] = {}
     runs: list[Tracked] = []
     n_experiments = 0
@@ -46,18 +34,11 @@ def head(results: Results) -> Head:
             networks.setdefault(table.config, set()).update(drawn)
             runs += table.runs
     if not runs:
-        return Head("Nothing is tracked yet.", (EMPTY,))
+        return "Nothing is tracked yet.", EMPTY
     seeds = {seed for pairs in networks.values() for pair in pairs for seed in pair}
     lead = (
         f"{plural(sum(map(len, networks.values())), 'small network')} of {plural(len(networks), 'config')} on "
         f"{plural(len(seeds), 'seed')}, tracked as {plural(len(runs), 'run')} in "
         f"{plural(n_experiments, 'experiment')}."
     )
-    return Head(lead, (INTRODUCTION,))
-
-
-def tag_values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:
-    """List the values of a tag of runs, each cut to a length."""
-    values = sorted({value for run in runs if (value := clean(run.tags.get(tag, ""), 60)[:length])})
-    more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
-    return ", ".join(values[:MAX_VALUES]) + more
+    return lead, INTRODUCTION

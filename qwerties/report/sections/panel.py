@@ -9,25 +9,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
+from jinja2.utils import htmlsafe_json_dumps
 
 from qwerties.analysis.contrasts import LEARNED_GAINS
 from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.report import panel_seeds
 from qwerties.report.elements import Section, Text
 from qwerties.report.results import Results
+from qwerties.report.text import fill, source
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.training.data import centres
 
 TITLE, ANCHOR = "Train it yourself", "train"
-TEMPLATES = Path(__file__).parents[1] / "templates"
 BINS = 200  # of an accuracy from 0 to 1
 GRID, MARGIN = (120, 80), 3.6  # cells of the plane, and its margin around the centres in standard deviations
 
@@ -70,15 +68,9 @@ def build(results: Results) -> Section | None:
     if not tables:
         return None
     data = script_data((table.config, table.frame) for table in tables)
-    template = jinja2.Template(
-        _read("panel.html"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    html = template.render(data=_embed(data), presets=PRESETS, seeds=panel_seeds.SEEDS)
-    return Section(TITLE, (Text(Markup(html)),), style=_read("panel.css"), script=_read("panel.js"))
-
-
-def _read(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
+    safe = htmlsafe_json_dumps(data, allow_nan=False, separators=(",", ":"))  # no markup can end it
+    html = fill("panel.html", data=safe, presets=PRESETS, seeds=panel_seeds.SEEDS)
+    return Section(TITLE, (Text(html),), style=source("panel.css"), script=source("panel.js"))
 
 
 def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]:
@@ -145,20 +137,15 @@ def tracked(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, list[lis
     """
     largest: dict[str, pd.DataFrame] = {}
     for config, frame in tables:
-        offered = len(config.hidden) == 1 and all(
-            value in OFFERED[name] for name, value in _fields(config).items()
-        )
-        if not offered or "weight_seed" in frame or config != _with_defaults(config):
-            continue
-        name = key(config)
-        if name not in largest or len(frame) > len(largest[name]):
-            largest[name] = frame
+        fields = _fields(config)
+        offered = all(value in OFFERED[name] for name, value in fields.items())
+        same = config == Config(
+            **fields | {"hidden": (fields["hidden"],)}
+        )  # in all that the panel does not set
+        if offered and same and "weight_seed" not in frame and len(frame) > len(largest.get(key(config), ())):
+            largest[key(config)] = frame
     histograms = {name: _histogram(frame) for name, frame in sorted(largest.items())}
     return {name: bars for name, bars in histograms.items() if bars}
-
-
-def _with_defaults(config: Config) -> Config:
-    return replace(DEFAULT, **{name: getattr(config, name) for name in OFFERED})
 
 
 def _histogram(frame: pd.DataFrame) -> list[list[int]]:
@@ -168,11 +155,3 @@ def _histogram(frame: pd.DataFrame) -> list[list[int]]:
     states = [STATES.index(state) for state in frame["state"]]
     rows, counts = np.unique(np.column_stack((states, bins)).astype(int), axis=0, return_counts=True)
     return np.column_stack((rows, counts)).tolist()
-
-
-def _embed(value: Any) -> Markup:
-    """Write JSON that no markup can end: it may stand between script tags."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII alone
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)

@@ -13,24 +13,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
-from qwerties.report.elements import (
-    Block,
-    Cell,
-    Code,
-    Facts,
-    Heading,
-    Link,
-    Row,
-    Section,
-    Table,
-    Text,
-)
+from qwerties.report.elements import Block, Cell, Facts, Heading, Link, Row, Section, Table, Text
 from qwerties.report.results import Results
-from qwerties.report.sections.head import tag_values
 from qwerties.report.text import display
 from qwerties.study.coverage import experiment_json
 from qwerties.tracking.records import Tracked
@@ -39,6 +26,7 @@ from qwerties.tracking.tags import DEVICE, LIBRARIES, PYTHON, VERSION
 from qwerties.tracking.uri import public_uri
 
 TITLE, ANCHOR = "Design and provenance", "provenance"
+MAX_VALUES = 3  # versions and commits that are listed
 MADE_BY = (
     "“make sweep” trains what is not tracked yet; “make report” makes this page from the store alone; “make verify” "
     "trains networks again and compares them with the store."
@@ -66,6 +54,9 @@ MADE_WITH = {
     DEVICE: "trained on",
 }
 
+CODE = Markup(
+    '<div class="scroll" tabindex="0" role="group" aria-label="Lines of Python">\n<pre><code>{}</code></pre>\n</div>'
+)
 LOSSES = {"bce": "BCELoss", "mse": "MSELoss"}
 
 
@@ -73,47 +64,29 @@ def build(results: Results) -> Section | None:
     """Count what became of the design; None where nothing was ever planned or tracked."""
     if not results.experiments:
         return None
-    runs = [run for one in results.experiments for run in (*_counted(one), *one.coverage.loose)]
-    facts = [(term, (text,)) for term, text in _facts(results.store, runs) if text]
-    facts.append(("Made by", (MADE_BY,)))
-    return Section(TITLE, (Facts(tuple(facts)), _coverage(results), *_example(results)))
-
-
-def _counted(result: ExperimentResult) -> list[Tracked]:
-    return [run for table in result.networks.values() for run in table.runs]
-
-
-def _coverage(results: Results) -> Table:
-    known = [(one.coverage, experiment_json(one.coverage)) for one in results.experiments]
-    columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in known)}}
-    rows, data = [], []
-    for coverage, count in known:
-        name = coverage.experiment_name
-        seeds = str(coverage.plan.seeds) if coverage.plan else None
-        cells = [Cell(seeds.replace("-", "–") if seeds else "–")]
-        cells += [Cell("–" if count[key] is None else f"{count[key]:,}") for key in columns]
-        rows.append(Row(Link(clean(coverage.title), f"#{results.anchors[name]}"), tuple(cells)))
-        data.append({"experiment": name, "seeds": seeds, **{key: count[key] for key in columns}})
-    return Table(
-        "Planned configs and what became of them. Tracked, missing and failed count configs. The last columns count "
-        "excluded runs: made by other code (stale), re-run since (superseded), or of configs no longer planned.",
-        ("Experiment", "Seeds", *columns.values()),
-        tuple(rows),
-        tuple(data),
-    )
-
-
-def _facts(store: Store, runs: Sequence[Tracked]) -> list[tuple[str, str]]:
-    versions = [f"{name} {values}" for tag, name in MADE_WITH.items() if (values := tag_values(runs, tag))]
-    commits = tag_values(runs, "mlflow.source.git.commit", 12)
+    runs = [run for one in results.experiments for run in one.coverage.loose]
+    runs += [run for one in results.experiments for table in one.networks.values() for run in table.runs]
+    made_with = (f"{name} {values}" for tag, name in MADE_WITH.items() if (values := _values(runs, tag)))
+    commits = _values(runs, "mlflow.source.git.commit", 12)
     dirty = sum(run.tags.get("mlflow.source.git.dirty") == "true" for run in runs)
-    states = f"; {dirty:,} of {len(runs):,} runs with changes that were not committed" if commits else ""
-    return [
-        ("Runs made with", "; ".join(versions)),
-        ("At the commit", f"{commits}{states}" if commits else ""),
-        ("Started", _times(runs)),
-        ("Store", clean(public_address(store))),
-    ]
+    if commits:
+        commits += f"; {dirty:,} of {len(runs):,} runs with changes that were not committed"
+    facts = {
+        "Runs made with": "; ".join(made_with),
+        "At the commit": commits,
+        "Started": _times(runs),
+        "Store": clean(public_address(results.store)),
+        "Made by": MADE_BY,
+    }
+    known = Facts({term: text for term, text in facts.items() if text})
+    return Section(TITLE, (known, _coverage(results), *_example(results)))
+
+
+def _values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:
+    """List the values of a tag of runs, each cut to a length."""
+    values = sorted({value for run in runs if (value := clean(run.tags.get(tag, ""), 60)[:length])})
+    more = f" and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
+    return ", ".join(values[:MAX_VALUES]) + more
 
 
 def _times(runs: Sequence[Tracked]) -> str:
@@ -127,9 +100,27 @@ def _times(runs: Sequence[Tracked]) -> str:
 
 def public_address(store: Store) -> str:
     """Return the store's address without passwords, and without the folders of whoever made the page."""
-    if store.file is not None:
-        return f"sqlite:///{store.file.name}"
-    return public_uri(store.uri)
+    return f"sqlite:///{store.file.name}" if store.file is not None else public_uri(store.uri)
+
+
+def _coverage(results: Results) -> Table:
+    known = [(one.coverage, experiment_json(one.coverage)) for one in results.experiments]
+    columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in known)}}
+    rows, data = [], []
+    for coverage, counts in known:
+        name = coverage.experiment_name
+        seeds = str(coverage.plan.seeds) if coverage.plan else None
+        cells = [Cell(seeds.replace("-", "–") if seeds else "–")]
+        cells += [Cell("–" if counts[key] is None else f"{counts[key]:,}") for key in columns]
+        rows.append(Row(Link(clean(coverage.title), f"#{results.anchors[name]}"), tuple(cells)))
+        data.append({"experiment": name, "seeds": seeds, **{key: counts[key] for key in columns}})
+    return Table(
+        "Planned configs and what became of them. Tracked, missing and failed count configs. The last columns count "
+        "excluded runs: made by other code (stale), re-run since (superseded), or of configs no longer planned.",
+        ("Experiment", "Seeds", *columns.values()),
+        tuple(rows),
+        tuple(data),
+    )
 
 
 # One number, made again
@@ -146,11 +137,8 @@ def _example(results: Results) -> list[Block]:
                     '<a href="{}">this run</a>, at a training loss of {:.8g}. The notebook’s own loop prints it, up to '
                     "rounding:</p>"
                 ).format(display(table.config.label()), seed, results.run_url(run), loss)
-                return [
-                    Heading("One number, reproduced"),
-                    Text(text),
-                    Code(_lines(table.config, seed), "Lines of Python"),
-                ]
+                code = CODE.format(_lines(table.config, seed))
+                return [Heading("One number, reproduced"), Text(text), Text(code)]
     return []
 
 
@@ -159,29 +147,22 @@ def _network(table: SeedTable) -> tuple[int, float, Tracked] | None:
     frame = table.frame
     if "train_loss" not in frame or not pd.api.types.is_numeric_dtype(frame["train_loss"]):
         return None
-    losses = frame["train_loss"].to_numpy(float)
-    sound = np.isfinite(losses)
-    learned = sound & frame["state"].eq("learned").to_numpy()
-    if not sound.any():
+    sound = frame[np.isfinite(frame["train_loss"].to_numpy(float))]
+    if sound.empty:
         return None
-    seeds = frame["seed"].to_numpy()
-    places = np.flatnonzero(learned if learned.any() else sound)
-    place = int(places[seeds[places].argmin()])
-    ends = np.cumsum([len(rows) for rows in table.rows])
-    run = table.runs[int(np.searchsorted(ends, place, side="right"))]
-    return int(seeds[place]), float(losses[place]), run
+    learned = sound[sound["state"] == "learned"]
+    place = int((sound if learned.empty else learned)["seed"].idxmin())
+    run = table.runs[int(np.searchsorted(np.cumsum(list(map(len, table.rows))), place, side="right"))]
+    return int(frame["seed"][place]), float(frame["train_loss"][place]), run
 
 
 def _lines(config: Config, seed: int) -> str:
     changed = [f"{name}={value!r}" for name in FIELDS if (value := getattr(config, name)) != FIELDS[name]]
-    return "\n".join(
-        (
-            "import torch",
-            "from qwerties.config import Config",
-            "from qwerties.training.reference import train_reference",
-            "",
-            f"network = train_reference(Config({', '.join(changed)}), {seed})",
-            f"loss = torch.nn.{LOSSES[config.loss]}()",
-            "print(loss(network.model(network.points), network.labels).item())",
-        )
-    )
+    return f"""\
+import torch
+from qwerties.config import Config
+from qwerties.training.reference import train_reference
+
+network = train_reference(Config({", ".join(changed)}), {seed})
+loss = torch.nn.{LOSSES[config.loss]}()
+print(loss(network.model(network.points), network.labels).item())"""

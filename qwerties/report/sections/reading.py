@@ -42,7 +42,7 @@ def build(results: Results) -> Section | None:
         "one stops.",
         "exploratory": "Each with an error rate of its own, not corrected for multiplicity.",
     }
-    return Section(TITLE, (Facts(tuple((term, (text,)) for term, text in items.items())),))
+    return Section(TITLE, (Facts(items),))
 
 
 def sampling_sd(config: Config) -> float:

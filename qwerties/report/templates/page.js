@@ -69,10 +69,6 @@
       if (link === current) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
-    if (current && getComputedStyle(list).position === "fixed") { // at once: nothing moves that need not
-      const [box, own] = [list.getBoundingClientRect(), current.getBoundingClientRect()];
-      if (own.top < box.top || own.bottom > box.bottom) list.scrollTop += own.top - box.top - box.height / 2;
-    }
   }, { rootMargin: "0px 0px -70% 0px" }); // the upper part of the window, where one reads
   sections.forEach((section) => watcher.observe(section));
 })();
