@@ -10,9 +10,9 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qwerties.cli.parser import add_command, number_between, number_range, output_file
+from qwerties.cli.parser import Parser, number_between, number_range, output_file
 from qwerties.errors import UsageError, clean, plural
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ EXPECTATIONS = ("a_better", "b_better", "equivalent", "not_worse")
 PICTURES = (".svg", ".png")
 MARGIN = 0.01  # of the metric's range
 
+DESCRIPTION = (
+    "The verdict on two tables of paired results. Compares a bounded metric of two arms on the units that "
+    "both have (seeds, test cases)."
+)
+EXAMPLE = "qwerties compare branch.csv main.csv --metric accuracy --expect not_worse"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "compare",
-        run,
-        "the verdict on two tables of paired results",
-        "qwerties compare branch.csv main.csv --metric accuracy --expect not_worse",
-        "Compares a bounded metric of two arms on the units that both have (seeds, test cases).",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="A and B; or one long table")
     parser.add_argument("--metric", required=True, metavar="NAME", help="column to compare; more is better")
     parser.option("--unit", _names, "NAME[,NAME]", "column or columns that pair the rows", "seed")

@@ -94,38 +94,6 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def add_command(
-    commands: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-    details: str = "",
-) -> Parser:
-    """Add a command to the parser of ``qwerties``.
-
-    Parameters
-    ----------
-    commands : object
-        What ``add_subparsers`` returned.
-    name : str
-    run : callable
-        Takes the parsed arguments and returns the exit status.
-    summary : str
-        Half a sentence for the list of commands.
-    example : str
-        A command line, shown below the options.
-    details : str
-        Sentences after the summary.
-    """
-    description = f"{summary[0].upper()}{summary[1:]}. {details}".strip()
-    parser: Parser = commands.add_parser(
-        name, help=summary, description=description, epilog=f"example:\n  {example}"
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
 def add_fields(parser: Any, *, defaults: bool) -> None:
     """Add an option for each field of `Config`; the values stay text, None where ``defaults`` is false."""
     kinds = {int: "N", float: "X", tuple: "N[xN]"}

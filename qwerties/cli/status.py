@@ -1,24 +1,52 @@
-"""What is planned, and what became of it, for the terminal and as JSON: ``qwerties status``."""
+"""``qwerties status``: what is planned, and what became of it, for the terminal and as JSON."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwerties.errors import clean, plural
-from qwerties.portability.relocate import NOTHING
-from qwerties.study.coverage import CONFIG_STATES, Coverage, PlannedConfig, experiment_json, read_coverages
-from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store
+from qwerties.cli.parser import Parser
+from qwerties.cli.project import enter_root, open_store
+from qwerties.errors import NothingTrackedError, clean, plural
 from qwerties.tracking.tags import FAILURE, PROCESS
-from qwerties.tracking.uri import public_uri
+
+if TYPE_CHECKING:
+    from qwerties.study.coverage import Coverage, PlannedConfig
+    from qwerties.tracking.records import Tracked
+    from qwerties.tracking.store import Store
 
 FORMAT = 2  # of the JSON; raised when a field changes its meaning or goes, not when one is added
 MAX_LINES = 8  # configs of one experiment and one state that are listed one by one
+COLUMNS = ("planned", "done", "missing", "running", "failed", "damaged", "stale", "superseded", "unplanned")
 ALWAYS = ("planned", "done", "missing")  # columns that are there even where they hold zeros only
+
+DESCRIPTION = "Planned and tracked, missing, failed, stale. Exit status 1 if the study is incomplete."
+EXAMPLE = "qwerties status --json"
+
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
+    parser.flag("--json", "the same and more, for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the coverage of every experiment; return 1 if the study is incomplete."""
+    root = enter_root()
+    try:
+        with open_store(root, reads=True) as store:
+            status = read_status(store)
+    except NothingTrackedError:
+        from qwerties.portability.relocate import database_of
+
+        status = Status(f"sqlite:///{database_of(root)}", (), 0, 0)
+    print(json.dumps(to_json(status), indent=1) if arguments.json else table(status))
+    return 0 if status.complete else 1
 
 
 @dataclass(frozen=True)
@@ -48,23 +76,25 @@ class Status:
 
 def read_status(store: Store) -> Status:
     """Read what a store covers, and what disk it takes."""
-    database = None
+    from qwerties.study.coverage import read_coverages
+    from qwerties.tracking.uri import public_uri
+
+    database = artifacts = None
     if store.file is not None:
-        database = sum(_size(Path(f"{store.file}{end}")) for end in ("", "-wal", "-shm"))
-    folders = store.artifact_folders()
-    artifacts = None if folders is None else sum(map(_size_of_all, folders))
+        database = _size(Path(f"{store.file}{end}") for end in ("", "-wal", "-shm"))
+    if (folders := store.artifact_folders()) is not None:
+        artifacts = _size(
+            Path(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names
+        )
     return Status(public_uri(store.uri), tuple(read_coverages(store)), database, artifacts)
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
-
-
-def _size_of_all(folder: Path) -> int:
-    return sum(_size(Path(at, name)) for at, _, names in os.walk(folder) for name in names)
+def _size(paths: Iterable[Path]) -> int:
+    size = 0
+    for path in paths:
+        with suppress(OSError):  # it is gone meanwhile
+            size += path.lstat().st_size
+    return size
 
 
 def to_json(status: Status) -> dict[str, Any]:
@@ -81,6 +111,8 @@ def to_json(status: Status) -> dict[str, Any]:
         ``runs`` (ids of those that count) and ``others`` (of those that do not: ``run``, ``status``, ``process``,
         ``failure``, ``damage``). ``disk``: bytes of ``database`` and ``artifacts``, null where they are elsewhere.
     """
+    from qwerties.study.coverage import experiment_json
+
     return {
         "format": FORMAT,
         "complete": status.complete,
@@ -95,54 +127,46 @@ def to_json(status: Status) -> dict[str, Any]:
 
 def table(status: Status) -> str:
     """Lay a status out in plain text."""
+    from qwerties.portability.relocate import NOTHING
+    from qwerties.study.coverage import experiment_json
+
     if not status.coverages:
         return NOTHING
-    planned = [coverage for coverage in status.coverages if coverage.plan is not None]
-    rows = [_counts(coverage) for coverage in planned]
-    columns = [name for name in rows[0] if name in ALWAYS or any(row[name] for row in rows)] if rows else []
-    cells = [("experiment", *columns)] if rows else []
-    cells += [
-        (_name(coverage), *(f"{row[name]:,}" for name in columns))
-        for coverage, row in zip(planned, rows, strict=True)
-    ]
-    width = max(len(name) for name in ("experiment" if rows else "", *map(_name, status.coverages)))
-    widths = [max(len(row[i]) for row in cells) for i in range(1, len(columns) + 1)]
-    lines = ["  ".join([row[0].ljust(width), *map(str.rjust, row[1:], widths)]) for row in cells]
-    lines += [
-        f"{_name(coverage).ljust(width)}  {plural(len(coverage.loose), 'run')}, not part of a plan"
-        for coverage in status.coverages
-        if coverage.plan is None and not coverage.problems
-    ]
+    planned = [experiment_json(coverage) for coverage in status.coverages if coverage.plan is not None]
+    columns = [name for name in COLUMNS if name in ALWAYS or any(counts[name] for counts in planned)]
+    lines = aligned(
+        [
+            ("experiment", *columns),
+            *((_name(c["experiment"]), *(f"{c[name]:,}" for name in columns)) for c in planned),
+        ]
+    )
+    lines = lines if planned else []
     for coverage in status.coverages:
-        lines += [f"{_name(coverage)}: {clean(problem)}" for problem in coverage.problems]
+        about = [clean(problem) for problem in coverage.problems]
+        if coverage.plan is None and not coverage.problems:
+            about.append(f"{plural(len(coverage.loose), 'run')}, not part of a plan")
         if coverage.outdated:
-            lines.append(f"{_name(coverage)}: planned by other code; a sweep re-runs it")
+            about.append("planned by other code; a sweep re-runs it")
         for state in ("running", "failed", "damaged"):
-            lines += _details(coverage, state)
+            entries = [entry for entry in coverage.entries if entry.state == state]
+            about += [f"{clean(entry.name, 60)}: {_reason(entry)}" for entry in entries[:MAX_LINES]]
+            if len(entries) > MAX_LINES:
+                about.append(f"{len(entries) - MAX_LINES:,} more {state}")
+        lines += [f"{_name(coverage.experiment_name)}: {text}" for text in about]
     sizes = {"database": status.database, "artifacts": status.artifacts}
-    disk = [f"{what} {_bytes(size)}" for what, size in sizes.items() if size is not None]
-    return "\n".join(lines + ([f"disk used: {', '.join(disk)}"] if disk else []))
+    if disk := [f"{what} {_bytes(size)}" for what, size in sizes.items() if size is not None]:
+        lines.append(f"disk used: {', '.join(disk)}")
+    return "\n".join(lines)
 
 
-def _name(coverage: Coverage) -> str:
-    return clean(coverage.experiment_name, 24)
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the first column flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
-def _counts(coverage: Coverage) -> dict[str, int]:
-    return {
-        "planned": len(coverage.entries),
-        **{state: coverage.count(state) for state in CONFIG_STATES},
-        "stale": coverage.stale,
-        "superseded": coverage.superseded,
-        "unplanned": coverage.unplanned,
-    }
-
-
-def _details(coverage: Coverage, state: str) -> list[str]:
-    entries = [entry for entry in coverage.entries if entry.state == state]
-    lines = [f"{_name(coverage)}: {clean(entry.name, 60)}: {_reason(entry)}" for entry in entries[:MAX_LINES]]
-    others = len(entries) - len(lines)
-    return [*lines, *([f"{_name(coverage)}: {others:,} more {state}"] if others else [])]
+def _name(experiment_name: str) -> str:
+    return clean(experiment_name, 24)
 
 
 def _reason(entry: PlannedConfig) -> str:
