@@ -45,8 +45,17 @@ def revise(
     stored = readable_contrasts(before)
     contrasts = mark_late(contrasts, stored, finished)
     changes = [*contrast_changes(stored, contrasts), *changes]
-    history = {PLAN_CHANGES: _add_to_history(before, changes, len(finished))} if changes and finished else {}
-    return {**tags, **to_chunks(CONTRASTS, json.dumps([c.to_json() for c in contrasts])), **history}
+    tags = {**tags, **to_chunks(CONTRASTS, json.dumps([c.to_json() for c in contrasts]))}
+    if not (changes and finished):
+        return tags
+    try:
+        history = list(json.loads(before.get(PLAN_CHANGES, "[]")))
+    except UNREADABLE_JSON:
+        history = []
+    history.append({"when": datetime.date.today().isoformat(), "runs": len(finished), "what": changes})
+    while len(text := json.dumps(history)) > MAX_TAG and len(history) > 1:
+        del history[len(history) // 2]  # the first and the latest say most
+    return {**tags, PLAN_CHANGES: text}
 
 
 def contrast_changes(before: Sequence[PlannedContrast], now: Sequence[PlannedContrast]) -> list[str]:
@@ -55,24 +64,17 @@ def contrast_changes(before: Sequence[PlannedContrast], now: Sequence[PlannedCon
     changes = []
     for contrast in now:
         previous = old.pop(contrast.key, None)
-        primary, was_primary = _is_declared_primary(contrast), _is_declared_primary(previous)
-        if primary and not was_primary:
+        was_primary = previous is not None and previous.declared_primary
+        if contrast.declared_primary and not was_primary:
             changes.append(f"primary contrast added: {contrast.label}, margin {contrast.delta:g}")
-        elif was_primary and not primary:
+        elif was_primary and not contrast.declared_primary:
             changes.append(f"made exploratory: {contrast.label}")
         if previous is not None and contrast.delta != previous.delta:
             changes.append(
                 f"margin of {contrast.label} changed from {previous.delta:g} to {contrast.delta:g}"
             )
-    return changes + [
-        f"primary contrast removed: {contrast.label}"
-        for contrast in old.values()
-        if _is_declared_primary(contrast)
-    ]
-
-
-def _is_declared_primary(contrast: PlannedContrast | None) -> bool:
-    return contrast is not None and (contrast.primary or bool(contrast.late))
+    removed = [contrast for contrast in old.values() if contrast.declared_primary]
+    return changes + [f"primary contrast removed: {contrast.label}" for contrast in removed]
 
 
 def mark_late(
@@ -87,28 +89,16 @@ def mark_late(
     runs : sequence of Tracked
         Finished runs of the experiment.
     """
-    old = {contrast.key: contrast for contrast in before}
+    old = {contrast.key: contrast for contrast in before if contrast.declared_primary}
     trained = {config for run in runs if run.parent is None and (config := config_of(run)) is not None}
     marked = []
     for contrast in contrasts:
         previous = old.get(contrast.key)
-        was_primary = _is_declared_primary(previous)
-        if contrast.primary and previous is not None and was_primary and previous.delta == contrast.delta:
+        if contrast.primary and previous is not None and previous.delta == contrast.delta:
             contrast = dataclasses.replace(contrast, primary=not previous.late, late=previous.late)
         elif contrast.primary and trained.issuperset((contrast.a, contrast.b)):
-            what = "got this margin" if was_primary else "was declared primary"
+            what = "got this margin" if previous is not None else "was declared primary"
             late = f"{what} on {datetime.date.today().isoformat()}, when runs of both arms existed"
             contrast = dataclasses.replace(contrast, primary=False, late=late)
         marked.append(contrast)
     return marked
-
-
-def _add_to_history(before: Mapping[str, str], changes: Sequence[str], n_runs: int) -> str:
-    try:
-        history = list(json.loads(before.get(PLAN_CHANGES, "[]")))
-    except UNREADABLE_JSON:
-        history = []
-    history.append({"when": datetime.date.today().isoformat(), "runs": n_runs, "what": list(changes)})
-    while len(text := json.dumps(history)) > MAX_TAG and len(history) > 1:
-        del history[len(history) // 2]  # the first and the latest say most
-    return text

@@ -96,8 +96,8 @@ def test_what_made_the_runs_is_told(store, tmp_path):
 
 
 def test_runs_are_tagged_with_what_made_them():
-    record = Record("x", {}, {}, children=[Record("y", {"seed": "1"}, {})])
-    made = sweep._tagged(record, MissingRun("loss", DEFAULT, Seeds(0, 2)))
+    record = Record("x", {}, {}, children=[Record("y", {"seed": "1"}, {}, {"qwerties.state": "dead"})])
+    made = sweep.described(record, MissingRun("loss", DEFAULT, Seeds(0, 2)), "a run")
     for one in (made, made.children[0]):
         assert set(one.tags) >= {
             f"qwerties.{name}" for name in ("version", "python", "torch", "numpy", "mlflow")

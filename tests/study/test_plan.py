@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 from factories import make_folder, new_store
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.errors import UsageError
 from qwerties.scoring.digest import code_digest
 from qwerties.study.budget import check_slots, primary_alpha
 from qwerties.study.coverage import read_coverages
@@ -230,13 +232,20 @@ def test_the_history_keeps_the_first_change_and_the_latest_and_fits_a_tag():
 
 
 def test_ten_slots_for_the_whole_study():
-    stored = {"old": declared(PRIMARY), "loss": declared(PRIMARY, Contrast(DEFAULT, THIRD, primary=True))}
-    check_slots({"loss": 9}, stored)  # what the file declares counts, not what it declared before
-    with pytest.raises(ValueError, match=r"at most 10 in the whole study.* got 11: 10 in loss, 1 in old"):
-        check_slots({"loss": 10}, stored)
+    def check(n_primary, **tags):
+        loss = Experiment(
+            "t", "q", MANY, tuple(Contrast(MANY[0], c, primary=True) for c in MANY[1 : n_primary + 1])
+        )
+        stored = {name: ("id", tags_of_one) for name, tags_of_one in tags.items()}
+        check_slots({"loss": loss}, SimpleNamespace(experiments=lambda: stored))
+
+    old, before = declared(PRIMARY), declared(PRIMARY, Contrast(DEFAULT, THIRD, primary=True))
+    check(9, old=old, loss=before)  # what the file declares counts, not what it declared before
+    with pytest.raises(UsageError, match=r"at most 10 in the whole study.* got 11: 10 in loss, 1 in old"):
+        check(10, old=old, loss=before)
     experiment = Experiment("t", "q", (DEFAULT, OTHER), (PRIMARY,))
     late = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), {}, BOTH)
-    check_slots({"loss": 10}, {"old": late})  # no slot
+    check(10, old=late)  # no slot
 
 
 def test_more_contrasts_than_slots_share_the_error():

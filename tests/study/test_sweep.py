@@ -16,17 +16,7 @@ from qwerties.study.coverage import read_coverages
 from qwerties.study.experiment import Experiment, grid
 from qwerties.study.sweep import sweep
 from qwerties.study.sweep_lock import sweep_lock
-from qwerties.tracking.tags import (
-    ARTIFACTS,
-    CODE,
-    EXAMPLES,
-    PLAN,
-    SPEC,
-    STUDY,
-    SUPERSEDED,
-    TRIAL,
-    TUNING,
-)
+from qwerties.tracking.tags import ARTIFACTS, CODE, EXAMPLES, PLAN, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
 
 SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--jobs", "1", "--no-report")
 
