@@ -17,7 +17,7 @@ from qwerties.study.plan import config_of, plan_tags, seeds_of
 from qwerties.tracking.records import Tracked, curve_epochs
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import STUDY
-from qwerties.tuning.declaration import SearchError, Tuning
+from qwerties.tuning.declaration import Tuning
 from qwerties.tuning.search import make_searches
 
 # Measured on the store of a default sweep; what a run leaves does not depend on the machine
@@ -42,8 +42,8 @@ def forecast_table(
     settle: str,
     max_seeds: int,
     workers: int,
-) -> tuple[str, list[str]]:
-    """Return what a sweep with these options would train, as a table, and why searches cannot be run.
+) -> str:
+    """Return what a sweep with these options would train, as a table.
 
     ``store`` is None where there is none yet. Before a search is finished, one of its longest examples stands in for
     the config that it will choose.
@@ -55,19 +55,13 @@ def forecast_table(
     everything: list[MissingRun] = []  # what two experiments share is trained once
     topup, searched, n_open = Work(), Work(), 0
     tracked: list[Tracked] = []
-    problems = []
     for name, declaration in declared.items():
         experiment_id, tags = stored.get(name, ("", {}))
         runs = store.runs(experiment_id) if store and experiment_id else []
-        trials = Work()
         if isinstance(declaration, Experiment):
-            experiment = declaration
+            experiment, trials = declaration, Work()
         else:
-            try:
-                experiment, trials = _tuned(name, declaration, runs, n_seeds)
-            except SearchError as error:
-                problems.append(f"experiments/{name}.py: {error}")
-                continue
+            experiment, trials = _tuned(name, declaration, runs, n_seeds)
         tags = {**tags, **plan_tags(experiment, experiment.seeds(n_seeds))}
         coverage = read_coverage(store, name, experiment_id, tags, runs)
         missing = missing_runs(experiment, coverage, n_seeds)
@@ -102,7 +96,7 @@ def forecast_table(
         f"rates {source}: {rate / 1e6:.1f} million epochs of the smallest network per second, with "
         f"{plural(workers, 'worker')}; dry run: nothing was written"
     )
-    return "\n".join(lines), problems
+    return "\n".join(lines)
 
 
 def _tuned(name: str, tuning: Tuning, runs: Sequence[Tracked], n_seeds: int) -> tuple[Experiment, Work]:

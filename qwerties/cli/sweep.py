@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,22 +67,36 @@ def run(arguments: argparse.Namespace) -> int:
     root = enter_root()
     names = select_experiments(arguments.names, [path.stem for path in experiment_files(root)])
     workers, device = _choose_workers(arguments)
-    from qwerties.tuning.declaration import Tuning
-
-    declared, broken = load_experiments(root, names, (Experiment, Tuning))
-    problems = [f"experiments/{name}.py was left out: {error}" for name, error in broken.items()]
+    declared, problems = _load(root, names, arguments.seeds)
     status = 0
     if declared:  # else no store is made, and the report stays as it is
         check_slots(declared, None)
         sweep = _Sweep(declared, arguments.seeds, max_seeds, arguments.settle, workers, device)
         if arguments.dry_run:
-            problems += sweep.forecast(root)
+            sweep.forecast(root)
         else:
             problems += sweep.run(root)
             if not arguments.no_report:
                 status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
             print("browse the runs: make ui")
     return max([status, *(complain(problem, 1) for problem in problems)])
+
+
+def _load(root: Path, names: Sequence[str], n_seeds: int) -> tuple[dict[str, Experiment | Tuning], list[str]]:
+    """Import experiment files; return what they declare, and why others are left out."""
+    from qwerties.tuning.declaration import SearchError, Tuning
+
+    declared, broken = load_experiments(root, names, (Experiment, Tuning))
+    for name, declaration in list(declared.items()):
+        if isinstance(declaration, Tuning):
+            from qwerties.tuning.search import make_searches
+
+            try:
+                make_searches(name, declaration, n_seeds)
+            except SearchError as error:  # of the space of an arm
+                broken[name] = str(error)
+                del declared[name]
+    return declared, [f"experiments/{name}.py was left out: {error}" for name, error in broken.items()]
 
 
 def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:
@@ -114,19 +128,17 @@ class _Sweep:
     workers: Workers
     device: str
 
-    def forecast(self, root: Path) -> list[str]:
-        """Say what would be trained, without making a store where there is none; return what cannot be."""
+    def forecast(self, root: Path) -> None:
+        """Say what would be trained, without making a store where there is none."""
         from qwerties.cli.forecast import forecast_table
 
         options = (self.declared, self.n_seeds, self.settle, self.max_seeds, self.workers.count)
         try:
             with open_store(root, reads=True) as store:
                 check_slots(self.declared, store)
-                table, problems = forecast_table(store, *options)
+                print(forecast_table(store, *options))
         except NothingTrackedError:
-            table, problems = forecast_table(None, *options)
-        print(table)
-        return problems
+            print(forecast_table(None, *options))
 
     def run(self, root: Path) -> list[str]:
         """Search, train and decide; return why searches cannot be run."""

@@ -155,10 +155,7 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["both closed", *(pytest.param(n, marks=pytest.mark.thorough) for n in STREAMS if n != "both closed")],
-)
+@pytest.mark.parametrize("name", STREAMS)
 def test_streams_that_take_nothing(fresh, name):
     command = f"{sys.executable} -m qwerties status {STREAMS[name]}"
     environment = environment_of(fresh.parent, {})
