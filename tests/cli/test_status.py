@@ -73,9 +73,22 @@ def test_the_document(folder):
     gaps, pair, train = document["experiments"]
     configs = gaps.pop("configs")
     assert gaps == {
-        "experiment": "gaps", "title": "Gaps", "complete": False, "outdated": False, "planned": 6,
-        "done": 1, "missing": 2, "running": 1, "failed": 1, "damaged": 1,
-        "stale": 1, "superseded": 1, "unplanned": 1, "loose": 0, "problems": [], "searches": [],
+        "experiment": "gaps",
+        "title": "Gaps",
+        "complete": False,
+        "outdated": False,
+        "planned": 6,
+        "done": 1,
+        "missing": 2,
+        "running": 1,
+        "failed": 1,
+        "damaged": 1,
+        "stale": 1,
+        "superseded": 1,
+        "unplanned": 1,
+        "loose": 0,
+        "problems": [],
+        "searches": [],
     }
     states = [(config["state"], len(config["runs"]), len(config["others"])) for config in configs]
     assert states == [
