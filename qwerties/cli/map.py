@@ -40,11 +40,10 @@ def add_options(parser: Parser) -> None:
     parser.choice("--show", SHOWN, "measure of the picture")
     parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
     parser.option("--output", output_file, "FILE", "the picture, a PNG (default: reports/map.png)")
-    add_fields(parser.add_argument_group("what all pixels share"), defaults=False)
     for name, default in PANEL_DEFAULTS.items():
-        action = parser._option_string_actions[f"--{name}"]
-        action.choices, action.type, action.default = None, _panels(name), default
-        action.metavar, action.help = f"{name.upper()},...", f"a panel for each {name}"
+        parser.option(f"--{name}", _panels(name), f"{name.upper()},...", f"a panel for each {name}", default)
+    shared = parser.add_argument_group("what all pixels share")
+    add_fields(shared, defaults=False, leave_out=PANEL_DEFAULTS)
 
 
 def run(arguments: argparse.Namespace) -> int:

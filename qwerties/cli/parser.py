@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -94,17 +94,17 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def add_fields(parser: Any, *, defaults: bool) -> None:
+def add_fields(parser: Any, *, defaults: bool, leave_out: Collection[str] = ()) -> None:
     """Add an option for each field of `Config`; the values stay text, None where ``defaults`` is false."""
     kinds = {int: "N", float: "X", tuple: "N[xN]"}
     for name, value in DEFAULT.to_params().items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            metavar="|".join(CHOICES[name]) if name in CHOICES else kinds[type(FIELDS[name])],
-            default=value if defaults else None,
-            help=FIELD_HELP[name] if defaults else f"{FIELD_HELP[name]} (default: {value})",
-        )
+        if name not in leave_out:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                metavar="|".join(CHOICES[name]) if name in CHOICES else kinds[type(FIELDS[name])],
+                default=value if defaults else None,
+                help=FIELD_HELP[name] if defaults else f"{FIELD_HELP[name]} (default: {value})",
+            )
 
 
 def count(maximum: int, minimum: int = 1) -> Callable[[str], int]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from qwerties.tuning.declaration import Tuning
     from qwerties.tuning.tuner import SearchOutcome
 
+    Declared = Mapping[str, Experiment | Tuning]
+
 SEEDS = 500  # per config, before contrasts that are open get more
 MAX_SEEDS = 4000  # per config, at which a contrast stays open
 LARGEST = 1_000_000  # number of seeds that can be asked for
@@ -69,16 +71,17 @@ def run(arguments: argparse.Namespace) -> int:
     workers, device = _choose_workers(arguments)
     declared, problems = _load(root, names, arguments.seeds)
     status = 0
-    if declared:  # else no store is made, and the report stays as it is
+    if declared and arguments.dry_run:
+        _forecast(declared, root, arguments, max_seeds, workers.count)
+    elif declared:  # else no store is made, and the report stays as it is
         check_slots(declared, None)
-        sweep = _Sweep(declared, arguments.seeds, max_seeds, arguments.settle, workers, device)
-        if arguments.dry_run:
-            sweep.forecast(root)
-        else:
-            problems += sweep.run(root)
-            if not arguments.no_report:
-                status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
-            print("browse the runs: make ui")
+        with open_store(root) as store:
+            check_slots(declared, store)
+            sweep = _Sweep(store, workers, device, arguments.seeds, max_seeds, arguments.settle)
+            problems += sweep.run(declared, root)
+        if not arguments.no_report:
+            status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
+        print("browse the runs: make ui")
     return max([status, *(complain(problem, 1) for problem in problems)])
 
 
@@ -117,69 +120,71 @@ def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:
     return workers, device
 
 
+def _forecast(
+    declared: Declared, root: Path, arguments: argparse.Namespace, max_seeds: int, n_workers: int
+) -> None:
+    """Say what a sweep would train, without making a store where there is none."""
+    from qwerties.cli.forecast import forecast_table
+
+    options = (declared, arguments.seeds, arguments.settle, max_seeds, n_workers)
+    check_slots(declared, None)
+    try:
+        with open_store(root, reads=True) as store:
+            check_slots(declared, store)
+            print(forecast_table(store, *options))
+    except NothingTrackedError:
+        print(forecast_table(None, *options))
+
+
 @dataclass(frozen=True)
 class _Sweep:
-    """What is swept, and who trains how much."""
+    """The store, and who trains how much."""
 
-    declared: Mapping[str, Experiment | Tuning]
+    store: Store
+    workers: Workers
+    device: str
     n_seeds: int
     max_seeds: int
     settle: str
-    workers: Workers
-    device: str
 
-    def forecast(self, root: Path) -> None:
-        """Say what would be trained, without making a store where there is none."""
-        from qwerties.cli.forecast import forecast_table
-
-        options = (self.declared, self.n_seeds, self.settle, self.max_seeds, self.workers.count)
-        try:
-            with open_store(root, reads=True) as store:
-                check_slots(self.declared, store)
-                print(forecast_table(store, *options))
-        except NothingTrackedError:
-            print(forecast_table(None, *options))
-
-    def run(self, root: Path) -> list[str]:
+    def run(self, declared: Declared, root: Path) -> list[str]:
         """Search, train and decide; return why searches cannot be run."""
         from qwerties.tuning.declaration import SearchError
 
         experiments: dict[str, Experiment] = {}
         winners: dict[str, Config] = {}
-        left: list[Callable[[], None]] = []
+        left: list[Callable[[], None]] = []  # to be done for the searches while others work
         problems: list[str] = []
+        for name, declaration in declared.items():
+            if isinstance(declaration, Experiment):
+                experiments[name] = declaration
+                continue
+            try:
+                outcome = self.search(name, declaration, root, left.append)
+            except SearchError as error:
+                problems.append(str(error))
+                continue
+            experiments[name] = outcome.experiment
+            if declaration.champion is not None:
+                winners[name] = outcome.winners[declaration.champion]
 
         def finish() -> None:
             for work in left:
                 work()
 
-        with open_store(root) as store:
-            check_slots(self.declared, store)
-            for name, declaration in self.declared.items():
-                if isinstance(declaration, Experiment):
-                    experiments[name] = declaration
-                    continue
-                try:
-                    outcome = self.search(store, root, name, declaration, left)
-                except SearchError as error:
-                    problems.append(str(error))
-                    continue
-                experiments[name] = outcome.experiment
-                if declaration.champion is not None:
-                    winners[name] = outcome.winners[declaration.champion]
-            if experiments:
-                if not self.train(store, experiments, meanwhile=finish):
-                    n_configs = sum(len(experiment.configs) for experiment in experiments.values())
-                    print(f"nothing to do: all {n_configs} planned configs are tracked")
-                self.decide(store, experiments, self.settle)
-            for name, winner in winners.items():
-                self.challenge(store, name, winner)
+        if experiments:
+            if not self.train(experiments, meanwhile=finish):
+                n_configs = sum(len(experiment.configs) for experiment in experiments.values())
+                print(f"nothing to do: all {n_configs} planned configs are tracked")
+            self.decide(experiments, self.settle)
+        for name, winner in winners.items():
+            self.challenge(name, winner)
         return problems
 
     def search(
-        self, store: Store, root: Path, name: str, tuning: Tuning, left: list[Callable[[], None]]
+        self, name: str, tuning: Tuning, root: Path, later: Callable[[Callable[[], None]], None]
     ) -> SearchOutcome:
-        """Run the searches of a tuning; what is left to do for them, while others work, is added to ``left``."""
+        """Run the searches of a tuning."""
         from qwerties.tuning.storage import default_storage
         from qwerties.tuning.tuner import run_searches
 
@@ -187,18 +192,17 @@ class _Sweep:
             return run_searches(
                 name,
                 tuning,
-                store,
+                self.store,
                 default_storage(root),
                 self.n_seeds,
                 workers=self.workers.count,  # of this machine, also where a cluster trains: trials are small
                 step=lambda search, done, n: progress.show(f"{search}: {done}/{n} trials", done, n),
                 log=tqdm.write,
-                later=left.append,
+                later=later,
             )
 
     def train(
         self,
-        store: Store,
         experiments: Mapping[str, Experiment],
         more: Mapping[str, Mapping[Config, int]] | None = None,
         label: str = "sweep",
@@ -219,7 +223,7 @@ class _Sweep:
         with Progress(label, 1.0, stay=True) as progress:
             done = sweeping.sweep(
                 experiments,
-                store,
+                self.store,
                 self.n_seeds,
                 workers=self.workers,
                 device=self.device,
@@ -235,7 +239,7 @@ class _Sweep:
             )
         return done.runs > 0
 
-    def decide(self, store: Store, experiments: Mapping[str, Experiment], settle: str) -> None:
+    def decide(self, experiments: Mapping[str, Experiment], settle: str) -> None:
         """Train more seeds of the arms of open contrasts, until all are decided or at the cap."""
         from qwerties.analysis.topup import next_step
 
@@ -247,9 +251,9 @@ class _Sweep:
         if not names:
             return
         before: Mapping[str, Mapping[Config, int]] = {}
-        while (step := next_step(store, names, settle, self.max_seeds)).more not in ({}, before):
+        while (step := next_step(self.store, names, settle, self.max_seeds)).more not in ({}, before):
             print(f"{step.words} ({_arms(step.open)})")
-            self.train(store, {name: experiments[name] for name in step.more}, step.more, step.words)
+            self.train({name: experiments[name] for name in step.more}, step.more, step.words)
             before = step.more
         kind = "primary contrasts" if settle == "primary" else "contrasts"
         if step.decided:
@@ -258,17 +262,16 @@ class _Sweep:
             where = f"at the cap of {self.max_seeds:,} seeds: {len(undecided)} ({_arms(undecided)})"
             print(f"{kind} open {where}")
 
-    def challenge(self, store: Store, experiment_name: str, winner: Config) -> None:
+    def challenge(self, experiment_name: str, winner: Config) -> None:
         """Register the network of a search's winner, if that config beats the registered one."""
         from qwerties.tuning.champion import challenge
 
         def train_and_decide(experiments: Mapping[str, Experiment]) -> None:
-            self.train(store, experiments)
-            self.decide(
-                store, experiments, "none" if self.settle == "none" else "all"
-            )  # topped up like any contrast
+            self.train(experiments)
+            settle = "none" if self.settle == "none" else "all"  # topped up like any contrast
+            self.decide(experiments, settle)
 
-        if message := challenge(experiment_name, winner, store, train_and_decide):
+        if message := challenge(experiment_name, winner, self.store, train_and_decide):
             print(message)
 
 
