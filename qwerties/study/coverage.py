@@ -311,7 +311,7 @@ def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Stor
 
 
 def experiment_json(coverage: Coverage) -> dict[str, Any]:
-    """Return one experiment as an object for JSON; ``cli.status.to_json`` names its fields."""
+    """Return one experiment as an object for JSON; ``cli.status.read_status`` names its fields."""
     return {
         "experiment": coverage.experiment_name,
         "title": coverage.title,

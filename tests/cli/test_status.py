@@ -11,7 +11,7 @@ from sqlite3 import connect
 import pytest
 from factories import CONFIGS, call, fill, make_folder, new_store, plan, record
 
-from qwerties.cli.status import read_status, table, to_json
+from qwerties.cli.status import read_status, table
 from qwerties.config import Config
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
 
@@ -167,9 +167,10 @@ def test_the_document_where_nothing_is_tracked(tmp_path):
 
 def test_a_store_without_experiments(tmp_path):
     store = new_store(make_folder(tmp_path / "study"))
-    assert table(read_status(store)) == NOTHING
-    assert not read_status(store).complete
-    assert to_json(read_status(store))["disk"]["artifacts"] == 0
+    status = read_status(store)
+    assert table(status) == NOTHING
+    assert not status["complete"]
+    assert status["disk"]["artifacts"] == 0
 
 
 def test_a_plan_of_other_code_is_not_complete(tmp_path):

@@ -9,7 +9,7 @@ import re
 import pytest
 from trained import CODE, CONFIGS, SEEDS, make_store, plan, record
 
-from qwerties.cli.status import read_status, to_json
+from qwerties.cli.status import read_status
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.report import report_archive
 from qwerties.report.build import is_current, render, write_report
@@ -56,7 +56,7 @@ def test_it_counts_as_status_does(store):
     store.write(experiment_id, record(DEFAULT, SEEDS, table, curves))
     failed = store.write(experiment_id, record(configs[1], SEEDS, table, curves))
     store._client.set_terminated(failed, "FAILED")
-    [status] = to_json(read_status(store))["experiments"]
+    [status] = read_status(store)["experiments"]
     blocks = provenance.build(make_results(store)).blocks
     [ledger] = [block for block in blocks if isinstance(block, Table)]
     counts = {
