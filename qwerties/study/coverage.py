@@ -17,8 +17,8 @@ import numpy as np
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
-from qwerties.study.damage import damage_of, own_damage
 from qwerties.study.plan import (
+    ALWAYS_TRACKED,
     UNREADABLE_JSON,
     Declaration,
     Plan,
@@ -31,7 +31,9 @@ from qwerties.study.sweep_lock import is_abandoned
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import (
+    ARTIFACTS,
     CODE,
+    EXAMPLES,
     FAILURE,
     FINGERPRINT,
     PLAN,
@@ -202,7 +204,7 @@ def read_coverage(
         experiment_id,
         tags,
         runs,
-        lambda run: damage_of(store, run, children.get(run.run_id, ())),
+        lambda run: _damage_of(store, run, children.get(run.run_id, ())),
     )
 
 
@@ -307,7 +309,35 @@ def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) ->
 
 def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:
     """Return whether a search, as a plan describes it, needs no more work."""
-    return _search(spec, runs, lambda run: own_damage(store, run)).is_done
+    return _search(spec, runs, lambda run: _own_damage(store, run)).is_done
+
+
+def _damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[str]:
+    """Return what of a finished run is lost or altered, in words: artifacts, metrics, examples.
+
+    Artifacts that do not lie on this machine are not looked at.
+    """
+    lost = _own_damage(store, run)
+    examples = {child.params.get("seed"): child for child in children if child.status == "FINISHED"}
+    try:
+        seeds = [str(seed) for seed in json.loads(run.tags.get(EXAMPLES, "[]"))]
+    except (ValueError, TypeError, RecursionError):
+        return [*lost, f"the tag {EXAMPLES}"]
+    for seed in seeds:
+        if (example := examples.get(seed)) is None:
+            lost.append(f"the example of seed {seed}")
+        else:
+            lost += [f"{words} of the example of seed {seed}" for words in _own_damage(store, example)]
+            lost += [] if ALWAYS_TRACKED in example.metrics else [f"a metric of the example of seed {seed}"]
+    return lost
+
+
+def _own_damage(store: Store, run: Tracked) -> list[str]:
+    """Return what of a run is lost or altered, its children aside: artifacts, and the metric of every training."""
+    if ARTIFACTS not in run.tags:
+        return [f"the tag {ARTIFACTS}"]
+    is_whole = EXAMPLES not in run.tags or ALWAYS_TRACKED in run.metrics  # only a sweep's runs have that tag
+    return [*store.damaged(run), *([] if is_whole else [f"the metric {ALWAYS_TRACKED}"])]
 
 
 def experiment_json(coverage: Coverage) -> dict[str, Any]:
