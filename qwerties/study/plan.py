@@ -68,8 +68,8 @@ class FigureSpec:
 class PlannedContrast:
     """A contrast as the store holds it; fields as in ``experiment.Contrast``.
 
-    ``primary`` is False for a contrast that was declared primary too late, and ``late`` then says why; it is empty for
-    all others.
+    ``late`` says why a contrast was declared primary too late, and is empty for all others. Read from the store,
+    ``primary`` is False where it is not empty.
     """
 
     a: Config

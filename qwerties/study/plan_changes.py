@@ -59,11 +59,10 @@ def revise(
             margins = f"from {previous.delta:g} to {contrast.delta:g}"
             changed.append(f"margin of {contrast.label} changed {margins}")
         if contrast.primary and previous is not None and was_primary and previous.delta == contrast.delta:
-            contrast = replace(contrast, primary=not previous.late, late=previous.late)
+            contrast = replace(contrast, late=previous.late)
         elif contrast.primary and trained.issuperset((contrast.a, contrast.b)):
             what = "got this margin" if was_primary else "was declared primary"
-            late = f"{what} on {today}, when runs of both arms existed"
-            contrast = replace(contrast, primary=False, late=late)
+            contrast = replace(contrast, late=f"{what} on {today}, when runs of both arms existed")
         revised.append(contrast)
     changed += [f"primary contrast removed: {c.label}" for c in old.values() if c.declared_primary]
     changed += changes

@@ -16,9 +16,8 @@ from qwerties.cli import main as cli
 from qwerties.cli import project
 from qwerties.cli.progress import Progress
 from qwerties.cli.reference import reference
-from qwerties.errors import UsageError, suggestion
+from qwerties.errors import suggestion
 from qwerties.execution.workers import WorkerLostError
-from qwerties.study import loading
 from qwerties.tracking import store as tracking
 from qwerties.tracking.uri import default_uri
 
@@ -56,15 +55,6 @@ def test_the_closest_name_is_suggested_and_none_where_none_is_close():
     names = ["depth", "distance", "loss"]
     assert suggestion("depht", names) == suggestion("dep", names) == " (did you mean depth?)"
     assert suggestion("x", names) == suggestion("d", names) == suggestion("", names) == ""
-    with pytest.raises(
-        UsageError, match=r"must be one of depth, distance, loss, got 'los' .did you mean loss"
-    ):
-        loading.select_experiments(["los"], names)
-
-
-def test_a_name_given_twice_counts_once():
-    assert loading.select_experiments(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
-    assert loading.select_experiments([], ["a", "b"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "compare"])

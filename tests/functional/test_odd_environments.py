@@ -159,7 +159,7 @@ STREAMS = {
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_that_take_nothing(fresh, name):
     command = f"{sys.executable} -m qwerties status {STREAMS[name]}"
-    environment = environment_of(fresh.parent, {})
+    environment = environment_of(fresh.parent, {"PYTHONUNBUFFERED": NONE})  # the text is written at the end
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=fresh, env=environment, capture_output=True, check=False, timeout=100
     )
