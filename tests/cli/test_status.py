@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from contextlib import chdir, closing
 from pathlib import Path
 from sqlite3 import connect
@@ -183,11 +181,3 @@ def test_a_plan_of_other_code_is_not_complete(tmp_path):
     out, _ = call(folder, "status", status=1)
     assert out.splitlines()[2] == "old: planned by other code; a sweep re-runs it"
     assert json.loads(call(folder, "status", "--json", status=1)[0])["experiments"][0]["outdated"]
-
-
-def test_status_needs_neither_torch_nor_what_draws():
-    program = "import sys, qwerties.cli.status; print({'torch', 'matplotlib', 'jinja2'} & sys.modules.keys())"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=200
-    )
-    assert done.stdout == "set()\n"
