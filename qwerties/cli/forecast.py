@@ -11,7 +11,7 @@ from qwerties.analysis.searches import read_search
 from qwerties.cli.status import aligned
 from qwerties.errors import plural
 from qwerties.study.batches import Batch, MissingRun, make_batches, missing_runs
-from qwerties.study.coverage import read_coverage
+from qwerties.study.coverage import make_coverage
 from qwerties.study.experiment import Experiment
 from qwerties.study.plan import config_of, plan_tags, seeds_of
 from qwerties.tracking.records import Tracked, curve_epochs
@@ -63,7 +63,7 @@ def forecast_table(
         else:
             experiment, trials = _tuned(name, declaration, runs, n_seeds)
         tags = {**tags, **plan_tags(experiment, experiment.seeds(n_seeds))}
-        coverage = read_coverage(store, name, experiment_id, tags, runs)
+        coverage = make_coverage(name, experiment_id, tags, runs, store)
         missing = missing_runs(experiment, coverage, n_seeds)
         arms = [
             (contrast.a, contrast.b)

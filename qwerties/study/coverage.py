@@ -164,48 +164,25 @@ class Coverage(Declaration):
 
     def superseded_by(self, config: Config, seeds: Seeds) -> list[Tracked]:
         """Return the finished runs that a new run of this config on these seeds supersedes."""
-        runs = [run for run in self.replaceable if config_of(run) == config]
-        blocks = [Seeds.parse(run.params["seeds"]) for run in runs]
         return [
             run
-            for run, block in zip(
-                runs, blocks, strict=True
-            )  # crossed networks are others, whatever their numbers
-            if (block.crossed is None) == (seeds.crossed is None)
-            and np.isin(block.numbers, seeds.numbers).any()
+            for run in self.replaceable
+            if config_of(run) == config and _overlap(Seeds.parse(run.params["seeds"]), seeds)
         ]
+
+
+def _overlap(a: Seeds, b: Seeds) -> bool:
+    """Return whether blocks share seeds; crossed networks are others, whatever their numbers."""
+    return (a.crossed is None) == (b.crossed is None) and bool(np.isin(a.numbers, b.numbers).any())
 
 
 def read_coverages(store: Store) -> list[Coverage]:
     """Read every experiment of the store, in the report's order."""
     coverages = [
-        read_coverage(store, experiment_name, experiment_id, tags, store.runs(experiment_id))
+        make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id), store)
         for experiment_name, (experiment_id, tags) in store.experiments().items()
     ]
     return sorted(coverages, key=lambda coverage: (coverage.order, coverage.experiment_name))
-
-
-def read_coverage(
-    store: Store | None,
-    experiment_name: str,
-    experiment_id: str,
-    tags: Mapping[str, str],
-    runs: Sequence[Tracked],
-) -> Coverage:
-    """Read one experiment, given its tags and runs; what its runs have lost is looked up in the store, if any."""
-    if store is None:
-        return make_coverage(experiment_name, experiment_id, tags, runs)
-    children: dict[str, list[Tracked]] = {}
-    for run in runs:
-        if run.parent is not None:
-            children.setdefault(run.parent, []).append(run)
-    return make_coverage(
-        experiment_name,
-        experiment_id,
-        tags,
-        runs,
-        lambda run: _damage_of(store, run, children.get(run.run_id, ())),
-    )
 
 
 def make_coverage(
@@ -213,9 +190,17 @@ def make_coverage(
     experiment_id: str,
     tags: Mapping[str, str],
     runs: Sequence[Tracked],
-    damage: Damage = lambda run: (),
+    store: Store | None = None,
 ) -> Coverage:
-    """Join an experiment's plan with its runs."""
+    """Join an experiment's plan with its runs; what these have lost is looked up in the store, if one is given."""
+    children: dict[str, list[Tracked]] = {}
+    for run in runs:
+        if run.parent is not None:
+            children.setdefault(run.parent, []).append(run)
+
+    def damage(run: Tracked) -> Sequence[str]:
+        return _damage_of(store, run, children.get(run.run_id, ())) if store else ()
+
     declared = read_declaration(experiment_name, tags)
     searches: tuple[PlannedSearch, ...] = ()
     unread = []

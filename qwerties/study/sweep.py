@@ -12,7 +12,7 @@ from qwerties.execution.signals import finishing_first, stop_if_asked
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.scoring.digest import code_digest
 from qwerties.study.batches import MissingRun, make_batches, missing_runs, train_batch
-from qwerties.study.coverage import Coverage, read_coverage
+from qwerties.study.coverage import Coverage, make_coverage
 from qwerties.study.experiment import Experiment, config_names
 from qwerties.study.plan import plan_tags, planned_contrasts
 from qwerties.study.plan_changes import revise
@@ -139,7 +139,7 @@ def _plan(
             plan_tags(experiment, experiment.seeds(n_seeds)), planned_contrasts(experiment), before, runs
         )
         store.experiment(name, tags)
-        coverages[name] = read_coverage(store, name, experiment_id, {**before, **tags}, runs)
+        coverages[name] = make_coverage(name, experiment_id, {**before, **tags}, runs, store)
         for entry in coverages[name].entries:
             for run_id, lost in entry.damage.items():
                 log(
