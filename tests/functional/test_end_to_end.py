@@ -7,10 +7,7 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from importlib.metadata import version
@@ -421,31 +418,21 @@ def ui(study):
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     quiet = {"MLFLOW_WORKERS": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = study.parent / "ui.log"
-    with log.open("w") as said:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "ui", "--port", str(port)],
-            cwd=study,
-            env={**os.environ, **quiet},
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 150
-            while True:
-                try:
-                    with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-                        assert answer.read() == b"OK"
-                    break
-                except (urllib.error.URLError, OSError):
-                    assert started.poll() is None, log.read_text()
-                    assert time.monotonic() < deadline, log.read_text()
-                    time.sleep(0.2)
-            yield address
-        finally:
-            os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
+    with started_python(study, "-m", "mlflow", "ui", "--port", port, **quiet) as started:
+        deadline = time.monotonic() + 150
+        while not answers(address):
+            assert started.poll() is None, started.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield address
+
+
+def answers(address):
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+            return answer.read() == b"OK"
+    except OSError:
+        return False
 
 
 def ask(address, path, **body):
