@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from factories import new_store
+from factories import make_folder, new_store
 
 from qwerties.cli import main as cli
 from qwerties.cli import project
@@ -31,24 +31,14 @@ COMMANDS = (
 )
 NEEDED = {"compare": ("a.csv", "b.csv", "--metric", "m"), "export": ("x.tar.gz",), "import": ("x.tar.gz",)}
 
-TINY = """
-from qwerties.config import Config
-from qwerties.study.experiment import Experiment, grid
-
-experiment = Experiment(title="Tiny", question="Which?", configs=grid(Config(epochs=20), loss=("bce", "mse")))
-"""
-
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository with one tiny experiment, in which the process works."""
-    (tmp_path / "pyproject.toml").write_text("[tool.qwerties]\n")
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "tiny.py").write_text(TINY)
-    (tmp_path / "experiments" / "_shared.py").write_text("raise RuntimeError('no experiment')\n")
-    monkeypatch.chdir(tmp_path)
+    """A repository in which the process works."""
+    folder = make_folder(tmp_path / "study")
+    monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return tmp_path
+    return folder
 
 
 def test_the_closest_name_is_suggested_and_none_where_none_is_close():

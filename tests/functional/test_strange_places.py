@@ -11,28 +11,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from factories import make_folder, new_store
+from factories import make_folder, make_study
 from mlflow import MlflowClient
 from processes import run
+from projects import TINY
 
 from qwerties.tracking.uri import sqlite_uri
 
 pytestmark = pytest.mark.slow
 
-TINY = """
-from qwerties import Contrast, Config, Experiment
-
-A, B = Config(epochs=30), Config(epochs=30, loss="mse")
-experiment = Experiment(title="Tiny", question="?", configs=(A, B), contrasts=(Contrast(A, B),))
-"""
 SWEEP = ("sweep", "--seeds", "2", "--jobs", "1", "--no-report")
-
-
-def make_study(folder, **experiments):
-    """A project whose store is empty; making its tables would take seconds."""
-    make_folder(folder, **experiments)
-    new_store(folder)
-    return folder
 
 
 def run_python(folder, *argv, status=0, stdout=subprocess.PIPE, **environment):
@@ -196,7 +184,7 @@ def test_a_commit_is_recorded_only_where_git_tracks_the_experiments(tmp_path):
     assert commits(own) == {git(own, "rev-parse", "HEAD")}
 
 
-LONG = TINY.replace("epochs=30)", "epochs=2_000_000)").replace("epochs=30,", "epochs=2_000_000,")
+LONG = TINY.replace("epochs=20", "epochs=2_000_000")
 
 
 def test_a_killed_sweep_leaves_no_process(tmp_path):
