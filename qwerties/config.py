@@ -8,7 +8,8 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ import numpy as np
 from qwerties.errors import suggestion
 
 # Names that a field accepts. Importing the package replaces the first four by the keys of the tables in `training`,
-# where one entry makes a new name known; the defaults stand here because `DEFAULT` is made before that.
+# where one entry makes a new name known, also at run time; the defaults are here as `DEFAULT` is made before that.
 CHOICES: dict[str, Collection[str]] = {
     "data": ("clusters",),
     "loss": ("bce",),
@@ -28,6 +29,23 @@ CHOICES: dict[str, Collection[str]] = {
 
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 FLOAT32_RULE = "at most 3.4e38 in size (training is float32)"
+ABOVE_0, BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
+
+
+def is_whole(low: float, high: float) -> Callable[[object], bool]:
+    """Return a predicate: whole numbers from ``low`` to ``high``, no booleans."""
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_number(low: float, high: float) -> Callable[[object], bool]:
+    """Return a predicate: finite numbers from ``low`` to ``high``, no booleans."""
+    low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+IS_FINITE = is_number(-math.inf, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,22 +116,24 @@ class Config:
             object.__setattr__(self, "hidden", tuple(self.hidden))
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
-        problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}{_suggest(name, getattr(self, name))}"
-            for name, rule, holds in (
-                *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
-                ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
-                ("distance", "a finite number from 0 to 100", _is_number(0, 100)),
-                ("samples", "a whole number from 1 to 1000000", _is_count(1_000_000)),
-                ("epochs", "a whole number from 1 to 10000000", _is_count(10_000_000)),
-                ("learning_rate", "a finite number above 0", _is_number(0, math.inf, open_below=True)),
-                ("learning_rate", FLOAT32_RULE, _fits_float32),
-                ("momentum", "a number from 0 to below 1", _is_number(0, 1, open_above=True)),
-                ("output_scale", "a finite number", _is_number(-math.inf, math.inf)),
-                ("output_scale", FLOAT32_RULE, _fits_float32),
-            )
-            if not holds(getattr(self, name))
+        rules: list[tuple[str, str, Callable[[Any], bool]]] = [
+            *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
+            ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
+            ("distance", "a finite number from 0 to 100", is_number(0, 100)),
+            ("samples", "a whole number from 1 to 1000000", is_whole(1, 1_000_000)),
+            ("epochs", "a whole number from 1 to 10000000", is_whole(1, 10_000_000)),
+            ("learning_rate", "a finite number above 0", is_number(ABOVE_0, math.inf)),
+            ("learning_rate", FLOAT32_RULE, _fits_float32),
+            ("momentum", "a number from 0 to below 1", is_number(0, BELOW_1)),
+            ("output_scale", "a finite number", IS_FINITE),
+            ("output_scale", FLOAT32_RULE, _fits_float32),
         ]
+        problems = []
+        for name, rule, holds in rules:
+            value = getattr(self, name)
+            if not holds(value):
+                hint = suggestion(value, CHOICES[name]) if name in CHOICES and isinstance(value, str) else ""
+                problems.append(f"{name} must be {rule}, got {value!r}{hint}")
         if not problems and self.optimizer == "adam" and self.momentum != 0:
             problems = [f"momentum must be 0 where optimizer is adam (it has its own), got {self.momentum!r}"]
         if problems:
@@ -176,13 +196,23 @@ class Config:
             named = [
                 name for name in FIELDS if name in usual or getattr(self, name) != getattr(DEFAULT, name)
             ]
-        return " · ".join(_WORDS.get(name, _plain(name))(getattr(self, name)) for name in named)
+        return " · ".join(_words(name, getattr(self, name)) for name in named)
 
 
-def _shape_in_words(hidden: tuple[int, ...]) -> str:
-    if len(hidden) > 1 and len(set(hidden)) == 1:
-        return f"{len(hidden)} layers of {hidden[0]}"
-    return f"hidden {'x'.join(map(str, hidden))}"
+def _words(name: str, value: Any) -> str:
+    """Return a field's value in words."""
+    if name in ("data", "loss", "activation", "optimizer"):
+        return str(value)
+    if name == "hidden" and len(value) > 1 and len(set(value)) == 1:
+        return f"{len(value)} layers of {value[0]}"
+    if name == "hidden":
+        return f"hidden {'x'.join(map(str, value))}"
+    if name == "epochs":
+        return f"{value} epochs"
+    if name == "init":
+        return {"pytorch": "PyTorch init", "he": "He init"}[value]
+    signs = {"distance": "d=", "learning_rate": "lr "}
+    return f"{signs.get(name, name.replace('_', ' ') + ' ')}{value:g}"
 
 
 def parse_field(name: str, text: str) -> Any:
@@ -209,76 +239,28 @@ def _as_python(value: Any) -> Any:
     """Return NumPy numbers and strings as Python's own, in tuples too, and anything else unchanged."""
     if isinstance(value, tuple):
         return tuple(_as_python(item) for item in value)
-    if isinstance(value, np.integer) and not isinstance(
-        value, np.timedelta64
-    ):  # NumPy counts durations as integers
+    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):  # durations are integers, too
         return int(value)
     if isinstance(value, np.floating):
         return float(value)
     return str(value) if isinstance(value, np.str_) else value
 
 
-def _suggest(name: str, value: object) -> str:
-    """Return the closest name that the field accepts, for a message."""
-    return suggestion(value, CHOICES[name]) if name in CHOICES and isinstance(value, str) else ""
-
-
-def _is_one_of(names: Collection[str]) -> Any:
+def _is_one_of(names: Collection[str]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and value in names
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_count(most: int) -> Any:
-    return lambda value: _is_whole(value) and 1 <= value <= most
-
-
 def _is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and 1 <= len(value) <= 64 and all(map(_is_count(1024), value))
-
-
-def _is_number(low: float, high: float, *, open_below: bool = False, open_above: bool = False) -> Any:
-    def holds(value: Any) -> bool:
-        if not (isinstance(value, float) or _is_whole(value)):
-            return False
-        try:
-            if not math.isfinite(value):
-                return False
-        except OverflowError:  # a whole number beyond all floats
-            return False
-        return (low < value if open_below else low <= value) and (
-            value < high if open_above else value <= high
-        )
-
-    return holds
+    return isinstance(value, tuple) and 1 <= len(value) <= 64 and all(map(is_whole(1, 1024), value))
 
 
 def _fits_float32(value: Any) -> bool:
     """Return whether float32 holds a number; what is no finite number breaks another rule."""
-    return not _is_number(-math.inf, math.inf)(value) or abs(value) <= MAX_FLOAT32
+    return not IS_FINITE(value) or abs(value) <= MAX_FLOAT32
 
 
 FIELDS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(Config)}
 DEFAULT = Config()
-
-_WORDS = {
-    "data": lambda value: value,
-    "loss": lambda value: value,
-    "activation": lambda value: value,
-    "hidden": lambda value: _shape_in_words(value),
-    "distance": lambda value: f"d={value:g}",
-    "epochs": lambda value: f"{value} epochs",
-    "learning_rate": lambda value: f"lr {value:g}",
-    "optimizer": lambda value: value,
-    "init": lambda value: f"{ {'pytorch': 'PyTorch', 'he': 'He'}[value] } init",
-}
-
-
-def _plain(name: str) -> Any:
-    return lambda value: f"{name.replace('_', ' ')} {value:g}"
-
 
 MAX_NETWORKS = 1_000_000  # of one block of seeds
 

@@ -53,6 +53,13 @@ def new_store(folder, **options):
     return Store(default_uri(folder), **options)
 
 
+def make_study(folder, **experiments):
+    """A repository with files of experiments, and an empty store."""
+    make_folder(folder, **experiments)
+    new_store(folder)
+    return folder
+
+
 def plan(*configs, seeds=SEEDS, code=CODE):
     keys = {fingerprint(config, seeds, code): config.label() for config in configs}
     return json.dumps({"seeds": str(seeds), "code": code, "configs": keys})

@@ -44,7 +44,7 @@ def packages(tree):
     return names
 
 
-def loaded(code, names, folder=ROOT, **environment):
+def loaded(code, names, folder, **environment):
     """Run code in a process of its own; return which of the named modules it has loaded at its end."""
     script = f"import atexit, sys\natexit.register(lambda: print(*{names!r} & sys.modules.keys()))\n{code}"
     done = subprocess.run(
@@ -84,13 +84,25 @@ def test_only_the_leaves_stand_outside_the_rooms():
     assert names == {"__init__", "__main__", "config", "errors"}
 
 
+MAIN = "sys.argv[1:] = {!r}\nfrom qwerties.cli.main import main\nmain()"
+
+
 @pytest.mark.parametrize(
-    "code",
-    ["import qwerties", "sys.argv[1:] = ['--help']\nfrom qwerties.cli.main import main\nmain()"],
-    ids=["import qwerties", "qwerties --help"],
+    ("code", "heavy"),
+    [
+        ("import qwerties", HEAVY),
+        (MAIN.format(["--help"]), HEAVY),
+        ("import qwerties.cli.status, qwerties.study.coverage", {"torch", "matplotlib", "jinja2"}),
+        (
+            MAIN.format(["compare", "a.csv", "a.csv", "--metric", "m"]),
+            {*HEAVY, "scipy", "matplotlib", "statsmodels", "sklearn", "dask"},
+        ),
+    ],
+    ids=["import qwerties", "qwerties --help", "status", "compare"],
 )
-def test_what_is_asked_for_often_starts_without_heavy_libraries(code):
-    assert loaded(code, HEAVY) == set()
+def test_what_is_asked_for_often_starts_without_heavy_libraries(tmp_path, code, heavy):
+    (tmp_path / "a.csv").write_text("seed,m\n0,0.5\n1,0.6\n")
+    assert loaded(code, heavy, tmp_path) == set()
 
 
 @pytest.mark.slow
@@ -111,7 +123,7 @@ def test_a_worker_loads_neither_mlflow_nor_optuna_nor_torchs_compiler(tmp_path):
         "train_batch(Batch(configs, Seeds(0, 2)))\n"
     )
     compilers = {"torch._dynamo", "torch._inductor", "sympy", "jax"}
-    assert loaded(code, {"mlflow", "optuna", *compilers}, QWERTIES_KERNELS=str(tmp_path)) == set()
+    assert loaded(code, {"mlflow", "optuna", *compilers}, tmp_path, QWERTIES_KERNELS=str(tmp_path)) == set()
 
 
 def test_names_of_tags_stand_in_one_file():

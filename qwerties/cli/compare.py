@@ -10,9 +10,9 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qwerties.cli.parser import add_command, number_between, number_range, output_file
+from qwerties.cli.parser import Parser, number_between, number_range, output_file
 from qwerties.errors import UsageError, clean, plural
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ EXPECTATIONS = ("a_better", "b_better", "equivalent", "not_worse")
 PICTURES = (".svg", ".png")
 MARGIN = 0.01  # of the metric's range
 
+DESCRIPTION = (
+    "The verdict on two tables of paired results. Compares a bounded metric of two arms on the units that "
+    "both have (seeds, test cases)."
+)
+EXAMPLE = "qwerties compare branch.csv main.csv --metric accuracy --expect not_worse"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "compare",
-        run,
-        "the verdict on two tables of paired results",
-        "qwerties compare branch.csv main.csv --metric accuracy --expect not_worse",
-        "Compares a bounded metric of two arms on the units that both have (seeds, test cases).",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="A and B; or one long table")
     parser.add_argument("--metric", required=True, metavar="NAME", help="column to compare; more is better")
     parser.option("--unit", _names, "NAME[,NAME]", "column or columns that pair the rows", "seed")
@@ -56,12 +54,17 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the verdict; return 1 where it is not the expected one."""
     _check_request(arguments)
+    from qwerties.stats.compare import compare
+
     try:
         names, arms = _read_arms(arguments)
-        bounds = arguments.bounds or _default_bounds(arguments.metric, *arms)
-        result = _compare(arms, names, bounds, arguments)
+        low, high = bounds = arguments.bounds or _default_bounds(arguments.metric, *arms)
+        margin = arguments.margin or MARGIN * (high - low)
+        result = compare(*arms, bounds=bounds, margin=margin, alpha=arguments.alpha, names=names)
     except ValueError as error:
         raise UsageError(error) from None
+    if result.n < 2:
+        raise UsageError("the two arms share one unit; a comparison needs at least two")
     unit = " and ".join(arguments.unit) + (" pair" if len(arguments.unit) > 1 else "")
     if arguments.plot:
         _plot(arguments.plot, result, names, arguments.metric, unit)
@@ -70,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.markdown:
         print(result.to_markdown(*names, unit=unit), end="")
     else:
-        print(_text(result, names, arguments.metric, unit, bounds, assumed=not arguments.bounds))
+        scale = f"{low:g}:{high:g}" + ("" if arguments.bounds else " (assumed, as all values are within)")
+        print(_text(result, names, arguments.metric, unit, scale))
     if arguments.expect and not result.meets(arguments.expect):
         words = result.words(*names, unit=unit)
         print(f"qwerties: expected {arguments.expect}: not shown, {words}", file=sys.stderr)
@@ -102,22 +106,18 @@ def _read_arms(arguments: argparse.Namespace) -> tuple[tuple[str, str], list[pd.
     metric, units, arm = arguments.metric, arguments.unit, arguments.arm
     if arm:
         (path,) = arguments.files
-        table = read_table(path, [*units, metric, arm], text=[arm])
-        labels, names = table[arm].astype(str), arguments.arms
+        table, names = read_table(path, [*units, metric, arm], text=[arm]), arguments.arms
+        labels = table[arm].astype(str)
         for name in names:
             if not (labels == name).any():
                 values = listed(sorted(labels.unique()))
                 raise UsageError(f"--arms: {arm!r} in {path} is never {name!r}; it is {values}")
-        tables, sources = [table[labels == name] for name in names], [f"{name!r} of {path}" for name in names]
+        tables = [(f"{name!r} of {path}", table[labels == name]) for name in names]
     else:
-        tables = [read_table(path, [*units, metric]) for path in arguments.files]
-        sources = list(map(str, arguments.files))
+        tables = [(str(path), read_table(path, [*units, metric])) for path in arguments.files]
         names = [path.stem for path in arguments.files]
-        if names[0] == names[1]:
-            names = sources
-    arms = [
-        metric_by_unit(table, metric, units, source) for table, source in zip(tables, sources, strict=True)
-    ]
+        names = names if names[0] != names[1] else list(map(str, arguments.files))
+    arms = [metric_by_unit(table, metric, units, source) for source, table in tables]
     return (clean(names[0]), clean(names[1])), arms
 
 
@@ -133,27 +133,7 @@ def _default_bounds(metric: str, a: pd.Series, b: pd.Series) -> tuple[float, flo
     )
 
 
-def _compare(
-    arms: list[pd.Series], names: tuple[str, str], bounds: tuple[float, float], arguments: argparse.Namespace
-) -> Comparison:
-    from qwerties.stats.compare import compare
-
-    margin = arguments.margin or MARGIN * (bounds[1] - bounds[0])
-    result = compare(*arms, bounds=bounds, margin=margin, alpha=arguments.alpha, names=names)
-    if result.n < 2:
-        raise UsageError("the two arms share one unit; a comparison needs at least two")
-    return result
-
-
-def _text(
-    result: Comparison,
-    names: tuple[str, str],
-    metric: str,
-    unit: str,
-    bounds: tuple[float, float],
-    *,
-    assumed: bool,
-) -> str:
+def _text(result: Comparison, names: tuple[str, str], metric: str, unit: str, scale: str) -> str:
     """Return the verdict and its numbers, a line each."""
     from qwerties.stats.formats import listed
 
@@ -162,8 +142,7 @@ def _text(
         result.words(*names, unit=unit),
         f"{metric}, {names[0]} - {names[1]}: {result.estimate:+.4g}, {level} interval "
         f"[{result.low:+.4g}, {result.high:+.4g}], valid wherever one stops",
-        f"{plural(result.n, f'paired {unit}')}, margin {result.margin:g}, bounds {bounds[0]:g}:{bounds[1]:g}"
-        + (" (assumed, as all values are within)" if assumed else ""),
+        f"{plural(result.n, f'paired {unit}')}, margin {result.margin:g}, bounds {scale}",
     ]
     if result.verdict != "identical":
         lines.append(f"equivalent within any margin above {result.equivalence_margin:.4g}")
@@ -171,9 +150,8 @@ def _text(
         if units:
             lines.append(f"not compared, only in {name}: {listed(units)}")
     if not result.low <= result.estimate <= result.high:
-        lines.append(
-            f"warning: the mean is outside its interval; the outcome seems to depend on the order of the {unit}s"
-        )
+        outside = "warning: the mean is outside its interval"
+        lines.append(f"{outside}; the outcome seems to depend on the order of the {unit}s")
     return "\n".join(lines)
 
 
@@ -188,9 +166,9 @@ def _plot(path: Path, result: Comparison, names: tuple[str, str], metric: str, u
 
     course = narrowing(result.differences, alpha=result.alpha, bounds=result.bounds, margin=result.margin)
     frame = pd.DataFrame(course._asdict()).rename(columns={"counts": "count"})
-    words = {"unit": unit, "title": f"{metric}: {names[0]} − {names[1]}"}
-    arguments = {"frame": frame, "margin": result.margin, "decided": course.decided, **words}
-    fig = panels([(evidence, arguments)], height=3.6)
+    title = f"{metric}: {names[0]} − {names[1]}"
+    drawn = {"frame": frame, "margin": result.margin, "decided": course.decided, "unit": unit, "title": title}
+    fig = panels([(evidence, drawn)], height=3.6)
     try:
         path.write_bytes(style.png(fig, 150) if path.suffix.lower() == ".png" else style.svg(fig))
     except OSError as error:

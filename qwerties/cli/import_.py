@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from qwerties.cli.parser import add_command
+from qwerties.cli.parser import Parser
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import check_own_store, enter_root
 
+DESCRIPTION = "Bring a study from such a file into a folder that has none."
+EXAMPLE = "qwerties import study.tar.gz"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "import",
-        run,
-        "bring a study from such a file into a folder that has none",
-        "qwerties import study.tar.gz",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="what `qwerties export` wrote")
 
 

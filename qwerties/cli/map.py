@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from qwerties.cli.parser import add_command, add_fields, count, number_range, output_file
+from qwerties.cli.parser import Parser, add_fields, count, number_range, output_file
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.config import CHOICES, FIELDS, Config, parse_field
@@ -21,18 +21,15 @@ SIZE, SEEDS = 100, 2  # of a default map: at 2000 epochs, 80,000 networks in fou
 X, Y = "learning_rate", "distance"
 PANEL_DEFAULTS = {"loss": "bce,mse", "activation": "relu,linear"}
 
+DESCRIPTION = (
+    "Spread two settings over a picture, each pixel a few networks. A range names the map's edges; pixels are trained "
+    f"at their middles. The fields that can be an axis: {', '.join(RANGES)}."
+)
+EXAMPLE = "qwerties map --x hidden --data xor --size 40 --show learned"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "map",
-        run,
-        "spread two settings over a picture, each pixel a few networks",
-        "qwerties map --x hidden --data xor --size 40 --show learned",
-        "A range names the map's edges; pixels are trained at their middles. The fields that can be an axis: "
-        f"{', '.join(RANGES)}.",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     for which, default in (("x", X), ("y", Y)):
         parser.option(f"--{which}", _field, "FIELD", f"field of the axis (default: {default})")
         range_ = number_range("0.001:10")
@@ -43,11 +40,10 @@ def add(commands: Any) -> None:
     parser.choice("--show", SHOWN, "measure of the picture")
     parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
     parser.option("--output", output_file, "FILE", "the picture, a PNG (default: reports/map.png)")
-    add_fields(parser.add_argument_group("what all pixels share"), defaults=False)
     for name, default in PANEL_DEFAULTS.items():
-        action = parser._option_string_actions[f"--{name}"]
-        action.choices, action.type, action.default = None, _panels(name), default
-        action.metavar, action.help = f"{name.upper()},...", f"a panel for each {name}"
+        parser.option(f"--{name}", _panels(name), f"{name.upper()},...", f"a panel for each {name}", default)
+    shared = parser.add_argument_group("what all pixels share")
+    add_fields(shared, defaults=False, leave_out=PANEL_DEFAULTS)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -94,49 +94,17 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def add_command(
-    commands: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
-    details: str = "",
-) -> Parser:
-    """Add a command to the parser of ``qwerties``.
-
-    Parameters
-    ----------
-    commands : object
-        What ``add_subparsers`` returned.
-    name : str
-    run : callable
-        Takes the parsed arguments and returns the exit status.
-    summary : str
-        Half a sentence for the list of commands.
-    example : str
-        A command line, shown below the options.
-    details : str
-        Sentences after the summary.
-    """
-    description = f"{summary[0].upper()}{summary[1:]}. {details}".strip()
-    parser: Parser = commands.add_parser(
-        name, help=summary, description=description, epilog=f"example:\n  {example}"
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def add_fields(parser: Any, *, defaults: bool) -> None:
+def add_fields(parser: Any, *, defaults: bool, leave_out: Collection[str] = ()) -> None:
     """Add an option for each field of `Config`; the values stay text, None where ``defaults`` is false."""
     kinds = {int: "N", float: "X", tuple: "N[xN]"}
     for name, value in DEFAULT.to_params().items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            metavar="|".join(CHOICES[name]) if name in CHOICES else kinds[type(FIELDS[name])],
-            default=value if defaults else None,
-            help=FIELD_HELP[name] if defaults else f"{FIELD_HELP[name]} (default: {value})",
-        )
+        if name not in leave_out:
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                metavar="|".join(CHOICES[name]) if name in CHOICES else kinds[type(FIELDS[name])],
+                default=value if defaults else None,
+                help=FIELD_HELP[name] if defaults else f"{FIELD_HELP[name]} (default: {value})",
+            )
 
 
 def count(maximum: int, minimum: int = 1) -> Callable[[str], int]:

@@ -7,10 +7,13 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import qwerties
 from qwerties.errors import FailedError, NothingTrackedError, UsageError, reason_of
+
+if TYPE_CHECKING:
+    from qwerties.tracking.store import Store
 
 
 def enter_root() -> Path:
@@ -27,8 +30,10 @@ def enter_root() -> Path:
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "experiments").is_dir() and _is_project(folder / "pyproject.toml"):
             _check_package(folder)
-            if not _is_utf8(folder):  # URIs of stores are
-                raise UsageError(f"the project's path must be UTF-8, got {os.fsencode(folder)!r}")
+            try:
+                os.fsencode(folder).decode()
+            except ValueError:  # URIs of stores are UTF-8
+                raise UsageError(f"the project's path must be UTF-8, got {os.fsencode(folder)!r}") from None
             os.chdir(folder)
             os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
             return folder
@@ -37,21 +42,10 @@ def enter_root() -> Path:
     )
 
 
-def _is_utf8(path: Path) -> bool:
-    """Return whether a path's bytes are UTF-8, as those of old archives are not."""
-    try:
-        os.fsencode(path).decode("utf-8")
-    except ValueError:
-        return False
-    return True
-
-
 def _is_project(path: Path) -> bool:
     try:
-        return isinstance(
-            tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("qwerties"), dict
-        )
-    except (OSError, ValueError, AttributeError):
+        return isinstance(tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["qwerties"], dict)
+    except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
@@ -65,27 +59,18 @@ def _check_package(folder: Path) -> None:
         )
 
 
-def is_empty(root: Path) -> bool:
-    """Whether the project has no store yet."""
-    from qwerties.portability.relocate import database_of, is_new
-
-    database = database_of(root)
-    return database is not None and is_new(database)
-
-
-def check_own_store(root: Path, command: str) -> Path:
-    """Return the SQLite file of the project's own store; UsageError where the project uses another one."""
+def check_own_store(root: Path, command: str) -> None:
+    """Raise UsageError where the project's store is not the SQLite file in its folder."""
     from qwerties.portability.relocate import DATABASE, database_of
     from qwerties.tracking.uri import public_uri
 
     if database_of(root) != root / DATABASE:
         uri = public_uri(os.environ["MLFLOW_TRACKING_URI"])
         raise UsageError(f"{command} is for the store in this folder, MLFLOW_TRACKING_URI names {uri}")
-    return root / DATABASE
 
 
 @contextmanager
-def open_store(root: Path, *, reads: bool = False) -> Iterator[Any]:
+def open_store(root: Path, *, reads: bool = False) -> Iterator[Store]:
     """Open the store; whatever a database or a server raises, now or later, becomes one line.
 
     Raises

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
 
-from qwerties.cli.parser import add_command
+from qwerties.cli.parser import Parser
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root
 from qwerties.errors import NothingTrackedError, UsageError
 
+DESCRIPTION = (
+    "Mend the store of a folder that was moved or copied. MLflow stores where artifacts are as absolute "
+    "paths. Exit status 1 if artifacts are missing."
+)
+EXAMPLE = "qwerties relocate"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    add_command(
-        commands,
-        "relocate",
-        run,
-        "mend the store of a folder that was moved or copied",
-        "qwerties relocate",
-        "MLflow stores where artifacts are as absolute paths. Exit status 1 if artifacts are missing.",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import gc
 from pathlib import Path
-from typing import Any
 
-from qwerties.cli.parser import add_command, output_file
+from qwerties.cli.parser import Parser, output_file
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.errors import UsageError, complain
 from qwerties.execution.workers import cores
 
+DESCRIPTION = "Write the report, from the store alone."
+EXAMPLE = "qwerties report --check"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands, "report", run, "write the report, from the store alone", "qwerties report --check"
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.option("--output", output_file, "FILE", "page to write (default: reports/summary.html)")
     parser.flag("--check", "write nothing; exit status 1 if a verdict of the last report no longer holds")
 
@@ -47,7 +45,6 @@ def write_report(root: Path, page: Path, *, archive: bool = True, only_if_change
         if only_if_changed and is_current(store, page):
             print(f"report unchanged: {page}")
             return 0
-        gc.freeze()  # imported modules stay: collections need not traverse them
         try:
             with Progress("report") as progress:
                 written = write_report(store, page, progress.show, jobs=min(cores(), 2))

@@ -1,167 +1,160 @@
-"""What is planned, and what became of it, for the terminal and as JSON: ``qwerties status``."""
+"""``qwerties status``: what is planned, and what became of it, for the terminal and as JSON."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwerties.errors import clean, plural
-from qwerties.portability.relocate import NOTHING
-from qwerties.study.coverage import CONFIG_STATES, Coverage, PlannedConfig, experiment_json, read_coverages
-from qwerties.tracking.records import Tracked
-from qwerties.tracking.store import Store
-from qwerties.tracking.tags import FAILURE, PROCESS
-from qwerties.tracking.uri import public_uri
+from qwerties.cli.parser import Parser
+from qwerties.cli.project import enter_root, open_store
+from qwerties.errors import NothingTrackedError, clean, plural
+
+if TYPE_CHECKING:
+    from qwerties.tracking.store import Store
 
 FORMAT = 2  # of the JSON; raised when a field changes its meaning or goes, not when one is added
 MAX_LINES = 8  # configs of one experiment and one state that are listed one by one
+COLUMNS = ("planned", "done", "missing", "running", "failed", "damaged", "stale", "superseded", "unplanned")
 ALWAYS = ("planned", "done", "missing")  # columns that are there even where they hold zeros only
 
-
-@dataclass(frozen=True)
-class Status:
-    """The coverages of a store, and the disk they take.
-
-    Attributes
-    ----------
-    uri : str
-        Of the store, without its password.
-    coverages : tuple of Coverage
-        One per experiment, in the report's order.
-    database, artifacts : int or None
-        Bytes; None where they do not lie on this machine.
-    """
-
-    uri: str
-    coverages: tuple[Coverage, ...]
-    database: int | None
-    artifacts: int | None
-
-    @property
-    def complete(self) -> bool:
-        """Whether something is planned, all of it is done, and a sweep would not re-run it."""
-        return bool(self.coverages) and all(c.complete and not c.outdated for c in self.coverages)
+DESCRIPTION = "Planned and tracked, missing, failed, stale. Exit status 1 if the study is incomplete."
+EXAMPLE = "qwerties status --json"
 
 
-def read_status(store: Store) -> Status:
-    """Read what a store covers, and what disk it takes."""
-    database = None
-    if store.file is not None:
-        database = sum(_size(Path(f"{store.file}{end}")) for end in ("", "-wal", "-shm"))
-    folders = store.artifact_folders()
-    artifacts = None if folders is None else sum(map(_size_of_all, folders))
-    return Status(public_uri(store.uri), tuple(read_coverages(store)), database, artifacts)
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
+    parser.flag("--json", "the same and more, for programs")
 
 
-def _size(path: Path) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Print the coverage of every experiment; return 1 if the study is incomplete."""
+    root = enter_root()
     try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
+        with open_store(root, reads=True) as store:
+            status = read_status(store)
+    except NothingTrackedError:
+        from qwerties.portability.relocate import database_of
+
+        status = _document(f"sqlite:///{database_of(root)}", [], 0, 0)
+    print(json.dumps(status, indent=1) if arguments.json else table(status))
+    return 0 if status["complete"] else 1
 
 
-def _size_of_all(folder: Path) -> int:
-    return sum(_size(Path(at, name)) for at, _, names in os.walk(folder) for name in names)
-
-
-def to_json(status: Status) -> dict[str, Any]:
-    """Put a status into one document.
+def read_status(store: Store) -> dict[str, Any]:
+    """Read what a store covers, and what disk it takes.
 
     Returns
     -------
     dict
-        Fit for JSON. ``format``; ``complete``; ``store``, its URI; ``experiments``, one object each: ``experiment``
-        (the file's name), ``title``, ``complete``, ``outdated`` (planned by other code, so that a sweep re-runs it),
-        ``planned`` (configs; null without a plan), how many of them are ``done``, ``missing``, ``running``,
-        ``failed``, ``damaged``, the numbers of runs that are ``stale``, ``superseded``, ``unplanned`` and ``loose``
-        (of an experiment without a plan), ``problems`` (text) and ``configs``: ``config`` (its name), ``state``,
-        ``runs`` (ids of those that count) and ``others`` (of those that do not: ``run``, ``status``, ``process``,
-        ``failure``, ``damage``). ``disk``: bytes of ``database`` and ``artifacts``, null where they are elsewhere.
+        Fit for JSON. ``format``; ``complete``: whether something is planned, all of it is done, and a sweep would not
+        re-run it; ``store``, its URI without a password; ``experiments``, one object each, in the report's order:
+        ``experiment`` (the file's name), ``title``, ``complete``, ``outdated`` (planned by other code, so that a sweep
+        re-runs it), ``planned`` (configs; null without a plan), how many of them are ``done``, ``missing``,
+        ``running``, ``failed``, ``damaged``, the numbers of runs that are ``stale``, ``superseded``, ``unplanned`` and
+        ``loose`` (of an experiment without a plan), ``problems`` (text) and ``configs``: ``config`` (its name),
+        ``state``, ``runs`` (ids of those that count) and ``others`` (of those that do not: ``run``, ``status``,
+        ``process``, ``failure``, ``damage``). ``disk``: bytes of ``database`` and ``artifacts``, null where they are
+        elsewhere.
     """
+    from qwerties.study.coverage import experiment_json, read_coverages
+    from qwerties.tracking.uri import public_uri
+
+    database = artifacts = None
+    if store.file is not None:
+        database = _size(Path(f"{store.file}{end}") for end in ("", "-wal", "-shm"))
+    if (folders := store.artifact_folders()) is not None:
+        artifacts = _size(
+            Path(at, name) for folder in folders for at, _, names in os.walk(folder) for name in names
+        )
+    experiments = list(map(experiment_json, read_coverages(store)))
+    return _document(public_uri(store.uri), experiments, database, artifacts)
+
+
+def _document(
+    uri: str, experiments: list[dict[str, Any]], database: int | None, artifacts: int | None
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "complete": status.complete,
-        "store": status.uri,
-        "experiments": [experiment_json(coverage) for coverage in status.coverages],
-        "disk": {"database": status.database, "artifacts": status.artifacts},
+        "complete": bool(experiments) and all(e["complete"] and not e["outdated"] for e in experiments),
+        "store": uri,
+        "experiments": experiments,
+        "disk": {"database": database, "artifacts": artifacts},
     }
 
 
-# For the terminal
+def _size(paths: Iterable[Path]) -> int:
+    size = 0
+    for path in paths:
+        with suppress(OSError):  # it is gone meanwhile
+            size += path.lstat().st_size
+    return size
 
 
-def table(status: Status) -> str:
+def table(status: Mapping[str, Any]) -> str:
     """Lay a status out in plain text."""
-    if not status.coverages:
+    from qwerties.portability.relocate import NOTHING
+
+    experiments = status["experiments"]
+    if not experiments:
         return NOTHING
-    planned = [coverage for coverage in status.coverages if coverage.plan is not None]
-    rows = [_counts(coverage) for coverage in planned]
-    columns = [name for name in rows[0] if name in ALWAYS or any(row[name] for row in rows)] if rows else []
-    cells = [("experiment", *columns)] if rows else []
-    cells += [
-        (_name(coverage), *(f"{row[name]:,}" for name in columns))
-        for coverage, row in zip(planned, rows, strict=True)
-    ]
-    width = max(len(name) for name in ("experiment" if rows else "", *map(_name, status.coverages)))
-    widths = [max(len(row[i]) for row in cells) for i in range(1, len(columns) + 1)]
-    lines = ["  ".join([row[0].ljust(width), *map(str.rjust, row[1:], widths)]) for row in cells]
-    lines += [
-        f"{_name(coverage).ljust(width)}  {plural(len(coverage.loose), 'run')}, not part of a plan"
-        for coverage in status.coverages
-        if coverage.plan is None and not coverage.problems
-    ]
-    for coverage in status.coverages:
-        lines += [f"{_name(coverage)}: {clean(problem)}" for problem in coverage.problems]
-        if coverage.outdated:
-            lines.append(f"{_name(coverage)}: planned by other code; a sweep re-runs it")
+    planned = [experiment for experiment in experiments if experiment["planned"] is not None]
+    columns = [name for name in COLUMNS if name in ALWAYS or any(counts[name] for counts in planned)]
+    rows = [("experiment", *columns)] if planned else []
+    rows += [(_name(counts), *(f"{counts[name]:,}" for name in columns)) for counts in planned]
+    lines = aligned(rows)
+    for experiment in experiments:
+        about = list(map(clean, experiment["problems"]))
+        if experiment["planned"] is None and not experiment["problems"]:
+            about.append(f"{plural(experiment['loose'], 'run')}, not part of a plan")
+        if experiment["outdated"]:
+            about.append("planned by other code; a sweep re-runs it")
         for state in ("running", "failed", "damaged"):
-            lines += _details(coverage, state)
-    sizes = {"database": status.database, "artifacts": status.artifacts}
-    disk = [f"{what} {_bytes(size)}" for what, size in sizes.items() if size is not None]
-    return "\n".join(lines + ([f"disk used: {', '.join(disk)}"] if disk else []))
+            configs = [config for config in experiment["configs"] if config["state"] == state]
+            about += [f"{clean(config['config'], 60)}: {_reason(config)}" for config in configs[:MAX_LINES]]
+            if len(configs) > MAX_LINES:
+                about.append(f"{len(configs) - MAX_LINES:,} more {state}")
+        lines += [f"{_name(experiment)}: {text}" for text in about]
+    if disk := [f"{what} {_bytes(size)}" for what, size in status["disk"].items() if size is not None]:
+        lines.append(f"disk used: {', '.join(disk)}")
+    return "\n".join(lines)
 
 
-def _name(coverage: Coverage) -> str:
-    return clean(coverage.experiment_name, 24)
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the first column flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
-def _counts(coverage: Coverage) -> dict[str, int]:
-    return {
-        "planned": len(coverage.entries),
-        **{state: coverage.count(state) for state in CONFIG_STATES},
-        "stale": coverage.stale,
-        "superseded": coverage.superseded,
-        "unplanned": coverage.unplanned,
-    }
+def _name(experiment: Mapping[str, Any]) -> str:
+    return clean(experiment["experiment"], 24)
 
 
-def _details(coverage: Coverage, state: str) -> list[str]:
-    entries = [entry for entry in coverage.entries if entry.state == state]
-    lines = [f"{_name(coverage)}: {clean(entry.name, 60)}: {_reason(entry)}" for entry in entries[:MAX_LINES]]
-    others = len(entries) - len(lines)
-    return [*lines, *([f"{_name(coverage)}: {others:,} more {state}"] if others else [])]
-
-
-def _reason(entry: PlannedConfig) -> str:
-    if entry.state == "damaged":
+def _reason(config: Mapping[str, Any]) -> str:
+    """Return why a config is in its state."""
+    others = config["others"]
+    if config["state"] == "damaged":
         damaged = [
-            f"{clean(_some(words), 120)} of run {clean(run_id, 40)}" for run_id, words in entry.damage.items()
+            f"{clean(_some(run['damage']), 120)} of run {clean(run['run'], 40)}"
+            for run in others
+            if run["damage"]
         ]
         return f"damaged, {_some(damaged)} is lost or altered; a sweep re-runs it"
-    if entry.state == "running":
-        running = [run for run in entry.others if run.status in ("RUNNING", "SCHEDULED")]
-        return f"running, {_some(sorted({_writer(run) for run in running}))}"
-    last = next(run for run in reversed(entry.others) if run.status != "FINISHED")
-    status = "killed" if last.status == "RUNNING" else last.status.lower()  # its process is gone
-    return f"{status}, {clean(last.tags.get(FAILURE) or 'no reason is known')}"
+    if config["state"] == "running":
+        running = [run for run in others if run["status"] in ("RUNNING", "SCHEDULED")]
+        return f"running, {_some(sorted({_writer(run['process'] or '') for run in running}))}"
+    last = next(run for run in reversed(others) if run["status"] != "FINISHED")
+    status = "killed" if last["status"] == "RUNNING" else last["status"].lower()  # its process is gone
+    return f"{status}, {clean(last['failure'] or 'no reason is known')}"
 
 
-def _writer(run: Tracked) -> str:
+def _writer(process: str) -> str:
     """Return host and process id of the tag, whatever else it holds."""
-    host, pid = [*run.tags.get(PROCESS, "").split(":"), ""][:2]
+    host, pid = [*process.split(":"), ""][:2]
     return f"process {clean(pid, 20)} on {clean(host, 40)}" if host and pid else "by an unknown process"
 
 

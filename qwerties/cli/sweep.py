@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from qwerties.cli.parser import add_command, count
+from qwerties.cli.parser import Parser, count
 from qwerties.cli.progress import Progress
-from qwerties.cli.project import enter_root, is_empty, open_store
+from qwerties.cli.project import enter_root, open_store
 from qwerties.cli.report import write_report
-from qwerties.errors import UsageError, complain
+from qwerties.errors import NothingTrackedError, UsageError, complain
 from qwerties.execution.workers import BACKENDS, DEVICES, Workers, cores
+from qwerties.study.budget import check_slots
+from qwerties.study.experiment import Experiment
 from qwerties.study.loading import experiment_files, load_experiments, select_experiments
 
 if TYPE_CHECKING:
     from qwerties.analysis.contrasts import ContrastResult
     from qwerties.config import Config
-    from qwerties.study import sweep as sweeping
-    from qwerties.study.experiment import Experiment
     from qwerties.tracking.store import Store
     from qwerties.tuning.declaration import Tuning
+    from qwerties.tuning.tuner import SearchOutcome
 
     Declared = Mapping[str, Experiment | Tuning]
 
@@ -35,17 +35,15 @@ MAX_SEEDS = 4000  # per config, at which a contrast stays open
 LARGEST = 1_000_000  # number of seeds that can be asked for
 SETTLE = ("primary", "all", "none")
 
+DESCRIPTION = (
+    "Train and track what is not tracked yet, then write the report. A sweep that was stopped goes on where "
+    "it was; a finished one has nothing to do."
+)
+EXAMPLE = "qwerties sweep loss epochs --seeds 200"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "sweep",
-        run,
-        "train and track what is not tracked yet, then write the report",
-        "qwerties sweep loss epochs --seeds 200",
-        "A sweep that was stopped goes on where it was; a finished one has nothing to do.",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="files of experiments/ (default: all)")
     parser.option("--seeds", count(LARGEST), "N", "seeds per config", SEEDS)
     cap = (
@@ -71,37 +69,37 @@ def run(arguments: argparse.Namespace) -> int:
     root = enter_root()
     names = select_experiments(arguments.names, [path.stem for path in experiment_files(root)])
     workers, device = _choose_workers(arguments)
-    declared, broken = _load(root, names)
-    if not declared:  # no store is made, and the report stays as it is
-        return _complain_of(broken)
-    _check_slots(declared, None)
-    if arguments.dry_run:
-        _print_forecast(declared, root, arguments, max_seeds, workers.count)
-        return _complain_of(broken)
-    with open_store(root) as store:
-        _check_slots(declared, store)
-        train = partial(_train, store=store, n_seeds=arguments.seeds, workers=workers, device=device)
-        experiments, winners, finish = _search(declared, store, root, arguments.seeds, workers.count)
-        configs = train(experiments, meanwhile=finish)
-        if configs is not None and experiments:
-            print(f"nothing to do: all {configs} planned configs are tracked")
-        if arguments.settle != "none" and experiments:
-            _decide(experiments, store, train, arguments.settle, max_seeds)
-        for experiment_name, winner in winners.items():
-            _challenge(experiment_name, winner, store, train, arguments.settle, max_seeds)
+    declared, problems = _load(root, names, arguments.seeds)
     status = 0
-    if not arguments.no_report:
-        status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
-    print("browse the runs: make ui")
-    return max(status, _complain_of(broken))
+    if declared and arguments.dry_run:
+        _forecast(declared, root, arguments, max_seeds, workers.count)
+    elif declared:  # else no store is made, and the report stays as it is
+        check_slots(declared, None)
+        with open_store(root) as store:
+            check_slots(declared, store)
+            sweep = _Sweep(store, workers, device, arguments.seeds, max_seeds, arguments.settle)
+            problems += sweep.run(declared, root)
+        if not arguments.no_report:
+            status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
+        print("browse the runs: make ui")
+    return max([status, *(complain(problem, 1) for problem in problems)])
 
 
-def _load(root: Path, names: list[str]) -> tuple[Declared, dict[str, str]]:
-    """Import experiment files; return what they declare, and the problems of the others."""
-    from qwerties.study.experiment import Experiment
-    from qwerties.tuning.declaration import Tuning
+def _load(root: Path, names: Sequence[str], n_seeds: int) -> tuple[dict[str, Experiment | Tuning], list[str]]:
+    """Import experiment files; return what they declare, and why others are left out."""
+    from qwerties.tuning.declaration import SearchError, Tuning
 
-    return load_experiments(root, names, (Experiment, Tuning))
+    declared, broken = load_experiments(root, names, (Experiment, Tuning))
+    for name, declaration in list(declared.items()):
+        if isinstance(declaration, Tuning):
+            from qwerties.tuning.search import make_searches
+
+            try:
+                make_searches(name, declaration, n_seeds)
+            except SearchError as error:  # of the space of an arm
+                broken[name] = str(error)
+                del declared[name]
+    return declared, [f"experiments/{name}.py was left out: {error}" for name, error in broken.items()]
 
 
 def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:
@@ -122,180 +120,159 @@ def _choose_workers(arguments: argparse.Namespace) -> tuple[Workers, str]:
     return workers, device
 
 
-def _check_slots(declared: Declared, store: Store | None) -> None:
-    """Refuse more primary contrasts than the study's error budget has slots for."""
-    from qwerties.study.budget import check_slots
-
-    counts = {name: sum(c.primary for c in experiment.contrasts) for name, experiment in declared.items()}
-    stored = {} if store is None else {name: tags for name, (_, tags) in store.experiments().items()}
-    try:
-        check_slots(counts, stored)
-    except ValueError as error:
-        raise UsageError(error) from None
-
-
-def _print_forecast(
+def _forecast(
     declared: Declared, root: Path, arguments: argparse.Namespace, max_seeds: int, n_workers: int
 ) -> None:
     """Say what a sweep would train, without making a store where there is none."""
     from qwerties.cli.forecast import forecast_table
 
-    with nullcontext() if is_empty(root) else open_store(root, reads=True) as store:
-        _check_slots(declared, store)
-        print(forecast_table(declared, store, arguments.seeds, arguments.settle, max_seeds, n_workers))
+    options = (declared, arguments.seeds, arguments.settle, max_seeds, n_workers)
+    check_slots(declared, None)
+    try:
+        with open_store(root, reads=True) as store:
+            check_slots(declared, store)
+            print(forecast_table(store, *options))
+    except NothingTrackedError:
+        print(forecast_table(None, *options))
 
 
-def _complain_of(broken: Mapping[str, str]) -> int:
-    """Name every experiment file that does not work, and why; return the exit status."""
-    for name, error in broken.items():
-        complain(f"experiments/{name}.py was left out: {error}", 1)
-    return 1 if broken else 0
+@dataclass(frozen=True)
+class _Sweep:
+    """The store, and who trains how much."""
 
+    store: Store
+    workers: Workers
+    device: str
+    n_seeds: int
+    max_seeds: int
+    settle: str
 
-def _train(
-    experiments: Mapping[str, Experiment],
-    *,
-    store: Store,
-    n_seeds: int,
-    workers: Workers,
-    device: str,
-    more: Mapping[str, Mapping[Config, int]] | None = None,
-    meanwhile: Callable[[], None] = lambda: None,
-    label: str = "sweep",
-) -> int | None:
-    """Train and track what is missing, and say so; return the number of planned configs where nothing was."""
-    from qwerties.study import sweep as sweeping
+    def run(self, declared: Declared, root: Path) -> list[str]:
+        """Search, train and decide; return why searches cannot be run."""
+        from qwerties.tuning.declaration import SearchError
 
-    started = time.perf_counter()
-    with Progress(label, 1.0, stay=True) as progress:
-        done = sweeping.sweep(
-            experiments,
-            store,
-            n_seeds,
-            workers=workers,
-            device=device,
-            progress=partial(_show, progress, started),
-            more=more or {},
-            log=tqdm.write,
-            meanwhile=meanwhile,
-        )
-    if not done.runs:  # all tracked, perhaps by another sweep
-        return done.configs_planned
-    print(
-        f"{done.runs} runs of {done.configs_planned} planned configs tracked, {done.networks:,} networks trained "
-        f"in {time.perf_counter() - started:.0f} s"
-    )
-    return None
+        experiments: dict[str, Experiment] = {}
+        winners: dict[str, Config] = {}
+        left: list[Callable[[], None]] = []  # to be done for the searches while others work
+        problems: list[str] = []
+        for name, declaration in declared.items():
+            if isinstance(declaration, Experiment):
+                experiments[name] = declaration
+                continue
+            try:
+                outcome = self.search(name, declaration, root, left.append)
+            except SearchError as error:
+                problems.append(str(error))
+                continue
+            experiments[name] = outcome.experiment
+            if declaration.champion is not None:
+                winners[name] = outcome.winners[declaration.champion]
 
+        def finish() -> None:
+            for work in left:
+                work()
 
-def _show(progress: Progress, started: float, state: sweeping.Progress) -> None:
-    """Show how far a sweep is, in shares of its cost."""
-    if not state.runs_planned:
-        return
-    share = state.cost / state.cost_planned
-    rate = share * state.networks_planned / (time.perf_counter() - started)
-    runs = f"{state.runs}/{state.runs_planned} runs"
-    progress.show(f"{runs}, {state.networks:,}/{state.networks_planned:,} networks, {rate:,.0f}/s", share)
+        if experiments:
+            if not self.train(experiments, meanwhile=finish):
+                n_configs = sum(len(experiment.configs) for experiment in experiments.values())
+                print(f"nothing to do: all {n_configs} planned configs are tracked")
+            self.decide(experiments, self.settle)
+        for name, winner in winners.items():
+            self.challenge(name, winner)
+        return problems
 
-
-def _search(
-    declared: Declared, store: Store, root: Path, n_seeds: int, n_processes: int
-) -> tuple[dict[str, Experiment], dict[str, Config], Callable[[], None]]:
-    """Run the hyperparameter searches.
-
-    Returns
-    -------
-    dict
-        All experiments with their configs.
-    dict
-        The winners to be registered.
-    callable
-        What is left to do for the searches, while others work.
-    """
-    from qwerties.study.experiment import Experiment
-
-    experiments: dict[str, Experiment] = {}
-    winners: dict[str, Config] = {}
-    left: list[Callable[[], None]] = []
-    for experiment_name, declaration in declared.items():
-        if isinstance(declaration, Experiment):
-            experiments[experiment_name] = declaration
-            continue
+    def search(
+        self, name: str, tuning: Tuning, root: Path, later: Callable[[Callable[[], None]], None]
+    ) -> SearchOutcome:
+        """Run the searches of a tuning."""
         from qwerties.tuning.storage import default_storage
         from qwerties.tuning.tuner import run_searches
 
-        with Progress(experiment_name, 1) as progress:
-            result = run_searches(
-                experiment_name,
-                declaration,
-                store,
+        with Progress(name, 1) as progress:
+            return run_searches(
+                name,
+                tuning,
+                self.store,
                 default_storage(root),
-                n_seeds,
-                workers=n_processes,  # of this machine, also where a cluster trains: trials are small
-                step=partial(_show_trials, progress),
+                self.n_seeds,
+                workers=self.workers.count,  # of this machine, also where a cluster trains: trials are small
+                step=lambda search, done, n: progress.show(f"{search}: {done}/{n} trials", done, n),
                 log=tqdm.write,
-                later=left.append,
+                later=later,
             )
-        experiments[experiment_name] = result.experiment
-        if declaration.champion is not None:
-            winners[experiment_name] = result.winners[declaration.champion]
 
-    def finish() -> None:
-        for step in left:
-            step()
+    def train(
+        self,
+        experiments: Mapping[str, Experiment],
+        more: Mapping[str, Mapping[Config, int]] | None = None,
+        label: str = "sweep",
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Train and track what is missing, and say so; return whether anything was."""
+        from qwerties.study import sweep as sweeping
 
-    return experiments, winners, finish
+        started = time.perf_counter()
 
+        def show(state: sweeping.Progress) -> None:
+            if state.runs_planned:
+                share = state.cost / state.cost_planned
+                rate = share * state.networks_planned / (time.perf_counter() - started)
+                networks = f"{state.networks:,}/{state.networks_planned:,} networks, {rate:,.0f}/s"
+                progress.show(f"{state.runs}/{state.runs_planned} runs, {networks}", share)
 
-def _show_trials(progress: Progress, search_name: str, done: int, total: int) -> None:
-    progress.show(f"{search_name}: {done}/{total} trials", done, total)
+        with Progress(label, 1.0, stay=True) as progress:
+            done = sweeping.sweep(
+                experiments,
+                self.store,
+                self.n_seeds,
+                workers=self.workers,
+                device=self.device,
+                progress=show,
+                more=more or {},
+                log=tqdm.write,
+                meanwhile=meanwhile,
+            )
+        if done.runs:  # else all are tracked, perhaps by another sweep
+            print(
+                f"{done.runs} runs of {done.configs_planned} planned configs tracked, {done.networks:,} networks "
+                f"trained in {time.perf_counter() - started:.0f} s"
+            )
+        return done.runs > 0
 
+    def decide(self, experiments: Mapping[str, Experiment], settle: str) -> None:
+        """Train more seeds of the arms of open contrasts, until all are decided or at the cap."""
+        from qwerties.analysis.topup import next_step
 
-def _challenge(
-    experiment_name: str, winner: Config, store: Store, train: Callable[..., Any], settle: str, max_seeds: int
-) -> None:
-    """Register the network of a search's winner, if that config beats the registered one."""
-    from qwerties.tuning.champion import challenge
+        names = [
+            name
+            for name, experiment in experiments.items()
+            if any(settle == "all" or (settle == "primary" and c.primary) for c in experiment.contrasts)
+        ]
+        if not names:
+            return
+        before: Mapping[str, Mapping[Config, int]] = {}
+        while (step := next_step(self.store, names, settle, self.max_seeds)).more not in ({}, before):
+            print(f"{step.words} ({_arms(step.open)})")
+            self.train({name: experiments[name] for name in step.more}, step.more, step.words)
+            before = step.more
+        kind = "primary contrasts" if settle == "primary" else "contrasts"
+        if step.decided:
+            print(f"{kind} decided: {step.decided}")
+        if undecided := (*step.open, *step.capped):
+            where = f"at the cap of {self.max_seeds:,} seeds: {len(undecided)} ({_arms(undecided)})"
+            print(f"{kind} open {where}")
 
-    def train_and_decide(experiments: Mapping[str, Experiment]) -> None:
-        train(experiments)
-        if settle != "none":  # a challenge is topped up like any contrast
-            _decide(experiments, store, train, "all", max_seeds)
+    def challenge(self, experiment_name: str, winner: Config) -> None:
+        """Register the network of a search's winner, if that config beats the registered one."""
+        from qwerties.tuning.champion import challenge
 
-    if message := challenge(experiment_name, winner, store, train_and_decide):
-        print(message)
+        def train_and_decide(experiments: Mapping[str, Experiment]) -> None:
+            self.train(experiments)
+            settle = "none" if self.settle == "none" else "all"  # topped up like any contrast
+            self.decide(experiments, settle)
 
-
-def _decide(
-    experiments: Mapping[str, Experiment],
-    store: Store,
-    train: Callable[..., Any],
-    settle: str,
-    max_seeds: int,
-) -> None:
-    """Train more seeds of the arms of open contrasts, until all are decided or at the cap."""
-    from qwerties.analysis.topup import next_step
-
-    names = [
-        name
-        for name, experiment in experiments.items()
-        if any(contrast.primary or settle == "all" for contrast in experiment.contrasts)
-    ]
-    if not names:
-        return
-    before: Mapping[str, Mapping[Config, int]] = {}
-    while True:
-        step = next_step(store, names, settle, max_seeds)
-        if not step.more or step.more == before:
-            break
-        print(f"{step.words} ({_arms(step.open)})")
-        train({name: experiments[name] for name in step.more}, more=step.more, label=step.words)
-        before = step.more
-    kind = "primary contrasts" if settle == "primary" else "contrasts"
-    if step.decided:
-        print(f"{kind} decided: {step.decided}")
-    if undecided := (*step.open, *step.capped):
-        print(f"{kind} open at the cap of {max_seeds:,} seeds: {len(undecided)} ({_arms(undecided)})")
+        if message := challenge(experiment_name, winner, self.store, train_and_decide):
+            print(message)
 
 
 def _arms(contrasts: Iterable[ContrastResult]) -> str:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from qwerties.cli.parser import add_command, add_fields, count
+from qwerties.cli.parser import Parser, add_fields, count
 from qwerties.cli.project import enter_root, open_store
 from qwerties.config import FIELDS, Config, parse_field
 from qwerties.errors import UsageError
 
 MAX_SEED = 2**31 - 1
 
+DESCRIPTION = "Train one network and track it as the notebook shows it. The defaults are the notebook's."
+EXAMPLE = "qwerties train --data xor --hidden 8 --learning-rate 0.1 --seed 7"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "train",
-        run,
-        "train one network and track it as the notebook shows it",
-        "qwerties train --data xor --hidden 8 --learning-rate 0.1 --seed 7",
-        "The defaults are the notebook's.",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     add_fields(parser, defaults=True)
     parser.option("--seed", count(MAX_SEED, 0), "N", "fixes the data and the initial weights", 0)
 

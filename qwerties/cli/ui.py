@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from qwerties.cli.parser import add_command, count
+from qwerties.cli.parser import Parser, count
 from qwerties.cli.project import enter_root, open_store
 
+DESCRIPTION = "Open the store in MLflow's UI, on 127.0.0.1."
+EXAMPLE = "qwerties ui --port 5001"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands, "ui", run, "open the store in MLflow's UI, on 127.0.0.1", "qwerties ui --port 5001"
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.option("--port", count(65535), "N", "port on this machine", 5000)
 
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from tqdm import tqdm
 
-from qwerties.cli.parser import add_command, count
+from qwerties.cli.parser import Parser, count
 from qwerties.cli.project import enter_root, open_store
 from qwerties.execution.workers import cores
 
+DESCRIPTION = (
+    "Check the store, and retrain some networks with the notebook's loop. Exit status 1 if anything differs."
+)
+EXAMPLE = "qwerties verify --networks 100"
 
-def add(commands: Any) -> None:
-    """Add the command to the parser of ``qwerties``."""
-    parser = add_command(
-        commands,
-        "verify",
-        run,
-        "check the store, and retrain some networks with the notebook's loop",
-        "qwerties verify --networks 100",
-        "Exit status 1 if anything differs.",
-    )
+
+def add_options(parser: Parser) -> None:
+    """Add the command's options."""
     parser.option("--networks", count(1_000_000), "N", "networks to retrain, drawn at random", 20)
     parser.option("--seed", count(2**31 - 1, 0), "N", "seed of the draw", 0)
 

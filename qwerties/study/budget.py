@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from qwerties.errors import UsageError
 from qwerties.study.plan import readable_contrasts
+
+if TYPE_CHECKING:
+    from qwerties.tracking.store import Store
 
 # The chance of any wrong verdict among the primary contrasts, and the slots that share it (Bonferroni)
 STUDY_ALPHA = 0.05
@@ -22,26 +27,29 @@ def primary_alpha(n_primary: int) -> float:
     return STUDY_ALPHA / max(PRIMARY_SLOTS, n_primary)
 
 
-def check_slots(declared: Mapping[str, int], stored: Mapping[str, Mapping[str, str]]) -> None:
+def check_slots(declared: Mapping[str, Any], store: Store | None) -> None:
     """Refuse more primary contrasts than the error budget has slots.
 
     Parameters
     ----------
-    declared : mapping of str to int
-        Primary contrasts of each experiment file.
-    stored : mapping of str to mapping
-        Tags of each experiment in the store. An experiment without a file still occupies its slots.
+    declared : mapping of str to Experiment or Tuning
+        By the names of their files.
+    store : Store or None
+        An experiment in the store that has no file still occupies its slots.
 
     Raises
     ------
-    ValueError
+    UsageError
         If there are too many; the message names the experiments and how many contrasts each has.
     """
-    counts = {name: sum(c.primary for c in readable_contrasts(tags)) for name, tags in stored.items()}
-    counts |= declared
+    contrasts = {
+        name: readable_contrasts(tags) for name, (_, tags) in (store.experiments() if store else {}).items()
+    }
+    contrasts |= {name: declaration.contrasts for name, declaration in declared.items()}
+    counts = {name: sum(contrast.primary for contrast in own) for name, own in contrasts.items()}
     if (total := sum(counts.values())) > PRIMARY_SLOTS:
         where = ", ".join(f"{n} in {name}" for name, n in sorted(counts.items()) if n)
-        raise ValueError(
+        raise UsageError(
             f"primary contrasts must be at most {PRIMARY_SLOTS} in the whole study, one for each slot of its error "
             f"budget, got {total}: {where}"
         )

@@ -10,16 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
-from qwerties.study.damage import damage_of, own_damage
 from qwerties.study.plan import (
+    ALWAYS_TRACKED,
     UNREADABLE_JSON,
     Declaration,
     Plan,
@@ -32,7 +31,9 @@ from qwerties.study.sweep_lock import is_abandoned
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import (
+    ARTIFACTS,
     CODE,
+    EXAMPLES,
     FAILURE,
     FINGERPRINT,
     PLAN,
@@ -91,21 +92,14 @@ class PlannedConfig:
         blocks = [Seeds.parse(run.params["seeds"]) for run in self.runs]
         if planned.crossed is not None:
             return [] if planned in blocks else [planned]
-        damaged = [Seeds.parse(run.params["seeds"]) for run in self.others if run.run_id in self.damage]
         needed = np.arange(planned.start, max(planned.stop, n_seeds))
+        damaged = [Seeds.parse(run.params["seeds"]) for run in self.others if run.run_id in self.damage]
         for block in damaged:
             needed = np.union1d(needed, block.numbers)
-        return _stretches(
-            np.setdiff1d(needed, np.concatenate([np.empty(0, int), *(b.numbers for b in blocks)]))
-        )
-
-
-def _stretches(numbers: NDArray[np.intp]) -> list[Seeds]:
-    """Return sorted numbers as blocks without gaps."""
-    if not len(numbers):
-        return []
-    pieces = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
-    return [Seeds(int(piece[0]), int(piece[-1]) + 1) for piece in pieces]
+        for block in blocks:
+            needed = np.setdiff1d(needed, block.numbers)
+        stretches = np.split(needed, np.flatnonzero(np.diff(needed) > 1) + 1)
+        return [Seeds(int(piece[0]), int(piece[-1]) + 1) for piece in stretches if len(piece)]
 
 
 @dataclass(frozen=True)
@@ -154,8 +148,8 @@ class Coverage(Declaration):
     @property
     def complete(self) -> bool:
         """Whether every planned config is done, and every search."""
-        parts = (*(entry.state == "done" for entry in self.entries), *(s.is_done for s in self.searches))
-        return not self.problems and all(parts)
+        is_trained = self.count("done") == len(self.entries)
+        return is_trained and all(search.is_done for search in self.searches) and not self.problems
 
     @property
     def outdated(self) -> bool:
@@ -164,9 +158,9 @@ class Coverage(Declaration):
 
     def find(self, config: Config) -> PlannedConfig | None:
         """Return a config's entry; None where it is not planned."""
-        keys = list(self.plan.configs) if self.plan else []
-        key = self.plan.key(config) if self.plan else ""
-        return self.entries[keys.index(key)] if key in keys else None
+        if self.plan is None:
+            return None
+        return dict(zip(self.plan.configs, self.entries, strict=True)).get(self.plan.key(config))
 
     def superseded_by(self, config: Config, seeds: Seeds) -> list[Tracked]:
         """Return the finished runs that a new run of this config on these seeds supersedes."""
@@ -178,41 +172,17 @@ class Coverage(Declaration):
 
 
 def _overlap(a: Seeds, b: Seeds) -> bool:
-    if (a.crossed is None) != (b.crossed is None):
-        return False  # other networks, whatever their numbers
-    return bool(np.isin(a.numbers, b.numbers).any())
+    """Return whether blocks share seeds; crossed networks are others, whatever their numbers."""
+    return (a.crossed is None) == (b.crossed is None) and bool(np.isin(a.numbers, b.numbers).any())
 
 
 def read_coverages(store: Store) -> list[Coverage]:
     """Read every experiment of the store, in the report's order."""
     coverages = [
-        read_coverage(store, experiment_name, experiment_id, tags, store.runs(experiment_id))
+        make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id), store)
         for experiment_name, (experiment_id, tags) in store.experiments().items()
     ]
     return sorted(coverages, key=lambda coverage: (coverage.order, coverage.experiment_name))
-
-
-def read_coverage(
-    store: Store | None,
-    experiment_name: str,
-    experiment_id: str,
-    tags: Mapping[str, str],
-    runs: Sequence[Tracked],
-) -> Coverage:
-    """Read one experiment, given its tags and runs; what its runs have lost is looked up in the store, if any."""
-    if store is None:
-        return make_coverage(experiment_name, experiment_id, tags, runs)
-    children: dict[str, list[Tracked]] = {}
-    for run in runs:
-        if run.parent is not None:
-            children.setdefault(run.parent, []).append(run)
-    return make_coverage(
-        experiment_name,
-        experiment_id,
-        tags,
-        runs,
-        lambda run: damage_of(store, run, children.get(run.run_id, ())),
-    )
 
 
 def make_coverage(
@@ -220,26 +190,39 @@ def make_coverage(
     experiment_id: str,
     tags: Mapping[str, str],
     runs: Sequence[Tracked],
-    damage: Damage = lambda run: (),
+    store: Store | None = None,
 ) -> Coverage:
-    """Join an experiment's plan with its runs."""
+    """Join an experiment's plan with its runs; what these have lost is looked up in the store, if one is given."""
+    children: dict[str, list[Tracked]] = {}
+    for run in runs:
+        if run.parent is not None:
+            children.setdefault(run.parent, []).append(run)
+
+    def damage(run: Tracked) -> Sequence[str]:
+        return _damage_of(store, run, children.get(run.run_id, ())) if store else ()
+
     declared = read_declaration(experiment_name, tags)
-    searches, unread = _read_searches(tags, runs, damage)
+    searches: tuple[PlannedSearch, ...] = ()
+    unread = []
+    if TUNING in tags:
+        try:
+            searches = tuple(_search(spec, runs, damage) for spec in json.loads(tags[TUNING])["searches"])
+        except UNREADABLE_JSON:
+            unread = [f"the tag {TUNING} cannot be read"]
     runs = [run for run in runs if STUDY not in run.tags and run.parent is None]
     top = [run for run in runs if SUPERSEDED not in run.tags]
-    common: dict[str, Any] = {
+    coverage = Coverage(
         **vars(declared),
-        "experiment_name": experiment_name,
-        "experiment_id": experiment_id,
-        "superseded": len(runs) - len(top),
-        "searches": searches,
-        "problems": (*declared.problems, *unread),
-    }
-    plan = declared.plan
+        experiment_name=experiment_name,
+        experiment_id=experiment_id,
+        superseded=len(runs) - len(top),
+        searches=searches,
+    )
+    plan, problems = declared.plan, (*declared.problems, *unread)
     if plan is None:
         if PLAN not in tags and any(FINGERPRINT in run.tags for run in top):
-            common["problems"] += (f"the tag {PLAN} is missing",)
-        return Coverage(**common, loose=tuple(top))
+            problems += (f"the tag {PLAN} is missing",)
+        return replace(coverage, problems=problems, loose=tuple(top))
 
     by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
     stale, unplanned = [], 0
@@ -253,8 +236,9 @@ def make_coverage(
             unplanned += run.status == "FINISHED"
     entries = tuple(_make_entry(name, by_key[key], plan, damage) for key, name in plan.configs.items())
     damaged = [run for entry in entries for run in entry.others if run.run_id in entry.damage]
-    return Coverage(
-        **common,
+    return replace(
+        coverage,
+        problems=problems,
         entries=entries,
         stale=len(stale),
         unplanned=unplanned,
@@ -281,29 +265,16 @@ def _make_entry(name: str, runs: Sequence[Tracked], plan: Plan, damage: Damage) 
     lost = {run.run_id: words for run in finished if (words := tuple(damage(run)))}
     counted = tuple(run for run in finished if run.run_id not in lost)
     others = tuple(run for run in runs if run not in counted)
-    entry = PlannedConfig(name, config_of(runs[0]) if runs else None, counted, "done", others, lost)
+    config = config_of(runs[0]) if runs else None
+    entry = PlannedConfig(name, config, counted, "done", others, lost)
     if not entry.missing(plan.seeds):
         return entry
-    open_ = {run.status for run in others if PROCESS not in run.tags or not is_abandoned(run)}
-    if open_ & {"RUNNING", "SCHEDULED"}:
-        state = "running"
-    elif lost:
-        state = "damaged"
-    else:
-        state = "failed" if any(run.status != "FINISHED" for run in others) else "missing"
-    return PlannedConfig(name, entry.config, counted, state, others, lost)
-
-
-def _read_searches(
-    tags: Mapping[str, str], runs: Sequence[Tracked], damage: Damage
-) -> tuple[tuple[PlannedSearch, ...], list[str]]:
-    """Return the planned searches, and what of them cannot be read."""
-    if TUNING not in tags:
-        return (), []
-    try:
-        return tuple(_search(spec, runs, damage) for spec in json.loads(tags[TUNING])["searches"]), []
-    except UNREADABLE_JSON:
-        return (), [f"the tag {TUNING} cannot be read"]
+    alive = {run.status for run in others if PROCESS not in run.tags or not is_abandoned(run)}
+    if alive & {"RUNNING", "SCHEDULED"}:
+        return replace(entry, state="running")
+    if lost:
+        return replace(entry, state="damaged")
+    return replace(entry, state="failed" if others else "missing")
 
 
 def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) -> PlannedSearch:
@@ -323,11 +294,39 @@ def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) ->
 
 def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:
     """Return whether a search, as a plan describes it, needs no more work."""
-    return _search(spec, runs, lambda run: own_damage(store, run)).is_done
+    return _search(spec, runs, lambda run: _own_damage(store, run)).is_done
+
+
+def _damage_of(store: Store, run: Tracked, children: Sequence[Tracked]) -> list[str]:
+    """Return what of a finished run is lost or altered, in words: artifacts, metrics, examples.
+
+    Artifacts that do not lie on this machine are not looked at.
+    """
+    lost = _own_damage(store, run)
+    examples = {child.params.get("seed"): child for child in children if child.status == "FINISHED"}
+    try:
+        seeds = [str(seed) for seed in json.loads(run.tags.get(EXAMPLES, "[]"))]
+    except (ValueError, TypeError, RecursionError):
+        return [*lost, f"the tag {EXAMPLES}"]
+    for seed in seeds:
+        if (example := examples.get(seed)) is None:
+            lost.append(f"the example of seed {seed}")
+        else:
+            lost += [f"{words} of the example of seed {seed}" for words in _own_damage(store, example)]
+            lost += [] if ALWAYS_TRACKED in example.metrics else [f"a metric of the example of seed {seed}"]
+    return lost
+
+
+def _own_damage(store: Store, run: Tracked) -> list[str]:
+    """Return what of a run is lost or altered, its children aside: artifacts, and the metric of every training."""
+    if ARTIFACTS not in run.tags:
+        return [f"the tag {ARTIFACTS}"]
+    is_whole = EXAMPLES not in run.tags or ALWAYS_TRACKED in run.metrics  # only a sweep's runs have that tag
+    return [*store.damaged(run), *([] if is_whole else [f"the metric {ALWAYS_TRACKED}"])]
 
 
 def experiment_json(coverage: Coverage) -> dict[str, Any]:
-    """Return one experiment as an object for JSON; ``cli.status.to_json`` names its fields."""
+    """Return one experiment as an object for JSON; ``cli.status.read_status`` names its fields."""
     return {
         "experiment": coverage.experiment_name,
         "title": coverage.title,

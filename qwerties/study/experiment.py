@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qwerties.config import DEFAULT, FIELDS, Config, Seeds
+from qwerties.config import ABOVE_0, DEFAULT, FIELDS, Config, Seeds, is_number, is_whole
 
 MAX_SHARE = 4.0
 MAX_ORDER = 10**6
@@ -26,20 +27,8 @@ FIGURES = (
 Rule = tuple[str, str, Callable[[Any], bool]]  # field, rule in words, whether a value keeps it
 
 
-def check_fields(declaration: Any, rules: Iterable[Rule]) -> None:
-    """Refuse a declaration whose fields break a rule; NumPy scalars become the Python values that they stand for.
-
-    Parameters
-    ----------
-    declaration : frozen dataclass
-    rules : iterable of (str, str, callable)
-        Field, rule in words, predicate.
-
-    Raises
-    ------
-    ValueError
-        Names every field that breaks its rule, the rule and the value.
-    """
+def _check_fields(declaration: Any, *rules: Rule) -> None:
+    """Raise ValueError that names every field that breaks its rule; NumPy scalars become Python values first."""
     problems = []
     for name, rule, holds in rules:
         value = getattr(declaration, name)
@@ -47,52 +36,29 @@ def check_fields(declaration: Any, rules: Iterable[Rule]) -> None:
             value = value.item()
             object.__setattr__(declaration, name, value)
         if not holds(value):
-            hint = " (a comma is missing: `(x,)` is a tuple)" if _lacks_comma(rule, value) else ""
+            is_item = rule in ("Configs", "Contrasts", "Figures") and type(value).__name__ == rule[:-1]
+            hint = " (a comma is missing: `(x,)` is a tuple)" if is_item else ""
             problems.append(f"{name} must be {rule}, got {value!r}{hint}")
     if problems:
         raise ValueError("; ".join(problems))
 
 
-def _lacks_comma(rule: str, value: object) -> bool:
-    return rule in ("Configs", "Contrasts", "Figures") and isinstance(value, Config | Contrast | Figure)
-
-
-def is_text(value: object) -> bool:
+def _is_text(value: object) -> bool:
     """Return whether a value is text that is not blank, and that every database can hold."""
     if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > MAX_TEXT:
         return False
     return value.encode(errors="ignore").decode() == value
 
 
-def is_whole(low: int, high: int) -> Callable[[object], bool]:
-    """Return a predicate: whole numbers from ``low`` to ``high``, no booleans."""
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def _is_names(value: object) -> bool:
+    return value is None or (_is_pair(_is_text)(value) and value[0] != value[1])  # type: ignore[index]
 
 
-def is_number(low: float, high: float) -> Callable[[object], bool]:
-    """Return a predicate: finite numbers above ``low`` and at most ``high``, no booleans."""
-    return lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and low < value <= high
-    )
+def _is_pair(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, tuple | list) and len(value) == 2 and all(map(holds, value))
 
 
-def is_bool(value: object) -> bool:
-    """Return whether a value is True or False."""
-    return isinstance(value, bool)
-
-
-def is_names(value: object) -> bool:
-    """Return whether a value is None or two different names."""
-    return value is None or (
-        isinstance(value, tuple | list)
-        and len(value) == 2
-        and all(map(is_text, value))
-        and value[0] != value[1]
-    )
-
-
-def is_all(kind: type) -> Callable[[object], bool]:
-    """Return a predicate: tuples and lists of this kind alone."""
+def _are_all(kind: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, tuple | list) and all(isinstance(item, kind) for item in value)
 
 
@@ -126,23 +92,16 @@ class Contrast:
     def __post_init__(self) -> None:
         if not (isinstance(self.a, Config) and isinstance(self.b, Config)):
             raise ValueError(f"a contrast needs two Configs, got {self.a!r} and {self.b!r}")
-        check_fields(
+        _check_fields(
             self,
-            (
-                ("delta", "a finite number above 0", is_margin),
-                ("primary", "True or False", is_bool),
-                ("names", "None or two different names", is_names),
-            ),
+            ("delta", "a finite number above 0", is_number(ABOVE_0, math.inf)),
+            ("primary", "True or False", lambda value: isinstance(value, bool)),
+            ("names", "None or two different names", _is_names),
         )
         if self.names is not None:
             object.__setattr__(self, "names", tuple(self.names))
         if self.a == self.b:
             raise ValueError(f"a contrast needs two different configs, got {self.a.label()} twice")
-
-
-def is_margin(value: object) -> bool:
-    """Return whether a value is a finite number above 0."""
-    return is_number(0, sys.float_info.max)(value)  # also of whole numbers that no float holds
 
 
 @dataclass(frozen=True)
@@ -180,7 +139,7 @@ class Figure:
             raise ValueError(f"figure kind must be one of {', '.join(FIGURES)}, got {self.kind!r}")
         if self.x is not None and not (isinstance(self.x, str) and self.x in FIELDS):
             raise ValueError(f"x must be one of {', '.join(FIELDS)}, got {self.x!r}")
-        check_fields(self, (("score", "the name of a score", is_text),))
+        _check_fields(self, ("score", "the name of a score", _is_text))
 
 
 @dataclass(frozen=True)
@@ -224,18 +183,20 @@ class Experiment:
         if isinstance(self.crossed, tuple | list):
             crossed = tuple(n.item() if isinstance(n, np.generic) else n for n in self.crossed)
             object.__setattr__(self, "crossed", crossed)
-        check_fields(
+        _check_fields(
             self,
+            ("title", "text", _is_text),
+            ("question", "text", _is_text),
+            ("configs", "Configs", _are_all(Config)),
+            ("contrasts", "Contrasts", _are_all(Contrast)),
+            ("figures", "Figures", _are_all(Figure)),
+            ("share", f"above 0 and at most {MAX_SHARE:g}", is_number(ABOVE_0, MAX_SHARE)),
             (
-                ("title", "text", is_text),
-                ("question", "text", is_text),
-                ("configs", "Configs", is_all(Config)),
-                ("contrasts", "Contrasts", is_all(Contrast)),
-                ("figures", "Figures", is_all(Figure)),
-                ("share", f"above 0 and at most {MAX_SHARE:g}", is_number(0, MAX_SHARE)),
-                ("crossed", "None or two whole numbers above 0", _is_layout),
-                ("order", f"a whole number of at most {MAX_ORDER}", is_whole(-MAX_ORDER, MAX_ORDER)),
+                "crossed",
+                "None or two whole numbers above 0",
+                lambda value: value is None or _is_pair(is_whole(1, 10**6))(value),
             ),
+            ("order", f"a whole number of at most {MAX_ORDER}", is_whole(-MAX_ORDER, MAX_ORDER)),
         )
         for name in ("configs", "contrasts", "figures"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -244,10 +205,6 @@ class Experiment:
         if len(set(self.configs)) < len(self.configs):
             twice = next(config for config in self.configs if self.configs.count(config) > 1)
             raise ValueError(f"configs must differ, got {twice.label()} twice")
-        self._check_contrasts()
-
-    def _check_contrasts(self) -> None:
-        """Refuse contrasts of other configs, of crossed seeds, and those declared twice."""
         for contrast in self.contrasts:
             for config in (contrast.a, contrast.b):
                 if config not in self.configs:
@@ -271,18 +228,11 @@ class Experiment:
     def main(self) -> None:
         """Run this experiment alone: ``python experiments/NAME.py`` takes the options of ``qwerties sweep``."""
         import runpy
-        import sys
 
         import __main__
 
         sys.argv = ["qwerties", "sweep", Path(__main__.__file__).stem, *sys.argv[1:]]
         runpy.run_module("qwerties", run_name="__main__", alter_sys=True)
-
-
-def _is_layout(crossed: object) -> bool:
-    return crossed is None or (
-        isinstance(crossed, tuple) and len(crossed) == 2 and all(map(is_whole(1, 10**6), crossed))
-    )
 
 
 def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:

@@ -25,17 +25,6 @@ def experiment_files(root: Path) -> list[Path]:
     )
 
 
-def _problem_of_name(name: str) -> str | None:
-    """Return what is wrong with the name of an experiment file, or None."""
-    if name in RESERVED:
-        return f"its name must not be that of another MLflow experiment of ours ({', '.join(RESERVED)})"
-    if name in sys.stdlib_module_names:
-        return (
-            "its name must not be that of a module of Python, which every file beside it would import instead"
-        )
-    return None
-
-
 def select_experiments(names: Sequence[str], known: Sequence[str]) -> list[str]:
     """Check the names that the user gave; return all known ones where none was given."""
     for name in names:
@@ -70,29 +59,38 @@ def load_experiments(
     loaded: dict[str, Any] = {}
     broken: dict[str, str] = {}
     for name in names:
-        if problem := _problem_of_name(name):
-            broken[name] = problem
-            continue
-        spec = importlib.util.spec_from_file_location(
-            f"experiments.{name}", root / "experiments" / f"{name}.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        try:
-            with _process_as_it_was(root / "experiments"):
-                sys.modules[module.__name__] = module  # dataclasses look there for their annotations
-                spec.loader.exec_module(module)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            broken[name] = f"{type(error).__name__}: {first_line(error) or 'no message'}"
-            continue
-        if isinstance(getattr(module, "experiment", None), kinds):
-            loaded[name] = module.experiment
+        if name in RESERVED:
+            others = ", ".join(RESERVED)
+            broken[name] = f"its name must not be that of another MLflow experiment of ours ({others})"
+        elif name in sys.stdlib_module_names:
+            broken[name] = (
+                "its name must not be that of a module of Python, which files beside it would import instead"
+            )
         else:
-            broken[name] = "it must define `experiment`, an Experiment or a Tuning"
+            try:
+                experiment = _execute(root / "experiments" / f"{name}.py")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                broken[name] = f"{type(error).__name__}: {first_line(error) or 'no message'}"
+                continue
+            if isinstance(experiment, kinds):
+                loaded[name] = experiment
+            else:
+                broken[name] = "it must define `experiment`, an Experiment or a Tuning"
     return loaded, broken
+
+
+def _execute(path: Path) -> Any:
+    """Execute a file; return what it calls ``experiment``, if anything."""
+    spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with _process_as_it_was(path.parent):
+        sys.modules[module.__name__] = module  # dataclasses look there for their annotations
+        spec.loader.exec_module(module)
+    return getattr(module, "experiment", None)
 
 
 @contextmanager
@@ -102,17 +100,15 @@ def _process_as_it_was(folder: Path) -> Iterator[None]:
     Within the block, helper modules in ``folder`` can be imported, as by ``python experiments/NAME.py``.
     """
     cwd, environment, path = Path.cwd(), dict(os.environ), list(sys.path)
-    filters = list(warnings.filters)
     sys.path.append(str(folder))
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         os.chdir(cwd)
-        if dict(os.environ) != environment:
-            os.environ.clear()
-            os.environ.update(environment)
+        os.environ.clear()
+        os.environ.update(environment)
         sys.path[:] = path
-        warnings.filters[:] = filters  # type: ignore[index]
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_default_dtype(torch.float32)
         if (mlflow := sys.modules.get("mlflow")) is not None:

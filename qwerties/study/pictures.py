@@ -21,11 +21,10 @@ def notebook_pictures(trained: Trained, i: int) -> dict[str, bytes]:
     extent = plots.view(config.distance, config.data)
     predicted = answer(config.activation, _layers(trained, i), x) > 0
     wrong = int((predicted != y).sum())
+    misclassified = f"{wrong} of {len(y)} misclassified"
     return {
         "plots/data.png": plots.data_picture(extent, x, y, title=f"seed {trained.seeds.numbers[i]}"),
-        "plots/misclassified.png": plots.data_picture(
-            extent, x, y, predicted, title=f"{wrong} of {len(y)} misclassified"
-        ),
+        "plots/misclassified.png": plots.data_picture(extent, x, y, predicted, title=misclassified),
     }
 
 
@@ -42,20 +41,15 @@ def run_pictures(trained: Trained, table: pd.DataFrame, curve: pd.DataFrame) -> 
     """
     config = trained.config
     state = table["state"].mode().iloc[0]
-    typical = int((table["state"] == state).argmax())
-    count = int((table["state"] == state).sum())
+    is_typical = table["state"] == state
+    i = int(is_typical.argmax())
+    typical = f"{config.label()} · seed {table['seed'][i]}, {state} like {is_typical.sum()} of {len(table)}"
+    title = f"{config.label()} · {len(table)} seeds"
+    references = theory.reference_accuracies(config.distance, config.data)
     return {
-        "plots/decision_boundary.png": _decision_boundary(
-            trained,
-            typical,
-            f"{config.label()} · seed {table['seed'][typical]}, {state} like {count} of {len(table)}",
-        ),
-        "plots/loss_curve.png": _loss_curve(config, curve, f"{config.label()} · {len(table)} seeds"),
-        "plots/accuracy_distribution.png": plots.accuracy_picture(
-            table,
-            theory.reference_accuracies(config.distance, config.data),
-            title=f"{config.label()} · {len(table)} seeds",
-        ),
+        "plots/decision_boundary.png": _decision_boundary(trained, i, typical),
+        "plots/loss_curve.png": _loss_curve(config, curve, title),
+        "plots/accuracy_distribution.png": plots.accuracy_picture(table, references, title=title),
     }
 
 

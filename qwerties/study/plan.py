@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.errors import clean
 from qwerties.scoring.digest import code_digest
-from qwerties.study.experiment import Experiment, difference_name, is_margin
+from qwerties.study.experiment import Experiment, difference_name
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import (
     CONTRASTS,
@@ -67,8 +68,8 @@ class FigureSpec:
 class PlannedContrast:
     """A contrast as the store holds it; fields as in ``experiment.Contrast``.
 
-    ``primary`` is False for a contrast that was declared primary too late, and ``late`` then says why; it is empty for
-    all others.
+    ``late`` says why a contrast was declared primary too late, and is empty for all others. Read from the store,
+    ``primary`` is False where it is not empty.
     """
 
     a: Config
@@ -84,6 +85,11 @@ class PlannedContrast:
         return self.names or (self.a, self.b)
 
     @property
+    def declared_primary(self) -> bool:
+        """Whether its file calls it primary, late or not."""
+        return self.primary or bool(self.late)
+
+    @property
     def label(self) -> str:
         """What is compared, as a difference."""
         return " − ".join(self.names) if self.names else difference_name(self.a, self.b)
@@ -94,7 +100,7 @@ class PlannedContrast:
             "a": self.a.to_params(),
             "b": self.b.to_params(),
             "delta": self.delta,
-            "primary": self.primary or bool(self.late),
+            "primary": self.declared_primary,
             **({"names": list(self.names)} if self.names else {}),
             **({"late": self.late} if self.late else {}),
         }
@@ -103,11 +109,9 @@ class PlannedContrast:
     def from_json(cls, stored: Mapping[str, Any]) -> PlannedContrast:
         """Read what `to_json` returned; `UNREADABLE_JSON` is raised where the store holds something else."""
         names = stored.get("names")
-        if names is not None:
-            first, second = map(str, names)
-            names = first, second
+        first, second = names or ("", "")
         delta = float(stored["delta"])
-        if not is_margin(delta):
+        if not 0 < delta < math.inf:
             raise ValueError(f"delta must be a finite number above 0, got {delta!r}")
         primary, late = stored["primary"] is True, stored.get("late")
         return cls(
@@ -115,7 +119,7 @@ class PlannedContrast:
             b=Config.from_params(stored["b"]),
             delta=delta,
             primary=primary and not late,
-            names=names,
+            names=(str(first), str(second)) if names else None,
             late=clean(late, 200) if primary and late else "",
         )
 
@@ -139,7 +143,7 @@ class Declaration:
 
 def planned_contrasts(experiment: Experiment) -> list[PlannedContrast]:
     """Return an experiment's contrasts as its plan holds them."""
-    return [PlannedContrast(c.a, c.b, c.delta, c.primary, c.names) for c in experiment.contrasts]
+    return [PlannedContrast(**vars(contrast)) for contrast in experiment.contrasts]
 
 
 def plan_tags(experiment: Experiment, seeds: Seeds) -> dict[str, str]:
@@ -230,14 +234,12 @@ def _parse_plan(text: str) -> Plan | None:
 
 
 def _parse_figures(text: str) -> tuple[FigureSpec, ...]:
-    return tuple(
-        FigureSpec(
-            str(figure["kind"]),
-            None if figure.get("x") is None else str(figure["x"]),
-            str(figure.get("score", "population_accuracy")),
-        )
-        for figure in json.loads(text)
-    )
+    def parse(figure: Mapping[str, object]) -> FigureSpec:
+        x = figure.get("x")
+        score = figure.get("score", "population_accuracy")
+        return FigureSpec(str(figure["kind"]), None if x is None else str(x), str(score))
+
+    return tuple(map(parse, json.loads(text)))
 
 
 def _parse_contrasts(text: str) -> tuple[PlannedContrast, ...]:
@@ -252,14 +254,11 @@ def _parse_changes(text: str) -> tuple[str, ...]:
 
 
 def readable_contrasts(tags: Mapping[str, str]) -> list[PlannedContrast]:
-    """Return the stored contrasts that can be read."""
-    contrasts = []
+    """Return the stored contrasts; none where they cannot be read."""
     try:
-        for stored in json.loads(from_chunks(CONTRASTS, tags)):
-            contrasts.append(PlannedContrast.from_json(stored))
-    except UNREADABLE_JSON:
-        pass  # no such tag, or somebody else's
-    return contrasts
+        return list(_parse_contrasts(from_chunks(CONTRASTS, tags)))
+    except UNREADABLE_JSON:  # no such tag, or somebody else's
+        return []
 
 
 def arms_by_name(contrasts: Iterable[PlannedContrast]) -> dict[str, Config]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from qwerties.study.plan import (
     MAX_TAG,
@@ -28,12 +28,14 @@ def revise(
 ) -> dict[str, str]:
     """Return an experiment's new tags, with its contrasts, and with what they change once there are runs.
 
+    A primary contrast that is declared, or given another margin, after runs of both arms existed is late: it becomes
+    exploratory, and stays so.
+
     Parameters
     ----------
     tags : mapping
         All but the contrasts, as from `plan_tags`.
     contrasts : sequence of PlannedContrast
-        Those that are primary, and late by `mark_late`, become exploratory.
     before : mapping
         Tags of the experiment with the stored plan; empty for a new experiment.
     runs : sequence of Tracked
@@ -41,74 +43,38 @@ def revise(
     changes : sequence of str
         What else changes, in words.
     """
+    today = datetime.date.today().isoformat()
     finished = [run for run in runs if run.status == "FINISHED" and (run.parent is None or TRIAL in run.tags)]
-    stored = readable_contrasts(before)
-    contrasts = mark_late(contrasts, stored, finished)
-    changes = [*contrast_changes(stored, contrasts), *changes]
-    history = {PLAN_CHANGES: _add_to_history(before, changes, len(finished))} if changes and finished else {}
-    return {**tags, **to_chunks(CONTRASTS, json.dumps([c.to_json() for c in contrasts])), **history}
-
-
-def contrast_changes(before: Sequence[PlannedContrast], now: Sequence[PlannedContrast]) -> list[str]:
-    """Return in words what must not change unseen once there are runs: margins, and which contrasts are primary."""
-    old = {contrast.key: contrast for contrast in before}
-    changes = []
-    for contrast in now:
-        previous = old.pop(contrast.key, None)
-        primary, was_primary = _is_declared_primary(contrast), _is_declared_primary(previous)
-        if primary and not was_primary:
-            changes.append(f"primary contrast added: {contrast.label}, margin {contrast.delta:g}")
-        elif was_primary and not primary:
-            changes.append(f"made exploratory: {contrast.label}")
-        if previous is not None and contrast.delta != previous.delta:
-            changes.append(
-                f"margin of {contrast.label} changed from {previous.delta:g} to {contrast.delta:g}"
-            )
-    return changes + [
-        f"primary contrast removed: {contrast.label}"
-        for contrast in old.values()
-        if _is_declared_primary(contrast)
-    ]
-
-
-def _is_declared_primary(contrast: PlannedContrast | None) -> bool:
-    return contrast is not None and (contrast.primary or bool(contrast.late))
-
-
-def mark_late(
-    contrasts: Sequence[PlannedContrast], before: Sequence[PlannedContrast], runs: Sequence[Tracked]
-) -> list[PlannedContrast]:
-    """Make exploratory the primary contrasts declared, or given another margin, after runs of both arms existed.
-
-    Parameters
-    ----------
-    contrasts, before : sequence of PlannedContrast
-        The new plan's, and the stored plan's.
-    runs : sequence of Tracked
-        Finished runs of the experiment.
-    """
-    old = {contrast.key: contrast for contrast in before}
-    trained = {config for run in runs if run.parent is None and (config := config_of(run)) is not None}
-    marked = []
+    trained = {config for run in finished if run.parent is None and (config := config_of(run)) is not None}
+    old = {contrast.key: contrast for contrast in readable_contrasts(before)}
+    revised, changed = [], []
     for contrast in contrasts:
-        previous = old.get(contrast.key)
-        was_primary = _is_declared_primary(previous)
+        previous = old.pop(contrast.key, None)
+        was_primary = previous is not None and previous.declared_primary
+        if contrast.primary and not was_primary:
+            changed.append(f"primary contrast added: {contrast.label}, margin {contrast.delta:g}")
+        elif was_primary and not contrast.primary:
+            changed.append(f"made exploratory: {contrast.label}")
+        if previous is not None and contrast.delta != previous.delta:
+            margins = f"from {previous.delta:g} to {contrast.delta:g}"
+            changed.append(f"margin of {contrast.label} changed {margins}")
         if contrast.primary and previous is not None and was_primary and previous.delta == contrast.delta:
-            contrast = dataclasses.replace(contrast, primary=not previous.late, late=previous.late)
+            contrast = replace(contrast, late=previous.late)
         elif contrast.primary and trained.issuperset((contrast.a, contrast.b)):
             what = "got this margin" if was_primary else "was declared primary"
-            late = f"{what} on {datetime.date.today().isoformat()}, when runs of both arms existed"
-            contrast = dataclasses.replace(contrast, primary=False, late=late)
-        marked.append(contrast)
-    return marked
+            contrast = replace(contrast, late=f"{what} on {today}, when runs of both arms existed")
+        revised.append(contrast)
+    changed += [f"primary contrast removed: {c.label}" for c in old.values() if c.declared_primary]
+    changed += changes
 
-
-def _add_to_history(before: Mapping[str, str], changes: Sequence[str], n_runs: int) -> str:
+    tags = {**tags, **to_chunks(CONTRASTS, json.dumps([contrast.to_json() for contrast in revised]))}
+    if not (changed and finished):
+        return tags
     try:
         history = list(json.loads(before.get(PLAN_CHANGES, "[]")))
     except UNREADABLE_JSON:
         history = []
-    history.append({"when": datetime.date.today().isoformat(), "runs": n_runs, "what": list(changes)})
+    history.append({"when": today, "runs": len(finished), "what": changed})
     while len(text := json.dumps(history)) > MAX_TAG and len(history) > 1:
         del history[len(history) // 2]  # the first and the latest say most
-    return text
+    return {**tags, PLAN_CHANGES: text}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,18 +22,14 @@ from qwerties.tracking.tags import DEVICE, STATE
 from qwerties.training import data
 from qwerties.training.trainer import Trained, train
 
-QUANTILES = {"train_loss_p10": 0.1, "train_loss_p50": 0.5, "train_loss_p90": 0.9}
+QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}  # of the loss
 MEANS = ("train_accuracy", "population_accuracy", "gain", "bce", "brier")
 EXAMPLE_STATES = ("learned", "slow", "constant", "dead")
 OWN_SCORES = ("phi", "gain", "bce", "brier", "epochs_to_learn")  # of one network, at the end
 
 
 def train_records(
-    configs: Sequence[Config],
-    seeds: Seeds,
-    *,
-    device: str = "cpu",
-    sharers: int = 1,
+    configs: Sequence[Config], seeds: Seeds, *, device: str = "cpu", sharers: int = 1
 ) -> list[Record]:
     """Train configs on a block of seeds and make each one's record.
 
@@ -49,44 +45,36 @@ def train_records(
     largest = max(configs, key=devices.bytes_of)
     with devices.resident(device, largest, sharers):
         done = train(configs, seeds, device=device)
-    tags = {DEVICE: devices.name(device)}
     records = []
     with style():
         while done:  # one by one: memory of a training that was scored is free for its pictures
-            records.append(_with_tags(make_record(done.pop(0)), tags))
+            records.append(make_record(done.pop(0)))
+    for record in itertools.chain(records, *(record.children for record in records)):
+        record.tags[DEVICE] = devices.name(device)
     return records
-
-
-def _with_tags(record: Record, tags: Mapping[str, str]) -> Record:
-    """Return the record, and its examples, with these tags."""
-    children = [_with_tags(child, tags) for child in record.children]
-    return dataclasses.replace(record, tags={**record.tags, **tags}, children=children)
 
 
 def make_record(trained: Trained) -> Record:
     """Score a trained config and make its run: metrics, artifacts, and examples as child runs."""
     config, seeds = trained.config, trained.seeds
     scores = scoring.score(config, seeds, trained.losses, trained.checkpoints, trained.weights)
-    table = scores.table
-    examples = {state: i for state in EXAMPLE_STATES if (i := _first(table["state"] == state)) is not None}
+    table, curve = scores.table, _loss_curve(trained)
+    states = table["state"].tolist()
+    examples = [states.index(state) for state in EXAMPLE_STATES if state in states]
     return Record(
         name=config.label(),
         params={**config.to_params(), "seeds": str(seeds)},
         metrics=final_metrics(trained, table),
-        series=_series(trained, scores),
+        series=_series(trained, scores, curve),
         files={
             "seeds.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-            "curves.npz": _npz(_curves(trained, sorted(examples.values()))),
+            "curves.npz": _npz(_curves(trained, sorted(examples))),
             "weights.npz": _npz(trained.final),
-            **run_pictures(trained, table, _loss_quantiles(trained)),
+            **run_pictures(trained, table, curve),
         },
         dataset=_dataset(config, seeds),
-        children=[network_record(trained, scores, i) for i in examples.values()],
+        children=[network_record(trained, scores, i) for i in examples],
     )
-
-
-def _first(mask: pd.Series) -> int | None:
-    return int(mask.argmax()) if mask.any() else None
 
 
 def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | None]:
@@ -123,17 +111,16 @@ def _gradient_ratio(gradient_rms: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
-def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
+def _series(trained: Trained, scores: Scores, curve: pd.DataFrame) -> dict[str, Series]:
     """Return metrics over epochs: the mean loss at every epoch, the others at log-spaced ones.
 
     A diverged network makes the mean undefined from there on; for the quantiles it counts as the largest.
     """
     epochs = np.arange(1, trained.config.epochs + 1)
-    recorded, ranked = curve_epochs(trained.config.epochs), _ranked(trained)
     with np.errstate(over="ignore", invalid="ignore"):
         series = {"train_loss": Series(epochs, trained.losses.mean(0, dtype=np.float64))}
-    for name, q in QUANTILES.items():
-        series[name] = Series(recorded, _quantile(ranked, q).astype(np.float64))
+    for name in QUANTILES:
+        series[f"train_loss_{name}"] = Series(curve.index.to_numpy(), curve[name].to_numpy(np.float64))
     progress = {
         "train_accuracy": scores.train_accuracy,
         "population_accuracy": scores.population_accuracy,
@@ -143,23 +130,15 @@ def _series(trained: Trained, scores: Scores) -> dict[str, Series]:
     return series | {name: Series(scores.checkpoints, values.mean(0)) for name, values in progress.items()}
 
 
-def _ranked(trained: Trained) -> np.ndarray:
-    """Return losses at `curve_epochs`, each epoch's sorted, (networks, epochs); infinite where not finite."""
-    losses = trained.losses[:, curve_epochs(trained.config.epochs) - 1]
-    return np.sort(np.where(np.isfinite(losses), losses, np.inf), axis=0)
-
-
-def _quantile(ranked: np.ndarray, q: float) -> np.ndarray:
-    return ranked[round(q * (len(ranked) - 1))]
-
-
-def _loss_quantiles(trained: Trained) -> pd.DataFrame:
-    """Return mean and quantiles of the losses, a row for each of `curve_epochs`."""
-    ranked = _ranked(trained)
-    columns = {name.removeprefix("train_loss_"): _quantile(ranked, q) for name, q in QUANTILES.items()}
+def _loss_curve(trained: Trained) -> pd.DataFrame:
+    """Return mean and quantiles of the losses, a row for each of `curve_epochs`; infinite where one is not finite."""
+    epochs = curve_epochs(trained.config.epochs)
+    losses = trained.losses[:, epochs - 1]
+    ranked = np.sort(np.where(np.isfinite(losses), losses, np.inf), axis=0)  # (networks, epochs)
+    columns = {name: ranked[round(q * (len(ranked) - 1))] for name, q in QUANTILES.items()}
     with np.errstate(over="ignore", invalid="ignore"):
         columns["train_loss"] = ranked.mean(0, dtype=np.float64)
-    return pd.DataFrame(columns, index=curve_epochs(trained.config.epochs))
+    return pd.DataFrame(columns, index=epochs)
 
 
 def _curves(trained: Trained, examples: list[int]) -> dict[str, np.ndarray]:
@@ -187,39 +166,30 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def _dataset(config: Config, seeds: Seeds) -> Dataset:
     arrangement = "" if config.data == "clusters" else f"{config.data} "
-    name = f"qwerties {arrangement}d={config.distance:g}"
     drawn = f"{arrangement}{seeds} {config.distance} {config.samples}"
-    return Dataset(
-        name=name,
-        digest=hashlib.sha256(drawn.encode()).hexdigest()[:12],
-        profile={
-            "points": 2 * config.samples,
-            "data": config.data,
-            "distance": config.distance,
-            "seeds": str(seeds),
-        },
-    )
+    profile = {
+        "points": 2 * config.samples,
+        "data": config.data,
+        "distance": config.distance,
+        "seeds": str(seeds),
+    }
+    digest = hashlib.sha256(drawn.encode()).hexdigest()[:12]
+    return Dataset(f"qwerties {arrangement}d={config.distance:g}", digest, profile)
 
 
 def network_record(trained: Trained, scores: Scores, i: int) -> Record:
     """Make the record of one network by itself, with its whole loss curve; ``i`` is its index in the block."""
     config, row = trained.config, scores.table.iloc[i]
-    progress = {"train_accuracy": scores.train_accuracy, "population_accuracy": scores.population_accuracy}
     title = f"seed {row['seed']} · {row['state']} · {config.label()}"
+    final = {"final_train_loss": row["train_loss"], **{name: row[name] for name in OWN_SCORES}}
+    series = {"train_loss": Series(np.arange(1, config.epochs + 1), trained.losses[i].astype(np.float64))}
+    for name in ("train_accuracy", "population_accuracy"):
+        series[name] = Series(scores.checkpoints, getattr(scores, name)[i].astype(np.float64))
     return Record(
         name=title,
         params={**config.to_params(), "seed": str(row["seed"])},
-        metrics={
-            metric: None if pd.isna(row[name]) else float(row[name])
-            for metric, name in (("final_train_loss", "train_loss"), *((name, name) for name in OWN_SCORES))
-        },
+        metrics={name: None if pd.isna(value) else float(value) for name, value in final.items()},
         tags={STATE: row["state"]},
-        series={
-            "train_loss": Series(np.arange(1, config.epochs + 1), trained.losses[i].astype(np.float64)),
-            **{
-                name: Series(scores.checkpoints, values[i].astype(np.float64))
-                for name, values in progress.items()
-            },
-        },
+        series=series,
         files=network_pictures(trained, i, title, row["train_loss"] - row["excess_loss"]),
     )

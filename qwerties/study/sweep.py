@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from qwerties.config import Config, Seeds, fingerprint
@@ -12,17 +12,17 @@ from qwerties.execution.signals import finishing_first, stop_if_asked
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.scoring.digest import code_digest
 from qwerties.study.batches import MissingRun, make_batches, missing_runs, train_batch
-from qwerties.study.coverage import Coverage, read_coverage
+from qwerties.study.coverage import Coverage, make_coverage
 from qwerties.study.experiment import Experiment, config_names
 from qwerties.study.plan import plan_tags, planned_contrasts
 from qwerties.study.plan_changes import revise
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import CODE, EXAMPLES, FINGERPRINT, NOTE, SUPERSEDED, made_with
+from qwerties.tracking.tags import CODE, EXAMPLES, FINGERPRINT, NOTE, STATE, SUPERSEDED, made_with
 
 
-@dataclass(frozen=True)
+@dataclass
 class Progress:
     """How far a sweep is; ``cost`` as in `Batch`."""
 
@@ -85,62 +85,42 @@ def sweep(
     def waiting(holder: str) -> None:
         log(f"waiting for another sweep, {holder}, to end")
 
+    names = {  # of each config's runs, by what differs within the experiment: MLflow's list cuts long names
+        name: dict(zip(experiment.configs, config_names(experiment.configs), strict=True))
+        for name, experiment in experiments.items()
+    }
     with sweep_lock(store, ids, waiting) as check_lock:  # only then: others train by the plan that stands
         coverages = _plan(experiments, store, n_seeds, log)
-        missing = [
-            run
-            for name, experiment in experiments.items()
-            for run in missing_runs(experiment, coverages[name], n_seeds, (more or {}).get(name))
-        ]
-        names = {name: _run_names(experiment) for name, experiment in experiments.items()}
-        n_configs = sum(len(experiment.configs) for experiment in experiments.values())
-
-        def track(run: MissingRun, record: Record) -> None:
-            stop_if_asked()
-            check_lock()
-            name = names[run.experiment_name][run.config]
-            _track(store, coverages[run.experiment_name], run, _named(record, name))
-
-        return _train(missing, n_configs, track, workers, device, progress, log, meanwhile)
-
-
-def _train(
-    missing: Sequence[MissingRun],
-    n_configs: int,
-    track: Callable[[MissingRun, Record], None],
-    workers: Workers,
-    device: str,
-    progress: Callable[[Progress], None],
-    log: Callable[[str], None],
-    meanwhile: Callable[[], None],
-) -> Progress:
-    """Train what is missing and track each run as it comes."""
-    batches = make_batches(missing, device)
-    takers: dict[tuple[Config, Seeds], list[MissingRun]] = {}
-    for run in missing:
-        takers.setdefault((run.config, run.seeds), []).append(run)
-    state = Progress(
-        configs_planned=n_configs,
-        runs_planned=len(missing),
-        networks_planned=sum(batch.networks for batch in batches),
-        cost_planned=sum(batch.cost for batch in batches),
-    )
-    progress(state)
-    sharers = 1 if workers.is_cluster else workers.count
-    tasks = [(batch, device, sharers) for batch in batches]
-    trained = run_tasks(
-        train_batch, tasks, workers, tell=log, name=lambda task: task[0].label, meanwhile=meanwhile
-    )
-    for index, records in trained:
-        batch = batches[index]
-        for config, record in zip(batch.configs, records, strict=True):
-            for run in takers[config, batch.seeds]:
-                track(run, record)
-                state = dataclasses.replace(state, runs=state.runs + 1)
-        state = dataclasses.replace(
-            state, networks=state.networks + batch.networks, cost=state.cost + batch.cost
+        takers: dict[tuple[Config, Seeds], list[MissingRun]] = {}  # experiments may share networks
+        for name, experiment in experiments.items():
+            for run in missing_runs(experiment, coverages[name], n_seeds, (more or {}).get(name)):
+                takers.setdefault((run.config, run.seeds), []).append(run)
+        missing = [run for runs in takers.values() for run in runs]
+        batches = make_batches(missing, device)
+        state = Progress(
+            configs_planned=sum(len(experiment.configs) for experiment in experiments.values()),
+            runs_planned=len(missing),
+            networks_planned=sum(batch.networks for batch in batches),
+            cost_planned=sum(batch.cost for batch in batches),
         )
         progress(state)
+        sharers = 1 if workers.is_cluster else workers.count
+        tasks = [(batch, device, sharers) for batch in batches]
+        trained = run_tasks(
+            train_batch, tasks, workers, tell=log, name=lambda task: task[0].label, meanwhile=meanwhile
+        )
+        for index, records in trained:
+            batch = batches[index]
+            for config, record in zip(batch.configs, records, strict=True):
+                for run in takers[config, batch.seeds]:
+                    stop_if_asked()
+                    check_lock()
+                    name = names[run.experiment_name][config]
+                    _track(store, coverages[run.experiment_name], run, described(record, run, name))
+                    state.runs += 1
+            state.networks += batch.networks
+            state.cost += batch.cost
+            progress(state)
     return state
 
 
@@ -159,7 +139,7 @@ def _plan(
             plan_tags(experiment, experiment.seeds(n_seeds)), planned_contrasts(experiment), before, runs
         )
         store.experiment(name, tags)
-        coverages[name] = read_coverage(store, name, experiment_id, {**before, **tags}, runs)
+        coverages[name] = make_coverage(name, experiment_id, {**before, **tags}, runs, store)
         for entry in coverages[name].entries:
             for run_id, lost in entry.damage.items():
                 log(
@@ -172,38 +152,26 @@ def _track(store: Store, coverage: Coverage, run: MissingRun, record: Record) ->
     """Write a run, and supersede those that it replaces."""
     old = coverage.superseded_by(run.config, run.seeds)
     with finishing_first():
-        run_id = store.write(coverage.experiment_id, _tagged(record, run))
+        run_id = store.write(coverage.experiment_id, record)
         for replaced in old:
             store.tag_run(replaced.run_id, SUPERSEDED, run_id)
 
 
-def _run_names(experiment: Experiment) -> dict[Config, str]:
-    """Name each config's runs by what differs within the experiment: MLflow's list cuts long names."""
-    return dict(zip(experiment.configs, config_names(experiment.configs), strict=True))
-
-
-def _named(record: Record, name: str) -> Record:
-    """Return the record under a name that its examples bear too."""
-    children = [
-        dataclasses.replace(
-            child, name=f"seed {child.params['seed']} · {child.tags['qwerties.state']} · {name}"
-        )
-        for child in record.children
-    ]
-    return dataclasses.replace(record, name=name, children=children)
-
-
-def _tagged(record: Record, run: MissingRun) -> Record:
-    """Return the record with the tags that say what it is, on it and on its examples."""
-    common = {
-        **made_with(f"experiments/{run.experiment_name}.py"),
-        CODE: code_digest(),
-    }
+def described(record: Record, run: MissingRun, name: str) -> Record:
+    """Return the record under a name, which its examples bear too, and with the tags that say what they are."""
+    common = {**made_with(f"experiments/{run.experiment_name}.py"), CODE: code_digest()}
     own = {
         FINGERPRINT: fingerprint(run.config, run.seeds, code_digest()),
         EXAMPLES: json.dumps([int(child.params["seed"]) for child in record.children]),
         NOTE: f"{run.config.label()}, trained on seeds {run.seeds}. Every seed's scores are in `seeds.csv`; the runs "
         "below show one network of each kind by itself.",
     }
-    children = [dataclasses.replace(child, tags={**child.tags, **common}) for child in record.children]
-    return dataclasses.replace(record, tags={**record.tags, **common, **own}, children=children)
+    children = [
+        dataclasses.replace(
+            child,
+            name=f"seed {child.params['seed']} · {child.tags[STATE]} · {name}",
+            tags={**child.tags, **common},
+        )
+        for child in record.children
+    ]
+    return dataclasses.replace(record, name=name, tags={**record.tags, **common, **own}, children=children)

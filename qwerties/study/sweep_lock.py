@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -66,9 +65,7 @@ def sweep_lock(
         with _file_lock(store.file, suffix, waiting):
             yield lambda: None
     else:
-        with _lease(
-            _Lease(store, sorted(experiment_ids), LEASE + suffix, uuid.uuid4().hex), waiting
-        ) as check:
+        with _Lease(store, experiment_ids, LEASE + suffix).held(waiting) as check:
             yield check
 
 
@@ -94,39 +91,42 @@ def _file_lock(database: Path, suffix: str, waiting: Callable[[str], None]) -> I
         lock.release()
 
 
-@contextmanager
-def _lease(lease: _Lease, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    has_waited = False
-    while (holder := lease.take()) is not None:
-        if not has_waited:
-            has_waited = True
-            waiting(holder)
-        time.sleep(POLLED + random.random())  # two that collide do not do so for ever
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(RENEWED):
-            with suppress(*store_failures()):  # the server is away: whoever holds the lease will notice
-                if lease.foreign_holder() is not None:
-                    return  # `check` stops whoever works under the lease
-                lease.write()
-
-    threading.Thread(target=renew, daemon=True).start()
-    try:
-        yield lease.check
-    finally:
-        over.set()
-        lease.end()
-
-
-@dataclass(frozen=True)
 class _Lease:
     """A tag of each experiment that says which process works at it, until when, and under which token."""
 
-    store: Store
-    ids: Sequence[str]
-    tag: str
-    token: str
+    def __init__(self, store: Store, ids: Sequence[str], tag: str) -> None:
+        self.store, self.ids, self.tag, self.token = store, sorted(ids), tag, uuid.uuid4().hex
+
+    @contextmanager
+    def held(self, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+        """Hold the lease for the block; yield what raises `LeaseLostError` where another process has taken it."""
+        has_waited = False
+        while (holder := self.take()) is not None:
+            if not has_waited:
+                has_waited = True
+                waiting(holder)
+            time.sleep(POLLED + random.random())  # two that collide do not do so for ever
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(RENEWED):
+                with suppress(*store_failures()):  # the server is away: whoever holds the lease will notice
+                    if self.foreign_holder() is not None:
+                        return  # `check` stops whoever works under the lease
+                    self.write()
+
+        def check() -> None:
+            if (holder := self.foreign_holder()) is not None:
+                raise LeaseLostError(
+                    f"another sweep, {holder}, has taken over meanwhile; the same command goes on when it has ended"
+                )
+
+        threading.Thread(target=renew, daemon=True).start()
+        try:
+            yield check
+        finally:
+            over.set()
+            self.end()
 
     def take(self) -> str | None:
         """Take the lease; return the process that holds it for one of the experiments, or None where it is ours."""
@@ -143,14 +143,8 @@ class _Lease:
                 raise
         return holder
 
-    def check(self) -> None:
-        """Raise `LeaseLostError` where another process has taken the lease."""
-        if (holder := self.foreign_holder()) is not None:
-            raise LeaseLostError(
-                f"another sweep, {holder}, has taken over meanwhile; the same command goes on when it has ended"
-            )
-
     def write(self) -> None:
+        """Take or renew the lease, whoever holds it."""
         lease = {"process": this_process(), "token": self.token, "until": time.time() + EXPIRES}
         for experiment_id in self.ids:
             self.store.tag_experiment(experiment_id, self.tag, json.dumps(lease))

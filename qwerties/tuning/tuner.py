@@ -29,7 +29,7 @@ from qwerties.analysis.searches import (
     runs_of_search,
 )
 from qwerties.config import Config
-from qwerties.errors import FailedError, UsageError, reason_of, without_passwords
+from qwerties.errors import FailedError, reason_of, without_passwords
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.study.experiment import Experiment
@@ -117,7 +117,7 @@ def run_searches(
                 )
                 winners = _search_all(tuning, searches, n_seeds, session)
     except SearchError as error:
-        raise UsageError(f"experiments/{experiment_name}.py: {error}") from None
+        raise SearchError(f"experiments/{experiment_name}.py: {error}") from None
     except optuna.exceptions.OptunaError as error:
         raise FailedError(
             f"the storage of searches failed, the same command goes on from there: {reason_of(error)}"

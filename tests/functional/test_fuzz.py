@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from qwerties.analysis.contrasts import load_results
-from qwerties.cli.status import read_status, table, to_json
+from qwerties.cli.status import read_status, table
 from qwerties.config import FIELDS, Config, Seeds
 from qwerties.report.build import render
 from qwerties.report.verdicts_file import changes, make_document, to_text
 from qwerties.report.verdicts_file import table as verdict_table
-from qwerties.study.coverage import make_coverage
+from qwerties.study.coverage import make_coverage, read_coverages
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
 from qwerties.tracking.tags import ARTIFACTS, FAILURE, PROCESS, SUPERSEDED
@@ -226,9 +226,8 @@ def test_a_status_is_told_of_any_store(store):
         "Zl",
         "Zp",
     }
-    document = to_json(status)
-    assert json.loads(json.dumps(document)) == document
-    for coverage in status.coverages:
+    assert json.loads(json.dumps(status)) == status
+    for coverage in read_coverages(store):
         top = [run for run in store.runs("1") if run.parent is None]
         told = [run for entry in coverage.entries for run in (*entry.runs, *entry.others)]
         assert len(told) == len({run.run_id for run in told})

@@ -152,7 +152,7 @@ def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys
             signal.raise_signal(signal.SIGTERM)
         raise UsageError("the store cannot be opened: interrupted")
 
-    monkeypatch.setattr("qwerties.cli.status_command.run", opening)
+    monkeypatch.setattr("qwerties.cli.status.run", opening)
     assert cli.main(["status"]) == 143
     assert "cannot be opened" not in capsys.readouterr().err
 

@@ -5,7 +5,7 @@ import re
 
 import processes
 import pytest
-from factories import call, make_folder, new_store
+from factories import call, make_folder, make_study
 
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
@@ -30,13 +30,6 @@ CONFIGS = grid(Config(epochs=20), hidden=[(1,), (2,)])
 experiment = Experiment("Widths", "Which?", CONFIGS, (Contrast(CONFIGS[1], CONFIGS[0]),))
 """
 QUICK = ("--jobs", "1", "--no-report")
-
-
-def make_study(folder, **experiments):
-    """A project whose store is empty; making its tables would take seconds."""
-    make_folder(folder, **experiments)
-    new_store(folder)
-    return folder
 
 
 def finished(folder, name):

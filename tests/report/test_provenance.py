@@ -12,7 +12,7 @@ from pages import CODE as PAGES_CODE
 from pages import record as page_record
 from trained import CODE, SEEDS, make_store, plan, record
 
-from qwerties.cli.status import read_status, to_json
+from qwerties.cli.status import read_status
 from qwerties.config import DEFAULT, Config
 from qwerties.report import report_archive
 from qwerties.report.build import is_current, write_report
@@ -55,7 +55,7 @@ def test_it_counts_as_status_does(store):
     store.write(experiment_id, record(DEFAULT, SEEDS, frame, curves))
     failed = store.write(experiment_id, record(configs[1], SEEDS, frame, curves))
     store._client.set_terminated(failed, "FAILED")
-    [status] = to_json(read_status(store))["experiments"]
+    [status] = read_status(store)["experiments"]
     [ledger] = blocks(store, Table)
     counts = {
         "Planned": 3,

@@ -1,5 +1,7 @@
 """What is missing becomes runs, and runs become batches: nothing is left out or trained twice."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from qwerties.config import DEFAULT, Config, Seeds
@@ -19,14 +21,23 @@ ALL = [(DEFAULT, "0-499"), (MSE, "0-499")]
 
 def tracked(config=DEFAULT, seeds="0-499", *, run_id="id", status="FINISHED", parent=None, params=None):
     params = {**config.to_params(), "seeds": seeds} if params is None else params
-    return Tracked(run_id, "1", "name", status, parent, params, {}, {"qwerties.code": code_digest()}, "uri")
+    return Tracked(
+        run_id,
+        "1",
+        "name",
+        status,
+        parent,
+        params,
+        {},
+        {"qwerties.code": code_digest(), "qwerties.artifacts": "{}"},
+        "uri",
+    )
 
 
 def missing(runs, experiment=LOSS, n_seeds=500, more=None, damaged=()):
     tags = plan_tags(experiment, experiment.seeds(n_seeds))
-    coverage = make_coverage(
-        "loss", "1", tags, runs, lambda run: ["seeds.csv"] if run.run_id in damaged else []
-    )
+    store = SimpleNamespace(damaged=lambda run: ["seeds.csv"] if run.run_id in damaged else [])
+    coverage = make_coverage("loss", "1", tags, runs, store)
     found = missing_runs(experiment, coverage, n_seeds, more)
     assert {run.experiment_name for run in found} <= {"loss"}
     return [(run.config, str(run.seeds)) for run in found]

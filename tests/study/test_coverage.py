@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,7 @@ from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
 from qwerties.study.coverage import make_coverage
 from qwerties.tracking.records import Tracked
-from qwerties.tracking.tags import FINGERPRINT, PROCESS, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
+from qwerties.tracking.tags import ARTIFACTS, FINGERPRINT, PROCESS, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
 
 CODE = "code"
 SEEDS = Seeds(0, 10)
@@ -24,13 +25,14 @@ def plan(*configs, seeds=SEEDS, code=CODE):
 
 def run(config, seeds="0-9", status="FINISHED", code=CODE, parent=None, tags=(), run_id=None, **params):
     params = {**config.to_params(), "seeds": str(seeds), **params}
-    all_tags = {"qwerties.code": code, **dict(tags)}
+    all_tags = {"qwerties.code": code, ARTIFACTS: "{}", **dict(tags)}
     run_id = run_id or f"r{next(ids)}"
     return Tracked(run_id, "1", config.label(), status, parent, params, {"train_loss": 0.5}, all_tags, "")
 
 
 def cover(tags, runs, damaged=()):
-    return make_coverage("x", "1", tags, runs, lambda run: ["seeds.csv"] if run.run_id in damaged else [])
+    store = SimpleNamespace(damaged=lambda run: ["seeds.csv"] if run.run_id in damaged else [])
+    return make_coverage("x", "1", tags, runs, store)
 
 
 def states(coverage):

@@ -36,6 +36,10 @@ BAD = [
     (lambda: Contrast(DEFAULT, MSE, primary=None), "primary must be True or False, got None"),
     (lambda: Contrast(DEFAULT, MSE, names="ab"), "names must be None or two different names, got 'ab'"),
     (
+        lambda: Contrast(DEFAULT, MSE, names=("a", "a")),
+        "names must be None or two different names, got ('a', 'a')",
+    ),
+    (
         lambda: Contrast(DEFAULT, MSE, names=("a", 1)),
         "names must be None or two different names, got ('a', 1)",
     ),

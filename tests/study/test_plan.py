@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 from factories import make_folder, new_store
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.errors import UsageError
 from qwerties.scoring.digest import code_digest
 from qwerties.study.budget import check_slots, primary_alpha
 from qwerties.study.coverage import read_coverages
@@ -20,7 +22,7 @@ from qwerties.study.plan import (
     read_declaration,
     readable_contrasts,
 )
-from qwerties.study.plan_changes import contrast_changes, mark_late, revise
+from qwerties.study.plan_changes import revise
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import CONTRASTS, PLAN, PLAN_CHANGES
 
@@ -130,8 +132,16 @@ def run(config, status="FINISHED", parent=None):
 BOTH = (run(DEFAULT), run(OTHER))
 
 
-def is_late(new, before, runs=BOTH):
-    (contrast, *_) = mark_late(readable_contrasts(new), readable_contrasts(before), runs)
+def revised(before, *contrasts, runs=BOTH, configs=(DEFAULT, OTHER, THIRD)):
+    """Return the stored contrasts of a new plan, and what it changes."""
+    experiment = Experiment("t", "q", configs, contrasts)
+    tags = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), before, runs)
+    changes = [change for entry in json.loads(tags.get(PLAN_CHANGES, "[]")) for change in entry["what"]]
+    return read_declaration("x", tags).contrasts, changes
+
+
+def is_late(before, *contrasts, **options):
+    (contrast, *_), _ = revised(before, *contrasts, **options)
     assert contrast.primary == (not contrast.late)
     return bool(contrast.late)
 
@@ -151,19 +161,19 @@ def is_late(new, before, runs=BOTH):
     ],
 )
 def test_a_primary_contrast_declared_after_runs_of_both_arms_is_late(before, expected):
-    assert is_late(declared(PRIMARY), before) == expected
+    assert is_late(before, PRIMARY) == expected
 
 
 @pytest.mark.parametrize(
     "runs", [(), BOTH[:1], (run(DEFAULT), run(THIRD)), (run(DEFAULT), run(OTHER, parent="x"))]
 )
 def test_a_contrast_whose_difference_nobody_has_seen_is_not_late(runs):
-    assert not is_late(declared(PRIMARY), declared(), runs)
+    assert not is_late(declared(), PRIMARY, runs=runs)
 
 
 def test_an_exploratory_contrast_is_never_late():
-    (contrast,) = mark_late(readable_contrasts(declared(Contrast(DEFAULT, OTHER))), [], BOTH)
-    assert (contrast.primary, contrast.late) == (False, "")
+    (contrast,), changes = revised({}, Contrast(DEFAULT, OTHER))
+    assert (contrast.primary, contrast.late, changes) == (False, "", [])
 
 
 def test_late_stays_late_and_the_plan_says_why():
@@ -179,11 +189,7 @@ def test_late_stays_late_and_the_plan_says_why():
         assert contrast.late.endswith(", when runs of both arms existed")
     (change,) = read_declaration("x", stored).plan_changes
     assert change.endswith("with 2 runs tracked: primary contrast added: bce − mse, margin 0.01")
-    (margin,) = mark_late(
-        planned_contrasts(experiment),
-        readable_contrasts(declared(dataclasses.replace(PRIMARY, delta=0.02))),
-        BOTH,
-    )
+    (margin,), _ = revised(declared(dataclasses.replace(PRIMARY, delta=0.02)), PRIMARY)
     assert margin.late.startswith("got this margin on 20")
 
 
@@ -191,28 +197,32 @@ def test_tuned_arms_are_known_by_their_names():
     """Before a search examples stand in for the arms; that they become known is no new contrast."""
     tuned = Contrast(Config(learning_rate=0.3), OTHER, primary=True, names=("best", "plain"))
     placeholder = dataclasses.replace(tuned, a=DEFAULT)
-    runs = [run(tuned.a), run(OTHER)]
-    assert not is_late(declared(tuned, configs=(tuned.a, OTHER)), declared(placeholder), runs)
+    new = {"runs": [run(tuned.a), run(OTHER)], "configs": (tuned.a, OTHER)}
+    assert not is_late(declared(placeholder), tuned, **new)
     assert arms_by_name(readable_contrasts(declared(placeholder))) == {"best": DEFAULT, "plain": OTHER}
     exploratory = dataclasses.replace(tuned, primary=False)
-    assert is_late(
-        declared(tuned, configs=(tuned.a, OTHER)), declared(exploratory, configs=(tuned.a, OTHER)), runs
-    )
+    assert is_late(declared(exploratory, configs=(tuned.a, OTHER)), tuned, **new)
 
 
-def changes(before, now):
-    return contrast_changes(readable_contrasts(declared(*before)), readable_contrasts(declared(*now)))
-
-
-def test_changes_of_margins_and_of_primary_contrasts_are_said_in_words():
-    exploratory, wide = Contrast(DEFAULT, OTHER), Contrast(DEFAULT, OTHER, delta=0.02, primary=True)
-    assert changes([PRIMARY], [PRIMARY]) == []
-    assert changes([], [exploratory]) == []
-    assert changes([exploratory], []) == []
-    assert changes([], [PRIMARY]) == ["primary contrast added: bce − mse, margin 0.01"]
-    assert changes([PRIMARY], []) == ["primary contrast removed: bce − mse"]
-    assert changes([PRIMARY], [exploratory]) == ["made exploratory: bce − mse"]
-    assert changes([PRIMARY], [wide]) == ["margin of bce − mse changed from 0.01 to 0.02"]
+@pytest.mark.parametrize(
+    ("before", "now", "changes"),
+    [
+        ([PRIMARY], [PRIMARY], []),
+        ([], [Contrast(DEFAULT, OTHER)], []),
+        ([Contrast(DEFAULT, OTHER)], [], []),
+        ([], [PRIMARY], ["primary contrast added: bce − mse, margin 0.01"]),
+        ([PRIMARY], [], ["primary contrast removed: bce − mse"]),
+        ([PRIMARY], [Contrast(DEFAULT, OTHER)], ["made exploratory: bce − mse"]),
+        (
+            [PRIMARY],
+            [Contrast(DEFAULT, OTHER, 0.02, True)],
+            ["margin of bce − mse changed from 0.01 to 0.02"],
+        ),
+    ],
+)
+def test_changes_of_margins_and_of_primary_contrasts_are_said_in_words(before, now, changes):
+    assert revised(declared(*before), *now)[1] == changes
+    assert revised(declared(*before), *now, runs=[])[1] == []
 
 
 def test_the_history_keeps_the_first_change_and_the_latest_and_fits_a_tag():
@@ -230,13 +240,20 @@ def test_the_history_keeps_the_first_change_and_the_latest_and_fits_a_tag():
 
 
 def test_ten_slots_for_the_whole_study():
-    stored = {"old": declared(PRIMARY), "loss": declared(PRIMARY, Contrast(DEFAULT, THIRD, primary=True))}
-    check_slots({"loss": 9}, stored)  # what the file declares counts, not what it declared before
-    with pytest.raises(ValueError, match=r"at most 10 in the whole study.* got 11: 10 in loss, 1 in old"):
-        check_slots({"loss": 10}, stored)
+    def check(n_primary, **tags):
+        loss = Experiment(
+            "t", "q", MANY, tuple(Contrast(MANY[0], c, primary=True) for c in MANY[1 : n_primary + 1])
+        )
+        stored = {name: ("id", tags_of_one) for name, tags_of_one in tags.items()}
+        check_slots({"loss": loss}, SimpleNamespace(experiments=lambda: stored))
+
+    old, before = declared(PRIMARY), declared(PRIMARY, Contrast(DEFAULT, THIRD, primary=True))
+    check(9, old=old, loss=before)  # what the file declares counts, not what it declared before
+    with pytest.raises(UsageError, match=r"at most 10 in the whole study.* got 11: 10 in loss, 1 in old"):
+        check(10, old=old, loss=before)
     experiment = Experiment("t", "q", (DEFAULT, OTHER), (PRIMARY,))
     late = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), {}, BOTH)
-    check_slots({"loss": 10}, {"old": late})  # no slot
+    check(10, old=late)  # no slot
 
 
 def test_more_contrasts_than_slots_share_the_error():

@@ -16,17 +16,7 @@ from qwerties.study.coverage import read_coverages
 from qwerties.study.experiment import Experiment, grid
 from qwerties.study.sweep import sweep
 from qwerties.study.sweep_lock import sweep_lock
-from qwerties.tracking.tags import (
-    ARTIFACTS,
-    CODE,
-    EXAMPLES,
-    PLAN,
-    SPEC,
-    STUDY,
-    SUPERSEDED,
-    TRIAL,
-    TUNING,
-)
+from qwerties.tracking.tags import ARTIFACTS, CODE, EXAMPLES, PLAN, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
 
 SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--jobs", "1", "--no-report")
 
@@ -38,11 +28,6 @@ def folder(tmp_path_factory, empty_database):
     shutil.copy(empty_database, path / "mlflow.db")
     call(path, *SWEEP)
     return path
-
-
-def execute(folder, statement, *values):
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-        assert database.execute(statement, values).rowcount
 
 
 class WaitedError(Exception):
@@ -59,85 +44,65 @@ def run_of(folder):
     return run, next(child for child in runs if child.parent == run.run_id)
 
 
-def delete_artifact(path, of=0):
-    def damage(folder):
-        run = run_of(folder)[of]
-        (folder / "mlruns" / run.experiment_id / run.run_id / "artifacts" / path).unlink()
-
-    return damage
-
-
-def alter_artifact(folder):
-    run, _ = run_of(folder)
-    path = folder / "mlruns" / run.experiment_id / run.run_id / "artifacts" / "seeds.csv"
-    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
-
-
-def delete_run(of):
-    return lambda folder: execute(
-        folder, "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", run_of(folder)[of].run_id
-    )
+def damage(folder, run, change):
+    """Change a store by SQL, or delete an artifact of a run, or alter it."""
+    if change.startswith(("UPDATE", "DELETE")):
+        with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+            assert database.execute(change, {"run": run.run_id}).rowcount
+        return
+    action, name = change.split()
+    path = next((folder / "mlruns" / run.experiment_id / run.run_id / "artifacts").rglob(name))
+    if action == "lose":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
 
 
-def delete_row(table, key, of=0):
-    return lambda folder: execute(
-        folder, f"DELETE FROM {table} WHERE key = ? AND run_uuid = ?", key, run_of(folder)[of].run_id
-    )
-
-
-def fail_run(of):
-    return lambda folder: execute(
-        folder, "UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", run_of(folder)[of].run_id
-    )
-
-
-def delete_plan(folder):
-    execute(folder, "DELETE FROM experiment_tags WHERE key = ?", PLAN)
-
-
-def break_plan(folder):
-    execute(folder, "UPDATE experiment_tags SET value = '{' WHERE key = ?", PLAN)
-
-
+RUN, EXAMPLE = 0, 1
+GONE = "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = :run"
+FAILED = "UPDATE runs SET status = 'FAILED' WHERE run_uuid = :run"
+NO_LOSS = "DELETE FROM latest_metrics WHERE key = 'train_loss' AND run_uuid = :run"
+NO_TAG = "DELETE FROM tags WHERE key = '{}' AND run_uuid = :run"
+NO_PARAM = "DELETE FROM params WHERE key = '{}' AND run_uuid = :run"
+BROKEN_TAG = "UPDATE experiment_tags SET value = '{{' WHERE key = '{}'"
 DAMAGES = {
-    "the run deleted": delete_run(0),
-    "an example deleted": delete_run(1),
-    "the run failed": fail_run(0),
-    "an example failed": fail_run(1),
-    "seeds.csv deleted": delete_artifact("seeds.csv"),
-    "seeds.csv altered": alter_artifact,
-    "a picture deleted": delete_artifact("plots/loss_curve.png"),
-    "a picture of an example deleted": delete_artifact("plots/loss_curve.png", of=1),
-    "a metric deleted": delete_row("latest_metrics", "train_loss"),
-    "a metric of an example deleted": delete_row("latest_metrics", "train_loss", of=1),
-    "the digests deleted": delete_row("tags", ARTIFACTS),
-    "the code's tag deleted": delete_row("tags", CODE),
-    "a param deleted": delete_row("params", "epochs"),
-    "the seeds deleted": delete_row("params", "seeds"),
-    "the plan deleted": delete_plan,
-    "the plan broken": break_plan,
+    "the run deleted": (RUN, GONE),
+    "an example deleted": (EXAMPLE, GONE),
+    "the run failed": (RUN, FAILED),
+    "an example failed": (EXAMPLE, FAILED),
+    "seeds.csv deleted": (RUN, "lose seeds.csv"),
+    "seeds.csv altered": (RUN, "alter seeds.csv"),
+    "a picture deleted": (RUN, "lose loss_curve.png"),
+    "a picture of an example deleted": (EXAMPLE, "lose loss_curve.png"),
+    "a metric deleted": (RUN, NO_LOSS),
+    "a metric of an example deleted": (EXAMPLE, NO_LOSS),
+    "the digests deleted": (RUN, NO_TAG.format(ARTIFACTS)),
+    "the code's tag deleted": (RUN, NO_TAG.format(CODE)),
+    "a param deleted": (RUN, NO_PARAM.format("epochs")),
+    "the seeds deleted": (RUN, NO_PARAM.format("seeds")),
+    "the plan deleted": (RUN, f"DELETE FROM experiment_tags WHERE key = '{PLAN}'"),
+    "the plan broken": (RUN, BROKEN_TAG.format(PLAN)),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_sweep_status_and_page_agree_about_what_is_lost(folder, damage):
-    DAMAGES[damage](folder)
-    status = json.loads(call(folder, "status", "--json", status=1)[0])
-    assert not status["complete"]
+def verdicts(folder):
     with chdir(folder):
         (result,) = load_results(new_store(folder))
-    assert all(finding.verdict is None for finding in result.findings)
+    found = [finding.verdict for finding in result.findings]
+    assert not any(found) or (result.incomplete, result.problems) == ((), ())
+    return found
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_sweep_status_and_page_agree_about_what_is_lost(folder, what):
+    of, change = DAMAGES[what]
+    damage(folder, run_of(folder)[of], change)
+    assert not json.loads(call(folder, "status", "--json", status=1)[0])["complete"]
+    assert not any(verdicts(folder))
     out, _ = call(folder, *SWEEP)
-    n_lost = 0 if "plan" in damage else 1
-    assert (
-        out.startswith(f"{n_lost} runs of 2 " if n_lost else "nothing to do")
-        or f"\n{n_lost} runs of 2 " in out
-    )
+    assert ("nothing to do" if "plan" in what else "1 runs of 2 ") in out
     assert json.loads(call(folder, "status", "--json")[0])["complete"]
-    with chdir(folder):
-        (result,) = load_results(new_store(folder))
-    assert [finding.verdict for finding in result.findings] == ["open"]
-    assert (result.incomplete, result.problems) == ((), ())
+    assert verdicts(folder) == ["open"]
 
 
 # Searches
@@ -162,7 +127,7 @@ def tuned(tmp_path_factory, empty_database):
     return path
 
 
-def search_run(folder, trial=False):
+def search_run(folder, trial):
     """The run of the search, or the first of its trials' runs."""
     store = new_store(folder)
     runs = store.runs(store.experiments()["tuned"][0])
@@ -171,47 +136,30 @@ def search_run(folder, trial=False):
     )
 
 
-def change_search(statement, trial=False):
-    return lambda folder: execute(folder, statement, search_run(folder, trial).run_id)
-
-
-def delete_search_picture(folder):
-    run = search_run(folder)
-    next((folder / "mlruns" / run.experiment_id / run.run_id / "artifacts").rglob("*.png")).unlink()
-
-
+SEARCH, A_TRIAL = False, True
 SEARCH_DAMAGES = {
-    "a trial deleted": change_search("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", True),
-    "a trial killed": change_search("UPDATE runs SET status = 'KILLED' WHERE run_uuid = ?", True),
-    "a trial's losses deleted": change_search(
-        "DELETE FROM latest_metrics WHERE key = 'train_loss' AND run_uuid = ?", True
-    ),
-    "a trial's number deleted": change_search(
-        f"DELETE FROM tags WHERE key = '{TRIAL}' AND run_uuid = ?", True
-    ),
-    "the search deleted": change_search("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?"),
-    "the search failed": change_search("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?"),
-    "the search's plan deleted": change_search(f"DELETE FROM tags WHERE key = '{SPEC}' AND run_uuid = ?"),
-    "a picture of the search deleted": delete_search_picture,
-    "the plan of searches broken": lambda folder: execute(
-        folder, "UPDATE experiment_tags SET value = '{' WHERE key = ?", TUNING
-    ),
+    "a trial deleted": (A_TRIAL, GONE),
+    "a trial killed": (A_TRIAL, FAILED.replace("FAILED", "KILLED")),
+    "a trial's losses deleted": (A_TRIAL, NO_LOSS),
+    "a trial's number deleted": (A_TRIAL, NO_TAG.format(TRIAL)),
+    "the search deleted": (SEARCH, GONE),
+    "the search failed": (SEARCH, FAILED),
+    "the search's plan deleted": (SEARCH, NO_TAG.format(SPEC)),
+    "a picture of the search deleted": (SEARCH, "lose *.png"),
+    "the plan of searches broken": (SEARCH, BROKEN_TAG.format(TUNING)),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", SEARCH_DAMAGES)
-def test_they_agree_about_searches_too(tuned, damage):
-    SEARCH_DAMAGES[damage](tuned)
+@pytest.mark.parametrize("what", SEARCH_DAMAGES)
+def test_they_agree_about_searches_too(tuned, what):
+    of, change = SEARCH_DAMAGES[what]
+    damage(tuned, search_run(tuned, of), change)
     assert not json.loads(call(tuned, "status", "--json", status=1)[0])["complete"]
-    with chdir(tuned):
-        (result,) = load_results(new_store(tuned))
-    assert all(finding.verdict is None for finding in result.findings)
+    assert not any(verdicts(tuned))
     call(tuned, *SWEEP)
     assert json.loads(call(tuned, "status", "--json")[0])["complete"]
-    with chdir(tuned):
-        (result,) = load_results(new_store(tuned))
-    assert [finding.verdict for finding in result.findings] == ["open"]
+    assert verdicts(tuned) == ["open"]
 
 
 # What a sweep says and stores
@@ -219,7 +167,7 @@ def test_they_agree_about_searches_too(tuned, damage):
 
 def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folder):
     run, _ = run_of(folder)
-    delete_artifact("weights.npz")(folder)
+    damage(folder, run, "lose weights.npz")
     out, _ = call(folder, *SWEEP)
     assert out.startswith(
         f"tiny: training {run.params['loss']} · relu · d=4 · 20 epochs again, because weights.npz of run "
@@ -235,37 +183,23 @@ def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folder):
 
 def test_the_plan_is_stored_only_under_the_lock(tmp_path):
     """A second sweep that waits must not replace the plan that the first one trains and reports by."""
-    configs = grid(Config(epochs=3), loss=("bce", "mse"))
+    experiments = {"a": Experiment("A", "?", grid(Config(epochs=3), loss=("bce", "mse")))}
     with chdir(make_folder(tmp_path / "study")):
         store = new_store(tmp_path / "study")
-
-        def train(n_seeds, waits=()):
-            sweep(
-                {"a": Experiment("A", "?", configs)},
-                store,
-                n_seeds,
-                workers=Workers(1),
-                progress=lambda p: None,
-            )
-
-        train(2)
-        first = store.experiments()["a"][1][PLAN]
 
         def waiting(line):
             raise WaitedError(line)
 
+        def train(n_seeds):
+            sweep(experiments, store, n_seeds, workers=Workers(1), progress=lambda p: None, log=waiting)
+
+        train(2)
+        first = store.experiments()["a"][1][PLAN]
         with (
             sweep_lock(store, [], pytest.fail),
             pytest.raises(WaitedError, match="waiting for another sweep"),
         ):
-            sweep(
-                {"a": Experiment("A", "?", configs)},
-                store,
-                5,
-                workers=Workers(1),
-                progress=lambda p: None,
-                log=waiting,
-            )
+            train(5)
         assert store.experiments()["a"][1][PLAN] == first
         (coverage,) = read_coverages(store)
         assert coverage.complete
