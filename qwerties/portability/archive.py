@@ -285,8 +285,10 @@ def import_study(root: Path, source: Path, progress: Progress = lambda done, tot
             _check_empty(root)
             study = _unpack(source, folder, root, progress)
             with connected(folder / DATABASE) as connection:
-                done = _settle_in(connection, study, root, folder)
+                runs, ended = _settle_in(connection, study["folder"], root)
             _put_in_place(folder, root)
+        with connected(root / DATABASE) as connection:
+            _, missing = count_artifacts(connection)
     except UNREADABLE as error:
         reason = " ".join((str(error) or type(error).__name__).split())[:200]
         raise ArchiveError(
@@ -294,7 +296,7 @@ def import_study(root: Path, source: Path, progress: Progress = lambda done, tot
         ) from None
     except OSError as error:
         raise FailedError(f"the study cannot be imported: {error}") from None
-    return done
+    return Transferred(runs, study["files"], study["bytes"], ended, missing)
 
 
 def _check_empty(root: Path) -> None:
@@ -374,18 +376,16 @@ def _read_study(tar: tarfile.TarFile) -> dict[str, Any]:
     return study
 
 
-def _settle_in(
-    connection: sqlite3.Connection, study: dict[str, Any], root: Path, folder: Path
-) -> Transferred:
-    """Make the database one of this folder; RelocateError if it is none that may come in."""
+def _settle_in(connection: sqlite3.Connection, old: str, root: Path) -> tuple[int, int]:
+    """Make the database one of this folder; RelocateError if it is none that may come in. Return `_counts`."""
     check_sound(connection)
     for kind, name in connection.execute("SELECT type, name FROM sqlite_master"):
         if kind not in ("table", "index") and name not in TRIGGERS:
             raise RelocateError(f"the {kind} {str(name)[:100]!r} must not be in its database")
-    runs, ended = _counts(connection)
+    counts = _counts(connection)
     with writing(connection):
-        if study["folder"] != str(root):
-            rewrite(connection, study["folder"], str(root))
+        if old != str(root):
+            rewrite(connection, old, str(root))
         if (location := outside(connection, root)) is not None:
             raise RelocateError(f"its artifacts must be its own, got one at {location[:200]}")
         connection.execute(
@@ -398,8 +398,7 @@ def _settle_in(
             "UPDATE runs SET status = 'KILLED', end_time = coalesce(end_time, start_time) "
             f"WHERE status IN {UNFINISHED}"
         )
-    _, missing = count_artifacts(connection, root, folder)
-    return Transferred(runs, study["files"], study["bytes"], ended, missing)
+    return counts
 
 
 def _put_in_place(folder: Path, root: Path) -> None:
