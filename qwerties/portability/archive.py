@@ -12,7 +12,6 @@ command leaves behind is a staging folder; the next one removes it, and with it 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import io
 import json
@@ -28,6 +27,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from qwerties.errors import FailedError, UsageError
 from qwerties.portability.relocate import (
@@ -106,14 +107,11 @@ def staging(folder: Path, name: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout:
         raise ArchiveError(f"another process exports or imports here, and works in {folder}") from None
-    finally:
-        os.close(descriptor)
 
 
 def _remove(staged: Path, root: Path) -> None:
