@@ -181,9 +181,7 @@ def _run_window(
     name: Callable[[tuple], str],
     meanwhile: Callable[[], None],
 ) -> Iterator[tuple[int, Any]]:
-    again: deque[_Task] = (
-        deque()
-    )  # tasks of lost workers: each runs alone, so that the one that kills is found
+    again: deque[_Task] = deque()  # of lost workers; each runs alone, so that the one that kills is found
     is_first = True
     while True:
         while len(in_hand) < (1 if again or any(t.deaths for t in in_hand.values()) else pool.window):
