@@ -64,11 +64,17 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a FIFO would wait for a writer
 
 
+def stored_digests(tags: Mapping[str, str]) -> dict[str, object] | None:
+    """Return the digest of every artifact by its path, as a run's tag holds them; None if it cannot be read."""
+    try:
+        return dict(json.loads(tags.get(ARTIFACTS, "{}")))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
 def damaged_files(folder: Path, tags: Mapping[str, str]) -> list[str]:
     """Return the paths that a run's tag lists and whose files are missing or have another digest."""
-    try:
-        digests = dict(json.loads(tags.get(ARTIFACTS, "{}")))
-    except (ValueError, TypeError):
+    if (digests := stored_digests(tags)) is None:
         return [ARTIFACTS]
     return [path for path, expected in digests.items() if _digest_of(folder, path) != expected]
 

@@ -17,9 +17,7 @@ from qwerties.tuning.declaration import CONFIRMATION, Tuning
 from qwerties.tuning.search import Search, differences
 
 
-def winners_of(
-    searches: Sequence[Search], runs: Sequence[Tracked], store: Store
-) -> dict[str, Config | None]:
+def winners_of(searches: Sequence[Search], runs: Sequence[Tracked], store: Store) -> dict[str, Config | None]:
     """Return the winners by `Search.confirmed_as`; None of a search that needs more work."""
     specs = {search.confirmed_as: search.spec() for search in searches}
     return {

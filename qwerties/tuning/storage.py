@@ -70,7 +70,9 @@ def _open_journal(path: Path) -> BaseStorage:
     with lock:
         content = path.read_bytes() if path.exists() else b""
         rest = content[content.rfind(b"\n") + 1 :]
-        if rest and OPERATION.startswith(rest[: len(OPERATION)]):  # its writer was killed; Optuna could not read on
+        if rest and OPERATION.startswith(
+            rest[: len(OPERATION)]
+        ):  # its writer was killed; Optuna could not read on
             os.truncate(path, len(content) - len(rest))
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
 

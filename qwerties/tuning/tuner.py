@@ -324,7 +324,8 @@ class _SearchRun:
         assert best is not None
         assert tracked.winner is not None
         params = [
-            {"number": row["number"]} | {p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None}
+            {"number": row["number"]}
+            | {p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None}
             for row in tracked.trials.to_dict("records")
         ]
         record = Record(

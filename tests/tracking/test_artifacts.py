@@ -40,7 +40,7 @@ def test_lost_cut_and_altered_files_are_damaged_and_others_are_not(tmp_path):
     assert digests_tag({}) == {}
 
 
-@pytest.mark.parametrize("tag", ["[1]", "no json", "3", "null"])
+@pytest.mark.parametrize("tag", ["[1]", "no json", "3", "null", "[" * 4000])
 def test_a_tag_that_lists_no_files_is_itself_damaged(tmp_path, tag):
     assert damaged_files(tmp_path, {ARTIFACTS: tag}) == [ARTIFACTS]
 
