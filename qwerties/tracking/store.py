@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -33,7 +34,6 @@ from qwerties.tracking.artifacts import (
     digests_tag,
     file_sizes,
     read_file,
-    temporary_folder,
     write_files,
 )
 from qwerties.tracking.database import create_database, without_side_effects
@@ -96,7 +96,6 @@ class Store:
         self._connection = fast_sqlite.open_store(uri, writes=not reads)
         if self._connection is None:
             self._client  # noqa: B018 -- opens the store
-        self._context: dict[str, str] | None = None
         self._snapshot: dict[str, Any] | None = None  # what was read within `as_of_now`
 
     @cached_property
@@ -223,7 +222,7 @@ class Store:
         self._client.set_terminated(run_id, record.status)
 
     def _create_run(self, experiment_id: str, record: Record, parent: str | None = None) -> tuple[str, str]:
-        tags = {**self._run_context(), PROCESS: self._writer, **record.tags, **digests_tag(record.files)}
+        tags = {**self._run_context, PROCESS: self._writer, **record.tags, **digests_tag(record.files)}
         if parent:
             tags[PARENT] = parent
         info = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info
@@ -258,9 +257,9 @@ class Store:
         if is_on_disk(artifact_uri):
             write_files(artifact_path(artifact_uri), files)
         elif files:
-            with temporary_folder() as folder:
-                write_files(folder, files)
-                self._client.log_artifacts(run_id, str(folder))
+            with tempfile.TemporaryDirectory() as folder:
+                write_files(Path(folder), files)
+                self._client.log_artifacts(run_id, folder)
 
     def _terminate(self, run_id: str, status: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -294,15 +293,13 @@ class Store:
             else:
                 mark()
 
+    @cached_property
     def _run_context(self) -> dict[str, str]:
-        """Return source, user and git tags, which ``MlflowClient.create_run`` does not set."""
-        if self._context is None:
-            from mlflow.tracking.context.registry import resolve_tags
+        """Source, user and git tags, which ``MlflowClient.create_run`` does not set."""
+        from mlflow.tracking.context.registry import resolve_tags
 
-            tags = {key: str(value) for key, value in resolve_tags().items()}
-            own = {key: value for key, value in tags.items() if not key.startswith("mlflow.source.git.")}
-            self._context = own | commit_tags()
-        return self._context
+        tags = {key: str(value) for key, value in resolve_tags().items()}
+        return {k: v for k, v in tags.items() if not k.startswith("mlflow.source.git.")} | commit_tags()
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run as MLflow's UI does: it is no longer listed, and can be restored."""
@@ -448,10 +445,11 @@ class Store:
             # whether the file is a folder. Every plugin for artifacts defines this function.
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-            with temporary_folder() as folder:
+            with tempfile.TemporaryDirectory() as folder:
+                local = Path(folder, "artifact")
                 repository = get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)
-                repository._download_file(path, str(folder / "artifact"))
-                return (folder / "artifact").read_bytes()
+                repository._download_file(path, str(local))
+                return local.read_bytes()
         except store_failures(ValueError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 

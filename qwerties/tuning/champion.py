@@ -179,9 +179,8 @@ def _register(experiment_name: str, confirmed: SeedTable, store: Store, tags: Ma
     chosen = median_network(confirmed.frame)
     if chosen is None:
         return f"{experiment_name}: none of its winner's networks learned, no model is registered"
-    ends = np.cumsum([len(rows) for rows in confirmed.rows])
-    i = int(np.searchsorted(ends, chosen, side="right"))
-    run, row = confirmed.runs[i], int(confirmed.rows[i][chosen - (ends[i - 1] if i else 0)])
+    places = [(run, row) for run, rows in zip(confirmed.runs, confirmed.rows, strict=True) for row in rows]
+    run, row = places[chosen]
     network: dict[str, Any] = {str(name): value for name, value in confirmed.frame.loc[chosen].items()}
     arrays = {name: array[row] for name, array in read_arrays(store.read(run, "weights.npz")).items()}
     config, seed = confirmed.config, int(network["seed"])
