@@ -16,7 +16,7 @@ import mlflow
 import numpy as np
 import optuna
 import pytest
-from factories import make_folder, new_store, refusal
+from factories import new_store
 from mlflow import MlflowClient
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from tuning_files import (
@@ -56,14 +56,7 @@ from qwerties.tuning.trials import train_trials
 pytestmark = pytest.mark.slow
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(
-    [
-        "tuning_files",
-        "qwerties.tuning.tuner",
-        "qwerties.tuning.trials",
-        "mlflow.store.tracking.sqlalchemy_store",
-    ]
-)
+processes.set_forkserver_preload(["tuning_files", "mlflow.store.tracking.sqlalchemy_store"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -584,21 +577,14 @@ def test_a_storage_that_cannot_be_used_is_refused_in_one_line(target, message, t
     assert "\n" not in str(caught.value)
 
 
-BROKEN = """
-from qwerties.tuning import TunedArm, Tuning
-
-experiment = Tuning(title="T", question="?", arms=(TunedArm("best", lambda trial: 1 / 0),))
-"""
-
-
-def test_a_space_that_raises_ends_the_command_with_one_line(tmp_path, empty_database):
-    folder = make_folder(tmp_path / "project", broken=BROKEN)
-    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
-    message = refusal(folder, "sweep", "--seeds", "4", "--jobs", "1", "--no-report")
+def test_a_space_that_raises_is_refused_in_one_line_before_anything_is_written(store):
+    with pytest.raises(UsageError) as caught:
+        tune(declare(("best", lambda trial: 1 / 0)), store)
     expected = (
-        "experiments/broken.py: arm best: space must return a Config, got ZeroDivisionError: division by zero"
+        "experiments/rates.py: arm best: space must return a Config, got ZeroDivisionError: division by zero"
     )
-    assert message == f"{expected} (for {{}})"
+    assert str(caught.value) == f"{expected} (for {{}})"
+    assert store.experiments() == {}
 
 
 @pytest.mark.parametrize(
