@@ -40,6 +40,9 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(root):
+    """A store whose database is created, after an attempt that was killed."""
+    (root / ".cache" / "mlflow.db.new").mkdir(parents=True)
+    (root / ".cache" / "mlflow.db.new" / "mlflow.db").write_bytes(b"half a database")
     return Store.open(root, writer="host:1:2")
 
 
@@ -161,6 +164,7 @@ def test_files_lie_in_mlruns_below_the_root(root, runs):
         "mlflow.db-wal",
         "mlruns",
     }
+    assert not (root / ".cache" / "mlflow.db.new").exists()
     assert (root / "mlruns" / runs[0].experiment_id / runs[0].run_id / "artifacts" / "seeds.csv").is_file()
 
 
