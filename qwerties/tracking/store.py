@@ -357,9 +357,6 @@ class Store:
     @contextmanager
     def as_of_now(self) -> Iterator[None]:
         """Within the block, list experiments and their runs once, as they were when they were first asked for."""
-        if self._snapshot is not None:
-            yield
-            return
         self._snapshot = {}
         try:
             yield

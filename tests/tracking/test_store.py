@@ -356,8 +356,7 @@ def test_a_report_sees_the_store_as_it_was(store, experiment_id):
         store.write(experiment_id, Record("second", {}, {}))
         store.experiment("another", {})
         store.experiments().clear()
-        with store.as_of_now():
-            assert store.experiments() == before
+        assert store.experiments() == before
         assert [run.name for run in store.runs(experiment_id)] == ["first"]
     assert [run.name for run in store.runs(experiment_id)] == ["first", "second"]
     assert store.experiments().keys() == before.keys() | {"another"}
