@@ -95,8 +95,9 @@ def run_searches(
 
     Raises
     ------
-    SearchError
-        If an arm's space cannot be used, the storage holds a search of another space, or all trials diverged.
+    UsageError
+        If an arm's space cannot be used (as one that raises), the storage holds a search of another space, or all trials
+        diverged. Other experiments are not concerned.
     WorkerLostError
         If a worker process was killed again and again; tracked trials stay.
     FailedError
