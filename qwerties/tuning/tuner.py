@@ -96,7 +96,7 @@ def run_searches(
     Raises
     ------
     UsageError
-        If an arm's space cannot be used (as one that raises), the storage holds a search of another space, or all trials
+        If an arm's space raises or is of no use, the storage holds a search of another space, or all trials
         diverged. Other experiments are not concerned.
     WorkerLostError
         If a worker process was killed again and again; tracked trials stay.
