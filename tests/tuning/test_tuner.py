@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import multiprocessing
 import shlex
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from factories import new_store
 from mlflow import MlflowClient
 from optuna.storages.journal import JournalFileBackend, JournalStorage
+from processes import forking
 from tuning_files import (
     BASE,
     TRIALS,
@@ -54,9 +54,6 @@ from qwerties.tuning.storage import default_storage, finished_trials, open_stora
 from qwerties.tuning.trials import train_trials
 
 pytestmark = pytest.mark.slow
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tuning_files", "mlflow.store.tracking.sqlalchemy_store"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -198,7 +195,7 @@ def test_a_changed_title_needs_no_storage(store):
 
 
 def die_at(folder, point, count, after=False):
-    process = processes.Process(target=tune_and_die, args=(folder, point, count, after))
+    process = forking.Process(target=tune_and_die, args=(folder, point, count, after))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL, (point, count, after)
