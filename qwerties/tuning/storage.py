@@ -72,7 +72,7 @@ def _open_journal(path: Path) -> BaseStorage:
         rest = content[content.rfind(b"\n") + 1 :]
         if rest and OPERATION.startswith(
             rest[: len(OPERATION)]
-        ):  # its writer was killed; Optuna could not read on
+        ):  # of a writer that was killed: Optuna stops there
             os.truncate(path, len(content) - len(rest))
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
 

@@ -321,15 +321,16 @@ def test_one_altered_cell_is_named_beside_the_artifact(copy):
 
 
 @pytest.mark.parametrize(
-    ("path", "content"),
+    ("path", "alter"),
     [
-        ("seeds.csv", b"seed,state\n0,learned\n"),
-        ("curves.npz", b""),
-        ("weights.npz", b"\x93NUMPY\x01\x00v\x00{}"),
+        ("seeds.csv", lambda _: b"seed,state\n0,learned\n"),
+        ("seeds.csv", cell("settled", 1, lambda _: "maybe")),
+        ("curves.npz", lambda _: b""),
+        ("weights.npz", lambda _: b"\x93NUMPY\x01\x00v\x00{}"),
     ],
 )
-def test_what_cannot_be_read_is_told(copy, path, content):
-    run = rewrite(copy, "fast", path, lambda _: content)
+def test_what_cannot_be_read_is_told(copy, path, alter):
+    run = rewrite(copy, "fast", path, alter)
     (found,) = differing(copy, ALL)
     assert f"({run.run_id}): its record cannot be read: {path} cannot be read: " in found
 
