@@ -30,6 +30,8 @@ SAME = 1e-12  # relative: means over one table, added up in whatever order
 RESCORED = 1e-6  # scores of the very same weights on any machine; 0 on the same one
 WIDE_ROWS = 4  # networks of several hidden units to rescore in a run: each takes 20 ms, a narrow one 0.2 ms
 
+# Scores that the run of a single network has as metrics, besides its losses
+OF_ONE = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
 SMOOTH = ("train_loss", "bce", "brier", "excess_loss")  # scores that follow the weights
 # Scores that count points on either side of a threshold: rounding moves a network that stands on it
 THRESHOLDED = ("state", "train_accuracy", "phi", "population_accuracy", "gain")
@@ -145,8 +147,7 @@ def check_example(block: Block, child: Tracked) -> list[Difference]:
     if (state := child.tags.get(STATE, "")) != row["state"]:
         how = contrast(state, row["state"], "of its parent's table")
         differences.append(Difference(child, "tag qwerties.state", how))
-    names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
-    expected = {name: float(row[name]) for name in names}
+    expected = {name: float(row[name]) for name in OF_ONE}
     expected |= {"final_train_loss": row["train_loss"], "train_loss": block.curves["loss"][rows[0], -1]}
     return differences + check_metrics(child, expected)
 

@@ -29,7 +29,7 @@ from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import CODE, STATE
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import checkpoints
-from qwerties.verify.audit import Difference, agree, check_scores, contrast, is_among, round_otherwise
+from qwerties.verify.audit import OF_ONE, Difference, agree, check_scores, contrast, is_among, round_otherwise
 from qwerties.verify.block import Block
 
 # What the trainer promises, of values above 1 relative to them; networks of one hidden unit keep within 1e-6
@@ -294,8 +294,7 @@ def _wrong_metrics(
     run: Tracked, loop: Retrained, trials: Sequence[Retrained], tolerance: float
 ) -> Iterator[tuple[str, Any]]:
     """Yield name and value of the scores of a network by itself that are not the loop's, also rounded otherwise."""
-    names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
-    stored: dict[str, Any] = {name: run.metrics.get(name, np.nan) for name in names}
+    stored: dict[str, Any] = {name: run.metrics.get(name, np.nan) for name in OF_ONE}
     stored |= {"train_loss": run.metrics.get("final_train_loss", np.nan)}
     stored |= {"state": run.tags.get(STATE, "")}
     for name, value in stored.items():
