@@ -39,8 +39,8 @@ def measure(settings: Settings, folder: Path) -> Result:
     losses = np.random.default_rng(0).random(epochs)
     series = {"train_loss": Series(np.arange(1, epochs + 1), losses)}
     uris = new_stores(folder, (EACH, BATCH, OURS, RAW))
-    engine = fast_sqlite.open_store(uris[OURS])
-    assert engine is not None, "the store that was just made must be one that ours writes to in bulk"
+    ours = fast_sqlite.open_store(uris[OURS])
+    assert ours is not None, "the store that was just made must be one that ours writes to in bulk"
 
     def raw(connection: sqlite3.Connection, run_id: str) -> None:
         points = [("train_loss", loss, 0, i, 0, run_id) for i, loss in enumerate(losses.tolist(), start=1)]
@@ -54,7 +54,7 @@ def measure(settings: Settings, folder: Path) -> Result:
         writers: dict[str, Callable[[str], object]] = {
             EACH: lambda run_id: tutorial.log_each(uris[EACH], run_id, losses),
             BATCH: lambda run_id: tutorial.log_in_batches(uris[BATCH], run_id, losses),
-            OURS: lambda run_id: fast_sqlite.write_metrics(engine, run_id, series, 0),
+            OURS: lambda run_id: fast_sqlite.write_metrics(ours, run_id, series, 0),
             RAW: lambda run_id: raw(connection, run_id),
         }
         runs = {
@@ -69,7 +69,7 @@ def measure(settings: Settings, folder: Path) -> Result:
 
         seconds = interleave({name: partial(write, name) for name in writers}, settings.repeats, once=(EACH,))
         off = {name: tutorial.history(uris[name], runs[name][0]) - losses for name in writers}
-    engine.dispose()
+    ours.close()
     rows = [
         Row(group, name, "", "ms/run", milliseconds(seconds[name], 1), difference=float(abs(off[name]).max()))
         for name in writers

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,24 @@ def mlflow_server(postgres, tmp_path_factory):
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory):
+    """Two workers of a Dask cluster on the loopback."""
+    from dask_cluster import DaskCluster
+
+    with DaskCluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def start_cluster(tmp_path):
+    """A function that starts a cluster of so many workers for one test, which kills parts of it."""
+    from dask_cluster import DaskCluster
+
+    with ExitStack() as stack:
+        yield lambda workers: stack.enter_context(DaskCluster(tmp_path / "cluster", workers))
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,10 @@ class DaskCluster:
         self.processes.append(process)
         return process
 
-    def stop(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
         for process in self.processes:
             process.kill()
             process.wait()

@@ -4,17 +4,13 @@
 seconds of imports. `started_python` starts a fresh interpreter.
 """
 
-import atexit
-import functools
-import importlib
 import itertools
-import json
+import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,12 +18,16 @@ from pathlib import Path
 
 TIMEOUT = 200.0  # seconds; far above what any command takes
 NOBODY = 65534  # the user and the group whom file permissions bind, unlike root
-PRELOADED = (
-    *("qwerties.cli.main", "qwerties.study.sweep", "qwerties.study.runs", "qwerties.study.sweep_lock"),
-    *("qwerties.tracking.store", "qwerties.portability.relocate", "qwerties.analysis.topup"),
-    *("qwerties.report.build", "mlflow.pytorch", "matplotlib.figure"),
-)
 
+forking = multiprocessing.get_context("forkserver")
+forking.set_forkserver_preload(
+    [
+        *("qwerties.cli.main", "qwerties.study.sweep", "qwerties.study.runs", "qwerties.study.sweep_lock"),
+        *("qwerties.tracking.store", "qwerties.portability.relocate", "qwerties.analysis.topup"),
+        *("qwerties.tuning.tuner", "qwerties.tuning.trials", "qwerties.plotting.search"),
+        *("qwerties.report.build", "mlflow.pytorch", "mlflow.store.tracking.sqlalchemy_store", "pytest"),
+    ]
+)
 _numbers = itertools.count()
 
 
@@ -35,25 +35,28 @@ _numbers = itertools.count()
 class Command:
     """A command that was started; `out` and `err` are the files of its two streams."""
 
-    pid: int
+    process: multiprocessing.Process
     out: Path
     err: Path
-    status: int | None = None
-    peak: int = 0  # bytes of memory that it held at most, known at its end
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def peak(self):
+        """Bytes of memory that it held at most, known at its end."""
+        return int(self.out.with_suffix(".peak").read_text())
 
     def poll(self):
         """Return the exit status, or minus the number of the signal that ended it; None while it runs."""
-        if self.status is None:
-            self.status, self.peak = _ask(poll=self.pid)
-        return self.status
+        return self.process.exitcode
 
     def wait(self, timeout=TIMEOUT):
         """Wait for the end; return the status and both texts."""
-        deadline = time.monotonic() + timeout
-        while self.poll() is None:
-            assert time.monotonic() < deadline, f"still running after {timeout:g} s: {self.texts()}"
-            time.sleep(0.01)
-        return self.status, *self.texts()
+        self.process.join(timeout)
+        assert self.poll() is not None, f"still running after {timeout:g} s: {self.texts()}"
+        return self.poll(), *self.texts()
 
     def texts(self):
         return tuple(path.read_text(encoding="utf-8") for path in (self.out, self.err))
@@ -71,23 +74,48 @@ class Command:
 @contextmanager
 def started(folder, *argv, environment=None, max_bytes=None, as_nobody=False):
     """Start ``qwerties`` in a folder; it and its children are gone at the end, whatever happens."""
-    experiment_name = f"{folder.name}-{os.getpid()}-{next(_numbers)}"
-    out, err = (folder.parent / f"{experiment_name}.{name}" for name in ("out", "err"))
+    name = f"{folder.name}-{os.getpid()}-{next(_numbers)}"
+    out, err = (folder.parent / f"{name}.{stream}" for stream in ("out", "err"))
     for path in (out, err):
         path.touch()
-    pid = _ask(
-        folder=str(folder),
-        argv=argv,
-        streams=[str(out), str(err)],
-        environment=environment or {},
-        max_bytes=max_bytes,
-        as_nobody=as_nobody,
-    )
-    command = Command(pid, out, err)
+    begun, begins = forking.Pipe(duplex=False)
+    options = (begins, folder, argv, (out, err), environment or {}, max_bytes, as_nobody)
+    process = forking.Process(target=_be_command, args=options)
+    process.start()
+    with begun, begins:
+        begun.recv()  # it heeds signals from now on
+    command = Command(process, out, err)
     try:
         yield command
     finally:
         command.kill()
+
+
+def _be_command(begins, folder, argv, streams, environment, max_bytes, as_nobody):
+    os.setpgid(0, 0)
+    os.chdir(folder)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    os.environ.update(environment)
+    if max_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
+    if as_nobody and os.getuid() == 0:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    status = 99
+    try:
+        begins.send(True)
+        begins.close()
+        status = sys.modules["qwerties.cli.main"].main(argv)
+    except BaseException:
+        traceback.print_exc()
+    with suppress(OSError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        streams[0].with_suffix(".peak").write_text(str(peak))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def run(folder, *argv, status=0, **options):
@@ -125,83 +153,3 @@ def finish(process, status=0):
     assert "Traceback" not in err
     assert "Warning" not in err
     return out, err
-
-
-# The process that the commands are forked from
-
-
-@functools.cache
-def _forking():
-    process = subprocess.Popen(
-        [sys.executable, "-P", __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C of whoever runs the tests is not for the commands
-    )
-    assert process.stdout.readline() == "ready\n", "a module that commands need cannot be imported"
-    atexit.register(process.communicate)  # the end of its input ends it
-    return process
-
-
-def _ask(**order):
-    process = _forking()
-    process.stdin.write(json.dumps(order) + "\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
-
-
-def _serve():
-    for name in PRELOADED:
-        importlib.import_module(name)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        answer = _poll(order["poll"]) if "poll" in order else _fork(order)
-        print(json.dumps(answer), flush=True)
-
-
-def _poll(pid):
-    ended, status, usage = os.wait4(pid, os.WNOHANG)
-    return (os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024) if ended else (None, 0)
-
-
-def _fork(order):
-    """Fork a command; return its process once it has begun, so that it heeds signals from then on."""
-    begun, begins = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(begun)
-        _be_command(begins=begins, **order)
-    os.close(begins)
-    os.read(begun, 1)
-    os.close(begun)
-    return pid
-
-
-def _be_command(*, begins, folder, argv, streams, environment, max_bytes, as_nobody):
-    os.setpgid(0, 0)
-    os.chdir(folder)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number, path in enumerate(streams, start=1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
-    os.environ.update(environment)
-    if max_bytes:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
-    if as_nobody and os.getuid() == 0:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-    status = 99
-    try:
-        os.write(begins, b"!")
-        os.close(begins)
-        status = sys.modules["qwerties.cli.main"].main(argv)
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-if __name__ == "__main__":
-    _serve()

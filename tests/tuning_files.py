@@ -76,21 +76,12 @@ def runs_of(store, experiment_name="rates"):
     return store.runs(store.experiments()[experiment_name][0])
 
 
-class Metrics(dict):
-    """Metrics of a run; those of a diverged one hold NaN, which here equals itself."""
-
-    def __eq__(self, other):
-        return sorted(map(repr, self.items())) == sorted(map(repr, other.items()))
-
-    __hash__ = None
-
-
 def tracked(store):
     """Return what must not depend on interruptions: every trial once, and every search with its winner."""
     runs = [run for run in runs_of(store) if SUPERSEDED not in run.tags]
     searches = {run.run_id: run for run in runs if STUDY in run.tags and TRIAL not in run.tags}
     rows = [
-        (run.tags[STUDY], int(run.tags[TRIAL]), run.status, run.params, Metrics(run.metrics))
+        (run.tags[STUDY], int(run.tags[TRIAL]), run.status, run.params, repr(sorted(run.metrics.items())))
         for run in runs
         if TRIAL in run.tags and is_whole_trial(run)
     ]

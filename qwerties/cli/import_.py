@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     from qwerties.portability.archive import import_study
 
     with Progress("import", 0) as progress:
-        done, missing = import_study(root, source, progress.show_bytes)
+        done = import_study(root, source, progress.show_bytes)
     print(f"{done.runs:,} runs, {done.files:,} files, {done.size / 1e6:,.1f} MB are here now: make status")
     if done.ended:
         print(f"{done.ended:,} runs were being written when the study was exported: marked as killed")
-    if missing:
-        print(f"{missing:,} artifacts were missing where it came from, and are so here")
+    if done.missing:
+        print(f"{done.missing:,} artifacts were missing where it came from, and are so here")
     return 0

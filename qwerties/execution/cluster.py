@@ -32,6 +32,7 @@ SETTINGS = {
     "distributed.diagnostics.nvml": False,
 }
 
+_reported: set[str] = set()  # lines about workers that get no task
 _one_at_a_time = threading.Lock()  # several threads of a worker would share the state of torch and matplotlib
 
 
@@ -64,17 +65,17 @@ class Cluster:
 
     def __init__(self, uri: str, log: Callable[[str], None]) -> None:
         self._uri, self._log = uri, log
-        self._client = _connect(uri)
+        self.client = _connect(uri)
         from distributed import KilledWorker
 
         self.given_up: tuple[type[Exception], ...] = (KilledWorker,)
-        self._executor = self._client.get_executor(pure=False)
+        self._executor = self.client.get_executor(pure=False)
         self._allowed: dict[Future, frozenset[str]] = {}  # workers that may do the task of each future
         self._known: set[str] = set()
         self._looked = time.monotonic()
         try:
-            self._client.wait_for_workers(1, timeout=TIMEOUT)
-            alike, unlike = self._examine(self._client.nthreads())
+            self.client.wait_for_workers(1, timeout=TIMEOUT)
+            alike, unlike = self._examine(self.client.nthreads())
         except Exception as error:
             self.close()
             if isinstance(error, TimeoutError):
@@ -94,23 +95,23 @@ class Cluster:
         """Ask new workers for their environment; return those of workers alike, and how the others differ."""
         joined = sorted(set(present) - self._known)
         self._known = set(present)
-        found = self._client.run(_describe, workers=joined, on_error="return") if joined else {}
+        found = self.client.run(_describe, workers=joined, on_error="return") if joined else {}
         differences = {worker: _difference(found[worker]) for worker in joined}
         alike = {worker: found[worker] for worker in joined if not differences[worker]}
         return alike, {worker: text for worker, text in differences.items() if text}
 
     def _report(self, unlike: Mapping[str, str]) -> None:
+        """Name workers that get no task: once a command, which may connect several times."""
         for worker, difference in unlike.items():
-            self._log(f"worker {worker} gets no task, it is unlike this process: {difference}")
+            line = f"worker {worker} gets no task, it is unlike this process: {difference}"
+            if line not in _reported:
+                _reported.add(line)
+                self._log(line)
 
     @property
     def window(self) -> int:
         """The number of tasks to have in hand."""
         return len(self._alike) + 1
-
-    def count_with_threads(self) -> int:
-        """Return how many workers have more than one thread."""
-        return sum(count > 1 for count in self._client.nthreads().values())
 
     def submit(self, function: Callable[..., Any], arguments: tuple) -> Future:
         """Have a worker do a task; the future is cancelled if the workers that may do it are gone."""
@@ -130,7 +131,7 @@ class Cluster:
         self._looked = time.monotonic()
         known = self._known
         try:
-            present = set(self._client.nthreads())
+            present = set(self.client.nthreads())
             joined, unlike = self._examine(present)
         except Exception as error:
             raise self._lost(error) from None
@@ -150,7 +151,7 @@ class Cluster:
     def close(self, pending: Iterable[Future] = ()) -> None:
         """Disconnect; the scheduler drops pending tasks."""
         with suppress(Exception):  # the scheduler is gone
-            self._client.close(timeout=1)
+            self.client.close(timeout=1)
 
     def _lost(self, error: Exception) -> ClusterLostError:
         return ClusterLostError(f"the scheduler {self._uri} was lost: {reason_of(error)}")
@@ -159,7 +160,7 @@ class Cluster:
 def check(uri: str, log: Callable[[str], None]) -> bool:
     """Check a cluster before there is work for it; return whether every worker has a GPU. See `Cluster`."""
     cluster = Cluster(uri, log)
-    if several := cluster.count_with_threads():
+    if several := sum(count > 1 for count in cluster.client.nthreads().values()):
         log(f"workers with several threads use one, got {several}: dask worker --nthreads 1")
     cluster.close()
     return cluster.has_gpu

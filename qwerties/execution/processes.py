@@ -10,9 +10,7 @@ from pathlib import Path
 
 import psutil
 
-MAX_DRIFT = (
-    2.0  # seconds by which two readings of a process's start may differ: the system's clock is adjusted
-)
+MAX_DRIFT = 2.0  # seconds between two readings of a process's start: the system's clock is adjusted
 
 
 def this_process() -> str:
@@ -33,11 +31,8 @@ def is_gone(process: str) -> bool:
         return False
     try:
         found = psutil.Process(int(pid))
-        if found.status() == psutil.STATUS_ZOMBIE:
-            return True
-        return (
-            bool(start) and abs(found.create_time() - float(start)) > MAX_DRIFT
-        )  # a later one has its number
+        is_later_one = bool(start) and abs(found.create_time() - float(start)) > MAX_DRIFT
+        return is_later_one or found.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, OverflowError):
         return True
     except (psutil.Error, ValueError):  # it may not be asked, or the tag is somebody else's

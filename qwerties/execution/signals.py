@@ -117,8 +117,7 @@ def finishing_first() -> Iterator[None]:
         yield
         return
     waiting: list[tuple[int, FrameType | None]] = []
-    handlers = {number: signal.getsignal(number) for number in STATUS}
-    before: dict[int, Any] = {number: handler for number, handler in handlers.items() if callable(handler)}
+    before: dict[int, Any] = {n: handler for n in STATUS if callable(handler := signal.getsignal(n))}
     has_timer = hasattr(signal, "setitimer")
     alarm: Any = signal.getsignal(signal.SIGALRM) if has_timer else None
 

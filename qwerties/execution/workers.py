@@ -141,13 +141,13 @@ def run_tasks(
     ClusterLostError
         If the scheduler went away.
     """
-    numbered: Iterator[tuple[int, tuple]] = enumerate(tasks)
-    first = list(itertools.islice(numbered, 2))
-    numbered = itertools.chain(first, numbered)
+    todo: Iterator[_Task] = (_Task(index, arguments) for index, arguments in enumerate(tasks))
+    first = list(itertools.islice(todo, 2))
+    todo = itertools.chain(first, todo)
     if not first or (not workers.is_cluster and (workers.count == 1 or len(first) == 1)):
         meanwhile()
-        for index, arguments in numbered:
-            yield index, call(function, arguments)
+        for task in todo:
+            yield task.index, call(function, task.arguments)
         return
     pool: Cluster | _Processes = _Processes(workers.count)
     if workers.scheduler is not None:
@@ -155,9 +155,48 @@ def run_tasks(
 
         pool = Cluster(workers.scheduler, tell)
     in_hand: dict[Future, _Task] = {}
+    again: deque[_Task] = deque()  # of lost workers; each runs alone, so that the one that kills is found
+
+    def submit() -> None:
+        """Fill the window of tasks in hand."""
+        while len(in_hand) < (1 if again or any(t.deaths for t in in_hand.values()) else pool.window):
+            task = again.popleft() if again else next(todo, None)
+            if task is None:
+                return
+            in_hand[pool.submit(function, task.arguments)] = task
+
     try:
-        todo = (_Task(*item) for item in numbered)
-        yield from _run_window(pool, function, todo, in_hand, tell, name, meanwhile)
+        submit()
+        meanwhile()
+        while in_hand:
+            done = wait(in_hand, timeout=LOOK, return_when=FIRST_COMPLETED).done
+            pool.check()
+            if not done:
+                submit()  # workers may have joined
+                continue
+            future = done.pop()
+            task = in_hand.pop(future)
+            try:
+                result = future.result()
+            except CancelledError:  # by the cluster: its scheduler is gone, or all workers that had this task
+                pool.check(at_once=True)
+                again.append(task)
+            except BrokenProcessPool:  # when one process is lost, loky ends the others
+                lost = [task, *(in_hand.pop(other) for other in list(in_hand) if _is_broken(other))]
+                for task in lost:
+                    task.deaths += 1
+                again.extendleft(reversed(lost))  # at once, until one is done or given up
+                if task_lost := next((task for task in lost if task.deaths == MAX_DEATHS), None):
+                    raise _given_up(task_lost, name) from None
+                tell(LOST)
+            except pool.given_up:
+                raise _given_up(task, name) from None
+            else:
+                index = task.index
+                del future, done, task  # they hold the result, too
+                yield index, result
+                del result
+            submit()
     except BaseException:
         pool.close(in_hand)
         raise
@@ -170,58 +209,6 @@ class _Task:
     index: int
     arguments: tuple
     deaths: int = 0
-
-
-def _run_window(
-    pool: Cluster | _Processes,
-    function: Callable[..., Any],
-    todo: Iterator[_Task],
-    in_hand: dict[Future, _Task],
-    tell: Callable[[str], None],
-    name: Callable[[tuple], str],
-    meanwhile: Callable[[], None],
-) -> Iterator[tuple[int, Any]]:
-    again: deque[_Task] = (
-        deque()
-    )  # tasks of lost workers: each runs alone, so that the one that kills is found
-    is_first = True
-    while True:
-        while len(in_hand) < (1 if again or any(t.deaths for t in in_hand.values()) else pool.window):
-            task = again.popleft() if again else next(todo, None)
-            if task is None:
-                break
-            in_hand[pool.submit(function, task.arguments)] = task
-        if is_first:
-            is_first = False
-            meanwhile()
-        if not in_hand:
-            return
-        done = wait(in_hand, timeout=LOOK, return_when=FIRST_COMPLETED).done
-        pool.check()
-        if not done:
-            continue
-        future = done.pop()
-        task = in_hand.pop(future)
-        try:
-            result = future.result()
-        except CancelledError:  # by the cluster: its scheduler is gone, or all workers that had this task
-            pool.check(at_once=True)
-            again.append(task)
-        except BrokenProcessPool:  # when one process is lost, loky ends the others
-            lost = [task, *(in_hand.pop(other) for other in list(in_hand) if _is_broken(other))]
-            for task in lost:
-                task.deaths += 1
-            again.extendleft(reversed(lost))  # at once, until one is done or given up
-            if task_lost := next((task for task in lost if task.deaths == MAX_DEATHS), None):
-                raise _given_up(task_lost, name) from None
-            tell(LOST)
-        except pool.given_up:
-            raise _given_up(task, name) from None
-        else:
-            index = task.index
-            del future, done, task  # they hold the result, too
-            yield index, result
-            del result
 
 
 def _is_broken(future: Future) -> bool:

@@ -4,15 +4,14 @@ The file is a ``.tar.gz`` of the database as of one moment, of the artifacts of 
 journals beside them, and of the last report's verdicts. What comes in is not trusted: only these names, only plain
 files, not more bytes than were announced, a sound database, and no artifact location outside the folder.
 
-Both commands prepare everything in a hidden staging folder and then give finished files their names, which fails where
-a name is taken. An import links the database last: until then the study is not there, from then on all of it is. What a
-killed command leaves behind is a staging folder; the next one removes it, and with it the names that it had given.
+Both commands prepare everything in a hidden staging folder and then move it to its place, which fails where a name is
+taken. An import moves the database last: until then the study is not there, from then on all of it is. What a killed
+command leaves behind is a staging folder; the next one removes it, and with it what it had moved out of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import io
 import json
@@ -28,6 +27,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
 
 from qwerties.errors import FailedError, UsageError
 from qwerties.portability.relocate import (
@@ -49,8 +50,8 @@ from qwerties.tracking.tags import FAILURE
 
 FORMAT = 1  # of the file; raised when something that must be understood is added
 STUDY, VERDICTS = "study.json", "reports/verdicts.json"
-MAY_BE_INSIDE = re.compile(rf"{re.escape(DATABASE)}|{re.escape(VERDICTS)}|{ARTIFACTS}/.+")
 NO_STUDY = ("README.md", ".gitignore", ".gitkeep")  # in a folder of artifacts that holds no study
+PLACED = "placed.json"  # in the folder that an import stages: names that are moved before the database
 UNFINISHED = ("RUNNING", "SCHEDULED")
 TRIGGERS = ("prevent_secrets_aad_mutation",)  # of MLflow's own schema
 
@@ -58,6 +59,12 @@ MAX_STUDY = 100_000  # bytes of study.json, and of the tar header of a long name
 MAX_FILES = 1_000_000
 CHUNK = 1 << 20
 SPARE = 64 << 20  # bytes that an import leaves free
+
+# What a file raises that is no study, or not the whole of one
+UNREADABLE = (
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, sqlite3.Error, RelocateError),
+    *(EOFError, ValueError, KeyError, TypeError, RecursionError),
+)
 
 Progress = Callable[[int, int], None]  # called with bytes done, and in all
 
@@ -68,12 +75,16 @@ class ArchiveError(UsageError):
 
 @dataclass(frozen=True)
 class Transferred:
-    """What went into a file, or came out of it; ``ended`` counts runs that were being written."""
+    """What went into a file, or came out of it.
+
+    ``ended`` counts runs that were being written, ``missing`` the artifacts that the store names and the file lacks.
+    """
 
     runs: int
     files: int
     size: int
     ended: int
+    missing: int = 0
 
 
 @contextlib.contextmanager
@@ -85,52 +96,40 @@ def staging(folder: Path, name: str) -> Iterator[Path]:
     for leftover in folder.glob(f".{name}.*.qwerties"):
         if leftover.is_dir() and not leftover.is_symlink():
             with _locked(leftover):
-                _withdraw(leftover, folder)
-                shutil.rmtree(leftover)
+                _remove(leftover, folder)
     path = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".qwerties", dir=folder))
     with _locked(path):
         try:
             yield path
-        except BaseException:
-            _withdraw(path, folder)
-            raise
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path, folder)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArchiveError(f"another process exports or imports here, and works in {folder}") from None
-        yield
-    finally:
-        os.close(descriptor)
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise ArchiveError(f"another process exports or imports here, and works in {folder}") from None
 
 
-def _withdraw(staged: Path, root: Path) -> None:
-    """Remove the names that were given to staged files, unless the database, which comes last, has its own."""
-    if _has_name(staged / DATABASE, root / DATABASE):
-        return
-    for source in sorted(staged.rglob("*"), reverse=True):  # what is in a folder before the folder
-        target = root / source.relative_to(staged)
-        if _has_name(source, target):
-            target.unlink()
-        elif source.is_dir() and source.parent != staged:
-            with contextlib.suppress(OSError):  # it is not there, or others have put something into it
-                target.rmdir()
+def _remove(staged: Path, root: Path) -> None:
+    """Remove a staging folder, and what was moved out of it unless there is a database, which is moved last."""
+    placed = staged / PLACED
+    if placed.exists() and not (root / DATABASE).exists():
+        for name in json.loads(placed.read_text(encoding="utf-8")):
+            if not (staged / name).exists():
+                _delete(root / name)
+    placed.unlink(missing_ok=True)
+    _delete(staged)
 
 
-def _has_name(source: Path, target: Path) -> bool:
-    """Return whether a staged file was given a name: by a link, or by a copy where there are no hard links."""
-    try:
-        is_linked = not source.is_dir() and os.path.samestat(source.lstat(), target.lstat())
-        return is_linked or source.with_name(f"{source.name}.copied").exists()
-    except OSError:
-        return False
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 # Out
@@ -171,12 +170,14 @@ def export_study(root: Path, target: Path, progress: Progress = lambda done, tot
             with connected(database) as connection:
                 if (location := outside(connection, root)) is not None:
                     raise ArchiveError(f"every artifact must be in {root / ARTIFACTS}, got {location[:200]}")
-                members = _members(root, database, connection)
+                sources = _sources(root, database, connection)
                 runs, ended = _counts(connection)
-            done = Transferred(runs, len(members), sum(member.size for member in members), ended)
+            members = [(_header(name, source), source) for name, source in sources.items()]
+            done = Transferred(runs, len(members), sum(header.size for header, _ in members), ended)
             study = {"format": FORMAT, "folder": str(root), "files": done.files, "bytes": done.size}
+            content = json.dumps(study).encode()
             with part.open("wb") as file:
-                _write(file, [_Member.of(STUDY, json.dumps(study).encode()), *members], done.size, progress)
+                _write(file, [(_header(STUDY, content), content), *members], done.size, progress)
                 file.flush()
                 os.fsync(file.fileno())
             part.chmod(0o644)
@@ -190,25 +191,8 @@ def export_study(root: Path, target: Path, progress: Progress = lambda done, tot
     return done
 
 
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    size: int
-    time: int
-    source: Path | bytes
-
-    @classmethod
-    def of(cls, name: str, content: bytes) -> _Member:
-        return cls(name, len(content), 0, content)
-
-    @classmethod
-    def at(cls, name: str, path: Path, time: int | None = None) -> _Member:
-        status = path.stat()
-        return cls(name, status.st_size, int(status.st_mtime) if time is None else time, path)
-
-
-def _members(root: Path, database: Path, connection: sqlite3.Connection) -> list[_Member]:
-    """Return what the file is to hold, in its order."""
+def _sources(root: Path, database: Path, connection: sqlite3.Connection) -> dict[str, Path | bytes]:
+    """Return what the file is to hold by its name there, in its order."""
     ended = f"SELECT run_uuid FROM runs WHERE status NOT IN {UNFINISHED}"
     runs = {row[0] for row in connection.execute(ended)}
     models = {
@@ -217,7 +201,7 @@ def _members(root: Path, database: Path, connection: sqlite3.Connection) -> list
             f"SELECT model_id FROM logged_models WHERE source_run_id IS NULL OR source_run_id IN ({ended})"
         )
     }
-    members = [_Member.at(DATABASE, database, time=0)]
+    sources: dict[str, Path | bytes] = {DATABASE: database}
     for (number,) in connection.execute("SELECT experiment_id FROM experiments ORDER BY experiment_id"):
         folder = root / ARTIFACTS / str(number)
         for path in sorted(folder.rglob("*")):
@@ -228,14 +212,24 @@ def _members(root: Path, database: Path, connection: sqlite3.Connection) -> list
                 and (first in runs or not is_of_a_run)
                 and (first != "models" or (rest and rest[0] in models))
             ):
-                members.append(_Member.at(path.relative_to(root).as_posix(), path))
+                sources[path.relative_to(root).as_posix()] = path
     for path in sorted((root / ARTIFACTS).glob("*.journal")):
         content = path.read_bytes()
-        lines = content[: content.rfind(b"\n") + 1]  # another process may be in the middle of one
-        members.append(_Member.of(path.relative_to(root).as_posix(), lines))
+        whole = content[: content.rfind(b"\n") + 1]  # another process may be in the middle of a line
+        sources[path.relative_to(root).as_posix()] = whole
     if (root / VERDICTS).is_file():
-        members.append(_Member.of(VERDICTS, (root / VERDICTS).read_bytes()))
-    return members
+        sources[VERDICTS] = (root / VERDICTS).read_bytes()
+    return sources
+
+
+def _header(name: str, source: Path | bytes) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    if isinstance(source, bytes):
+        header.size = len(source)
+    else:
+        header.size = source.stat().st_size
+        header.mtime = 0 if name == DATABASE else int(source.stat().st_mtime)  # the database is a copy of now
+    return header
 
 
 def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -245,28 +239,25 @@ def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
     return runs, unfinished
 
 
-def _write(file: BinaryIO, members: list[_Member], size: int, progress: Progress) -> None:
+def _write(
+    file: BinaryIO, members: list[tuple[tarfile.TarInfo, Path | bytes]], size: int, progress: Progress
+) -> None:
     done = 0
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=4, fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for member in members:
-            header = tarfile.TarInfo(member.name)
-            header.size, header.mtime, header.mode = member.size, member.time, 0o644
-            content = member.source
-            with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
-                tar.addfile(header, source)
-            done += member.size if member.name != STUDY else 0
+        for header, source in members:
+            with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as content:
+                tar.addfile(header, content)
+            done += header.size if header.name != STUDY else 0
             progress(done, size)
 
 
 # In
 
 
-def import_study(
-    root: Path, source: Path, progress: Progress = lambda done, total: None
-) -> tuple[Transferred, int]:
+def import_study(root: Path, source: Path, progress: Progress = lambda done, total: None) -> Transferred:
     """Bring a study from a file into a folder that has none.
 
     Parameters
@@ -277,12 +268,6 @@ def import_study(
         From `export_study`.
     progress : callable
         Called with bytes done, and in all.
-
-    Returns
-    -------
-    Transferred
-    int
-        Artifacts that the store names and that the file does not hold.
 
     Raises
     ------
@@ -296,31 +281,25 @@ def import_study(
     try:
         with staging(root, "import") as folder:
             _check_empty(root)
-            study, files = _unpack(source, folder, root, progress)
+            study = _unpack(source, folder, root, progress)
             with connected(folder / DATABASE) as connection:
-                done, missing = _settle_in(connection, study, root, folder, files)
+                runs, ended = _settle_in(connection, study["folder"], root)
             _put_in_place(folder, root)
+        with connected(root / DATABASE) as connection:
+            _, missing = count_artifacts(connection)
+    except UNREADABLE as error:
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]
+        raise ArchiveError(
+            f"FILE must be a whole study from `qwerties export`, got {source}: {reason}"
+        ) from None
     except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise _foreign(source, error) from None
         raise FailedError(f"the study cannot be imported: {error}") from None
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _foreign(source, error) from None
-    except (RelocateError, sqlite3.Error) as error:
-        raise _foreign(source, error) from None
-    return done, missing
-
-
-def _foreign(source: Path, what: object) -> ArchiveError:
-    reason = what if isinstance(what, str) else (str(what).strip() or type(what).__name__)
-    line = " ".join(reason.split())[:200]
-    return ArchiveError(f"FILE must be a whole study from `qwerties export`, got {source}: {line}")
+    return Transferred(runs, study["files"], study["bytes"], ended, missing)
 
 
 def _check_empty(root: Path) -> None:
     paths = [root / DATABASE, root / f"{DATABASE}-wal", root / VERDICTS]
-    if (root / ARTIFACTS).is_dir():
-        paths += sorted(path for path in (root / ARTIFACTS).iterdir() if path.name not in NO_STUDY)
+    paths += sorted(path for path in (root / ARTIFACTS).glob("*") if path.name not in NO_STUDY)
     for path in paths:
         if os.path.lexists(path):
             raise ArchiveError(f"import overwrites nothing: the folder must hold no study, got {path}")
@@ -338,21 +317,22 @@ class _PlainFile(tarfile.TarInfo):
         return header
 
 
-def _unpack(source: Path, folder: Path, root: Path, progress: Progress) -> tuple[dict[str, Any], int]:
-    """Unpack a file into a folder; ArchiveError, or what ``tarfile`` and ``gzip`` raise."""
+def _unpack(source: Path, folder: Path, root: Path, progress: Progress) -> dict[str, Any]:
+    """Unpack a file into a folder; return what ``study.json`` says."""
     with gzip.open(source) as packed, tarfile.open(fileobj=packed, mode="r|", tarinfo=_PlainFile) as tar:
-        study = _read_study(tar, source)
-        size, free = study["bytes"], shutil.disk_usage(root).free
+        study = _read_study(tar)
+        size = study["bytes"]
+        free = min(shutil.disk_usage(path).free for path in (root, root / ARTIFACTS) if path.exists())
         if size + SPARE > free:
             raise FailedError(f"{size + SPARE:,} bytes must be free in {root}, got {free:,}")
         done, names = 0, set()
         while (member := tar.next()) is not None:
             if member.name in names or not _may_be_inside(member.name):
-                raise _foreign(source, f"{member.name[:100]!r} must not be in it")
+                raise ValueError(f"{member.name[:100]!r} must not be in it")
             done += member.size
             names.add(member.name)
             if member.size < 0 or done > size or len(names) > study["files"]:
-                raise _foreign(source, "it holds more than it says")
+                raise ValueError("it holds more than it says")
             content = tar.extractfile(member)
             assert content is not None
             target = folder / member.name
@@ -364,51 +344,46 @@ def _unpack(source: Path, folder: Path, root: Path, progress: Progress) -> tuple
             if not packed.read(CHUNK):
                 break
         else:
-            raise _foreign(source, "it holds more than it says")
+            raise ValueError("it holds more than it says")
     if (done, len(names)) != (size, study["files"]) or DATABASE not in names:
-        raise _foreign(
-            source, f"{study['files']} files of {size:,} bytes must be in it, got {len(names)} of {done:,}"
+        raise ValueError(
+            f"{study['files']} files of {size:,} bytes must be in it, got {len(names)} of {done:,}"
         )
-    return study, len(names)
+    return study
 
 
 def _may_be_inside(name: str) -> bool:
-    parts = name.split("/")
-    is_ours = parts[0] == ARTIFACTS and parts[1:] in [[name] for name in NO_STUDY]
-    return bool(MAY_BE_INSIDE.fullmatch(name)) and not {"", ".", ".."} & set(parts) and not is_ours
+    first, *rest = name.split("/")
+    is_artifact = first == ARTIFACTS and rest and rest not in [[own] for own in NO_STUDY]
+    return name in (DATABASE, VERDICTS) or bool(is_artifact and not {"", ".", ".."} & set(rest))
 
 
-def _read_study(tar: tarfile.TarFile, source: Path) -> dict[str, Any]:
+def _read_study(tar: tarfile.TarFile) -> dict[str, Any]:
     member = tar.next()
     if member is None or member.name != STUDY or member.size > MAX_STUDY:
-        raise _foreign(source, f"it must begin with {STUDY}")
+        raise ValueError(f"it must begin with {STUDY}")
     content = tar.extractfile(member)
     assert content is not None
     study = json.loads(content.read())
     if study["format"] != FORMAT:
-        raise _foreign(
-            source, f"its format must be {FORMAT}, got {study['format']!r}; another version wrote it"
-        )
+        raise ValueError(f"its format must be {FORMAT}, got {study['format']!r}; another version wrote it")
     counts = (study["files"], study["bytes"])
-    if not (isinstance(study["folder"], str) and all(type(count) is int and count >= 0 for count in counts)):
-        raise _foreign(source, f"{STUDY} must name folder, files and bytes")
-    if study["files"] > MAX_FILES:
-        raise _foreign(source, f"at most {MAX_FILES:,} files must be in it, got {study['files']:,}")
+    are_counts = all(type(count) is int and count >= 0 for count in counts)
+    if not (isinstance(study["folder"], str) and are_counts and study["files"] <= MAX_FILES):
+        raise ValueError(f"{STUDY} must name folder, files (at most {MAX_FILES:,}) and bytes")
     return study
 
 
-def _settle_in(
-    connection: sqlite3.Connection, study: dict[str, Any], root: Path, folder: Path, files: int
-) -> tuple[Transferred, int]:
-    """Make the database one of this folder; RelocateError if it is none that may come in."""
+def _settle_in(connection: sqlite3.Connection, old: str, root: Path) -> tuple[int, int]:
+    """Make the database one of this folder; RelocateError if it is none that may come in. Return `_counts`."""
     check_sound(connection)
     for kind, name in connection.execute("SELECT type, name FROM sqlite_master"):
         if kind not in ("table", "index") and name not in TRIGGERS:
             raise RelocateError(f"the {kind} {str(name)[:100]!r} must not be in its database")
-    runs, ended = _counts(connection)
+    counts = _counts(connection)
     with writing(connection):
-        if study["folder"] != str(root):
-            rewrite(connection, study["folder"], str(root))
+        if old != str(root):
+            rewrite(connection, old, str(root))
         if (location := outside(connection, root)) is not None:
             raise RelocateError(f"its artifacts must be its own, got one at {location[:200]}")
         connection.execute(
@@ -421,29 +396,20 @@ def _settle_in(
             "UPDATE runs SET status = 'KILLED', end_time = coalesce(end_time, start_time) "
             f"WHERE status IN {UNFINISHED}"
         )
-    _, missing = count_artifacts(connection, root, folder)
-    return Transferred(runs, files, study["bytes"], ended), missing
+    return counts
 
 
 def _put_in_place(folder: Path, root: Path) -> None:
-    """Give every staged file its name, the database last; OSError if a name is taken."""
-    paths = sorted(path for name in (ARTIFACTS, "reports") for path in (folder / name).rglob("*"))
-    for source in [folder / ARTIFACTS, folder / "reports", *paths, folder / DATABASE]:
-        target = root / source.relative_to(folder)
-        if source.is_dir():
-            target.mkdir(exist_ok=True)
-        elif source.exists():
-            _give_name(source, target)
-
-
-def _give_name(source: Path, target: Path) -> None:
-    """Link a staged file, or a copy of it where there are no hard links, to a name that is not taken."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        copy = source.with_name(f"{source.name}.copy")
-        shutil.copyfile(source, copy)
-        place_new_file(copy, target)
-        source.with_name(f"{source.name}.copied").touch()
+    """Move everything that is staged, the database last; FileExistsError if a name is taken."""
+    (root / ARTIFACTS).mkdir(exist_ok=True)
+    (root / VERDICTS).parent.mkdir(exist_ok=True)
+    names = [path.relative_to(folder).as_posix() for path in (folder / ARTIFACTS).glob("*")]
+    names += [VERDICTS] if (folder / VERDICTS).exists() else []
+    if taken := [name for name in (*names, DATABASE) if os.path.lexists(root / name)]:
+        raise FileExistsError(f"{root / taken[0]} has appeared meanwhile")
+    written = folder / f"{PLACED}.part"
+    written.write_text(json.dumps(names), encoding="utf-8")
+    written.rename(folder / PLACED)  # whole, before the first name is given
+    for name in names:
+        shutil.move(folder / name, root / name)  # a copy, where the artifacts are on another file system
+    place_new_file(folder / DATABASE, root / DATABASE)

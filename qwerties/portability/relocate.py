@@ -78,7 +78,10 @@ def is_new(database: Path) -> bool:
 
 def check_place(database: Path, root: Path) -> None:
     """Refuse a store in a folder that was moved or copied; UsageError, in one line."""
-    if old := moved_from(database, root):
+    old: tuple[str, ...] = ()
+    with contextlib.suppress(sqlite3.Error):  # whoever opens the store says what is wrong with it
+        old = moved_from(database, root) if database.is_file() else ()
+    if old:
         folders = " and ".join(old) or "/"
         raise UsageError(
             f"this folder was moved or copied from {folders}: `qwerties relocate` mends its store"
@@ -91,7 +94,7 @@ def moved_from(database: Path, root: Path) -> tuple[str, ...]:
     Parameters
     ----------
     database : Path
-        Of the store; one that is absent or cannot be read was not moved.
+        Of the store.
     root : Path
         The project. Of a database elsewhere only those artifacts count that are not where they are said to be.
 
@@ -99,13 +102,12 @@ def moved_from(database: Path, root: Path) -> tuple[str, ...]:
     -------
     tuple of str
         Other folders, sorted; empty where all is well.
+
+    Raises
+    ------
+    sqlite3.Error
+        If the database cannot be read.
     """
-    with contextlib.suppress(sqlite3.Error):  # whoever opens the store says what is wrong with it
-        return _moved_from(database, root) if database.is_file() else ()
-    return ()
-
-
-def _moved_from(database: Path, root: Path) -> tuple[str, ...]:
     home = _home_of(database, root)
     with connected(database) as connection:
         locations = connection.execute(
@@ -168,7 +170,7 @@ def relocate(
     """
     home = _home_of(database, root)
     try:
-        if not (old := _moved_from(database, root)):
+        if not (old := moved_from(database, root)):
             return None
         with connected(database) as connection:
             _check_artifacts_came_along(connection, home, old)
@@ -219,7 +221,7 @@ def rewrite(connection: sqlite3.Connection, old: str, new: str) -> int:
     forms = {f"file://{urllib.parse.quote(before)}": f"file://{urllib.parse.quote(after)}"}
     forms |= {before: after, f"file://{before}": f"file://{after}"}
     values = 0
-    for table, column in _locations(connection):
+    for table, column in LOCATIONS:
         for start, replacement in forms.items():
             values += connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
@@ -229,17 +231,9 @@ def rewrite(connection: sqlite3.Connection, old: str, new: str) -> int:
     return values
 
 
-def _locations(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Return the columns of `LOCATIONS` that the database has: older schemas lack some."""
-    columns = connection.execute(
-        "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'"
-    ).fetchall()
-    return [location for location in LOCATIONS if location in columns]
-
-
 def outside(connection: sqlite3.Connection, home: Path) -> str | None:
     """Return an artifact location that is not in a folder's ``mlruns``, if there is one."""
-    for table, column in _locations(connection):
+    for table, column in LOCATIONS:
         for (location,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}"):
             path = artifact_path(str(location))
             if location is not None and (not path.is_relative_to(home / ARTIFACTS) or ".." in path.parts):
@@ -247,13 +241,8 @@ def outside(connection: sqlite3.Connection, home: Path) -> str | None:
     return None
 
 
-def count_artifacts(
-    connection: sqlite3.Connection, now: Path | None = None, at: Path | None = None
-) -> tuple[int, int]:
-    """Count the artifacts, of runs and models, that are where the store says, and those that are not.
-
-    With ``now`` and ``at``, what is to be in the folder ``now`` is looked for in ``at``.
-    """
+def count_artifacts(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Count the artifacts, of runs and models, that are where the store says, and those that are not."""
     paths: list[Path] = []
     tagged = (
         "SELECT artifact_uri, value FROM runs JOIN tags USING (run_uuid) WHERE key = 'qwerties.artifacts'"
@@ -261,11 +250,8 @@ def count_artifacts(
     for location, tag in connection.execute(tagged):
         with contextlib.suppress(ValueError, TypeError, RecursionError):  # somebody else's tag
             paths += [artifact_path(location) / str(path) for path in json.loads(tag)]
-    if ("logged_models", "artifact_location") in _locations(connection):
-        models = connection.execute("SELECT artifact_location FROM logged_models")
-        paths += [artifact_path(str(row[0])) for row in models]
-    if now is not None and at is not None:
-        paths = [at / path.relative_to(now) if path.is_relative_to(now) else path for path in paths]
+    models = connection.execute("SELECT artifact_location FROM logged_models")
+    paths += [artifact_path(str(row[0])) for row in models]
     found = sum(_exists(path) for path in paths)
     return found, len(paths) - found
 

@@ -6,22 +6,16 @@ folder are read.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from qwerties.errors import FailedError, reason_of
 from qwerties.tracking.tags import ARTIFACTS
 
 MAX_BYTES = 2**29  # of one artifact
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def digest(content: bytes) -> str:
@@ -64,11 +58,17 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a FIFO would wait for a writer
 
 
+def stored_digests(tags: Mapping[str, str]) -> dict[str, object] | None:
+    """Return the digest of every artifact by its path, as a run's tag holds them; None if it cannot be read."""
+    try:
+        return dict(json.loads(tags.get(ARTIFACTS, "{}")))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
 def damaged_files(folder: Path, tags: Mapping[str, str]) -> list[str]:
     """Return the paths that a run's tag lists and whose files are missing or have another digest."""
-    try:
-        digests = dict(json.loads(tags.get(ARTIFACTS, "{}")))
-    except (ValueError, TypeError):
+    if (digests := stored_digests(tags)) is None:
         return [ARTIFACTS]
     return [path for path, expected in digests.items() if _digest_of(folder, path) != expected]
 
@@ -83,32 +83,3 @@ def _digest_of(folder: Path, path: str) -> str | None:
 def file_sizes(folder: Path) -> dict[str, int]:
     """Return the size in bytes of every file below a folder, by its path; empty where the folder does not exist."""
     return {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Provide an empty folder for the block; say so if the disk for temporary files is full, not the store's.
-
-    Raises
-    ------
-    FailedError
-        If temporary files cannot be written.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="qwerties-"))
-    except OSError as error:
-        raise _unwritable(error) from error
-    try:
-        yield folder
-    except OSError as error:
-        if error.errno in UNWRITABLE:
-            raise _unwritable(error) from error
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unwritable(error: OSError) -> FailedError:
-    return FailedError(
-        f"temporary files cannot be written, TMPDIR must name a folder with room: {reason_of(error)}"
-    )

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import logging
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from qwerties.tracking.files import place_new_file
 from qwerties.tracking.uri import sqlite_uri
 
 
 def create_database(path: Path) -> None:
-    """Create MLflow's tables in a new file and move it to its path when it is complete: they take many transactions."""
+    """Create MLflow's tables in a new file and move it to its path when it is complete: they take many transactions.
+
+    Of several processes one does so, and the others wait. What a killed one has left is removed by the next.
+    """
     from mlflow.db import upgrade
 
-    cache = path.parent / ".cache"
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        new = Path(folder, path.name)
-        with without_side_effects(sqlite_uri(new)):
-            upgrade.main([sqlite_uri(new)], standalone_mode=False)
-        with suppress(FileExistsError):  # another process was faster
-            place_new_file(new, path)
+    folder = path.parent / ".cache" / f"{path.name}.new"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if path.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        new = folder / path.name
+        try:
+            with without_side_effects(sqlite_uri(new)):
+                upgrade.main([sqlite_uri(new)], standalone_mode=False)
+            with suppress(FileExistsError):  # MLflow's own command has created it
+                place_new_file(new, path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -12,14 +12,13 @@ import logging
 import math
 import operator
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 
 from qwerties.tracking.records import Series, Tracked, TrackedExperiment
 from qwerties.tracking.tags import PARENT, PREFIX, RUN_NAME
@@ -27,12 +26,9 @@ from qwerties.tracking.uri import sqlite_path
 
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow's schema (MLflow 3.17) with the tables below
 LARGEST = 1.7976931348623157e308  # MLflow stores infinities as the largest finite double of their sign
-ROWS_PER_STATEMENT = (
-    160  # of 6 values: every SQLite takes 999 values; fewer statements save a third of the time
-)
 
 
-def open_store(uri: str, *, writes: bool = True) -> sa.Engine | None:
+def open_store(uri: str, *, writes: bool = True) -> sqlite3.Connection | None:
     """Connect to a local SQLite store of a known schema.
 
     Parameters
@@ -44,34 +40,26 @@ def open_store(uri: str, *, writes: bool = True) -> sa.Engine | None:
 
     Returns
     -------
-    Engine or None
+    Connection or None
         None if the URI names no such store; nothing in it is changed.
     """
     path = sqlite_path(uri)
     if path is None or not path.is_file():
         return None  # to connect would create the file
-    engine = sa.create_engine(uri, connect_args={"timeout": 60}, poolclass=sa.pool.SingletonThreadPool)
-    try:
-        with engine.connect() as connection:
-            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    except sa.exc.SQLAlchemyError:
-        revision = None
-    engine.dispose()
+    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    revision = None
+    with suppress(sqlite3.Error, TypeError):  # no database, or not MLflow's
+        (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if revision not in KNOWN_REVISIONS:
+        connection.close()
         if revision is not None:
             _warn_of_schema(revision)
         return None
-    pragmas = ["temp_store=MEMORY"]  # a full TMPDIR would be reported as a full database
+    connection.execute("PRAGMA temp_store=MEMORY")  # a full TMPDIR would be reported as a full database
     if writes:
-        pragmas += ["journal_mode=WAL", "synchronous=NORMAL"]
-
-    def on_connect(connection: Any, _record: object) -> None:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    sa.event.listen(engine, "connect", on_connect)
-    engine.connect().close()
-    return engine
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 @cache
@@ -93,7 +81,7 @@ def checkpoint(path: Path) -> None:
 
 
 def write_metrics(
-    engine: sa.Engine,
+    connection: sqlite3.Connection,
     run_id: str,
     series: Mapping[str, Series],
     timestamp: int,
@@ -103,7 +91,7 @@ def write_metrics(
 
     Parameters
     ----------
-    engine : Engine
+    connection : Connection
         From `open_store`.
     run_id : str
         A run without any of these params and metrics.
@@ -114,18 +102,18 @@ def write_metrics(
     params : mapping of str, optional
     """
     rows = [list(_rows(run_id, key, points, timestamp)) for key, points in series.items()]
-    with engine.begin() as connection:
-        for item in (params or {}).items():
-            connection.exec_driver_sql(
-                "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)", (*item, run_id)
+    # of points of one timestamp, MLflow takes that of the largest step as the latest, then that of the largest value
+    latest = [max(points, key=operator.itemgetter(3, 1)) for points in rows]
+    with connection:
+        connection.executemany(
+            "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
+            [(*item, run_id) for item in (params or {}).items()],
+        )
+        for table, points in (("metrics", itertools.chain.from_iterable(rows)), ("latest_metrics", latest)):
+            connection.executemany(
+                f"INSERT INTO {table} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, ?, ?)",
+                points,
             )
-        _insert(connection, "metrics", list(itertools.chain.from_iterable(rows)))
-        _insert(connection, "latest_metrics", [max(points, key=_STEP_THEN_VALUE) for points in rows])
-
-
-_STEP_THEN_VALUE = operator.itemgetter(
-    3, 1
-)  # orders points of one timestamp as MLflow does: the largest is the latest
 
 
 def _rows(run_id: str, key: str, series: Series, timestamp: int) -> Iterator[tuple[Any, ...]]:
@@ -137,27 +125,17 @@ def _rows(run_id: str, key: str, series: Series, timestamp: int) -> Iterator[tup
     return zip(same(key), *columns, strict=False)
 
 
-def _insert(connection: sa.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    # plain values: dicts and bound parameters take three times as long
-    into = f"INSERT INTO {table} (key, value, timestamp, step, is_nan, run_uuid) VALUES "
-    for begin in range(0, len(rows), ROWS_PER_STATEMENT):
-        chunk = rows[begin : begin + ROWS_PER_STATEMENT]
-        values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(chunk))
-        connection.exec_driver_sql(into + values, tuple(itertools.chain.from_iterable(chunk)))
-
-
-def read_experiments(engine: sa.Engine) -> list[TrackedExperiment]:
+def read_experiments(connection: sqlite3.Connection) -> list[TrackedExperiment]:
     """Read our experiments, active and deleted, by their ids."""
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments ORDER BY experiment_id"
-        ).all()
-        tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
-        for experiment_id, key, value in connection.exec_driver_sql(
-            "SELECT experiment_id, key, value FROM experiment_tags"
-        ).all():
-            if experiment_id in tags:  # else the experiment was created after the first query
-                tags[experiment_id][key] = value
+    rows = connection.execute(
+        "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments ORDER BY experiment_id"
+    ).fetchall()
+    tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
+    for experiment_id, key, value in connection.execute(
+        "SELECT experiment_id, key, value FROM experiment_tags"
+    ):
+        if experiment_id in tags:  # else the experiment was created after the first query
+            tags[experiment_id][key] = value
     return [
         TrackedExperiment(str(experiment_id), name, location, stage == "active", tags[experiment_id])
         for experiment_id, name, location, stage in rows
@@ -165,37 +143,38 @@ def read_experiments(engine: sa.Engine) -> list[TrackedExperiment]:
     ]
 
 
-def read_runs(engine: sa.Engine, experiment_id: str) -> list[Tracked]:
+def read_runs(connection: sqlite3.Connection, experiment_id: str) -> list[Tracked]:
     """Read the active runs of an experiment, oldest first."""
     selected = "FROM runs WHERE experiment_id = ? AND lifecycle_stage = 'active'"
     parameters = (int(experiment_id),)
+    rows = connection.execute(
+        f"SELECT run_uuid, name, status, artifact_uri, start_time {selected} "
+        "ORDER BY start_time IS NULL, start_time, run_uuid",
+        parameters,
+    ).fetchall()
     values: dict[str, dict[str, dict[str, Any]]] = {}  # by table and run
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            f"SELECT run_uuid, name, status, artifact_uri, start_time {selected} "
-            "ORDER BY start_time IS NULL, start_time, run_uuid",
+    for table in ("params", "tags", "latest_metrics"):
+        value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
+        values[table] = {row[0]: {} for row in rows}
+        for run_id, key, text in connection.execute(
+            f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {selected})",
             parameters,
-        ).all()
-        for table, value in (
-            ("params", "value"),
-            ("tags", "value"),
-            ("latest_metrics", "CASE WHEN is_nan THEN NULL ELSE value END"),
         ):
-            values[table] = {row[0]: {} for row in rows}
-            for run_id, key, text in connection.exec_driver_sql(
-                f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {selected})",
-                parameters,
-            ).all():
-                if run_id in values[table]:  # else the run began after the first query
-                    values[table][run_id][key] = math.nan if text is None else text
-    runs = []
-    for run_id, name, status, uri, start_time in rows:
-        params, tags, metrics = (values[table][run_id] for table in ("params", "tags", "latest_metrics"))
-        shown = name or tags.get(RUN_NAME) or run_id
-        seconds = (start_time or 0) / 1000
-        runs.append(
-            Tracked(
-                run_id, experiment_id, shown, status, tags.get(PARENT), params, metrics, tags, uri, seconds
-            )
+            if run_id in values[table]:  # else the run began after the first query
+                values[table][run_id][key] = math.nan if text is None else text
+    return [
+        Tracked(
+            run_id=run_id,
+            experiment_id=experiment_id,
+            name=name or tags.get(RUN_NAME) or run_id,
+            status=status,
+            parent=tags.get(PARENT),
+            params=values["params"][run_id],
+            metrics=values["latest_metrics"][run_id],
+            tags=tags,
+            artifact_uri=uri,
+            start_time=(start_time or 0) / 1000,
         )
-    return runs
+        for run_id, name, status, uri, start_time in rows
+        for tags in [values["tags"][run_id]]
+    ]

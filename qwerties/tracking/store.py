@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -32,7 +34,6 @@ from qwerties.tracking.artifacts import (
     digests_tag,
     file_sizes,
     read_file,
-    temporary_folder,
     write_files,
 )
 from qwerties.tracking.database import create_database, without_side_effects
@@ -63,7 +64,7 @@ def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return what a store that was sound may raise later: disk full, database locked, server gone; and ``others``."""
     raised = sys.modules.get("mlflow.exceptions")  # else MLflow raised nothing
     mlflow_failures = () if raised is None else (raised.MlflowException,)
-    return (*others, *mlflow_failures, sa.exc.SQLAlchemyError, OSError)
+    return (*others, *mlflow_failures, sa.exc.SQLAlchemyError, sqlite3.Error, OSError)
 
 
 class Store:
@@ -92,12 +93,10 @@ class Store:
         if self.file is not None and not self.file.exists():
             with self._opening():
                 create_database(self.file)
-        self._engine = fast_sqlite.open_store(uri, writes=not reads)
-        if self._engine is None:
+        self._connection = fast_sqlite.open_store(uri, writes=not reads)
+        if self._connection is None:
             self._client  # noqa: B018 -- opens the store
-        self._context: dict[str, str] | None = None
-        self._snapshot: dict[str, list[Tracked]] | None = None  # runs by experiment id, see `as_of_now`
-        self._named: dict[str, tuple[str, dict[str, str]]] | None = None
+        self._snapshot: dict[str, Any] | None = None  # what was read within `as_of_now`
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -127,8 +126,8 @@ class Store:
         """Close the connections to a SQLite file, which then holds everything without its write-ahead log."""
         if self.file is None:
             return
-        if self._engine is not None:
-            self._engine.dispose()
+        if self._connection is not None:
+            self._connection.close()
         if "_client" in vars(self):
             engine = getattr(self._client._tracking_client.store, "engine", None)
             if engine is not None:
@@ -223,7 +222,7 @@ class Store:
         self._client.set_terminated(run_id, record.status)
 
     def _create_run(self, experiment_id: str, record: Record, parent: str | None = None) -> tuple[str, str]:
-        tags = {**self._run_context(), PROCESS: self._writer, **record.tags, **digests_tag(record.files)}
+        tags = {**self._run_context, PROCESS: self._writer, **record.tags, **digests_tag(record.files)}
         if parent:
             tags[PARENT] = parent
         info = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info
@@ -238,8 +237,8 @@ class Store:
             if value is not None and key not in record.series
         }
         series, now = {**record.series, **final}, _milliseconds()
-        if self._engine is not None:
-            fast_sqlite.write_metrics(self._engine, run_id, series, now, record.params)
+        if self._connection is not None:
+            fast_sqlite.write_metrics(self._connection, run_id, series, now, record.params)
             return
         from mlflow.entities import Metric, Param
 
@@ -258,9 +257,9 @@ class Store:
         if is_on_disk(artifact_uri):
             write_files(artifact_path(artifact_uri), files)
         elif files:
-            with temporary_folder() as folder:
-                write_files(folder, files)
-                self._client.log_artifacts(run_id, str(folder))
+            with tempfile.TemporaryDirectory() as folder:
+                write_files(Path(folder), files)
+                self._client.log_artifacts(run_id, folder)
 
     def _terminate(self, run_id: str, status: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -294,15 +293,13 @@ class Store:
             else:
                 mark()
 
+    @cached_property
     def _run_context(self) -> dict[str, str]:
-        """Return source, user and git tags, which ``MlflowClient.create_run`` does not set."""
-        if self._context is None:
-            from mlflow.tracking.context.registry import resolve_tags
+        """Source, user and git tags, which ``MlflowClient.create_run`` does not set."""
+        from mlflow.tracking.context.registry import resolve_tags
 
-            tags = {key: str(value) for key, value in resolve_tags().items()}
-            own = {key: value for key, value in tags.items() if not key.startswith("mlflow.source.git.")}
-            self._context = own | commit_tags()
-        return self._context
+        tags = {key: str(value) for key, value in resolve_tags().items()}
+        return {k: v for k, v in tags.items() if not k.startswith("mlflow.source.git.")} | commit_tags()
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run as MLflow's UI does: it is no longer listed, and can be restored."""
@@ -335,18 +332,40 @@ class Store:
 
     def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
         """Return id and tags of every active experiment that asks a question, sorted by name."""
-        if self._snapshot is not None and self._named is not None:
-            return dict(self._named)
-        self._named = {
-            e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
-            for e in sorted(self._list_experiments(), key=lambda e: e.name)
-            if not e.tags.keys() & APART.keys()
-        }
-        return dict(self._named)
+
+        def read() -> dict[str, tuple[str, dict[str, str]]]:
+            return {
+                e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
+                for e in sorted(self._list_experiments(), key=lambda e: e.name)
+                if not e.tags.keys() & APART.keys()
+            }
+
+        return dict(self._read_once("experiments", read))
+
+    def runs(self, experiment_id: str) -> list[Tracked]:
+        """Return every active run of an experiment, oldest first."""
+        return list(self._read_once(experiment_id, lambda: self._list_runs(experiment_id)))
+
+    def _read_once(self, what: str, read: Callable[[], Any]) -> Any:
+        """Read something, but within `as_of_now` only the first time."""
+        if self._snapshot is None:
+            return read()
+        if what not in self._snapshot:
+            self._snapshot[what] = read()
+        return self._snapshot[what]
+
+    @contextmanager
+    def as_of_now(self) -> Iterator[None]:
+        """Within the block, list experiments and their runs once, as they were when they were first asked for."""
+        self._snapshot = {}
+        try:
+            yield
+        finally:
+            self._snapshot = None
 
     def _list_experiments(self, *, active_only: bool = True) -> list[TrackedExperiment]:
-        if self._engine is not None:
-            found = fast_sqlite.read_experiments(self._engine)
+        if self._connection is not None:
+            found = fast_sqlite.read_experiments(self._connection)
             return [e for e in found if e.is_active or not active_only]
         from mlflow.entities import ViewType
 
@@ -372,30 +391,9 @@ class Store:
         locations = [e.artifact_location for e in self._list_experiments()]
         return list(map(artifact_path, locations)) if all(map(is_on_disk, locations)) else None
 
-    def runs(self, experiment_id: str) -> list[Tracked]:
-        """Return every active run of an experiment, oldest first."""
-        if self._snapshot is None:
-            return self._list_runs(experiment_id)
-        if experiment_id not in self._snapshot:
-            self._snapshot[experiment_id] = self._list_runs(experiment_id)
-        return list(self._snapshot[experiment_id])
-
-    @contextmanager
-    def as_of_now(self) -> Iterator[None]:
-        """Within the block, list experiments and their runs once, as they were when they were first asked for."""
-        if self._snapshot is not None:
-            yield
-            return
-        self._snapshot = {}
-        self._named = None
-        try:
-            yield
-        finally:
-            self._snapshot = None
-
     def _list_runs(self, experiment_id: str) -> list[Tracked]:
-        if self._engine is not None:
-            return fast_sqlite.read_runs(self._engine, experiment_id)
+        if self._connection is not None:
+            return fast_sqlite.read_runs(self._connection, experiment_id)
         from mlflow.entities import ViewType
 
         runs: list[Tracked] = []
@@ -444,10 +442,11 @@ class Store:
             # whether the file is a folder. Every plugin for artifacts defines this function.
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-            with temporary_folder() as folder:
+            with tempfile.TemporaryDirectory() as folder:
+                local = Path(folder, "artifact")
                 repository = get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)
-                repository._download_file(path, str(folder / "artifact"))
-                return (folder / "artifact").read_bytes()
+                repository._download_file(path, str(local))
+                return local.read_bytes()
         except store_failures(ValueError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
@@ -483,9 +482,8 @@ def _without_retries() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
+        del os.environ[name]
+        if before is not None:
             os.environ[name] = before
 
 

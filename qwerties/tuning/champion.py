@@ -22,26 +22,10 @@ from qwerties.stats.scores import scores
 from qwerties.study.budget import EXPLORATORY_ALPHA
 from qwerties.study.coverage import Coverage, make_coverage
 from qwerties.study.experiment import Contrast, Experiment
-from qwerties.tracking import models
+from qwerties.tracking import models, tags
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Model, Record
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import (
-    CHALLENGE,
-    CHALLENGES,
-    CODE,
-    CONFIG,
-    CONFIRMED,
-    CONFIRMED_RUN,
-    CONFIRMED_SEEDS,
-    NETWORK,
-    NOTE,
-    OVER,
-    SEED,
-    STATE,
-    VERDICT,
-    made_with,
-)
 from qwerties.tuning.declaration import CONFIRMATION
 
 EXPERIMENT_NAME = "_champion"  # compares a new winner with the registered config; no file can have this name
@@ -76,14 +60,14 @@ def challenge(
     confirmed = _confirmed(experiment_name, config, store)
     if confirmed is None:
         return f"{experiment_name}: its winner is not confirmed yet, the registered model stays"
-    tags = _tags(config, confirmed)
+    about = _about(config, confirmed)
     registered = models.champion(store.uri)
     if registered is None:
-        return _register(experiment_name, confirmed, store, {**tags, VERDICT: "the first model"})
+        return _register(experiment_name, confirmed, store, {**about, tags.VERDICT: "the first model"})
     champion = _config_of(registered)
     if champion == config:
-        if any(registered.tags.get(key) != value for key, value in tags.items()):
-            models.retag(store.uri, registered.number, tags)
+        if any(registered.tags.get(key) != value for key, value in about.items()):
+            models.retag(store.uri, registered.number, about)
         return None
     if champion is None:
         return (
@@ -96,16 +80,16 @@ def challenge(
         challengers.append(digest)
     count = f"challenge {challengers.index(digest) + 1} of version {registered.number}"
     sweep({EXPERIMENT_NAME: _experiment(config, champion, count)})
-    store.tag_experiment(store.experiments()[EXPERIMENT_NAME][0], CHALLENGES, json.dumps(challenges))
+    store.tag_experiment(store.experiments()[EXPERIMENT_NAME][0], tags.CHALLENGES, json.dumps(challenges))
     (result,) = compare_arms(store, _coverage(EXPERIMENT_NAME, store)).findings
     if result.verdict not in WINS:
         return f"the registered model stays, version {registered.number}: {result.words} ({count})"
     won = {
-        VERDICT: result.words[:500],
-        OVER: f"version {registered.number}",
-        CHALLENGE: count,
+        tags.VERDICT: result.words[:500],
+        tags.OVER: f"version {registered.number}",
+        tags.CHALLENGE: count,
     }
-    return _register(experiment_name, confirmed, store, {**tags, **won})
+    return _register(experiment_name, confirmed, store, {**about, **won})
 
 
 def _experiment(config: Config, champion: Config, count: str) -> Experiment:
@@ -126,9 +110,9 @@ def _experiment(config: Config, champion: Config, count: str) -> Experiment:
 
 def _challenges(store: Store) -> dict[str, list[str]]:
     """Return the configs that challenged each version so far, in order; empty where the tag cannot be read."""
-    _, tags = store.experiments().get(EXPERIMENT_NAME, ("", {}))
+    _, stored_tags = store.experiments().get(EXPERIMENT_NAME, ("", {}))
     try:
-        stored = json.loads(tags.get(CHALLENGES, "{}"))
+        stored = json.loads(stored_tags.get(tags.CHALLENGES, "{}"))
         return {str(number): [str(digest) for digest in digests] for number, digests in stored.items()}
     except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
@@ -139,8 +123,8 @@ def _digest(config: Config) -> str:
 
 
 def _coverage(experiment_name: str, store: Store) -> Coverage:
-    experiment_id, tags = store.experiments()[experiment_name]
-    return make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id))
+    experiment_id, plan = store.experiments()[experiment_name]
+    return make_coverage(experiment_name, experiment_id, plan, store.runs(experiment_id))
 
 
 def _confirmed(experiment_name: str, config: Config, store: Store) -> SeedTable | None:
@@ -149,21 +133,21 @@ def _confirmed(experiment_name: str, config: Config, store: Store) -> SeedTable 
     return read_seed_table(store, planned)[0] if planned is not None and planned.state == "done" else None
 
 
-def _tags(config: Config, confirmed: SeedTable) -> dict[str, str]:
+def _about(config: Config, confirmed: SeedTable) -> dict[str, str]:
     frame = confirmed.frame
     return {
-        CONFIG: json.dumps(config.to_params()),
-        NETWORK: WHICH_NETWORK,
-        CONFIRMED: f"{scores(frame, 'population_accuracy').mean():.6f}",
-        CONFIRMED_SEEDS: f"{frame['seed'].min()}-{frame['seed'].max()}",
-        CONFIRMED_RUN: confirmed.runs[0].run_id,
-        CODE: code_digest(),
+        tags.CONFIG: json.dumps(config.to_params()),
+        tags.NETWORK: WHICH_NETWORK,
+        tags.CONFIRMED: f"{scores(frame, 'population_accuracy').mean():.6f}",
+        tags.CONFIRMED_SEEDS: f"{frame['seed'].min()}-{frame['seed'].max()}",
+        tags.CONFIRMED_RUN: confirmed.runs[0].run_id,
+        tags.CODE: code_digest(),
     }
 
 
 def _config_of(registered: models.Version) -> Config | None:
     try:
-        return Config.from_params(json.loads(registered.tags[CONFIG]))
+        return Config.from_params(json.loads(registered.tags[tags.CONFIG]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -174,14 +158,13 @@ def median_network(frame: pd.DataFrame) -> int | None:
     return int(learned.index[(len(learned) - 1) // 2]) if len(learned) else None
 
 
-def _register(experiment_name: str, confirmed: SeedTable, store: Store, tags: Mapping[str, str]) -> str:
+def _register(experiment_name: str, confirmed: SeedTable, store: Store, about: Mapping[str, str]) -> str:
     """Log the median network as a run below its config's, register it, and return what happened."""
     chosen = median_network(confirmed.frame)
     if chosen is None:
         return f"{experiment_name}: none of its winner's networks learned, no model is registered"
-    ends = np.cumsum([len(rows) for rows in confirmed.rows])
-    i = int(np.searchsorted(ends, chosen, side="right"))
-    run, row = confirmed.runs[i], int(confirmed.rows[i][chosen - (ends[i - 1] if i else 0)])
+    places = [(run, row) for run, rows in zip(confirmed.runs, confirmed.rows, strict=True) for row in rows]
+    run, row = places[chosen]
     network: dict[str, Any] = {str(name): value for name, value in confirmed.frame.loc[chosen].items()}
     arrays = {name: array[row] for name, array in read_arrays(store.read(run, "weights.npz")).items()}
     config, seed = confirmed.config, int(network["seed"])
@@ -194,15 +177,15 @@ def _register(experiment_name: str, confirmed: SeedTable, store: Store, tags: Ma
             if not pd.isna(network[name])
         },
         tags={
-            STATE: str(network["state"]),
-            CODE: code_digest(),
-            **made_with(f"experiments/{experiment_name}.py"),
-            NOTE: f"The registered network: {WHICH_NETWORK}.",
+            tags.STATE: str(network["state"]),
+            tags.CODE: code_digest(),
+            **tags.made_with(f"experiments/{experiment_name}.py"),
+            tags.NOTE: f"The registered network: {WHICH_NETWORK}.",
         },
         model=_model(config, seed, arrays),
     )
     run_id = store.write(run.experiment_id, record, parent=run.run_id)
-    number = models.promote(store.uri, run_id, {**tags, SEED: str(seed)})
+    number = models.promote(store.uri, run_id, {**about, tags.SEED: str(seed)})
     return (
         f"registered version {number} of the model, seed {seed} of {config.label()}: "
         f"mlflow.pyfunc.load_model('models:/{models.NAME}@{models.ALIAS}') loads it"

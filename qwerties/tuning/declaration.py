@@ -7,15 +7,26 @@ written down by the arms' names before the first trial.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qwerties.analysis.searches import OBJECTIVES
 from qwerties.config import Config, Seeds
 from qwerties.errors import UsageError
-from qwerties.study.experiment import MAX_SHARE, Contrast, Experiment, Figure
+from qwerties.study.experiment import (
+    MAX_ORDER,
+    MAX_SHARE,
+    Contrast,
+    Experiment,
+    Figure,
+    check_fields,
+    is_all,
+    is_bool,
+    is_margin,
+    is_text,
+    is_whole,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -48,6 +59,15 @@ class TunedArm:
     name: str
     space: Callable[[optuna.Trial], Config]
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            (
+                ("name", "text without ' by '", lambda name: is_text(name) and " by " not in name),
+                ("space", f"a function of a trial (arm {self.name})", callable),
+            ),
+        )
+
 
 @dataclass(frozen=True)
 class ArmContrast:
@@ -57,6 +77,12 @@ class ArmContrast:
     b: str
     delta: float = 0.01
     primary: bool = False
+
+    def __post_init__(self) -> None:
+        rules = (("delta", "a finite number above 0", is_margin), ("primary", "True or False", is_bool))
+        check_fields(self, rules)
+        if self.a == self.b:
+            raise ValueError(f"a contrast needs two different arms, got {self.a!r} twice")
 
 
 @dataclass(frozen=True)
@@ -114,79 +140,46 @@ class Tuning:
     order: int = 100
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} must be {rule}, got {getattr(self, name)!r}"
-            for name, rule, holds in (
-                ("title", "text", isinstance(self.title, str)),
-                ("question", "text", isinstance(self.question, str)),
-                ("arms", "a tuple of TunedArms, (arm,) for one", self.arms and _all_are(TunedArm, self.arms)),
-                ("contrasts", "a tuple of ArmContrasts, (c,) for one", _all_are(ArmContrast, self.contrasts)),
-                ("fixed", "Configs by the arms' names", _is_named_configs(self.fixed)),
-                ("trials", "a whole number from 1 to 100000", _is_whole(self.trials, 1, 100_000)),
-                ("batch", "a whole number from 1 to 1000", _is_whole(self.batch, 1, 1000)),
+        arms = tuple(arm.name for arm in self.arms) if is_all(TunedArm)(self.arms) else ()
+        check_fields(
+            self,
+            (
+                ("title", "text", is_text),
+                ("question", "text", is_text),
+                ("arms", "a tuple of TunedArms, (arm,) for one", lambda _: bool(arms)),
+                ("contrasts", "a tuple of ArmContrasts, (c,) for one", is_all(ArmContrast)),
+                ("fixed", "Configs by the arms' names", _is_named_configs),
+                ("trials", "a whole number from 1 to 100000", is_whole(1, 100_000)),
+                ("batch", "a whole number from 1 to 1000", is_whole(1, 1000)),
+                ("seeds", f"a whole number from {MIN_SEEDS} to 10000", is_whole(MIN_SEEDS, 10_000)),
+                ("seed", "a whole number from 0 to 2**32 - 1", is_whole(0, 2**32 - 1)),
+                ("objectives", f"a tuple of {', '.join(OBJECTIVES)}", lambda x: x and _are_of(OBJECTIVES, x)),
+                ("sampler", f"one of {', '.join(SAMPLERS)}", lambda name: name in SAMPLERS),
                 (
-                    "seeds",
-                    f"a whole number from {MIN_SEEDS} to 10000",
-                    _is_whole(self.seeds, MIN_SEEDS, 10_000),
+                    "baselines",
+                    "a tuple of other samplers",
+                    lambda names: _are_of({*SAMPLERS} - {str(self.sampler)}, names),
                 ),
-                ("seed", "a whole number from 0 to 2**32 - 1", _is_whole(self.seed, 0, 2**32 - 1)),
-                ("objectives", f"a tuple of {', '.join(OBJECTIVES)}", _are_of(OBJECTIVES, self.objectives)),
-                ("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS),
-                ("baselines", "a tuple of other samplers", self._has_sound_baselines()),
-                ("figures", "Figures in a tuple", _all_are(Figure, self.figures)),
-                ("order", "a whole number", _is_whole(self.order, -math.inf, math.inf)),
-            )
-            if not holds
-        ]
-        problems = problems or [*self._problems_of_arms(), *self._problems_of_contrasts()]
-        if problems:
-            raise ValueError("; ".join(problems))
-
-    def _has_sound_baselines(self) -> bool:
-        return self.baselines == () or (
-            _are_of(SAMPLERS, self.baselines) and self.sampler not in self.baselines
+                ("figures", "Figures in a tuple", is_all(Figure)),
+                (
+                    "champion",
+                    f"one of {', '.join(arms)}, or None",
+                    lambda name: name is None or name in arms,
+                ),
+                ("order", f"a whole number of at most {MAX_ORDER}", is_whole(-MAX_ORDER, MAX_ORDER)),
+            ),
         )
-
-    def _problems_of_arms(self) -> list[str]:
-        """Return what is wrong with the arms' names and spaces."""
-        problems, names = [], [*(arm.name for arm in self.arms), *self.fixed]
-        for name in names:
-            if not isinstance(name, str) or not name.strip() or " by " in name or names.count(name) > 1:
-                problems.append(f"an arm must have a name of its own, without ' by ', got {name!r}")
-        problems += [
-            f"arm {arm.name}: space must be a function of a trial, got {arm.space!r}"
-            for arm in self.arms
-            if not callable(arm.space)
-        ]
-        if self.champion is not None and self.champion not in [arm.name for arm in self.arms]:
-            problems.append(
-                f"champion must be one of {', '.join(str(arm.name) for arm in self.arms)}, or None, "
-                f"got {self.champion!r}"
-            )
-        return list(dict.fromkeys(problems))
-
-    def _problems_of_contrasts(self) -> list[str]:
-        """Return what is wrong with the contrasts."""
-        problems, names = [], [*(arm.name for arm in self.arms), *self.fixed]
+        names = [*arms, *self.fixed]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"every arm must have a name of its own, got {twice!r} twice")
         for contrast in self.contrasts:
-            arms = (contrast.a, contrast.b)
-            problems += [
-                f"a contrast compares arms: one of {', '.join(map(str, names))}, got {arm!r}"
-                for arm in arms
-                if arm not in names
-            ]
-            if contrast.a == contrast.b:
-                problems.append(f"a contrast needs two different arms, got {contrast.a!r} twice")
-            is_number = isinstance(contrast.delta, int | float) and not isinstance(contrast.delta, bool)
-            if not is_number or not 0 < contrast.delta < math.inf:
-                problems.append(f"delta must be a finite number above 0, got {contrast.delta!r}")
-            if not isinstance(contrast.primary, bool):
-                problems.append(f"primary must be True or False, got {contrast.primary!r}")
-        pairs = [frozenset(map(repr, (contrast.a, contrast.b))) for contrast in self.contrasts]
-        if len(set(pairs)) < len(pairs):
-            again = next(c for c, pair in zip(self.contrasts, pairs, strict=True) if pairs.count(pair) > 1)
-            problems.append(f"contrasts must differ, got {again.a} − {again.b} twice")
-        return problems
+            for arm in (contrast.a, contrast.b):
+                if arm not in names:
+                    raise ValueError(f"a contrast compares arms: one of {', '.join(names)}, got {arm!r}")
+        pairs = [frozenset((contrast.a, contrast.b)) for contrast in self.contrasts]
+        if again := [c for c, pair in zip(self.contrasts, pairs, strict=True) if pairs.count(pair) > 1]:
+            raise ValueError(f"contrasts must differ, got {again[0].a} − {again[0].b} twice")
 
     def tuning_seeds(self, n_seeds: int) -> Seeds:
         """Return the seeds of every trial in a sweep of ``n_seeds``."""
@@ -194,14 +187,8 @@ class Tuning:
 
     def all_contrasts(self) -> tuple[ArmContrast, ...]:
         """Return the declared contrasts, then each winner against those of its baselines."""
-        return (
-            *self.contrasts,
-            *(
-                ArmContrast(arm.name, f"{arm.name} by {sampler}")
-                for arm in self.arms
-                for sampler in self.baselines
-            ),
-        )
+        samplers = [(arm.name, sampler) for arm in self.arms for sampler in self.baselines]
+        return (*self.contrasts, *(ArmContrast(arm, f"{arm} by {sampler}") for arm, sampler in samplers))
 
     def experiment(self, winners: Mapping[str, Config]) -> Experiment:
         """Return the comparison on fresh seeds, given the config of every search by `Search.confirmed_as`.
@@ -232,17 +219,11 @@ class Tuning:
         Experiment.main(self)  # type: ignore[arg-type]
 
 
-def _all_are(kind: type, values: object) -> bool:
-    return isinstance(values, tuple | list) and all(isinstance(value, kind) for value in values)
-
-
-def _are_of(known: Mapping[str, Any] | tuple[str, ...], names: Any) -> bool:
-    return _all_are(str, names) and 0 < len(set(names)) == len(names) and set(names) <= set(known)
-
-
-def _is_whole(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def _are_of(known: Collection[str], names: Any) -> bool:
+    return is_all(str)(names) and len(set(names)) == len(names) and set(names) <= set(known)
 
 
 def _is_named_configs(fixed: object) -> bool:
-    return isinstance(fixed, Mapping) and all(isinstance(config, Config) for config in fixed.values())
+    return isinstance(fixed, Mapping) and all(
+        is_text(name) and isinstance(config, Config) for name, config in fixed.items()
+    )

@@ -17,10 +17,13 @@ from qwerties.tuning.declaration import CONFIRMATION, Tuning
 from qwerties.tuning.search import Search, differences
 
 
-def winner_of(search: Search, runs: Sequence[Tracked], store: Store) -> Config | None:
-    """Return the winner of a search that needs no more work; None of any other."""
-    spec = search.spec()
-    return read_search(spec, runs).winner if is_search_done(spec, runs, store) else None
+def winners_of(searches: Sequence[Search], runs: Sequence[Tracked], store: Store) -> dict[str, Config | None]:
+    """Return the winners by `Search.confirmed_as`; None of a search that needs more work."""
+    specs = {search.confirmed_as: search.spec() for search in searches}
+    return {
+        name: read_search(spec, runs).winner if is_search_done(spec, runs, store) else None
+        for name, spec in specs.items()
+    }
 
 
 def plan_tags(tuning: Tuning, searches: Sequence[Search], n_seeds: int) -> dict[str, str]:

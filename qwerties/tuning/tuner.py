@@ -1,7 +1,7 @@
 """Run the searches of a tuning and track them in MLflow: a run per search, below it a run per trial.
 
-Optuna's storage is the truth. A batch is trained, stored there, and tracked while the next batch trains. The
-next sweep trains finished trials without a run once more, which gives the same numbers.
+Optuna's storage is the truth. A batch is trained, stored there, and then tracked. The next sweep trains finished trials
+without a run once more, which gives the same numbers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from qwerties.tracking.store import Store
 from qwerties.tracking.tags import NOTE, SOURCE, SPEC, STUDY, SUPERSEDED, TRIAL, VERSION, WINNER
 from qwerties.tuning import storage as storages
 from qwerties.tuning.declaration import SearchError, Tuning
-from qwerties.tuning.plan import plan_tags, winner_of, write_plan
+from qwerties.tuning.plan import plan_tags, winners_of, write_plan
 from qwerties.tuning.search import Proposal, Search, config_of, make_searches, propose
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ def run_searches(
 
     Raises
     ------
-    SearchError
-        If an arm's space cannot be used, the storage holds a search of another space, or all trials diverged.
+    UsageError
+        If an arm's space raises or is of no use, the storage holds a search of another space, or all trials
+        diverged. Other experiments are not concerned.
     WorkerLostError
         If a worker process was killed again and again; tracked trials stay.
     FailedError
@@ -106,7 +107,7 @@ def run_searches(
         searches = make_searches(experiment_name, tuning, n_seeds)
         experiment_id, tags = store.experiments().get(experiment_name, ("", {}))
         runs = store.runs(experiment_id) if experiment_id else []
-        winners = {search.confirmed_as: winner_of(search, runs, store) for search in searches}
+        winners = winners_of(searches, runs, store)
         if not all(winners.values()) or not plan_tags(tuning, searches, n_seeds).items() <= tags.items():
             experiment_id = experiment_id or store.experiment(experiment_name, {})
             with sweep_lock(
@@ -146,7 +147,7 @@ def _search_all(
     """Write the plan, then run every search that is not finished; to be called under the lock."""
     store = session.store
     runs = store.runs(session.experiment_id)
-    winners = {search.confirmed_as: winner_of(search, runs, store) for search in searches}
+    winners = winners_of(searches, runs, store)
     unfinished = [search for search in searches if winners[search.confirmed_as] is None]
     with storages.open_storage(session.storage) if unfinished else nullcontext() as storage:
         # all are checked before anything is written or trained
@@ -167,7 +168,6 @@ class _SearchRun:
     session: _Session
     run_id: str = ""
     tracked: set[int] = field(default_factory=set)
-    untracked: list[tuple[Proposal, TrialResult]] = field(default_factory=list)  # finished trials
 
     def work(self) -> Config:
         """Spend the budget, track every trial, and return the winner."""
@@ -177,14 +177,13 @@ class _SearchRun:
         size = self.search.tuning.batch
         for start in range(0, len(missing), size):
             batch = missing[start : start + size]
-            self.untracked += zip(batch, self._train(batch), strict=True)
+            self._track(batch, self._train(batch))
         while batch := self._next_batch():
             started = datetime.datetime.now()
             results = self._train(batch)
             values = [result.objectives(self.search.tuning.objectives) for result in results]
             storages.tell(self.study, batch, values, started)
-            self.untracked += zip(batch, results, strict=True)
-        self._track()
+            self._track(batch, results)
         return self._end()
 
     def _finished(self) -> list[Proposal]:
@@ -257,7 +256,7 @@ class _SearchRun:
         )
 
     def _train(self, batch: Sequence[Proposal]) -> list[TrialResult]:
-        """Train a batch, each structure split over the workers; track the batch before while others train."""
+        """Train a batch, each structure split over the workers."""
         from qwerties.tuning.trials import train_trials
 
         search, groups = self.search, dict[tuple[Any, ...], list[Config]]()
@@ -271,14 +270,13 @@ class _SearchRun:
             for configs in groups.values()
             for part in np.array_split(np.arange(len(configs)), min(workers, len(configs)))
         ]
-        done = run_tasks(train_trials, tasks, Workers(workers), meanwhile=self._track)
-        results = {result.config: result for _, results in done for result in results}
+        done = run_tasks(train_trials, tasks, Workers(workers))
+        results = {result.config: result for _, part in done for result in part}
         return [results[proposal.config] for proposal in batch]
 
-    def _track(self) -> None:
-        """Track the finished trials that have no run yet."""
-        while self.untracked:
-            proposal, result = self.untracked[0]
+    def _track(self, batch: Sequence[Proposal], results: Sequence[TrialResult]) -> None:
+        """Write a run for each trial of a batch."""
+        for proposal, result in zip(batch, results, strict=True):
             epochs = curve_epochs(result.config.epochs)
             record = Record(
                 name=f"trial {proposal.number}: {result.config.label()}",
@@ -296,7 +294,6 @@ class _SearchRun:
             with finishing_first():
                 self.session.store.write(self.session.experiment_id, record, parent=self.run_id)
                 self.tracked.add(proposal.number)
-                del self.untracked[0]
         self._report()
 
     def _report(self) -> None:
@@ -328,10 +325,8 @@ class _SearchRun:
         assert best is not None
         assert tracked.winner is not None
         params = [
-            {
-                "number": row["number"],
-                **{p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None},
-            }
+            {"number": row["number"]}
+            | {p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None}
             for row in tracked.trials.to_dict("records")
         ]
         record = Record(

@@ -17,19 +17,21 @@ from qwerties.errors import clean, plural, reason_of
 from qwerties.scoring import score as scoring
 from qwerties.scoring.digest import code_digest
 from qwerties.study import runs as results
-from qwerties.tracking.artifacts import digest
+from qwerties.tracking.artifacts import digest, stored_digests
 from qwerties.tracking.fast_sqlite import LARGEST
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import StoreError
 from qwerties.tracking.tags import ARTIFACTS, CODE, FINGERPRINT, STATE
 from qwerties.training import data
 from qwerties.training.trainer import Trained
-from qwerties.verify.block import BROKEN, Block, Read, digests_of, is_inside
+from qwerties.verify.block import BROKEN, Block, Read
 
 SAME = 1e-12  # relative: means over one table, added up in whatever order
 RESCORED = 1e-6  # scores of the very same weights on any machine; 0 on the same one
 WIDE_ROWS = 4  # networks of several hidden units to rescore in a run: each takes 20 ms, a narrow one 0.2 ms
 
+# Scores that the run of a single network has as metrics, besides its losses
+OF_ONE = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
 SMOOTH = ("train_loss", "bce", "brier", "excess_loss")  # scores that follow the weights
 # Scores that count points on either side of a threshold: rounding moves a network that stands on it
 THRESHOLDED = ("state", "train_accuracy", "phi", "population_accuracy", "gain")
@@ -50,7 +52,7 @@ class Difference:
 
 def check_artifacts(run: Tracked, read: Read) -> tuple[int, list[Difference]]:
     """Compare every artifact of a run with its digest; return their number, and those that differ."""
-    if (digests := digests_of(run)) is None:
+    if (digests := stored_digests(run.tags)) is None:
         return 0, [Difference(run, f"tag {ARTIFACTS}", "cannot be read")]
     faults = {path: _fault(path, expected, read) for path, expected in digests.items()}
     return len(digests), [
@@ -60,8 +62,6 @@ def check_artifacts(run: Tracked, read: Read) -> tuple[int, list[Difference]]:
 
 def _fault(path: str, expected: object, read: Read) -> str:
     """Return what is wrong with an artifact; nothing if it is as it was written."""
-    if not is_inside(path):
-        return "lies outside the run"
     try:
         content = read(path)
     except (StoreError, ValueError):
@@ -147,8 +147,7 @@ def check_example(block: Block, child: Tracked) -> list[Difference]:
     if (state := child.tags.get(STATE, "")) != row["state"]:
         how = contrast(state, row["state"], "of its parent's table")
         differences.append(Difference(child, "tag qwerties.state", how))
-    names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
-    expected = {name: float(row[name]) for name in names}
+    expected = {name: float(row[name]) for name in OF_ONE}
     expected |= {"final_train_loss": row["train_loss"], "train_loss": block.curves["loss"][rows[0], -1]}
     return differences + check_metrics(child, expected)
 

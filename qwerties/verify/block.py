@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +16,9 @@ from qwerties.analysis.tables import UNREADABLE, parse_scores
 from qwerties.config import Config, Seeds
 from qwerties.errors import reason_of
 from qwerties.tracking.arrays import read_arrays
+from qwerties.tracking.artifacts import stored_digests
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
-from qwerties.tracking.tags import ARTIFACTS
 from qwerties.tracking.uri import is_on_disk
 
 THREADS = 4  # requests to a server at once
@@ -59,23 +56,10 @@ def artifact_reader(store: Store, run: Tracked) -> Read:
 
     if is_on_disk(run.artifact_uri):
         return functools.partial(store.read, run)
-    paths = [path for path in digests_of(run) or () if is_inside(path)]
+    paths = list(stored_digests(run.tags) or ())
     with ThreadPoolExecutor(THREADS) as pool:
         fetched = dict(zip(paths, pool.map(fetch, paths), strict=True))
     return lambda path: fetched.get(path) or store.read(run, path)
-
-
-def digests_of(run: Tracked) -> dict[str, Any] | None:
-    """Return the digest of every artifact by its path; None if the run's tag cannot be read."""
-    try:
-        return dict(json.loads(run.tags.get(ARTIFACTS, "{}")))
-    except (ValueError, TypeError, RecursionError):
-        return None
-
-
-def is_inside(path: str) -> bool:
-    """Return whether an artifact's path lies within its run."""
-    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
 
 
 def read_block(run: Tracked, read: Read) -> Block:

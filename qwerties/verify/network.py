@@ -29,7 +29,7 @@ from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import CODE, STATE
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import checkpoints
-from qwerties.verify.audit import Difference, agree, check_scores, contrast, is_among, round_otherwise
+from qwerties.verify.audit import OF_ONE, Difference, agree, check_scores, contrast, is_among, round_otherwise
 from qwerties.verify.block import Block
 
 # What the trainer promises, of values above 1 relative to them; networks of one hidden unit keep within 1e-6
@@ -46,31 +46,24 @@ LOOP = "by the notebook's loop"
 
 
 @dataclass(frozen=True)
-class RunSample:
-    """A run whose networks can be retrained; one of ``qwerties train`` holds a single one, and has no block."""
+class Sample:
+    """A network to be retrained, the ``row``-th of its run; one of ``qwerties train`` is alone, without a block."""
 
     run: Tracked
     config: Config
     seeds: Seeds
     has_block: bool
-
-
-@dataclass(frozen=True)
-class SampledNetwork:
-    """A network drawn for retraining; ``row`` counts the run's networks."""
-
-    sample: RunSample
-    row: int
+    row: int = 0
 
     @property
     def seed(self) -> str:
         """Its seed, as messages name it."""
-        return f"seed {self.sample.seeds.numbers[self.row]}"
+        return f"seed {self.seeds.numbers[self.row]}"
 
     @property
     def is_of_today(self) -> bool:
         """Whether its run was made by today's code, or does not say by which."""
-        return self.sample.run.tags.get(CODE, code_digest()) == code_digest()
+        return self.run.tags.get(CODE, code_digest()) == code_digest()
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ class NetworkCheck:
     ``unpredictable_from`` is the epoch from which on the loop, rounded otherwise, gives other numbers; None if none.
     """
 
-    network: SampledNetwork
+    network: Sample
     differences: list[Difference]
     loss: float
     weight: float
@@ -123,21 +116,20 @@ class NetworkCheck:
     unpredictable_from: int | None = None
 
 
-def check_network(network: SampledNetwork, block: Block | None) -> NetworkCheck:
+def check_network(network: Sample, block: Block | None) -> NetworkCheck:
     """Retrain a network and compare it with its run's block, or with its metrics where it is by itself."""
-    sample = network.sample
     again = functools.partial(
         retrain,
-        sample.config,
-        int(sample.seeds.data[network.row]),
-        int(sample.seeds.weights[network.row]),
-        checkpoints(sample.config.epochs) if block is None else block.curves["checkpoints"],
+        network.config,
+        int(network.seeds.data[network.row]),
+        int(network.seeds.weights[network.row]),
+        checkpoints(network.config.epochs) if block is None else block.curves["checkpoints"],
     )
     loop = again()
     check = compare(network, block, loop, ())
     if check.differences:
         check = compare(network, block, loop, [again(i) for i in range(TRIALS)])
-    if block is not None and sample.config.hidden != (1,):  # the audit has rescored all narrow networks
+    if block is not None and network.config.hidden != (1,):  # the audit has rescored all narrow networks
         check.differences.extend(check_scores(block, range(network.row, network.row + 1)))
     return check
 
@@ -227,10 +219,10 @@ def distances(stored: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    network: SampledNetwork, block: Block | None, loop: Retrained, trials: Sequence[Retrained]
+    network: Sample, block: Block | None, loop: Retrained, trials: Sequence[Retrained]
 ) -> NetworkCheck:
     """Compare what is stored of a network with what the loop makes of it, given trials of the loop."""
-    run = network.sample.run
+    run = network.run
     loss_tolerance = allowed_distance(loop.losses, [trial.losses for trial in trials], LOSS_TOLERANCE)
     lost = np.isinf(loss_tolerance)
     if block is None:
@@ -302,8 +294,7 @@ def _wrong_metrics(
     run: Tracked, loop: Retrained, trials: Sequence[Retrained], tolerance: float
 ) -> Iterator[tuple[str, Any]]:
     """Yield name and value of the scores of a network by itself that are not the loop's, also rounded otherwise."""
-    names = ("train_accuracy", "phi", "population_accuracy", "gain", "bce", "brier", "epochs_to_learn")
-    stored: dict[str, Any] = {name: run.metrics.get(name, np.nan) for name in names}
+    stored: dict[str, Any] = {name: run.metrics.get(name, np.nan) for name in OF_ONE}
     stored |= {"train_loss": run.metrics.get("final_train_loss", np.nan)}
     stored |= {"state": run.tags.get(STATE, "")}
     for name, value in stored.items():

@@ -6,6 +6,7 @@ again by the notebook's loop (`network`), and their losses, weights, states and 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from qwerties.tracking.store import Store
 from qwerties.tracking.tags import ARTIFACTS, TRIAL
 from qwerties.verify.audit import Difference, check_artifacts, check_block
 from qwerties.verify.block import Block, artifact_reader, read_block
-from qwerties.verify.network import NetworkCheck, RunSample, SampledNetwork, check_network
+from qwerties.verify.network import NetworkCheck, Sample, check_network
 
 
 def verify(
@@ -59,12 +60,12 @@ def verify(
     rng = np.random.default_rng(seed)
     artifacts, samples, n_different = _audit(store, runs, rng, say)
     drawn = draw(samples, networks, rng)
-    experiments = len({network.sample.run.experiment_id for network in drawn})
+    experiments = len({network.run.experiment_id for network in drawn})
     say(
         f"retraining {plural(len(drawn), 'network')} of {plural(experiments, 'experiment')} with the notebook's loop, "
         f"drawn with --seed {seed}"
     )
-    tasks = ((network, _block_of(store, network.sample)) for network in drawn)
+    tasks = ((network, _block_of(store, network)) for network in drawn)
     results = run_tasks(check_network, tasks, Workers(max(1, min(workers, len(drawn)))))
     checks = []
     for _, check in _with_progress(results, len(drawn), " networks"):
@@ -84,7 +85,7 @@ def verify(
     return not n_different
 
 
-def _block_of(store: Store, sample: RunSample) -> Block | None:
+def _block_of(store: Store, sample: Sample) -> Block | None:
     return read_block(sample.run, artifact_reader(store, sample.run)) if sample.has_block else None
 
 
@@ -93,10 +94,10 @@ def _audit(
     runs: Mapping[str, Sequence[Tracked]],
     rng: np.random.Generator,
     say: Callable[[str], object],
-) -> tuple[int, dict[str, list[RunSample]], int]:
+) -> tuple[int, dict[str, list[Sample]], int]:
     """Check all runs without training; return artifacts, runs to sample, differences."""
     n_artifacts, n_different, n_unchecked = 0, 0, 0
-    samples: dict[str, list[RunSample]] = {experiment_name: [] for experiment_name in runs}
+    samples: dict[str, list[Sample]] = {experiment_name: [] for experiment_name in runs}
     everything = [(experiment_name, run) for experiment_name, some in runs.items() for run in some]
     everything += [("", run) for run in store.maps() if run.status == "FINISHED"]
     children: dict[str | None, list[Tracked]] = {}
@@ -115,12 +116,12 @@ def _audit(
                 pass  # an example is compared with its parent; a map has its artifacts alone
             elif "seeds" in run.params:
                 block = read_block(run, read)
-                samples[experiment_name].append(RunSample(run, block.config, block.seeds, True))
+                samples[experiment_name].append(Sample(run, block.config, block.seeds, True))
                 differences += check_block(block, children.get(run.run_id, ()), rng)
             elif "seed" in run.params:
                 number = int(run.params["seed"])
                 config = Config.from_params(run.params)
-                samples[experiment_name].append(RunSample(run, config, Seeds(number, number + 1), False))
+                samples[experiment_name].append(Sample(run, config, Seeds(number, number + 1), False))
         except ValueError as error:
             differences = differences or [Difference(run, "its record", f"cannot be read: {error}")]
         for difference in differences:
@@ -133,17 +134,15 @@ def _audit(
     return n_artifacts, samples, n_different
 
 
-def draw(
-    samples: Mapping[str, Sequence[RunSample]], networks: int, rng: np.random.Generator
-) -> list[SampledNetwork]:
+def draw(samples: Mapping[str, Sequence[Sample]], networks: int, rng: np.random.Generator) -> list[Sample]:
     """Draw networks, none twice: from one experiment after the other, in each from one run after the other."""
 
-    def in_turn(sources: Sequence[Iterator[SampledNetwork]]) -> Iterator[SampledNetwork]:
+    def in_turn(sources: Sequence[Iterator[Sample]]) -> Iterator[Sample]:
         shuffled = [sources[i] for i in rng.permutation(len(sources))]
         return (network for turn in itertools.zip_longest(*shuffled) for network in turn if network)
 
-    def of_run(sample: RunSample) -> Iterator[SampledNetwork]:
-        return (SampledNetwork(sample, int(row)) for row in rng.permutation(len(sample.seeds)))
+    def of_run(sample: Sample) -> Iterator[Sample]:
+        return (dataclasses.replace(sample, row=int(row)) for row in rng.permutation(len(sample.seeds)))
 
     every = in_turn([in_turn([of_run(sample) for sample in some]) for some in samples.values()])
     return list(itertools.islice(every, networks))
@@ -154,7 +153,7 @@ def _lines(check: NetworkCheck) -> Iterator[str]:
     for difference in check.differences:
         yield f"differs: {difference}{'' if check.network.is_of_today else ' (made by other code)'}"
     if check.is_sensitive:
-        run, start = check.network.sample.run, check.unpredictable_from
+        run, start = check.network.run, check.unpredictable_from
         how = "agrees as far as the loop agrees with itself, rounded otherwise"
         if start is not None:
             how = f"from epoch {start:,} on the loop, rounded otherwise, gives other numbers: checked up to there"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from dask_cluster import DaskCluster
 from factories import call, loaded, make_folder, new_store
 from mlflow import MlflowClient
 
@@ -81,21 +80,6 @@ def alone(tmp_path_factory):
         return swept(tmp_path_factory.mktemp("alone") / "study", "--jobs", "1")[0]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    started = DaskCluster(tmp_path_factory.mktemp("cluster"), 2)
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def fragile(tmp_path):
-    """A cluster for one test, which kills parts of it."""
-    started = DaskCluster(tmp_path / "cluster", 2)
-    yield started
-    started.stop()
-
-
 def test_a_sweep_by_several_processes_is_the_same(alone, four_shards, tmp_path):
     assert swept(tmp_path / "study", "--jobs", "2")[0] == alone
 
@@ -107,8 +91,8 @@ def test_a_sweep_in_larger_shards_is_the_same(alone, four_shards, tmp_path, monk
 
 
 @pytest.mark.server
-def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, running, tmp_path):
-    found, out = swept(tmp_path / "study", *running.options)
+def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, dask_cluster, tmp_path):
+    found, out = swept(tmp_path / "study", *dask_cluster.options)
     assert found == alone
     assert "4 runs of 4 planned configs tracked, 20 networks trained" in out
     assert LOST not in out
@@ -116,8 +100,9 @@ def test_a_sweep_by_a_cluster_is_the_same(alone, four_shards, running, tmp_path)
 
 @pytest.mark.server
 def test_a_sweep_by_a_cluster_whose_worker_is_killed_is_the_same(
-    alone, four_shards, fragile, tmp_path, monkeypatch
+    alone, four_shards, start_cluster, tmp_path, monkeypatch
 ):
+    fragile = start_cluster(2)
     monkeypatch.setattr(cluster, "LOOK", 0.1)
     cluster.check(fragile.uri, print)
     found = []
@@ -146,21 +131,21 @@ def finished(database):
 
 
 @pytest.mark.server
-def test_compiled_networks_are_the_same_by_a_cluster(running, tmp_path):
+def test_compiled_networks_are_the_same_by_a_cluster(dask_cluster, tmp_path):
     """As most of a real study is; a shard for each worker."""
     given = {"seeds": "300", "configs": 2, "source": SMALL.format(epochs=40, hidden="((1,),)")}
     here, _ = swept(tmp_path / "here", "--jobs", "1", **given)
-    there, _ = swept(tmp_path / "there", *running.options, **given)
+    there, _ = swept(tmp_path / "there", *dask_cluster.options, **given)
     assert here == there
 
 
 @pytest.mark.server
-def test_a_sweep_by_a_cluster_is_stopped_at_once(running, tmp_path):
+def test_a_sweep_by_a_cluster_is_stopped_at_once(dask_cluster, tmp_path):
     folder = make_folder(tmp_path / "study", small=SMALL.format(epochs=1_000_000, hidden="((1,), (2,))"))
     new_store(folder)
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with subprocess.Popen(
-        [sys.executable, "-m", "qwerties", "sweep", "--seeds", "5", "--no-report", *running.options],
+        [sys.executable, "-m", "qwerties", "sweep", "--seeds", "5", "--no-report", *dask_cluster.options],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

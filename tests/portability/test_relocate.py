@@ -127,7 +127,7 @@ def test_another_path_to_the_same_folder_is_no_move(original, tmp_path):
     assert moved_from(link / "mlflow.db", link) == ()
 
 
-def test_a_database_elsewhere_keeps_its_artifacts_here(original, tmp_path, monkeypatch):
+def test_a_database_elsewhere_keeps_its_artifacts_here(original, tmp_path):
     """MLflow puts artifacts into the folder that commands run in, wherever the database is."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -135,7 +135,6 @@ def test_a_database_elsewhere_keeps_its_artifacts_here(original, tmp_path, monke
     assert moved_from(elsewhere / "mlflow.db", original) == ()
     shutil.copytree(original / "mlruns", elsewhere / "mlruns")
     assert moved_from(elsewhere / "mlflow.db", tmp_path) == ()  # the artifacts are where they are said to be
-    monkeypatch.setattr(module, "ARTIFACTS", "mlruns")
     with closing(sqlite3.connect(elsewhere / "mlflow.db")) as database, database:
         database.execute("UPDATE experiments SET artifact_location = '/gone/mlruns/' || experiment_id")
         database.execute("UPDATE runs SET artifact_uri = '/gone/mlruns/1/' || run_uuid || '/artifacts'")
@@ -219,10 +218,8 @@ def test_locations_are_rewritten_however_they_are_written_and_nothing_else_is():
         "s3://mlruns/1": "s3://mlruns/1",
     }
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        database.execute("CREATE TABLE runs (artifact_uri TEXT, name TEXT)")
-        database.execute(
-            "CREATE TABLE model_versions (source TEXT)"
-        )  # of an older MLflow: no storage_location
+        for table, column in module.LOCATIONS:
+            database.execute(f"CREATE TABLE {table} ({column} TEXT, name TEXT)")
         database.executemany("INSERT INTO runs VALUES (?, ?)", [(text, text) for text in texts])
         assert rewrite(database, old, new) == sum(a != b for a, b in texts.items())
         rows = database.execute("SELECT artifact_uri, name FROM runs ORDER BY rowid").fetchall()
@@ -273,7 +270,6 @@ def working_in(folder):
                 os.environ.pop(name, None)
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 @pytest.mark.slow
 def test_a_model_and_its_registered_version_are_loaded_from_the_new_folder(tmp_path):
     folder = make_folder(tmp_path / "before")

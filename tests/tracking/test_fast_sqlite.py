@@ -1,24 +1,19 @@
-"""The bulk writer against MLflow's own ``log_batch``: the same rows, the same answers, or no bulk writing at all."""
+"""The fast writer against MLflow's own ``log_batch``: the same rows, the same answers, or no fast writing at all."""
 
-import shutil
 import sqlite3
-from pathlib import Path
+from contextlib import closing
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from factories import new_store
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from qwerties.tracking import fast_sqlite as bulk
+from qwerties.tracking import fast_sqlite
 from qwerties.tracking import store as tracking
 from qwerties.tracking.records import Record, Series
 from qwerties.tracking.store import Store
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:DeprecationWarning"
-)  # MLflow's own
+from qwerties.tracking.uri import sqlite_path
 
 NAN, INF = float("nan"), float("inf")
 TIMESTAMP = 1_700_000_000_123
@@ -31,6 +26,7 @@ def points(values, steps=None):
 
 
 SERIES = {
+    "nothing": {},
     "a curve": {"train_loss": points(RNG.random(2000))},
     "one point": {"phi": points([0.25], [2000])},
     "not a number": {"train_loss": points([0.5, NAN, 0.25])},
@@ -45,16 +41,9 @@ SERIES = {
 }
 
 
-def sqlite_file(uri):
-    return Path(uri.removeprefix("sqlite:///"))
-
-
 def query(uri, sql, *values):
-    connection = sqlite3.connect(sqlite_file(uri))
-    try:
-        return connection.execute(sql, values).fetchall()
-    finally:
-        connection.close()
+    with closing(sqlite3.connect(sqlite_path(uri))) as database, database:
+        return database.execute(sql, values).fetchall()
 
 
 def rows_of(uri, table, run_id):
@@ -67,278 +56,111 @@ def rows_of(uri, table, run_id):
     )
 
 
-def log_batch(client, run_id, series):
-    metrics = [
-        Metric(key, float(value), TIMESTAMP, int(step))
-        for key, curve in series.items()
-        for step, value in zip(curve.steps, curve.values, strict=True)
-    ]
-    for first in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[first : first + 1000])
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """URI, client and experiment of an empty MLflow store."""
-    folder = tmp_path_factory.mktemp("bulk")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    folder = tmp_path_factory.mktemp("fast")
+    uri = new_store(folder).uri
     client = MlflowClient(uri)
-    return uri, client, client.create_experiment("bulk", artifact_location=str(folder / "artifacts"))
+    return uri, client, client.create_experiment("fast", artifact_location=str(folder / "artifacts"))
 
 
 @pytest.fixture
-def engine(store):
-    engine = bulk.open_store(store[0])
-    yield engine
-    engine.dispose()
+def connection(store):
+    with closing(fast_sqlite.open_store(store[0])) as opened:
+        yield opened
 
 
 @pytest.fixture
-def copy(store, tmp_path):
-    """URI of a copy of the store, as MLflow left it: without the write-ahead log."""
-    path = tmp_path / "mlflow.db"
-    connection = sqlite3.connect(sqlite_file(store[0]))
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    shutil.copy(sqlite_file(store[0]), path)
-    uri = f"sqlite:///{path}"
+def run_id(store):
+    _, client, experiment_id = store
+    return client.create_run(experiment_id).info.run_id
+
+
+@pytest.fixture
+def other(empty_database, tmp_path):
+    """URI of another empty store, as MLflow makes it: without the write-ahead log."""
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     query(uri, "PRAGMA journal_mode=DELETE")
     return uri
-
-
-@pytest.fixture
-def both_ways(store, engine):
-    """Write series through both paths; returns the ids of the two runs."""
-    _, client, experiment_id = store
-
-    def write(series):
-        ours, theirs = (client.create_run(experiment_id).info.run_id for _ in range(2))
-        bulk.write_metrics(engine, ours, series, TIMESTAMP)
-        log_batch(client, theirs, series)
-        return ours, theirs
-
-    return write
 
 
 # The contract
 
 
 @pytest.mark.parametrize("series", SERIES.values(), ids=SERIES)
-def test_both_paths_leave_the_same_rows_and_answers(store, both_ways, series):
+def test_both_ways_leave_the_same_rows_and_answers(store, connection, run_id, series):
     uri, client, experiment_id = store
-    ours, theirs = both_ways(series)
+    theirs = client.create_run(experiment_id).info.run_id
+    fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP)
+    metrics = [
+        Metric(key, float(value), TIMESTAMP, int(step))
+        for key, curve in series.items()
+        for step, value in zip(curve.steps, curve.values, strict=True)
+    ]
+    for first in range(0, len(metrics), 1000):
+        client.log_batch(theirs, metrics=metrics[first : first + 1000])
 
-    metrics = rows_of(uri, "metrics", ours)
-    assert len(metrics) == sum(len(curve.steps) for curve in series.values())
-    assert metrics == rows_of(uri, "metrics", theirs)
-
-    latest = rows_of(uri, "latest_metrics", ours)
-    assert sorted(row[0] for row in latest) == sorted(series)
-    assert latest == rows_of(uri, "latest_metrics", theirs)
-
+    assert len(rows_of(uri, "metrics", run_id)) == len(metrics)
+    assert [row[0] for row in rows_of(uri, "latest_metrics", run_id)] == sorted(series)
+    for table in ("metrics", "latest_metrics"):
+        assert rows_of(uri, table, run_id) == rows_of(uri, table, theirs)
     for key in series:
-        histories = [
-            [(m.key, repr(m.value), m.timestamp, m.step) for m in client.get_metric_history(run_id, key)]
-            for run_id in (ours, theirs)
-        ]
-        assert histories[0] == histories[1]
-        assert len(histories[0]) == len(series[key].steps)
-
-    found = {run.info.run_id: run.data.metrics for run in client.search_runs([experiment_id])}
-    assert {k: repr(v) for k, v in found[ours].items()} == {k: repr(v) for k, v in found[theirs].items()}
-    assert sorted(found[ours]) == sorted(series)
+        ours, others = (
+            [(m.key, repr(m.value), m.timestamp, m.step) for m in client.get_metric_history(of, key)]
+            for of in (run_id, theirs)
+        )
+        assert ours == others
+        assert len(ours) == len(series[key].steps)
+    found = {run.info.run_id: repr(run.data.metrics) for run in client.search_runs([experiment_id])}
+    assert found[run_id] == found[theirs]
 
 
-def test_what_mlflow_reads_back_is_what_went_in(store, both_ways):
+def test_what_mlflow_reads_back_is_what_went_in(store, connection, run_id):
     _, client, _ = store
-    ours, _ = both_ways({"loss": points([0.1, NAN, INF, -INF, 0.2], [1, 2, 4, 8, 16])})
-    history = {m.step: m.value for m in client.get_metric_history(ours, "loss")}
+    curve = points([0.2, 0.1, NAN, INF, -INF], [16, 1, 2, 4, 8])
+    fast_sqlite.write_metrics(connection, run_id, {"loss": curve}, TIMESTAMP)
+    history = {m.step: m.value for m in client.get_metric_history(run_id, "loss")}
     largest = 1.7976931348623157e308  # MLflow's own stand-in for infinity
     assert repr(history) == repr({1: 0.1, 2: NAN, 4: largest, 8: -largest, 16: 0.2})
-    assert client.get_run(ours).data.metrics == {"loss": 0.2}
+    assert client.get_run(run_id).data.metrics == {"loss": 0.2}  # of the last step, not of the last point
 
 
-def test_the_latest_value_is_that_of_the_last_step_not_of_the_last_point(store, both_ways):
-    _, client, _ = store
-    ours, _ = both_ways({"m": points([3.0, 1.0, 9.0], [100, 1, 10])})
-    assert client.get_run(ours).data.metrics == {"m": 3.0}
-
-
-def test_runs_do_not_mix(store, engine):
-    _, client, experiment_id = store
-    first, second = (client.create_run(experiment_id).info.run_id for _ in range(2))
-    bulk.write_metrics(engine, first, {"m": points([1.0])}, TIMESTAMP)
-    bulk.write_metrics(engine, second, {"m": points([2.0])}, TIMESTAMP)
-    assert [client.get_run(run_id).data.metrics["m"] for run_id in (first, second)] == [1.0, 2.0]
-
-
-def test_params_are_the_same_rows_and_answers_too(store, engine):
+def test_params_are_the_same_rows_and_answers_too(store, connection, run_id):
     uri, client, experiment_id = store
-    params = {
-        "loss": "bce",
-        "hidden": "8x8",
-        "distance": "4.0",
-        "seeds": "0-29 x 0-29",
-        "note": "1·2 'quoted'",
-    }
-    ours, theirs = (client.create_run(experiment_id).info.run_id for _ in range(2))
-    bulk.write_metrics(engine, ours, {}, TIMESTAMP, params)
+    params = {"hidden": "8x8", "distance": "4.0", "seeds": "0-29 x 0-29", "note": "1·2 'quoted'"}
+    theirs = client.create_run(experiment_id).info.run_id
+    fast_sqlite.write_metrics(connection, run_id, {}, TIMESTAMP, params)
     client.log_batch(theirs, params=[Param(key, value) for key, value in params.items()])
-    rows = [
-        query(uri, "SELECT key, value, typeof(value) FROM params WHERE run_uuid = ? ORDER BY key", run_id)
-        for run_id in (ours, theirs)
-    ]
-    assert rows[0] == rows[1]
-    assert client.get_run(ours).data.params == client.get_run(theirs).data.params == params
-    (found,) = client.search_runs([experiment_id], "params.note = \"1·2 'quoted'\"", max_results=1)
-    assert found.data.params == params
+    ours, others = (
+        query(uri, "SELECT key, value, typeof(value) FROM params WHERE run_uuid = ? ORDER BY key", of)
+        for of in (run_id, theirs)
+    )
+    assert ours == others
+    assert client.get_run(run_id).data.params == params
+    found = client.search_runs([experiment_id], "params.note = \"1·2 'quoted'\"")
+    assert {run.info.run_id for run in found} == {run_id, theirs}
 
 
 def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = new_store(tmp_path)
-    assert store._engine is not None
-    one, other = store.experiment("one", {}), store.experiment("other", {})
+    one, elsewhere = store.experiment("one", {}), store.experiment("elsewhere", {})
     values = {"a": 0.1, "nan": np.nan, "above": np.inf, "below": -np.inf, "none": None}
-    child = Record(name="child", params={"p": "1"}, metrics={}, series={}, tags={})
+    series = {"loss": Series(np.array([1, 2]), np.array([0.5, np.nan]))}
+    children = [Record("child", {"p": "1"}, {})]
     for i in range(3):
-        series = {"loss": Series(np.array([1, 2]), np.array([0.5, np.nan]))}
-        store.write(
-            one,
-            Record(
-                name=f"run {i}",
-                params={"x": "", "y": "é" * 500},
-                metrics=values,
-                series=series,
-                tags={"t": ""},
-                children=[child],
-            ),
-        )
-    store.write(other, Record(name="elsewhere", params={}, metrics={"a": 3.0}, series={}, tags={}))
-    store.begin(one, Record(name="begun", params={"p": "2"}, metrics={}, series={}, tags={}))
+        params = {"x": "", "y": "é" * 500}
+        store.write(one, Record(f"run {i}", params, values, series=series, tags={"t": ""}, children=children))
+    store.write(elsewhere, Record("elsewhere", {}, {"a": 3.0}))
+    store.begin(one, Record("begun", {"p": "2"}, {}))
     store.delete_run(store.runs(one)[0].run_id)
     found = store.runs(one)
-    monkeypatch.setattr(store, "_engine", None)
+    assert store._connection is not None
+    monkeypatch.setattr(store, "_connection", None)
     assert len(found) == 6
     assert repr(found) == repr(store.runs(one)), "NaN is not equal to itself"
-
-
-def test_no_series_no_rows(store, engine):
-    uri, client, experiment_id = store
-    run_id = client.create_run(experiment_id).info.run_id
-    bulk.write_metrics(engine, run_id, {}, TIMESTAMP)
-    assert rows_of(uri, "metrics", run_id) == []
-
-
-# One transaction
-
-
-def test_an_error_in_the_middle_leaves_nothing(store, engine):
-    uri, client, experiment_id = store
-    run_id = client.create_run(experiment_id).info.run_id
-    twice = points([1.0, 2.0, 2.0], [1, 2, 2])
-    with pytest.raises(sa.exc.IntegrityError):
-        bulk.write_metrics(engine, run_id, {"good": points([1.0]), "twice": twice}, TIMESTAMP, {"p": "1"})
-    assert client.get_run(run_id).data.params == {}
-    assert rows_of(uri, "metrics", run_id) == []
-    assert rows_of(uri, "latest_metrics", run_id) == []
-
-
-def test_an_error_in_the_second_table_leaves_nothing_in_the_first(store, engine):
-    uri, client, experiment_id = store
-    run_id = client.create_run(experiment_id).info.run_id
-    client.log_metric(run_id, "there already", 5.0, timestamp=TIMESTAMP - 1, step=1)
-    before = rows_of(uri, "metrics", run_id)
-    with pytest.raises(sa.exc.IntegrityError):
-        bulk.write_metrics(engine, run_id, {"new": points([1.0]), "there already": points([6.0])}, TIMESTAMP)
-    assert rows_of(uri, "metrics", run_id) == before
-    assert [row[0] for row in rows_of(uri, "latest_metrics", run_id)] == ["there already"]
-
-
-def test_mlflow_writes_on_after_an_error_of_ours(store, engine):
-    _, client, experiment_id = store
-    run_id = client.create_run(experiment_id).info.run_id
-    with pytest.raises(sa.exc.IntegrityError):
-        bulk.write_metrics(engine, run_id, {"m": points([1.0, 1.0], [1, 1])}, TIMESTAMP)
-    client.log_metric(run_id, "m", 2.0)  # would wait 20 s for a lock that we still held
-    bulk.write_metrics(engine, run_id, {"n": points([3.0])}, TIMESTAMP)
-    assert client.get_run(run_id).data.metrics == {"m": 2.0, "n": 3.0}
-
-
-# Which stores
-
-
-def test_only_a_writer_turns_the_write_ahead_log_on_and_it_stays_on(copy):
-    before = sqlite_file(copy).read_bytes()
-    store = Store(copy, reads=True)
-    assert store.experiments() == {}
-    store.close()
-    assert sqlite_file(copy).read_bytes() == before
-    assert query(copy, "PRAGMA journal_mode") == [("delete",)]
-    bulk.open_store(copy).dispose()
-    assert query(copy, "PRAGMA journal_mode") == [("wal",)]
-
-
-def test_a_reader_reads_while_a_sweep_writes(copy):
-    engine = bulk.open_store(copy)
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE experiments SET lifecycle_stage = 'deleted'"))
-        assert query(copy, "SELECT DISTINCT lifecycle_stage FROM experiments") == [("active",)]
-    engine.dispose()
-
-
-def test_an_unknown_schema_is_refused_and_left_as_it_was_with_one_warning(copy, caplog):
-    connection = sqlite3.connect(sqlite_file(copy))
-    with connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'eeeeeeeeeeee'")
-    connection.close()
-    before = sqlite_file(copy).read_bytes()
-    assert bulk.open_store(copy) is None
-    assert bulk.open_store(copy) is None
-    assert sqlite_file(copy).read_bytes() == before
-    assert [record.message[:51] for record in caplog.records] == [
-        "qwerties: the store's schema eeeeeeeeeeee is not on"
-    ]
-
-
-def test_a_database_of_somebody_else_is_refused_and_left_as_it_was(tmp_path):
-    uri = f"sqlite:///{tmp_path / 'other.db'}"
-    query(uri, "CREATE TABLE metrics (key, value)")
-    before = sqlite_file(uri).read_bytes()
-    assert bulk.open_store(uri) is None
-    assert sqlite_file(uri).read_bytes() == before
-
-
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("no database\n" * 100)
-    assert bulk.open_store(f"sqlite:///{path}") is None
-    assert path.read_text() == "no database\n" * 100
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_missing_file_is_refused_and_not_created(tmp_path):
-    assert bulk.open_store(f"sqlite:///{tmp_path / 'mlflow.db'}") is None
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://127.0.0.1:5000",
-        "https://mlflow.example.org",
-        "postgresql://user:secret@127.0.0.1/mlflow",
-        "mysql+pymysql://user:secret@127.0.0.1/mlflow",
-        "file:///tmp/mlruns",
-        "",
-    ],
-)
-def test_other_stores_are_never_written_in_bulk(uri, monkeypatch):
-    def connect(*_, **__):
-        raise AssertionError("connected")
-
-    monkeypatch.setattr(bulk.sa, "create_engine", connect)
-    assert bulk.open_store(uri) is None
 
 
 def test_the_store_falls_back_to_log_batch_with_the_same_content(store, monkeypatch, tmp_path):
@@ -352,14 +174,83 @@ def test_the_store_falls_back_to_log_batch_with_the_same_content(store, monkeypa
     )
     monkeypatch.setattr(tracking.time, "time", lambda: TIMESTAMP / 1000)
     fast = Store(uri)
-    assert fast._engine is not None
-    monkeypatch.setattr(bulk, "KNOWN_REVISIONS", frozenset())
+    monkeypatch.setattr(fast_sqlite, "KNOWN_REVISIONS", frozenset())
     slow = Store(uri)
-    assert slow._engine is None
-
-    run_ids = [each.write(each.experiment("fallback", {}), record) for each in (fast, slow)]
+    assert [each._connection is None for each in (fast, slow)] == [False, True]
+    ours, theirs = (each.write(each.experiment("fallback", {}), record) for each in (fast, slow))
     for table, count in (("metrics", 2000 + 6 + 3 + 2), ("latest_metrics", 7)):
-        ours, theirs = (rows_of(uri, table, run_id) for run_id in run_ids)
-        assert len(ours) == count
-        assert ours == theirs
-    assert client.get_run(run_ids[0]).data.metrics == client.get_run(run_ids[1]).data.metrics
+        assert len(rows_of(uri, table, ours)) == count
+        assert rows_of(uri, table, ours) == rows_of(uri, table, theirs)
+    assert client.get_run(ours).data.metrics == client.get_run(theirs).data.metrics
+
+
+# One transaction
+
+
+def test_an_error_in_the_middle_leaves_nothing_and_no_lock(store, connection, run_id):
+    uri, client, _ = store
+    series = {"good": points([1.0]), "twice": points([1.0, 2.0, 2.0], [1, 2, 2])}
+    with pytest.raises(sqlite3.IntegrityError):
+        fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP, {"p": "1"})
+    assert client.get_run(run_id).data.params == {}
+    assert rows_of(uri, "metrics", run_id) == []
+    client.log_metric(run_id, "m", 2.0)  # would wait 20 s for a lock that we still held
+    fast_sqlite.write_metrics(connection, run_id, {"n": points([3.0])}, TIMESTAMP)
+    assert client.get_run(run_id).data.metrics == {"m": 2.0, "n": 3.0}
+
+
+def test_an_error_in_the_second_table_leaves_nothing_in_the_first(store, connection, run_id):
+    uri, client, _ = store
+    client.log_metric(run_id, "there already", 5.0, timestamp=TIMESTAMP - 1, step=1)
+    before = rows_of(uri, "metrics", run_id)
+    series = {"new": points([1.0]), "there already": points([6.0])}
+    with pytest.raises(sqlite3.IntegrityError):
+        fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP)
+    assert rows_of(uri, "metrics", run_id) == before
+    assert [row[0] for row in rows_of(uri, "latest_metrics", run_id)] == ["there already"]
+
+
+# Which stores
+
+
+def test_only_a_writer_turns_the_write_ahead_log_on_and_it_stays_on(other):
+    before = sqlite_path(other).read_bytes()
+    store = Store(other, reads=True)
+    assert store.experiments() == {}
+    store.close()
+    assert sqlite_path(other).read_bytes() == before
+    assert query(other, "PRAGMA journal_mode") == [("delete",)]
+    fast_sqlite.open_store(other).close()
+    assert query(other, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_a_reader_reads_while_a_sweep_writes(other):
+    with closing(fast_sqlite.open_store(other)) as writer, writer:
+        writer.execute("UPDATE alembic_version SET version_num = 'new'")
+        assert query(other, "SELECT count(*) FROM alembic_version WHERE version_num = 'new'") == [(0,)]
+
+
+def test_an_unknown_schema_is_refused_and_left_as_it_was_with_one_warning(other, caplog):
+    query(other, "UPDATE alembic_version SET version_num = 'eeeeeeeeeeee'")
+    before = sqlite_path(other).read_bytes()
+    assert fast_sqlite.open_store(other) is None
+    assert fast_sqlite.open_store(other) is None
+    assert sqlite_path(other).read_bytes() == before
+    assert [record.message[:51] for record in caplog.records] == [
+        "qwerties: the store's schema eeeeeeeeeeee is not on"
+    ]
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///{}/other.db", "sqlite:///{}/notes.txt", "sqlite:///{}/new.db"])
+def test_files_that_are_no_store_are_refused_and_left_as_they_were(tmp_path, uri):
+    query(f"sqlite:///{tmp_path}/other.db", "CREATE TABLE metrics (key, value)")
+    (tmp_path / "notes.txt").write_text("no database\n" * 100)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert fast_sqlite.open_store(uri.format(tmp_path)) is None
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "postgresql://me@127.0.0.1/x", "file:///tmp/x", ""])
+def test_other_stores_are_never_written_to(uri, monkeypatch):
+    monkeypatch.setattr(sqlite3, "connect", pytest.fail)
+    assert fast_sqlite.open_store(uri) is None

@@ -30,64 +30,52 @@ def pair(**fields):
 
 
 @pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: TunedArm("", rates), "name must be text without ' by ', got ''"),
+        (lambda: TunedArm("a by b", rates), "name must be text without ' by ', got 'a by b'"),
+        (lambda: TunedArm("bce", 3), "space must be a function of a trial (arm bce), got 3"),
+        (lambda: ArmContrast("bce", "bce"), "a contrast needs two different arms, got 'bce' twice"),
+        (lambda: ArmContrast("bce", "mse", delta=0), "delta must be a finite number above 0, got 0"),
+        (lambda: ArmContrast("bce", "mse", primary=1), "primary must be True or False, got 1"),
+    ],
+)
+def test_a_bad_arm_or_contrast_is_refused(declare, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 -- the whole message is compared
+        declare()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"title": 3}, "title must be text, got 3"),
         ({"arms": ()}, "arms must be a tuple of TunedArms, (arm,) for one, got ()"),
         (
             {"arms": TunedArm("bce", rates)},
-            "arms must be a tuple of TunedArms, (arm,) for one, got TunedArm(name='bce'",
+            "arms must be a tuple of TunedArms, (arm,) for one, got TunedArm(",
         ),
-        ({"arms": (TunedArm("", rates),)}, "an arm must have a name of its own, without ' by ', got ''"),
-        (
-            {"arms": (TunedArm("plain", rates),)},
-            "an arm must have a name of its own, without ' by ', got 'plain'",
-        ),
-        (
-            {"arms": (TunedArm("a by b", rates),)},
-            "an arm must have a name of its own, without ' by ', got 'a by b'",
-        ),
-        ({"arms": (TunedArm(3, rates),)}, "an arm must have a name of its own, without ' by ', got 3"),
-        ({"arms": (TunedArm("bce", 3),)}, "arm bce: space must be a function of a trial, got 3"),
+        ({"arms": (TunedArm("plain", rates),)}, "every arm must have a name of its own, got 'plain' twice"),
         ({"fixed": {"plain": 3}}, "fixed must be Configs by the arms' names, got {'plain': 3}"),
-        ({"trials": 0}, "trials must be a whole number from 1 to 100000, got 0"),
         ({"trials": True}, "trials must be a whole number from 1 to 100000, got True"),
         ({"batch": 2.5}, "batch must be a whole number from 1 to 1000, got 2.5"),
         ({"seeds": 19}, "seeds must be a whole number from 20 to 10000, got 19"),
-        ({"seed": -1}, "seed must be a whole number from 0 to 2**32 - 1, got -1"),
-        (
-            {"objectives": ("speed",)},
-            "objectives must be a tuple of population_accuracy, regret, cost, got",
-        ),
-        (
-            {"objectives": ()},
-            "objectives must be a tuple of population_accuracy, regret, cost, got ()",
-        ),
-        ({"sampler": "grid"}, "sampler must be one of tpe, random, qmc, got 'grid'"),
+        ({"objectives": ("speed",)}, "objectives must be a tuple of population_accuracy, regret, cost, got"),
+        ({"objectives": ()}, "objectives must be a tuple of population_accuracy, regret, cost, got ()"),
         ({"sampler": ["tpe"]}, "sampler must be one of tpe, random, qmc, got ['tpe']"),
         ({"baselines": ("tpe",)}, "baselines must be a tuple of other samplers, got"),
         ({"baselines": "random"}, "baselines must be a tuple of other samplers, got"),
         ({"figures": 3}, "figures must be Figures in a tuple, got 3"),
-        ({"order": 1.5}, "order must be a whole number, got 1.5"),
+        ({"order": 1.5}, "order must be a whole number of at most 1000000, got 1.5"),
         ({"champion": "x"}, "champion must be one of bce, mse, or None, got 'x'"),
         (
             {"contrasts": ArmContrast("bce", "mse")},
-            "contrasts must be a tuple of ArmContrasts, (c,) for one, got ArmContrast(",
+            "contrasts must be a tuple of ArmContrasts, (c,) for one, got",
         ),
         (
             {"contrasts": (ArmContrast("bce", "x"),)},
             "a contrast compares arms: one of bce, mse, plain, got 'x'",
         ),
-        ({"contrasts": (ArmContrast("bce", "bce"),)}, "a contrast needs two different arms, got 'bce' twice"),
-        (
-            {"contrasts": (ArmContrast("bce", "mse", delta=0),)},
-            "delta must be a finite number above 0, got 0",
-        ),
-        (
-            {"contrasts": (ArmContrast("bce", "mse", delta="1"),)},
-            "delta must be a finite number above 0, got '1'",
-        ),
-        ({"contrasts": (ArmContrast("bce", "mse", primary=1),)}, "primary must be True or False, got 1"),
         (
             {"contrasts": (ArmContrast("bce", "mse"), ArmContrast("mse", "bce"))},
             "contrasts must differ, got bce − mse twice",

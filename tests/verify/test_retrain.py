@@ -2,10 +2,8 @@
 
 import collections
 import contextlib
-import gc
 import io
 import json
-import shutil
 import sqlite3
 import unicodedata
 
@@ -14,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from factories import new_store
+from projects import copy_project
 
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds
@@ -32,10 +31,7 @@ from qwerties.verify import retrain as verify
 from qwerties.verify.audit import check_scores, is_among
 from qwerties.verify.block import artifact_reader, read_block
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-]  # MLflow's own
+pytestmark = pytest.mark.slow
 
 FAST = Config(epochs=60, learning_rate=0.5)
 WIDE = Config(epochs=20, hidden=(3, 2), activation="tanh", optimizer="adam")
@@ -80,16 +76,7 @@ def sound(tmp_path_factory):
 @pytest.fixture
 def copy(sound, tmp_path):
     """A copy of it, artifacts and all, to be altered."""
-    folder = tmp_path / "copy"
-    shutil.copytree(sound / "mlruns", folder / "mlruns")
-    with (
-        contextlib.closing(sqlite3.connect(sound / "mlflow.db")) as there,
-        contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as here,
-    ):
-        there.backup(here)
-    for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
-        change(folder, f"UPDATE {table} SET {column} = replace({column}, ?, ?)", str(sound), str(folder))
-    return folder
+    return copy_project(sound, tmp_path / "copy")
 
 
 def change(folder, statement, *values):
@@ -189,7 +176,6 @@ def test_a_sound_store_agrees(sound):
     assert rest.endswith("; all agree")
 
 
-@pytest.mark.slow
 def test_worker_processes_find_the_same(sound):
     assert told(sound, 2, workers=2)[1] == told(sound, 2)[1]
 
@@ -205,10 +191,10 @@ def test_an_empty_store(tmp_path):
 @pytest.mark.parametrize(
     ("column", "of"),
     [
-        *((name, last_digits) for name in ("train_loss", "train_accuracy", "population_accuracy", "gain")),
-        *((name, last_digits) for name in ("bce", "brier", "excess_loss")),
+        ("train_loss", last_digits),
+        ("gain", last_digits),
         ("state", lambda state: "slow" if state == "learned" else "learned"),
-        *((name, lambda flag: str(flag != "True")) for name in ("dead_at_init", "settled")),
+        ("settled", lambda flag: str(flag != "True")),
     ],
 )
 def test_one_altered_cell_is_found_without_retraining_it(copy, column, of):
@@ -217,7 +203,7 @@ def test_one_altered_cell_is_found_without_retraining_it(copy, column, of):
     assert "of its table" in metric
 
 
-@pytest.mark.parametrize("column", ["phi", "population_accuracy", "train_loss", "gain", "bce"])
+@pytest.mark.parametrize("column", ["phi", "train_loss"])
 def test_so_it_is_from_its_weights_where_the_metrics_were_altered_too(copy, column):
     block = read_stored(copy)
     row = int(block.table[column].first_valid_index())
@@ -238,7 +224,7 @@ def test_an_altered_time_to_learn_is_found_by_retraining(copy, experiment_name, 
     assert any("seed 0: epochs_to_learn is " in line for line in differing(copy, ALL))
 
 
-@pytest.mark.parametrize("experiment_name", ["crossed", "fast", "wide"])
+@pytest.mark.parametrize("experiment_name", ["crossed", "wide"])
 def test_one_altered_weight(copy, experiment_name):
     rewrite(copy, experiment_name, "weights.npz", entry("0.weight", (2, 0, 1), lambda w: w + 1e-3))
     (found,) = [line for line in differing(copy, ALL) if ": seed 2: weight " in line]
@@ -274,8 +260,9 @@ def test_one_altered_weight_on_the_way_of_an_exemplar(copy):
     )
 
 
-@pytest.mark.parametrize("child", [False, True], ids=["run", "exemplar"])
-@pytest.mark.parametrize("name", ["train_loss", "bce", "population_accuracy", "final_train_loss"])
+@pytest.mark.parametrize(
+    ("child", "name"), [(False, "train_loss"), (False, "bce"), (True, "bce"), (True, "final_train_loss")]
+)
 def test_an_altered_metric(copy, name, child):
     run = run_of(copy, "fast", child)
     statement = "UPDATE latest_metrics SET value = value + 1e-9 WHERE run_uuid = ? AND key = ?"
@@ -316,8 +303,10 @@ def test_a_lost_artifact(copy):
     )
 
 
-@pytest.mark.parametrize("path", ["seeds.csv", "plots/loss_curve.png"])
-@pytest.mark.parametrize("alter", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b + b"\n"])
+@pytest.mark.parametrize(
+    ("path", "alter"),
+    [("seeds.csv", lambda b: b + b"\n"), ("plots/loss_curve.png", lambda b: b[: len(b) // 2])],
+)
 def test_an_artifact_cut_short_or_altered(copy, path, alter):
     run = rewrite(copy, "fast", path, alter, covered=False)
     (found,) = differing(copy)
@@ -332,17 +321,16 @@ def test_one_altered_cell_is_named_beside_the_artifact(copy):
 
 
 @pytest.mark.parametrize(
-    ("path", "content"),
+    ("path", "alter"),
     [
-        ("seeds.csv", b""),
-        ("seeds.csv", b"seed,state\n0,learned\n"),
-        ("curves.npz", b""),
-        ("curves.npz", b"PK\x03\x04xx"),
-        ("weights.npz", b"\x93NUMPY\x01\x00v\x00{}"),
+        ("seeds.csv", lambda _: b"seed,state\n0,learned\n"),
+        ("seeds.csv", cell("settled", 1, lambda _: "maybe")),
+        ("curves.npz", lambda _: b""),
+        ("weights.npz", lambda _: b"\x93NUMPY\x01\x00v\x00{}"),
     ],
 )
-def test_what_cannot_be_read_is_told(copy, path, content):
-    run = rewrite(copy, "fast", path, lambda _: content)
+def test_what_cannot_be_read_is_told(copy, path, alter):
+    run = rewrite(copy, "fast", path, alter)
     (found,) = differing(copy, ALL)
     assert f"({run.run_id}): its record cannot be read: {path} cannot be read: " in found
 
@@ -382,19 +370,9 @@ def test_runs_without_digests_are_counted(copy):
     assert "without digests" not in lines[0]
 
 
-@pytest.fixture
-def no_collection():
-    """No garbage is collected: in the depths of a recursion that is too deep, destructors would fail as well."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.parametrize("tag", ["{", '["x"]', "[" * 2000])
-def test_digests_that_cannot_be_read(copy, no_collection, tag):
+def test_digests_that_cannot_be_read(copy):
     run = run_of(copy, "fast")
-    change(copy, "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?", tag, run.run_id, ARTIFACTS)
+    change(copy, "UPDATE tags SET value = '{' WHERE run_uuid = ? AND key = ?", run.run_id, ARTIFACTS)
     (found,) = differing(copy)
     assert found.endswith(f"({run.run_id}): tag qwerties.artifacts cannot be read")
 
@@ -416,18 +394,12 @@ def test_text_of_the_store_cannot_break_the_output(copy):
     for line in found:
         assert not [c for c in line if unicodedata.category(c) in ("Cc", "Cf", "Cs")]
         assert len(line) < 700
-    assert all("lies outside the run" in line for line in found[:2])
-    assert all("is lost" in line for line in found[2:])
+    assert all("is lost: it cannot be read" in line for line in found)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [
-        ("seeds", "0-2147483646"),
-        ("seeds", "0-2 x 0-1"),
-        ("epochs", "-3"),
-        ("hidden", "1024x1024"),
-    ],
+    [("seeds", "0-2147483646"), ("epochs", "-3"), ("hidden", "1024x1024")],
 )
 def test_params_that_cannot_be_are_told(copy, key, value):
     run = run_of(copy, "fast")
@@ -482,15 +454,15 @@ def test_runs_of_other_code_are_retrained_and_told(copy):
 
 def samples():
     return {
-        "a": [verify.RunSample(None, Config(epochs=i), Seeds(0, 50), True) for i in (1, 2, 3)],
-        "b": [verify.RunSample(None, Config(epochs=9), Seeds(0, 2), True)],
-        "c": [verify.RunSample(None, Config(epochs=8), Seeds(0, 3, crossed=3), True)],
+        "a": [verify.Sample(None, Config(epochs=i), Seeds(0, 50), True) for i in (1, 2, 3)],
+        "b": [verify.Sample(None, Config(epochs=9), Seeds(0, 2), True)],
+        "c": [verify.Sample(None, Config(epochs=8), Seeds(0, 3, crossed=3), True)],
     }
 
 
 def drawn(n, seed=0):
     return [
-        (network.sample.config.epochs, network.row)
+        (network.config.epochs, network.row)
         for network in verify.draw(samples(), n, np.random.default_rng(seed))
     ]
 
@@ -567,7 +539,6 @@ def test_distances_count_what_is_undefined():
 SENSITIVE = Config(hidden=(8,) * 4, activation="linear", init="he", epochs=100, learning_rate=0.05)
 
 
-@pytest.mark.slow
 def test_a_network_that_amplifies_rounding_is_told_as_such_unless_it_is_further_off(tmp_path):
     """Its loss jumps about: another order of adding up gives another curve, the loop's own no less."""
     build(tmp_path / "deep", {"deep": Experiment(title="Deep", question="?", configs=(SENSITIVE,))})
@@ -588,7 +559,6 @@ CHAOTIC = (
 )
 
 
-@pytest.mark.slow
 def test_a_chaotic_network_is_checked_up_to_where_rounding_takes_over(tmp_path):
     """At large rates one unit in the last place ends in another network: that is no difference, an altered loss is."""
     folder = tmp_path / "chaotic"
