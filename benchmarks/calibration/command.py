@@ -9,25 +9,25 @@ Exit status: 0 the sequence holds its error rate on every shape, 1 not, 2 wrong 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 from scipy.stats import binom
 from tqdm import tqdm
 
 from benchmarks.calibration.pool import BLOCK, load_differences
 from benchmarks.calibration.simulation import COUNTS, LENGTH, Measured, measure, nasty_shapes, trained_shape
+from qwerties.cli.parser import Parser, count
 from qwerties.cli.project import enter_root
 from qwerties.errors import FailedError, UsageError
 from qwerties.execution.workers import Workers, cores, run_tasks
 
 OUTPUT = Path("reports", "calibration.json")
+MAX = 1_000_000  # of every option
 CHANCE = 1e-4  # probability that a rate of exactly alpha looks too high
 
 
@@ -44,58 +44,32 @@ def table(results: Sequence[Measured]) -> str:
         f"True mean outside the interval, % of {results[0].sequences:,} sequences of {LENGTH:,} (promised: at most "
         f"{100 * alpha:g})",
         f"{'':40} {'sequence,':>10} {'t, one look at':>23} {'t, looking':>11}",
-        f"{'':40} {'ever':>10} " + "".join(f"{count:>8,}" for count in t_at) + f"{'every 50':>11}",
+        f"{'':40} {'ever':>10} " + "".join(f"{n:>8,}" for n in t_at) + f"{'every 50':>11}",
     ]
     for result in results:
-        t = "".join(f"{100 * result.t_outside[count]:8.1f}" for count in t_at)
+        t = "".join(f"{100 * result.t_outside[n]:8.1f}" for n in t_at)
         broken = "  BROKEN" if breaks_promise(result) else ""
         lines.append(
             f"{result.shape:40} {100 * result.outside:10.2f} {t}{100 * result.t_ever_outside:11.1f}{broken}"
         )
     lines += ["", "Decided, % of sequences: by the sequence / by one look at t (right or wrong)"]
-    lines.append(f"{'':40} {'true mean':>10}" + "".join(f"{count:>12,}" for count in COUNTS))
+    lines.append(f"{'':40} {'true mean':>10}" + "".join(f"{n:>12,}" for n in COUNTS))
     for result in results:
         shares = [f"{100 * result.decided[n]:.0f} / {100 * result.t_decided[n]:.0f}" for n in COUNTS]
         lines.append(f"{result.shape:40} {result.mean:+10.5f}" + "".join(f"{share:>12}" for share in shares))
     return "\n".join(lines)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
-def _count(name: str, least: int, step: int = 1) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text) if text.isascii() and text.isdigit() else -1
-        if not least <= number <= 1_000_000 or number % step:
-            multiple = f", a multiple of {step}" if step > 1 else ""
-            raise argparse.ArgumentTypeError(
-                f"{name} must be a whole number from {least} to 1000000{multiple}, got {text!r}"
-            )
-        return number
-
-    return parse
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write; return the exit status."""
-    parser = _Parser(prog="calibration", description="Error rate and price of the verdicts' intervals.")
-    parser.add_argument(
-        "--pool", type=_count("pool", 0, BLOCK), default=20_000, metavar="N", help="seeds trained; 0: none"
-    )
-    parser.add_argument(
-        "--sequences",
-        type=_count("sequences", 100),
-        default=5000,
-        metavar="N",
-        help="per shape (default: 5000)",
-    )
-    parser.add_argument(
-        "--jobs", type=_count("jobs", 1), metavar="N", help="processes (default: one per core)"
-    )
+    parser = Parser(prog="calibration", description="Error rate and price of the verdicts' intervals.")
+    parser.option("--pool", count(MAX, 0), "N", f"seeds trained, a multiple of {BLOCK}; 0: none", 20_000)
+    parser.option("--sequences", count(MAX, 100), "N", "per shape", 5000)
+    parser.option("--jobs", count(MAX), "N", "processes (default: one per core)")
     try:
         arguments = parser.parse_args(argv)
+        if arguments.pool % BLOCK:
+            raise UsageError(f"--pool must be a multiple of {BLOCK}, got {arguments.pool}")
         return _run(enter_root(), arguments.pool, arguments.sequences, arguments.jobs or cores())
     except (UsageError, FailedError) as error:
         print(f"calibration: error: {error}", file=sys.stderr)
@@ -112,10 +86,8 @@ def _run(root: Path, size: int, sequences: int, workers: int, alpha: float = 0.0
     shapes = nasty_shapes() + [trained_shape(name, values) for name, values in pool.items()]
     tasks = [(shape, sequences, alpha, seed) for seed, shape in enumerate(shapes)]
     done = run_tasks(measure, tasks, Workers(workers))
-    results: dict[int, Measured] = dict(
-        tqdm(done, total=len(tasks), desc="measuring", unit="shape", disable=None)
-    )
-    ordered = [results[k] for k in range(len(shapes))]
+    results = dict(tqdm(done, total=len(tasks), desc="measuring", unit="shape", disable=None))
+    ordered: list[Measured] = [results[k] for k in range(len(shapes))]
     print(table(ordered))
     print(
         f"\nThe last {len(pool)} shapes are drawn from {size:,} trained seeds ({trained - started:.0f} s to train or "
@@ -123,8 +95,6 @@ def _run(root: Path, size: int, sequences: int, workers: int, alpha: float = 0.0
     )
     path = root / OUTPUT
     path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
     figures = {"pool": size, "results": [asdict(result) for result in ordered]}
-    part.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 1 if any(map(breaks_promise, ordered)) else 0

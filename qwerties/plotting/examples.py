@@ -49,23 +49,11 @@ def examples(rows: Sequence[tuple[str, Sequence[ExamplePanel | None]]]) -> Figur
                     bottom = top - NAME_ROW - PANEL[1] + 0.08
                     left, wide = j * PANEL[0] + 0.05, PANEL[0] - 0.1
                     ax = fig.add_axes((left / width, bottom / height, wide / width, wide / 1.6 / height))
-                    _draw(ax, panel)
+                    answers = (panel.log_odds, panel.points, panel.labels, panel.predicted)
+                    decision_boundary(ax, panel.extent, *answers, best=panel.best, scale=SCALE)
+                    ax.grid(False)
+                    ax.spines[:].set(visible=True)
+                    ax.set(xticks=[], yticks=[])
+                    ax.set_title(panel.name, size=8.5, color=INK, pad=4)
+                    ax.set_title(panel.share, size=8.5, color=MUTED, pad=4, loc="right")
     return fig
-
-
-def _draw(ax: Any, panel: ExamplePanel) -> None:
-    decision_boundary(
-        ax,
-        panel.extent,
-        panel.log_odds,
-        panel.points,
-        panel.labels,
-        panel.predicted,
-        best=panel.best,
-        scale=SCALE,
-    )
-    ax.grid(False)
-    ax.spines[:].set(visible=True)
-    ax.set(xticks=[], yticks=[])
-    ax.set_title(panel.name, size=8.5, color=INK, pad=4)
-    ax.set_title(panel.share, size=8.5, color=MUTED, pad=4, loc="right")

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from qwerties.plotting.axes import (
     end_labels,
     epoch_ticks,
+    legend_above,
     log_axis,
     nice_limits,
     separate_labels,
@@ -191,7 +192,7 @@ def plane(ax: Axes, extent: Extent, legend: tuple[str, ...]) -> None:
         "p = ½": BOUNDARY,
         "best possible cut": REFERENCE,
     }
-    _legend_above(ax, [Line2D([], [], label=name, **looks[name]) for name in legend])
+    legend_above(ax, [Line2D([], [], label=name, **looks[name]) for name in legend])
 
 
 def boundary_picture(
@@ -296,7 +297,7 @@ def loss_axes(
     mean += [Line2D([], [], label="median", **MEDIAN)] if median else []
     mean += [Patch(color=CLASSES[0], alpha=BAND, label="10% to 90% of seeds")] if band else []
     if len(mean) > 1:
-        _legend_above(ax, mean)
+        legend_above(ax, mean)
 
 
 def loss_picture(
@@ -429,7 +430,3 @@ def _words(ax: Axes, title: str, notes: list[str], legend: bool = True) -> None:
     if notes:
         where: dict[str, Any] = {"ha": "right", "va": "top", "size": 9, "style": "italic"}
         ax.annotate(" · ".join(notes), (1, 0), (0, -24), **where, **above)
-
-
-def _legend_above(ax: Axes, handles: list[Any]) -> None:
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles))

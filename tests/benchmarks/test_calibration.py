@@ -125,15 +125,8 @@ def test_the_command_writes_every_figure(project, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (
-            "--pool 700",
-            "argument --pool: pool must be a whole number from 0 to 1000000, a multiple of 500, got '700'",
-        ),
-        (
-            "--sequences 5",
-            "argument --sequences: sequences must be a whole number from 100 to 1000000, got '5'",
-        ),
-        ("--jobs x", "argument --jobs: jobs must be a whole number from 1 to 1000000, got 'x'"),
+        ("--pool 700", "--pool must be a multiple of 500, got 700"),
+        ("--sequences 5", "--sequences must be a whole number from 100 to 1000000, got '5'"),
     ],
 )
 def test_a_wrong_request_is_one_clear_line(capsys, line, message):
