@@ -49,7 +49,9 @@ def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str] = ()) 
     known = list(map(str, table.columns))
     for name in columns:
         if name not in known:
-            raise ValueError(f"{path} has no column {name!r}; it has {listed(known)}{suggestion(name, known)}")
+            raise ValueError(
+                f"{path} has no column {name!r}; it has {listed(known)}{suggestion(name, known)}"
+            )
     if table.empty:
         raise ValueError(f"{path} has no rows")
     return table[list(columns)]
