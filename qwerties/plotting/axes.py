@@ -44,7 +44,7 @@ def panels(
     """
     with style():
         fig = Figure((width, height))
-        FigureCanvasAgg(fig)
+        FigureCanvasAgg(fig)  # seaborn asks it how large texts are
         axes = fig.subplots(1, len(parts), squeeze=False, width_ratios=ratios, **kwargs)[0]
         for ax, (plot, arguments) in zip(axes, parts, strict=True):
             plot(ax, **{name: value for name, value in arguments.items() if name not in WORDS})
@@ -66,7 +66,7 @@ def name_axes(ax: Axes, **words: str) -> None:
     ax.set(**{name: plain(text, 104 if name == "title" else 72) for name, text in words.items()})
 
 
-def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9, **kwargs: Any) -> None:
+def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9) -> None:
     """Name lines at the right edge of the axes, each at its height; `separate_labels` moves them apart."""
     leader = {"arrowstyle": "-", "lw": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
     for level, text, color in labels:
@@ -83,11 +83,10 @@ def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9, **kwargs: Any
                 annotation_clip=False,
                 arrowprops=leader | {"color": color},
                 label=END,
-                **kwargs,
             )
 
 
-def top_labels(ax: Axes, labels: Iterable[tuple[float, str]], size: float = 8.5) -> None:
+def top_labels(ax: Axes, labels: Iterable[tuple[float, str]]) -> None:
     """Name vertical lines above the axes, each at its place; `separate_labels` moves them apart."""
     for x, text in labels:
         ax.annotate(
@@ -98,7 +97,7 @@ def top_labels(ax: Axes, labels: Iterable[tuple[float, str]], size: float = 8.5)
             textcoords="offset points",
             ha="center",
             color=MUTED,
-            size=size,
+            size=8.5,
             annotation_clip=False,
             label=TOP,
         )

@@ -85,12 +85,11 @@ def score_lines(
         "palette": {name: styles[name].color for name in names},
         "markers": {name: styles[name].marker for name in names},
         "dashes": {name: styles[name].dash or "" for name in names},
+        "markeredgecolor": CARD,
     }
     if len(scored):
-        sns.lineplot(
-            scored, x="x", y="y", hue="line", style="line", ax=ax, estimator=None, legend=False, zorder=4,
-            markeredgecolor=CARD, **looks,
-        )  # fmt: skip
+        by = {"x": "x", "y": "y", "hue": "line", "style": "line", "estimator": None}
+        sns.lineplot(scored, ax=ax, legend=False, zorder=4, **by, **looks)
     labels: list[Label] = []
     for name, part in scored.groupby("line", sort=False):
         part, color = part.sort_values("x", kind="stable"), styles[name].color
@@ -140,11 +139,11 @@ def score_distributions(
     texts = [short(value) if isinstance(value, int | float) else plain(value, 12) for value in values]
     frame = frame.assign(x=frame["x"].map(dict(zip(values, texts, strict=True))))
     if len(frame):
-        sns.violinplot(
-            frame, x="x", y="y", hue="line", order=texts, hue_order=lines, ax=ax, cut=0, bw_adjust=0.15,
-            density_norm="width", inner=None, linewidth=0.7, width=0.86, legend=False,
-            palette={name: styles[name].color for name in lines}, saturation=1, linecolor="auto", zorder=3,
-        )  # fmt: skip
+        by = {"x": "x", "y": "y", "hue": "line", "order": texts, "hue_order": lines}
+        shape = {"cut": 0, "bw_adjust": 0.15, "density_norm": "width", "inner": None, "width": 0.86}
+        colors = {"palette": {name: styles[name].color for name in lines}, "saturation": 1}
+        looks = {"linewidth": 0.7, "linecolor": "auto", "legend": False, "zorder": 3}
+        sns.violinplot(frame, ax=ax, **by, **shape, **colors, **looks)
     lane = 0.86 / max(len(lines), 1)
     means = frame.groupby(["line", "x"], sort=False)["y"].mean()
     places = [texts.index(x) + (lines.index(line) - (len(lines) - 1) / 2) * lane for line, x in means.index]

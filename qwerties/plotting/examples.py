@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -40,7 +39,6 @@ def examples(rows: Sequence[tuple[str, Sequence[ExamplePanel | None]]]) -> Figur
     with style():
         fig = Figure((width, height))
         fig.set_layout_engine("none")  # panels have places of their own
-        FigureCanvasAgg(fig)
         for i, (name, row) in enumerate(rows):
             top = height - i * (PANEL[1] + NAME_ROW)
             fig.text(0.05 / width, (top - 0.17) / height, plain(name, 96), size=10, weight="bold")
