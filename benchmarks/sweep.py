@@ -20,7 +20,7 @@ MAX_COLD, MAX_WARM = 150, 110  # notebook networks that could be trained meanwhi
 
 def measure(settings: Settings, folder: Path) -> Result:
     """Sweep all experiments into an empty store, twice, and train by the notebook's loop before, between and after."""
-    options = ["notebook", "--seeds", "4", "--no-report"] if settings.quick else []
+    options = ["notebook", "--seeds", "4", "--no-report", "--jobs", "1"] if settings.quick else []
     config, networks = Config(epochs=110 if settings.quick else 2000), 1 if settings.quick else 5
     loop: list[float] = []
     rows = []

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import (
@@ -94,10 +95,8 @@ def score_lines(
     for name, part in scored.groupby("line", sort=False):
         part, color = part.sort_values("x", kind="stable"), styles[name].color
         if "lo" in part:
-            bounds = part[["x", "lo", "hi"]].to_numpy(float).T
-            ax.fill_between(*bounds, color=color, alpha=0.16, zorder=2)
-            if len(part) == 1:  # a band needs two points
-                ax.vlines(*bounds, color=color, lw=1.5, zorder=3)
+            x, low, high = part[["x", "lo", "hi"]].to_numpy(float).T
+            _band(ax, x, low, high, color)
         labels += [(float(part["y"].iloc[-1]), plain(name, NAME), color)] if name != "" else []
     labels += draw_references(ax, references)
     mark_missing(ax, frame.loc[~np.isfinite(frame["y"]), "x"])
@@ -109,6 +108,12 @@ def score_lines(
         ax.margins(y=0.06)
     end_labels(ax, labels)
     return ax
+
+
+def _band(ax: Axes, x: NDArray[Any], low: NDArray[Any], high: NDArray[Any], color: str) -> None:
+    ax.fill_between(x, low, high, color=color, alpha=0.16, zorder=2)
+    if len(x) == 1:  # a band needs two points
+        ax.vlines(x, low, high, color=color, lw=1.5, zorder=3)
 
 
 def score_distributions(
