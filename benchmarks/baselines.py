@@ -64,7 +64,7 @@ def _prepare(way: str, work: Work, library: Path | None) -> Train:
 
 def _notebook(work: Work, _: Path | None) -> Train:
     def go() -> np.ndarray:
-        losses = [train_reference(work.config, int(seed)).losses for seed in work.seeds.data]
+        losses = [train_reference(work.config, seed).losses for seed in work.seeds.data.tolist()]
         return losses[0].numpy()
 
     return go
@@ -74,7 +74,7 @@ def _ours(compiled: bool, work: Work, _: Path | None) -> Train:
     return lambda: train([work.config], work.seeds, compiled=compiled)[0].losses[0]
 
 
-def _ours_on(device: str, work: Work, _: Path | None) -> Train:
+def ours_on(device: str, work: Work, _: Path | None) -> Train:
     """Ours as a sweep has it on a device: batch by batch, of whose results nothing is kept."""
 
     def go() -> np.ndarray:
@@ -125,19 +125,20 @@ def _eager(work: Work, _: Path | None) -> Train:
     return go
 
 
-def _arrays(work: Work) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def arrays(work: Work) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return what `_draw` draws as arrays."""
     x, y, start = _draw(work)
     return x.numpy(), y.numpy(), {name: value.numpy() for name, value in start.items()}
 
 
 def _jax(form: str, work: Work, _: Path | None) -> Train:
-    go = jaxed.trainer(form, *_arrays(work), work.config.epochs, work.config.learning_rate)
+    go = jaxed.trainer(form, *arrays(work), work.config.epochs, work.config.learning_rate)
     return lambda: go()[0]
 
 
 def _cpp(work: Work, library: Path | None) -> Train:
     assert library is not None
-    x, _, start = _arrays(work)
+    x, _, start = arrays(work)
     loop = handwritten_cpp.Loop(library, x, start)
     return lambda: loop.train(work.config.epochs, work.config.learning_rate)[0]
 
@@ -152,13 +153,14 @@ def _drawing(work: Work, _: Path | None) -> Train:
     return go
 
 
-# Name -> function that prepares a training
+# Name -> function that prepares a training; of those that compile nothing, a short one is enough to warm up
+INTERPRETED = ("notebook", "eager", "plain", "drawing")
 WAYS: dict[str, Callable[[Work, Path | None], Train]] = {
     "notebook": _notebook,
     "eager": _eager,
     "plain": functools.partial(_ours, False),
     "compiled": functools.partial(_ours, True),
-    "gpu": functools.partial(_ours_on, "cuda"),
+    "gpu": functools.partial(ours_on, "cuda"),
     **{f"jax {form}": functools.partial(_jax, form) for form in jaxed.FORMS},
     "c++": _cpp,
     "drawing": _drawing,

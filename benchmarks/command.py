@@ -6,7 +6,6 @@ that was measured failed; 2 the request was wrong; 130 stopped by Ctrl-C, 143 by
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -16,13 +15,17 @@ from contextlib import chdir
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
 from unittest.mock import patch
 
+import torch
+
+from benchmarks import tables
 from benchmarks.measure import Result, Settings
+from qwerties.cli.parser import Parser, count
 from qwerties.cli.project import enter_root
 from qwerties.errors import FailedError, UsageError
 from qwerties.execution.signals import asked, heeding_signals
+from qwerties.execution.workers import cores
 
 # Name -> function of a module, imported when asked for
 PARTS = {
@@ -42,29 +45,15 @@ MAX_REPEATS, PROCESSES = 99, 2
 OUTPUT = Path("reports", "bench.json")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
-def _repeats(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_REPEATS):
-        raise argparse.ArgumentTypeError(
-            f"repeats must be a whole number from 1 to {MAX_REPEATS}, got {text!r}"
-        )
-    return int(text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print and write; return the exit status."""
     what = "Measure what the project costs, side by side with other ways to the same."
-    parser = _Parser(prog="bench", description=what, allow_abbrev=False)
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: {', '.join(DEFAULT)})"
-    )
-    parser.add_argument("--repeats", type=_repeats, default=3, metavar="N", help="of each way (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="small sizes: the figures mean little")
-    parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: {OUTPUT}")
+    parser = Parser(prog="bench", description=what)
+    parts_help = f"of {', '.join(PARTS)} (default: {', '.join(DEFAULT)})"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=parts_help)
+    parser.option("--repeats", count(MAX_REPEATS), "N", "of each way", 3)
+    parser.flag("--quick", "small sizes: the figures mean little")
+    parser.option("--output", Path, "FILE", f"default: {OUTPUT}")
     try:
         arguments = parser.parse_args(argv)
         for name in arguments.parts:
@@ -85,9 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(root: Path, parts: Sequence[str], repeats: int, quick: bool, output: Path | None) -> int:
-    from benchmarks import tables
-    from qwerties.execution.workers import cores
-
     processes = min(PROCESSES, cores())
     # the processes that parts start, in folders of their own, import this package, which is not installed
     path = os.pathsep.join([str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
@@ -96,7 +82,7 @@ def _run(root: Path, parts: Sequence[str], repeats: int, quick: bool, output: Pa
         for name in parts:
             _log(name, "")
             results[name] = _measure(name, Settings(root, repeats, quick, processes, partial(_log, name)))
-    about: dict[str, Any] = {
+    about = {
         "commit": commit,
         "machine": tables.machine(),
         "load": [before, tables.load()],
@@ -107,10 +93,8 @@ def _run(root: Path, parts: Sequence[str], repeats: int, quick: bool, output: Pa
     print(tables.table(results, about))
     target = output or root / OUTPUT
     target.parent.mkdir(exist_ok=True)
-    part = target.with_suffix(".part")
     text = json.dumps(tables.to_json(results, about), indent=1, ensure_ascii=False, allow_nan=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(target)
+    target.write_text(text + "\n", encoding="utf-8")
     print(f"every figure: {output or OUTPUT}")
     differing = tables.differing(results)
     for row in differing:
@@ -127,10 +111,15 @@ def _log(part: str, line: str) -> None:
 
 
 def _measure(name: str, settings: Settings) -> Result:
-    """Measure one part in a folder of its own, which is where MLflow puts artifacts."""
+    """Measure one part by one thread, in a folder of its own, which is where MLflow puts artifacts."""
     module, _, function = PARTS[name].partition(".")
     measure: Callable[[Settings, Path], Result] = getattr(import_module(f"benchmarks.{module}"), function)
+    threads = torch.get_num_threads()
     with patch.dict(os.environ), tempfile.TemporaryDirectory(prefix="qwerties-bench-") as folder:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        with chdir(folder):
-            return measure(settings, Path(folder).resolve())
+        torch.set_num_threads(1)
+        try:
+            with chdir(folder):
+                return measure(settings, Path(folder).resolve())
+        finally:
+            torch.set_num_threads(threads)

@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
-from benchmarks.tracking import copy_database
 from qwerties.config import DEFAULT, Seeds, fingerprint
 from qwerties.errors import FailedError, reason_of
+from qwerties.portability.relocate import copy_database
 from qwerties.scoring.digest import code_digest
 from qwerties.study.experiment import Contrast, Experiment
 from qwerties.study.plan import plan_tags
@@ -45,16 +45,14 @@ def measure(settings: Settings, folder: Path) -> Result:
     writes, reports = _grow(settings, folder)
     memory = [_memory(settings, folder, *size) for size in (QUICK_SWEPT if settings.quick else SWEPT)]
     first, last = writes[0].name, writes[-1].name
+    growth = ratio(writes, "writing a run", last, first)
     peak = max(row.median for row in memory) / 1024
+    flat = memory[-1].median / memory[0].median
     targets = [
-        Target(
-            f"a run's write {last} over that {first}", ratio(writes, "writing a run", last, first), most=FLAT
-        ),
+        Target(f"a run's write {last} over that {first}", growth, most=FLAT),
         Target(f"the report {reports[-1].name}", reports[-1].median, most=MAX_SECONDS, unit="s"),
         Target("peak of memory of a sweep, over all its processes", peak, most=MAX_GIB, unit="GiB"),
-        Target(
-            "peak of memory, largest sweep over smallest", memory[-1].median / memory[0].median, most=FLAT
-        ),
+        Target("peak of memory, largest sweep over smallest", flat, most=FLAT),
     ]
     return Result([*writes, *reports, *memory], targets)
 
@@ -66,13 +64,13 @@ def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
     with chdir(study):  # where MLflow puts artifacts, of its default experiment too
         store = Store(f"sqlite:///{study / 'mlflow.db'}")
     endless = _runs(store, study)
-    copies: dict[str, Path] = {}
+    stores: dict[str, Store] = {}
     reports: list[Row] = []
     for runs in range(1, max(*stored, *reported) + 1):
         store.write(*next(endless))
         if runs in stored:
-            copies[f"at {runs} runs"] = folder / f"{runs}.db"
             copy_database(study / "mlflow.db", folder / f"{runs}.db")
+            stores[f"at {runs} runs"] = Store(f"sqlite:///{folder / f'{runs}.db'}")
         if runs in reported:
             settings.log(f"the report from {runs} runs")
             began = time.perf_counter()
@@ -80,20 +78,19 @@ def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
             work = f"`qwerties report`, runs of {len(SEEDS)} networks"
             reports.append(Row("the report", f"at {runs} runs", work, "s", (time.perf_counter() - began,)))
     settings.log("writing runs")
-    stores = {name: Store(f"sqlite:///{path}") for name, path in copies.items()}
     records = [next(endless)[1] for _ in range(WRITES)]
 
-    def write(name: str) -> None:
+    def write(store: Store) -> None:
         for record in records:
-            stores[name].write(stores[name].experiments()["growth0"][0], record)
+            store.write(store.experiments()["growth0"][0], record)
 
-    for name in stores:
-        write(name)  # connects
-    seconds = interleave({name: partial(write, name) for name in stores}, settings.repeats * TURNS)
+    for copy in stores.values():
+        write(copy)  # connects
+    ways = {name: partial(write, copy) for name, copy in stores.items()}
+    seconds = interleave(ways, settings.repeats * TURNS)
     work = f"{WRITES} runs at a time, of {len(SEEDS)} networks and {EPOCHS} epochs, without examples"
-    return [
-        Row("writing a run", name, work, "ms/run", milliseconds(seconds[name], WRITES)) for name in stores
-    ], reports
+    values = {name: milliseconds(seconds[name], WRITES) for name in ways}
+    return [Row("writing a run", name, work, "ms/run", values[name]) for name in ways], reports
 
 
 def _make_study(study: Path, sources: Mapping[str, str]) -> None:
@@ -120,16 +117,14 @@ def _runs(store: Store, study: Path) -> Iterator[tuple[str, Record]]:
             experiment_id = store.experiment(f"growth{number}", plan_tags(declared, SEEDS))
         for i, config in enumerate(declared.configs):
             digest = fingerprint(config, SEEDS, code_digest())
-            yield (
-                experiment_id,
-                dataclasses.replace(
-                    record,
-                    name=config.label(),
-                    params={**config.to_params(), "seeds": str(SEEDS)},
-                    tags={"qwerties.code": code_digest(), "qwerties.fingerprint": digest},
-                    children=record.children if number == 0 and i < 10 else [],
-                ),
+            own = dataclasses.replace(
+                record,
+                name=config.label(),
+                params={**config.to_params(), "seeds": str(SEEDS)},
+                tags={"qwerties.code": code_digest(), "qwerties.fingerprint": digest},
+                children=record.children if number == 0 and i < 10 else [],
             )
+            yield experiment_id, own
 
 
 def run_command(
@@ -166,15 +161,7 @@ def _memory(settings: Settings, folder: Path, networks: int, epochs: int) -> Row
     study = folder / f"swept-{networks}"
     sizes = [min(TOGETHER, configs - first) for first in range(0, configs, TOGETHER)]
     _make_study(study, {f"growth{i}": SOURCE.format(i, size, epochs) for i, size in enumerate(sizes)})
-    options = [
-        "--no-report",
-        "--seeds",
-        str(seeds),
-        "--max-seeds",
-        str(seeds),
-        "--jobs",
-        str(settings.processes),
-    ]
+    options = f"--no-report --seeds {seeds} --max-seeds {seeds} --jobs {settings.processes}".split()
     looks = [0.0]
     command = [sys.executable, "-m", "qwerties", "sweep", *options]
     run_command(command, study, watch=lambda pid: looks.append(memory_of(pid)))

@@ -21,9 +21,10 @@ import sqlite3
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
@@ -54,8 +55,18 @@ def space(trial):
 
 experiment = Tuning(title="Search", question="?", arms=(TunedArm("a", space),), trials=4, batch=2, seeds=20)
 """
-SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--no-report", "--jobs")
-MAP = ("map", "--size", "4", "--epochs", "20", "--jobs", "1")
+OPTIONS = "--seeds 3 --max-seeds 3 --no-report --jobs"
+ARCHIVE = "study.tar.gz"
+# Name -> whether it starts from a project that was swept, and the command's line
+COMMANDS = {
+    "sweep": (False, f"sweep {OPTIONS} 1"),
+    "search": (False, f"sweep search {OPTIONS} 1"),
+    "map": (True, "map --size 4 --epochs 20 --jobs 1"),
+    "import": (False, f"import ../swept/{ARCHIVE}"),
+    "report": (True, "report"),
+    "export": (True, f"export {ARCHIVE}"),
+    "sweep by two": (False, f"sweep {OPTIONS} 2"),
+}
 SECONDS_TO_END = 30.0  # that orphans have
 MAX_SECONDS = 300.0  # of a command
 
@@ -67,29 +78,24 @@ def facts(project: Path) -> Facts:
     found: Facts = collections.Counter()
     if (project / "mlflow.db").exists():
         with closing(sqlite3.connect(project / "mlflow.db")) as database:
+            (running,) = database.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()
+            found["running",] += running
             rows = database.execute(
                 "SELECT r.run_uuid, e.name, r.artifact_uri FROM runs r JOIN experiments e USING (experiment_id) "
                 "WHERE r.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
             ).fetchall()
-            found["running",] += database.execute(
-                "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
-            ).fetchone()[0]
             for run_id, name, uri in rows:
                 both = (f"SELECT key, value FROM {table} WHERE run_uuid = ?" for table in ("params", "tags"))
                 params, tags = (dict(database.execute(query, (run_id,)).fetchall()) for query in both)
                 if "qwerties.superseded" not in tags:
                     digests = json.loads(tags.get("qwerties.artifacts", "{}"))
                     lost = [path for path in digests if not Path(uri, path).is_file()]
-                    kind = (
-                        tags.get("qwerties.trial")
-                        or tags.get("qwerties.state")
-                        or digests.get("seeds.csv", "")
-                    )
+                    kind = tags.get("qwerties.trial") or tags.get("qwerties.state")
+                    kind = kind or digests.get("seeds.csv", "")
                     found[f"{len(lost)} artifacts lost", name, kind, _hash(params)] += 1
     page = project / "reports" / "summary.html"
     if page.exists():
-        end = page.read_text(encoding="utf-8").rstrip()[-7:]
-        found["page", end] += 1
+        found["page", page.read_text(encoding="utf-8").rstrip()[-7:]] += 1
     for pattern in ("*.tar.gz", ".*.qwerties", "reports/*.part", "*.db"):
         found[f"files {pattern}",] += len(list(project.glob(pattern)))
     return +found
@@ -99,40 +105,23 @@ def _hash(params: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def start(project: Path, argv: Sequence[str]) -> int:
-    """Fork a command in a session of its own; return its process."""
-    pid = os.fork()
-    if pid == 0:
-        status = 99
-        try:
-            os.setsid()
-            os.chdir(project)
-            log = os.open(project.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            status = sys.modules["qwerties.cli.main"].main(list(argv))
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    return pid
+def start(project: Path, line: str) -> BaseProcess:
+    """Fork a command in a session of its own."""
+
+    def run() -> None:
+        os.setsid()
+        os.chdir(project)
+        log = os.open(project.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.exit(sys.modules["qwerties.cli.main"].main(line.split()))
+
+    process = get_context("fork").Process(target=run)
+    process.start()
+    return process
 
 
-def ended(pid: int, seconds: float) -> int | None:
-    """Wait for the end of a command, so long at most; return its status, or None if it still runs."""
-    deadline = time.monotonic() + seconds
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(0.002)
-
-
-def session(leader: int) -> list[int]:
+def session(leader: int | None) -> list[int]:
     """Return the living processes of a session."""
     members = []
     for process in psutil.process_iter():
@@ -142,39 +131,37 @@ def session(leader: int) -> list[int]:
     return members
 
 
-def complete(project: Path, argv: Sequence[str]) -> float:
+def complete(project: Path, line: str) -> float:
     """Run a command to its end; return its seconds. RuntimeError if it fails."""
     began = time.monotonic()
-    pid = start(project, argv)
-    status = ended(pid, MAX_SECONDS)
-    if status is None:
-        os.killpg(pid, signal.SIGKILL)
-        ended(pid, SECONDS_TO_END)
-    if status != 0:
-        raise RuntimeError(f"{' '.join(argv)} ended with {status}")
+    process = start(project, line)
+    process.join(MAX_SECONDS)
+    process.kill()
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"{line} ended with {process.exitcode}")
     return time.monotonic() - began
 
 
-def kill(project: Path, argv: Sequence[str], seconds: float) -> bool:
+def kill(project: Path, line: str, seconds: float) -> bool:
     """Start a command and kill it after so many seconds; return whether it still ran. RuntimeError at orphans."""
-    pid = start(project, argv)
-    status = ended(pid, seconds)
-    if status is None:
-        os.kill(pid, signal.SIGKILL)
-        ended(pid, SECONDS_TO_END)
+    process = start(project, line)
+    process.join(seconds)
+    process.kill()
+    process.join()
     deadline = time.monotonic() + SECONDS_TO_END
-    while orphans := session(pid):
+    while orphans := session(process.pid):
         if time.monotonic() > deadline:
             for orphan in orphans:
                 os.kill(orphan, signal.SIGKILL)
             raise RuntimeError(f"{len(orphans)} processes were left running")
         time.sleep(0.05)
-    return status is None
+    return process.exitcode == -signal.SIGKILL
 
 
 def copy(project: Path, target: Path) -> Path:
     """Copy a project; its store says where it is."""
-    shutil.copytree(project, target, ignore=shutil.ignore_patterns("mlflow.db*", "__pycache__"))
+    shutil.copytree(project, target, ignore=shutil.ignore_patterns("mlflow.db*", "__pycache__", ARCHIVE))
     if (project / "mlflow.db").exists():
         copy_database(project / "mlflow.db", target / "mlflow.db")
         if done := relocate(target / "mlflow.db", target):
@@ -196,37 +183,26 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
     rng = random.Random(seed)
     empty = make_project(folder / "empty")
     swept = copy(empty, folder / "swept")
-    archive = folder / "study.tar.gz"
-    commands = {
-        "sweep": (empty, (*SWEEP, "1")),
-        "search": (empty, ("sweep", "search", *SWEEP[1:], "1")),
-        "map": (swept, MAP),
-        "report": (swept, ("report",)),
-        "export": (swept, ("export", "study.tar.gz")),
-        "import": (empty, ("import", str(archive))),
-        "sweep by two": (empty, (*SWEEP, "2")),
-    }
-    complete(swept, commands["sweep"][1])
-    complete(swept, ("export", str(archive)))
-    order = list(commands)
+    complete(swept, COMMANDS["sweep"][1])
+    complete(swept, COMMANDS["export"][1])
     expected: dict[str, tuple[float, Facts]] = {}
     harmed = 0
     for number in range(kills):
-        name = order[number % len(order)]
-        base, argv = commands[name]
+        name = list(COMMANDS)[number % len(COMMANDS)]
+        is_swept, line = COMMANDS[name]
+        base = swept if is_swept else empty
         if name not in expected:
             project = copy(base, folder / f"expected-{name.replace(' ', '-')}")
-            expected[name] = complete(project, argv), facts(project)
+            expected[name] = complete(project, line), facts(project)
         usual, expected_facts = expected[name]
         project = copy(base, folder / f"killed-{number}")
         moment, harm = rng.uniform(0, usual), ""
         try:
-            was_running = kill(project, argv, moment)
-            is_there_already = (
-                name in ("export", "import") and facts(project) == expected_facts
-            )  # it had just ended
-            if not is_there_already:
-                complete(project, argv)
+            was_running = kill(project, line, moment)
+            # it had just ended, and refuses to do it again
+            is_done = name in ("export", "import") and facts(project) == expected_facts
+            if not is_done:
+                complete(project, line)
             if harm := compare(facts(project), expected_facts):
                 raise RuntimeError(harm)
         except RuntimeError as error:
@@ -234,9 +210,8 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
             harmed += 1
         else:
             shutil.rmtree(project)
-        log(
-            f"{number + 1:4} {name:14} after {moment:5.2f} of {usual:.2f} s{'' if was_running else ', ended'} {harm}"
-        )
+        ended = "" if was_running else ", ended"
+        log(f"{number + 1:4} {name:14} after {moment:5.2f} of {usual:.2f} s{ended} {harm}")
     log(f"{kills} kills, {harmed} did harm")
     return harmed
 
@@ -249,12 +224,9 @@ def compare(found: Facts, expected_facts: Facts) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Kill commands; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="kills", description="Kill commands at random moments, and check what is left."
-    )
-    parser.add_argument(
-        "--kills", type=int, default=100, metavar="N", help="default: 100, a quarter of an hour"
-    )
+    parser = argparse.ArgumentParser(prog="kills", description=__doc__)
+    kills_help = "default: 100, a quarter of an hour"
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help=kills_help)
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of commands and moments (default: 0)"
     )

@@ -6,8 +6,6 @@ import itertools
 import time
 from pathlib import Path
 
-import torch
-
 from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.cli.main import build_parser
 from qwerties.cli.map import SIZE as WHOLE
@@ -35,13 +33,10 @@ def measure(settings: Settings, folder: Path) -> Result:
             for seed in range(spec.seeds):
                 train_reference(spec.config(pixel), seed)
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     began = time.perf_counter()
     ours(default_map(size // 2, epochs))  # starts the processes and compiles
     set_up = time.perf_counter() - began
     seconds = interleave({LOOP: loop, OURS: ours}, settings.repeats)
-    torch.set_num_threads(threads)
     panels, each = len(middle), f"{spec.seeds} networks a pixel, {epochs} epochs"
     group = f"a map of {size}×{size} pixels, {panels} panels"
     work = f"{spec.pixels} pixels, {each}, {settings.processes} processes; without the run and its pictures"

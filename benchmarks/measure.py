@@ -80,9 +80,7 @@ class Target:
         """Whether it is within its bound; None if there is none, or nothing was measured."""
         if self.value != self.value or (self.least is None and self.most is None):
             return None
-        return (self.least is None or self.value >= self.least) and (
-            self.most is None or self.value <= self.most
-        )
+        return (self.least or 0) <= self.value <= (self.most or float("inf"))
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Result:
 
 
 def interleave(
-    ways: Mapping[str, Callable[[], float | None]], repeats: int, once: Sequence[str] = ()
+    ways: Mapping[str, Callable[[], Any]], repeats: int, once: Sequence[str] = ()
 ) -> dict[str, tuple[float, ...]]:
     """Time several ways to the same work in turns, so that a busy minute meets all of them.
 
@@ -103,7 +101,7 @@ def interleave(
     Parameters
     ----------
     ways : mapping of name to callable
-        Returns its seconds if it measures them itself.
+        Returns its seconds, a float, if it measures them itself.
     repeats : int
     once : sequence of str
         Ways that take so long that they are measured in the first round alone.
@@ -119,7 +117,7 @@ def interleave(
             if turn == 0 or name not in once:
                 began = time.perf_counter()
                 own = way()
-                seconds[name].append(time.perf_counter() - began if own is None else own)
+                seconds[name].append(time.perf_counter() - began if not isinstance(own, float) else own)
     return {name: tuple(values) for name, values in seconds.items()}
 
 
@@ -134,39 +132,18 @@ def ratio(rows: Sequence[Row], group: str, slow: str, fast: str) -> float:
     return medians.get(slow, float("nan")) / medians.get(fast, float("nan"))
 
 
-class Team:
-    """Worker processes that keep what they have compiled, each of which gets its own part of the work."""
-
-    def __init__(self, members: Sequence[ProcessPoolExecutor]) -> None:
-        self.members = members
-
-    def __len__(self) -> int:
-        """Processes."""
-        return len(self.members)
-
-    def call(self, function: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call a function in as many processes as there are parts, at once; return the result of each part."""
-        futures = [member.submit(function, *part) for member, part in zip(self.members, parts, strict=False)]
-        return [future.result() for future in futures]
-
-
-def _end_silently() -> None:
-    """Die of a Ctrl-C: the waiting process reports it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextmanager
-def team(processes: int, environment: Mapping[str, str]) -> Iterator[Team]:
-    """Start worker processes under these settings, and end them."""
+def team(processes: int, environment: Mapping[str, str]) -> Iterator[list[ProcessPoolExecutor]]:
+    """Start pools of one worker process each under these settings: each keeps what it has drawn and compiled."""
     members = [
-        ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_silently)
+        ProcessPoolExecutor(1, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL))
         for _ in range(processes)
-    ]
+    ]  # a Ctrl-C ends them silently: the waiting process reports it
     try:
         with patch.dict(os.environ, environment):
-            for future in [member.submit(os.getpid) for member in members]:
-                future.result()
-        yield Team(members)
+            for started in [member.submit(os.getpid) for member in members]:
+                started.result()
+        yield members
     finally:
         for member in members:
             member.shutdown(cancel_futures=True)

@@ -19,40 +19,30 @@ from typing import Any
 
 from qwerties.errors import FailedError, first_line
 
-PATIENCE = 200.0
-"""Seconds that a server may take to answer for the first time: MLflow's sets its tables up."""
+PATIENCE = 200.0  # seconds that a server may take to answer for the first time: MLflow's sets its tables up
 
 
 def missing() -> str:
-    """Why there can be no PostgreSQL here; empty where there can."""
+    """Return why there can be no PostgreSQL here; empty where there can."""
     if _initdb() is None:
         return "no PostgreSQL"
     if find_spec("psycopg") is None:
         return "no psycopg"
-    if os.getuid() == 0 and _user() is None:
+    if os.getuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
         return "no user postgres, and PostgreSQL does not run as root"
     return ""
 
 
 def _initdb() -> Path | None:
-    """Where PostgreSQL's programs are: Debian keeps them by version, the newest last."""
+    """Return where PostgreSQL's programs are: Debian keeps them by version, the newest last."""
     versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    found = max(
-        versions, default=None, key=lambda path: [int(n) for n in path.parts[4].split(".") if n.isdigit()]
-    )
+    newest = max(versions, default=None, key=lambda path: float(path.parts[4]))
     on_path = shutil.which("initdb")
-    return found or (Path(on_path).resolve() if on_path else None)
-
-
-def _user() -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        return None
+    return newest or (Path(on_path).resolve() if on_path else None)
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """Return a port of the loopback that nobody listens on."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -77,7 +67,7 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it; returns once it answers."""
+        """Start the server; return once it answers."""
         options = ["--backend-store-uri", self.database, "--port", str(self.port)]
         options += ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -99,7 +89,7 @@ class Server:
             time.sleep(0.2)
 
     def answers(self) -> bool:
-        """Whether it says that it is well."""
+        """Return whether the server says that it is well."""
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
                 return bool(answer.status == 200)
@@ -107,7 +97,7 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """End it and all its processes at once."""
+        """End the server and all its processes at once."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -126,23 +116,24 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="qwerties-pg-"))
         self.log = self.folder.with_name(f"{self.folder.name}.log")
         self.port = free_port()
-        self.user = _user() if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
-        if self.user is not None:
-            os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        self.identity: dict[str, Any] = {}
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            user = pwd.getpwnam("postgres")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
     def call(self, program: str, *arguments: object) -> None:
         """Run one of PostgreSQL's programs, as its user."""
-        identity: dict[str, Any] = (
-            {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}
-        )
         command = [str(self.programs / program), *map(str, arguments)]
         with self.log.open("a") as log:
-            done = subprocess.run(command, check=False, stdout=log, stderr=log, cwd=self.folder, **identity)
+            done = subprocess.run(
+                command, check=False, stdout=log, stderr=log, cwd=self.folder, **self.identity
+            )
         if done.returncode != 0:
             raise FailedError(f"{program} failed: {_last(self.log)}")
 
     def start(self, *, syncs: bool = False) -> None:
-        """Set its folder up and start it; returns once it answers. Only if it ``syncs`` does it wait for the disk."""
+        """Set the folder up and start; return once it answers. Only if it ``syncs`` does it wait for the disk."""
         self.call("initdb", "-D", "data", "-A", "trust", "-U", "qwerties", "--no-sync")
         options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -k {self.folder}"
         options += "" if syncs else " -c fsync=off"
@@ -154,12 +145,12 @@ class Postgres:
         return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def create(self, name: str) -> str:
-        """Create a database; returns its URI."""
+        """Create a database; return its URI."""
         self.call("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "qwerties", name)
         return f"postgresql://qwerties:hush@127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
-        """End it and remove its folder."""
+        """End PostgreSQL and remove its folder."""
         with suppress(FailedError):
             self.call("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
 from benchmarks.growth import run_command
 from benchmarks.measure import Result, Row, Settings, Target, ratio
 from qwerties.config import Config
@@ -22,9 +20,8 @@ MAX_COLD, MAX_WARM = 150, 110  # notebook networks that could be trained meanwhi
 
 def measure(settings: Settings, folder: Path) -> Result:
     """Sweep all experiments into an empty store, twice, and train by the notebook's loop before, between and after."""
-    options = ["notebook", "--seeds", "4"] if settings.quick else []
+    options = ["notebook", "--seeds", "4", "--no-report", "--jobs", "1"] if settings.quick else []
     config, networks = Config(epochs=110 if settings.quick else 2000), 1 if settings.quick else 5
-    torch.set_num_threads(1)
     loop: list[float] = []
     rows = []
     cache = {"QWERTIES_KERNELS": str(folder / "kernels"), "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
@@ -37,7 +34,7 @@ def measure(settings: Settings, folder: Path) -> Result:
             shutil.copy(settings.root / "pyproject.toml", study)
             began = time.perf_counter()
             run_command([sys.executable, "-m", "qwerties", "sweep", *options], study, {**os.environ, **cache})
-            work = f"`{' '.join(('qwerties sweep', *options))}` with its report, empty store"
+            work = f"`{' '.join(('qwerties sweep', *options))}`, empty store"
             rows.append(Row(GROUP, name, work, "s", (time.perf_counter() - began,)))
         for seed in range(networks):
             began = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Result, Row, Target
+from qwerties.execution.workers import cores
+from qwerties.stats.intervals import plain
 
 LIBRARIES = ("torch", "numpy", "mlflow", "optuna", "jax")
 CLOSE = 1e-4  # losses within this of the notebook's loop are of the same work
@@ -21,39 +24,30 @@ CLOSE = 1e-4  # losses within this of the notebook's loop are of the same work
 
 def machine() -> dict[str, Any]:
     """Return processor, cores and versions."""
-    versions: dict[str, str | None] = {}
+    versions = {}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
-            versions[name] = None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+            versions[name] = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "")
     return {
-        "processor": _processor(),
-        "cores": cores,
+        "processor": model[1] if model else platform.processor() or platform.machine(),
+        "cores": cores(),
         "system": platform.system(),
         "python": platform.python_version(),
         **versions,
     }
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
 def commit(root: Path) -> str:
     """Return the commit that is measured, with ``-dirty`` if files differ from it; ``unknown`` without git."""
     command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    except OSError:
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 def load() -> float | None:
@@ -63,23 +57,16 @@ def load() -> float | None:
 
 def to_json(results: Mapping[str, Result], about: Mapping[str, Any]) -> dict[str, Any]:
     """Return every figure, fit for JSON; missing ones are null."""
-
-    def rows(part: str, result: Result) -> list[dict[str, Any]]:
-        return [{"part": part, **asdict(row), "median": _finite(row.median)} for row in result.rows]
-
-    def targets(part: str, result: Result) -> list[dict[str, Any]]:
-        return [{"part": part, **asdict(t), "value": _finite(t.value), "met": t.met} for t in result.targets]
-
-    return {
-        **about,
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "rows": [row for part, result in results.items() for row in rows(part, result)],
-        "targets": [target for part, result in results.items() for target in targets(part, result)],
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if value == value else None
+    rows = [(part, row) for part, result in results.items() for row in result.rows]
+    targets = [(part, target) for part, result in results.items() for target in result.targets]
+    return plain(
+        {
+            **about,
+            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "rows": [{"part": part, **asdict(row), "median": row.median} for part, row in rows],
+            "targets": [{"part": part, **asdict(target), "met": target.met} for part, target in targets],
+        }
+    )
 
 
 def differing(results: Mapping[str, Result]) -> list[Row]:
@@ -92,18 +79,22 @@ def table(results: Mapping[str, Result], about: Mapping[str, Any]) -> str:
     """Lay everything out in Markdown: two tables a part, and the machine."""
     lines: list[str] = []
     for name, result in results.items():
-        lines += [
-            f"**{name.capitalize()}**",
-            "",
-            "| | median | from – to | first / this | once before | work |",
-        ]
-        lines += ["|---|--:|--:|--:|--:|---|"]
+        lines += [f"**{name.capitalize()}**", ""]
+        lines += ["| | median | from – to | first / this | once before | work |", "|---|--:|--:|--:|--:|---|"]
         for group, rows in groupby(result.rows, key=lambda row: row.group):
             some = list(rows)
             lines += [f"| *{group}* | | | | | |", *(_row(row, some[0].median) for row in some)]
         lines += ["", "| compared | measured | target | met |", "|---|--:|--:|---|"]
         lines += [*map(_target, result.targets), ""]
-    return "\n".join([*lines, _about(about)])
+    on = about["machine"]
+    libraries = ", ".join(f"{name} {on[name]}" for name in LIBRARIES if on[name])
+    lines.append(
+        f"Commit `{about['commit']}`, {on['processor']}, {on['cores']} cores, {on['system']}, Python {on['python']}, "
+        f"{libraries}; load {about['load'][0]} before, {about['load'][1]} after. {about['repeats']} repeats, "
+        f"interleaved; medians of wall time, {about['processes']} worker processes of one thread each unless the row "
+        f"says otherwise{', sizes of --quick' if about['quick'] else ''}."
+    )
+    return "\n".join(lines)
 
 
 def _row(row: Row, first: float) -> str:
@@ -126,17 +117,6 @@ def _target(target: Target) -> str:
     value = f"{figure(target.value)} {target.unit}" if target.value == target.value else "not measured"
     met = {True: "yes", False: "**no**", None: ""}[target.met]
     return f"| {target.claim} | {value} | {bound} | {met} |"
-
-
-def _about(about: Mapping[str, Any]) -> str:
-    on = about["machine"]
-    libraries = ", ".join(f"{name} {on[name]}" for name in LIBRARIES if on[name])
-    return (
-        f"Commit `{about['commit']}`, {on['processor']}, {on['cores']} cores, {on['system']}, Python {on['python']}, "
-        f"{libraries}; load {about['load'][0]} before, {about['load'][1]} after. {about['repeats']} repeats, "
-        f"interleaved; medians of wall time, {about['processes']} worker processes of one thread each unless the row "
-        f"says otherwise{', sizes of --quick' if about['quick'] else ''}."
-    )
 
 
 def figure(value: float) -> str:

@@ -10,15 +10,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks import servers
+from benchmarks import servers, tutorial
 from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.config import Config, Seeds
+from qwerties.portability.relocate import copy_database
 from qwerties.scoring import score as scoring
+from qwerties.study.runs import network_record, train_records
 from qwerties.tracking import fast_sqlite
 from qwerties.tracking.records import Series
 from qwerties.tracking.store import Store
+from qwerties.training.trainer import train
 
 EACH, BATCH, OURS, RAW = "`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`"
 TUTORIAL, GOOD = "the tutorial's way", "the good way"
@@ -30,11 +32,18 @@ TOGETHER, QUICK_TOGETHER = 500, 8  # networks of a sweep's run
 INSERT = "INSERT INTO {} (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, ?, ?)"
 
 
+def new_stores(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Make an empty store for each name; MLflow takes seconds to set one up, so the others are copies of it."""
+    bare = folder / "bare.db"
+    Store(f"sqlite:///{bare}").close()
+    for i in range(len(names)):
+        copy_database(bare, folder / f"{i}.db")
+    return {name: f"sqlite:///{folder / f'{i}.db'}" for i, name in enumerate(names)}
+
+
 def measure(settings: Settings, folder: Path) -> Result:
     """Write one run's losses, into a store of each way's own."""
-    from benchmarks import tutorial
-
-    epochs = 50 if settings.quick else 2000
+    epochs = 20 if settings.quick else 2000
     group = f"{epochs} losses of one run, in a store of its own"
     losses = np.random.default_rng(0).random(epochs)
     series = {"train_loss": Series(np.arange(1, epochs + 1), losses)}
@@ -51,24 +60,26 @@ def measure(settings: Settings, folder: Path) -> Result:
     with closing(sqlite3.connect(uris[RAW].removeprefix("sqlite:///"))) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        writers: dict[str, Callable[[str], object]] = {
-            EACH: lambda run_id: tutorial.log_each(uris[EACH], run_id, losses),
-            BATCH: lambda run_id: tutorial.log_in_batches(uris[BATCH], run_id, losses),
+        writers: dict[str, Callable[[str], None]] = {
+            EACH: partial(tutorial.log_each, uris[EACH], losses),
+            BATCH: partial(tutorial.log_in_batches, uris[BATCH], losses),
             OURS: lambda run_id: fast_sqlite.write_metrics(ours, run_id, series, 0),
-            RAW: lambda run_id: raw(connection, run_id),
+            RAW: partial(raw, connection),
         }
-        runs = {
-            name: [tutorial.new_run(uri) for _ in range(settings.repeats + 1)] for name, uri in uris.items()
+        last: dict[str, str] = {}
+        new_runs = {
+            name: iter([tutorial.new_run(uri) for _ in range(settings.repeats + 1)])
+            for name, uri in uris.items()
         }
-        for name in (BATCH, OURS, RAW):  # the first, which sets up connections, is not measured
-            writers[name](runs[name][-1])
-        rest = {name: iter(ids) for name, ids in runs.items()}
 
         def write(name: str) -> None:
-            writers[name](next(rest[name]))
+            last[name] = next(new_runs[name])
+            writers[name](last[name])
 
+        for name in (BATCH, OURS, RAW):  # the first, which sets up connections, is not measured
+            write(name)
         seconds = interleave({name: partial(write, name) for name in writers}, settings.repeats, once=(EACH,))
-        off = {name: tutorial.history(uris[name], runs[name][0]) - losses for name in writers}
+        off = {name: tutorial.history(uris[name], last[name]) - losses for name in writers}
     ours.close()
     rows = [
         Row(group, name, "", "ms/run", milliseconds(seconds[name], 1), difference=float(abs(off[name]).max()))
@@ -82,30 +93,23 @@ def measure(settings: Settings, folder: Path) -> Result:
     return Result(rows, targets)
 
 
-def new_stores(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Make an empty store for each name; MLflow takes seconds to set one up, so the others are copies of it."""
-    bare = folder / "bare.db"
-    Store(f"sqlite:///{bare}").close()
-    paths = {name: folder / f"{i}.db" for i, name in enumerate(names)}
-    for path in paths.values():
-        copy_database(bare, path)
-    return {name: f"sqlite:///{path}" for name, path in paths.items()}
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a SQLite database that nobody writes to."""
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)
-
-
 def measure_network(settings: Settings, folder: Path) -> Result:
     """Train, draw and track: one network by the notebook's loop, and ours, in one process of one thread."""
-    from benchmarks import tutorial
-
-    config = Config(epochs=110 if settings.quick else 2000)
+    config = Config(epochs=30 if settings.quick else 2000)
     together = QUICK_TOGETHER if settings.quick else TOGETHER
     group = f"a tracked network, {config.epochs} epochs"
     uris = new_stores(folder, (TUTORIAL, GOOD, SINGLE, SWEPT))
+    single, swept = Store(uris[SINGLE]), Store(uris[SWEPT])
+
+    def track_single() -> str:
+        trained = train([config], Seeds(0, 1), compiled=False)[0]
+        scores = scoring.score(config, trained.seeds, trained.losses, trained.checkpoints, trained.weights)
+        return single.write(single.experiment("bench", {}), network_record(trained, scores, 0))
+
+    def track_swept() -> str:
+        (record,) = train_records([config], Seeds(0, together))
+        return swept.write(swept.experiment("bench", {}), record)
+
     works = {
         TUTORIAL: "1 network: the notebook's loop, `log_metric`, two `savefig`",
         GOOD: "1 network: the notebook's loop, `log_batch`, two `savefig`",
@@ -115,20 +119,17 @@ def measure_network(settings: Settings, folder: Path) -> Result:
     ways: dict[str, Callable[[], str]] = {
         TUTORIAL: lambda: tutorial.track_network(uris[TUTORIAL], folder / "a", config, batched=False),
         GOOD: lambda: tutorial.track_network(uris[GOOD], folder / "b", config, batched=True),
-        SINGLE: partial(_track_one, Store(uris[SINGLE]), config),
-        SWEPT: partial(_track_many, Store(uris[SWEPT]), config, together),
+        SINGLE: track_single,
+        SWEPT: track_swept,
     }
     last: dict[str, str] = {}
 
     def track(name: str) -> None:
         last[name] = ways[name]()
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     for name in (GOOD, SINGLE, SWEPT):
         track(name)  # imports and compiles
     seconds = interleave({name: partial(track, name) for name in ways}, settings.repeats, once=(TUTORIAL,))
-    torch.set_num_threads(threads)
     notebook = tutorial.history(uris[GOOD], last[GOOD])
     rows = []
     for name in ways:
@@ -143,35 +144,14 @@ def measure_network(settings: Settings, folder: Path) -> Result:
     return Result(rows, targets)
 
 
-def _track_one(store: Store, config: Config) -> str:
-    from qwerties.study.runs import network_record
-    from qwerties.training.trainer import train
-
-    trained = train([config], Seeds(0, 1), compiled=False)[0]
-    scores = scoring.score(config, trained.seeds, trained.losses, trained.checkpoints, trained.weights)
-    return store.write(store.experiment("bench", {}), network_record(trained, scores, 0))
-
-
-def _track_many(store: Store, config: Config, networks: int) -> str:
-    from qwerties.study.runs import train_records
-
-    (record,) = train_records([config], Seeds(0, networks))
-    return store.write(store.experiment("bench", {}), record)
-
-
 def measure_server(settings: Settings, folder: Path) -> Result:
     """Write the very same run into a file and into servers, in turns; without PostgreSQL, into the file alone."""
-    from benchmarks import tutorial
-    from qwerties.study.runs import train_records
-
     config = Config(epochs=110 if settings.quick else 2000)
     seeds = Seeds(0, QUICK_TOGETHER if settings.quick else TOGETHER)
     (record,) = train_records([config], seeds)
     runs = [record, *record.children]
     points = sum(len(series.steps) for run in runs for series in run.series.values())
-    group = (
-        f"a run of {len(seeds)} networks with its {len(record.children)} examples: {points:,} metric points"
-    )
+    group = f"a run of {len(seeds)} networks with its {len(runs) - 1} examples: {points:,} metric points"
     reason = servers.missing()
     with ExitStack() as stack:
         uris = {FILE: f"sqlite:///{folder / 'mlflow.db'}"}
@@ -190,7 +170,7 @@ def measure_server(settings: Settings, folder: Path) -> Result:
             store = Store(uri)
             write = partial(store.write, store.experiment("bench", {}), record)
             last[name] = write()  # the first, which sets up connections, is not measured
-            ways[name] = lambda write=write: write() and None
+            ways[name] = write
             set_up[name] = time.perf_counter() - began
         seconds = interleave(ways, settings.repeats)
         given = record.series["train_loss"].values

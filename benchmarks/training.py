@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks import jaxed
-from benchmarks.baselines import Work, prepare, run
-from benchmarks.handwritten_cpp import build
+from benchmarks import baselines, handwritten_cpp, jaxed
 from benchmarks.measure import (
     ONE_THREAD,
     Result,
     Row,
     Settings,
     Target,
-    Team,
     interleave,
     milliseconds,
     ratio,
@@ -47,47 +47,43 @@ UNIT = f"ms/network of {WHOLE} epochs"
 
 
 @dataclasses.dataclass
-class _Way:
-    """One way with its parts, one for each process; ``losses`` are those of the last call."""
+class Way:
+    """One of `baselines.WAYS` to train a config on the first seeds, each process of a team a part of them."""
 
     name: str
     config: Config
     networks: int
-    workers: Team
-    library: Path | None
-    processes: int
-    set_up: float | None = None
-    losses: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    team: list[ProcessPoolExecutor]
+    library: Path | None = None
+    set_up: float | None = None  # seconds of the first training, which compiled
 
-    @property
-    def parts(self) -> list[tuple[str, Work, Path | None]]:
-        stops = np.linspace(0, self.networks, self.processes + 1).astype(int).tolist()
-        return [
-            (self.name, Work(self.config, first, stop - first), self.library)
-            for first, stop in itertools.pairwise(stops)
+    def call(self, function: Any = baselines.run) -> np.ndarray:
+        """Call a function of `baselines` in all processes at once; return the losses of seed 0, (epochs,)."""
+        stops = np.linspace(0, self.networks, len(self.team) + 1).astype(int).tolist()
+        futures = [
+            member.submit(function, self.name, baselines.Work(self.config, start, stop - start), self.library)
+            for member, (start, stop) in zip(self.team, itertools.pairwise(stops), strict=True)
         ]
-
-    def call(self) -> None:
-        self.losses = self.workers.call(run, self.parts)[0]
+        first, *_ = [future.result() for future in futures]
+        return first
 
     def warm_up(self) -> None:
-        """Draw and compile; where that is worth telling, by a first training."""
-        if self.name in ("compiled", "c++") or self.name.startswith("jax"):
+        """Draw and compile, unless that was done; where it is worth telling, by a first training."""
+        if self.name in baselines.INTERPRETED:
+            self.call(baselines.prepare)
+        elif self.set_up is None:
             began = time.perf_counter()
             self.call()
             self.set_up = time.perf_counter() - began
-        else:
-            self.workers.call(prepare, self.parts)
 
 
 def measure(settings: Settings, folder: Path) -> Result:
     """Train in as many single-thread processes as there are cores (two at most), all ways in turns."""
     rows: list[Row] = []
     targets: list[Target] = []
-    library, no_library = build(folder)
-    cache = (
-        {} if settings.quick else {"QWERTIES_KERNELS": str(folder / "kernels")}
-    )  # cold: set-up is reported
+    library, no_library = handwritten_cpp.build(folder)
+    # cold, so that set-up is reported
+    cache = {} if settings.quick else {"QWERTIES_KERNELS": str(folder / "kernels")}
     with (
         team(settings.processes, {**ONE_THREAD, **cache}) as singles,
         team(1, {**ONE_THREAD, "NPROC": str(settings.processes)}) as threaded,
@@ -95,91 +91,73 @@ def measure(settings: Settings, folder: Path) -> Result:
         for hidden, networks, epochs in QUICK_CELLS if settings.quick else CELLS:
             group = f"{networks} networks, width {'x'.join(map(str, hidden))}"
             settings.log(group)
-            config = Config(hidden=hidden, epochs=epochs)
-            some = _cell(group, config, networks, settings, singles, threaded, library, no_library)
-            rows += some
-            targets += _targets(some, group, is_bound=hidden == (1,))
+            way = partial(Way, config=Config(hidden=hidden, epochs=epochs), networks=networks)
+            whole = Config(hidden=hidden, epochs=epochs if settings.quick else WHOLE)
+            ways = {
+                NOTEBOOK: Way("notebook", whole, (1 if settings.quick else 2) * len(singles), singles),
+                EAGER: way("eager", team=singles),
+                PLAIN: way("plain", team=singles),
+                COMPILED: way("compiled", team=singles),
+                ALONE: way("compiled", team=singles[:1]),
+                DRAWING: way("drawing", team=singles),
+            }
+            skipped = {}
+            if library is None or len(hidden) > 1:
+                skipped[CPP] = no_library or "written for one hidden layer"
+            else:
+                ways[CPP] = way("c++", team=singles, library=library)
+            if reason := jaxed.missing():
+                skipped[JAX] = reason
+            else:  # in one process with threads, or in several without
+                teams = (singles, threaded)
+                ways[JAX] = fastest([way(f"jax {form}", team=some) for form in jaxed.FORMS for some in teams])
+            rows += measure_ways(group, ways, settings.repeats)
+            rows += [Row(group, name, skipped=reason) for name, reason in skipped.items()]
+            # bounds are for the notebook's width; how fast eager PyTorch is depends on the machine
+            bounds = {(NOTEBOOK, COMPILED): 500.0, (JAX, COMPILED): 1.5} if hidden == (1,) else {}
+            targets += [
+                Target(
+                    f"{fast} against {slow}: {group}",
+                    ratio(rows, group, slow, fast),
+                    bounds.get((slow, fast)),
+                )
+                for slow, fast in ((NOTEBOOK, COMPILED), (JAX, COMPILED), (NOTEBOOK, PLAIN), (CPP, COMPILED))
+            ]
     return Result(rows, targets)
 
 
-def _targets(rows: list[Row], group: str, is_bound: bool) -> list[Target]:
-    """Compare; bounds are for the notebook's width, elsewhere the ratio is only reported."""
-    pairs = (
-        (NOTEBOOK, COMPILED, 500.0),
-        (JAX, COMPILED, 1.5),
-        (NOTEBOOK, PLAIN, 80.0),
-        (CPP, COMPILED, None),
-    )
+def fastest(ways: list[Way]) -> Way:
+    """Return the fastest by one try each."""
+    for way in ways:
+        way.warm_up()
+    seconds = interleave({str(i): way.call for i, way in enumerate(ways)}, 1)
+    return ways[int(np.argmin(list(seconds.values())))]
+
+
+def measure_ways(group: str, ways: Mapping[str, Way], repeats: int) -> list[Row]:
+    """Train by each way, in turns, and compare the losses with those of the notebook's loop."""
+    losses: dict[str, np.ndarray] = {}
+
+    def train(name: str) -> None:
+        losses[name] = ways[name].call()
+
+    for way in ways.values():
+        way.warm_up()
+    seconds = interleave({name: partial(train, name) for name in ways}, repeats)
     return [
-        Target(f"{fast} against {slow}: {group}", ratio(rows, group, slow, fast), least if is_bound else None)
-        for slow, fast, least in pairs
+        Row(
+            group,
+            name,
+            f"{way.networks:,} networks, {way.config.epochs} epochs, processes: {len(way.team)}",
+            UNIT,
+            milliseconds(seconds[name], way.networks * way.config.epochs / WHOLE),
+            way.set_up,
+            difference(losses[name], way.config),
+        )
+        for name, way in ways.items()
     ]
 
 
-def _cell(
-    group: str,
-    config: Config,
-    networks: int,
-    settings: Settings,
-    singles: Team,
-    threaded: Team,
-    library: Path | None,
-    no_library: str,
-) -> list[Row]:
-    """Train one shape and number of networks by all ways."""
-
-    def way(name: str, workers: Team = singles, processes: int | None = None) -> _Way:
-        return _Way(name, config, networks, workers, library, processes or len(workers))
-
-    loop = dataclasses.replace(config, epochs=110 if settings.quick else WHOLE)
-    few = (1 if settings.quick else 2) * len(singles)
-    ways = {
-        NOTEBOOK: _Way("notebook", loop, few, singles, None, len(singles)),
-        EAGER: way("eager"),
-        PLAIN: way("plain"),
-        COMPILED: way("compiled"),
-        ALONE: way("compiled", processes=1),
-        DRAWING: way("drawing"),
-    }
-    skipped = {}
-    if library is None or len(config.hidden) > 1:
-        skipped[CPP] = no_library or "written for one hidden layer"
-    else:
-        ways[CPP] = way("c++")
-    if reason := jaxed.missing():
-        skipped[JAX] = reason
-    else:
-        ways[JAX] = _fastest([way(f"jax {form}", w) for form in jaxed.FORMS for w in (singles, threaded)])
-    for each in ways.values():
-        each.warm_up()
-    calls: dict[str, Callable[[], None]] = {name: each.call for name, each in ways.items()}
-    seconds = interleave(calls, settings.repeats)
-    rows = [_row(group, name, each, seconds[name]) for name, each in ways.items()]
-    return rows + [Row(group, name, skipped=reason) for name, reason in skipped.items()]
-
-
-def _fastest(ways: list[_Way]) -> _Way:
-    """Return the fastest by one try each: JAX in one process with threads, or in several without."""
-    seconds = []
-    for way in ways:
-        way.warm_up()
-        began = time.perf_counter()
-        way.call()
-        seconds.append(time.perf_counter() - began)
-    return ways[int(np.argmin(seconds))]
-
-
-def _row(group: str, name: str, way: _Way, seconds: tuple[float, ...]) -> Row:
-    kind = "process" if way.processes == 1 else "processes"
-    difference = None
-    if len(way.losses):
-        difference = float(np.abs(way.losses - train_reference(way.config, 0).losses.numpy()).max())
-    return Row(
-        group,
-        name,
-        f"{way.networks} networks, {way.config.epochs} epochs, {way.processes} {kind}",
-        UNIT,
-        milliseconds(seconds, way.networks * way.config.epochs / WHOLE),
-        way.set_up,
-        difference,
-    )
+def difference(losses: np.ndarray, config: Config) -> float | None:
+    """Return how far losses of seed 0, (epochs,), are from the notebook's loop's; None where there are none."""
+    return float(np.abs(losses - train_reference(config, 0).losses.numpy()).max()) if len(losses) else None

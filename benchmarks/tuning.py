@@ -11,7 +11,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
 
 from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
 from qwerties.config import DEFAULT, Config, Seeds
@@ -31,15 +30,21 @@ def measure(settings: Settings, folder: Path) -> Result:
     base = dataclasses.replace(DEFAULT, epochs=epochs)
     seeds = Seeds(FIRST_SEED, FIRST_SEED + n_seeds)
     store = Store(f"sqlite:///{folder / 'mlflow.db'}")
-    made_up = _MadeUp(train_trials([dataclasses.replace(base, epochs=20)], seeds)[0])
+    example, rng = train_trials([dataclasses.replace(base, epochs=20)], seeds)[0], np.random.default_rng(0)
 
     def space(trial: Any) -> Config:
-        return dataclasses.replace(
-            base, learning_rate=trial.suggest_float("learning_rate", 1e-3, 10, log=True)
-        )
+        rate = trial.suggest_float("learning_rate", 1e-3, 10, log=True)
+        return dataclasses.replace(base, learning_rate=rate)
+
+    def made_up(configs: Sequence[Config], seeds: Seeds) -> list[TrialResult]:
+        """Cost nothing, with a score that peaks at a learning rate of 1."""
+        scores = [float(np.exp(-(np.log10(config.learning_rate) ** 2))) for config in configs]
+        return [
+            TrialResult(config, rng.random(epochs), {**example.metrics, "population_accuracy": score}, False)
+            for config, score in zip(configs, scores, strict=True)
+        ]
 
     tuning = Tuning("T", "?", (TunedArm("a", space),), trials=trials)
-    batch = [dataclasses.replace(base, learning_rate=0.01 * (1 + i / together)) for i in range(together)]
     numbers = itertools.count()
 
     def search() -> float:
@@ -57,17 +62,11 @@ def measure(settings: Settings, folder: Path) -> Result:
             )
         return (times[-1] - times[0]) * together / trials  # for as many trials as are trained together
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    train_trials(batch, seeds)  # compiles
-    search()  # imports
-
-    def train() -> None:
-        train_trials(batch, seeds)
-
-    ways: dict[str, Callable[[], float | None]] = {OVERHEAD: search, TRAINING: train}
+    batch = [dataclasses.replace(base, learning_rate=0.01 * (1 + i / together)) for i in range(together)]
+    ways: dict[str, Callable[[], Any]] = {OVERHEAD: search, TRAINING: lambda: train_trials(batch, seeds)}
+    for way in ways.values():
+        way()  # imports and compiles
     seconds = interleave(ways, settings.repeats)
-    torch.set_num_threads(threads)
     group = f"a trial, {len(seeds)} networks"
     works = {
         OVERHEAD: f"a search of {trials} trials by TPE, their training made up; without importances and pictures",
@@ -76,18 +75,3 @@ def measure(settings: Settings, folder: Path) -> Result:
     rows = [Row(group, name, works[name], "ms/trial", milliseconds(seconds[name], together)) for name in ways]
     claim = "Optuna and MLflow, time over that of training"
     return Result(rows, (Target(claim, ratio(rows, group, OVERHEAD, TRAINING)),))
-
-
-class _MadeUp:
-    """A training that costs nothing, with a score that peaks at a learning rate of 1."""
-
-    def __init__(self, example: TrialResult) -> None:
-        self.example, self.generator = example, np.random.default_rng(0)
-
-    def __call__(self, configs: Sequence[Config], seeds: Seeds) -> list[TrialResult]:
-        return [self._outcome(config) for config in configs]
-
-    def _outcome(self, config: Config) -> TrialResult:
-        score = float(np.exp(-(np.log10(config.learning_rate) ** 2)))
-        metrics = {**self.example.metrics, "population_accuracy": score}
-        return TrialResult(config, self.generator.random(config.epochs), metrics, False)

@@ -6,13 +6,16 @@ import os
 import tempfile
 from pathlib import Path
 
+from qwerties.tracking.store import ENTRIES_PER_BATCH  # sets MLflow up, before it is imported
+
+# isort: split
 import mlflow
 import numpy as np
+from matplotlib import pyplot as plt
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from qwerties.config import Config
-from qwerties.tracking.store import ENTRIES_PER_BATCH  # sets MLflow up, before it is imported
 from qwerties.training.reference import Reference, train_reference
 
 
@@ -21,14 +24,14 @@ def new_run(uri: str) -> str:
     return MlflowClient(uri).create_run("0").info.run_id
 
 
-def log_each(uri: str, run_id: str, losses: np.ndarray) -> None:
+def log_each(uri: str, losses: np.ndarray, run_id: str) -> None:
     """A call of ``mlflow.log_metric`` per epoch."""
     mlflow.set_tracking_uri(uri)
     for epoch, loss in enumerate(losses.tolist(), start=1):
         mlflow.log_metric("train_loss", loss, step=epoch, run_id=run_id)
 
 
-def log_in_batches(uri: str, run_id: str, losses: np.ndarray) -> None:
+def log_in_batches(uri: str, losses: np.ndarray, run_id: str) -> None:
     """The public ``log_batch``, with as many points as it takes."""
     client = MlflowClient(uri)
     metrics = [Metric("train_loss", loss, 0, epoch) for epoch, loss in enumerate(losses.tolist(), start=1)]
@@ -47,8 +50,6 @@ def track_network(uri: str, artifacts: Path, config: Config, *, batched: bool) -
 
     ``batched`` writes the losses at the end by ``log_batch``; else ``log_metric`` writes each as it comes.
     """
-    from matplotlib import pyplot as plt
-
     mlflow.set_tracking_uri(uri)
     if mlflow.get_experiment_by_name("tutorial") is None:
         mlflow.create_experiment("tutorial", artifact_location=str(artifacts))
@@ -56,17 +57,13 @@ def track_network(uri: str, artifacts: Path, config: Config, *, batched: bool) -
     with mlflow.start_run() as run, tempfile.TemporaryDirectory(prefix="qwerties-bench-") as folder:
         mlflow.log_params(config.to_params())
         trained = train_reference(config, 0)
-        losses = trained.losses.numpy()
-        (log_in_batches if batched else log_each)(*((uri, run.info.run_id, losses)))
+        (log_in_batches if batched else log_each)(uri, trained.losses.numpy(), run.info.run_id)
         _draw(trained, folder)
-        plt.close("all")
         mlflow.log_artifacts(folder)
     return run.info.run_id
 
 
 def _draw(trained: Reference, folder: str) -> None:
-    from matplotlib import pyplot as plt
-
     x, y = trained.points.numpy(), trained.labels.numpy()[:, 0]
     predicted = trained.model(trained.points).detach().numpy()[:, 0] > 0.5
     plt.figure()
@@ -77,3 +74,4 @@ def _draw(trained: Reference, folder: str) -> None:
     plt.figure()
     plt.plot(range(1, len(trained.losses) + 1), trained.losses.numpy(), marker="o", markerfacecolor="w")
     plt.savefig(os.path.join(folder, "losses.png"))  # noqa: PTH118
+    plt.close("all")

@@ -34,33 +34,6 @@ class Shape:
         return float(self.values @ self.probabilities)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Shares of sequences, for one shape.
-
-    Attributes
-    ----------
-    outside : float
-        The confidence sequence excludes the true mean at some count up to `LENGTH`.
-    t_outside : dict
-        Student's t interval excludes the true mean at this count.
-    t_ever_outside : float
-        Student's t interval excludes the true mean at one of the looks, every `LOOK_EVERY` values.
-    decided, t_decided : dict
-        The verdict at this count is "better" or "equivalent", by the sequence and by a single t interval.
-    """
-
-    shape: str
-    mean: float
-    sequences: int
-    alpha: float
-    outside: float
-    t_outside: dict[int, float]
-    t_ever_outside: float
-    decided: dict[int, float]
-    t_decided: dict[int, float]
-
-
 def nasty_shapes() -> list[Shape]:
     """Return bounded distributions that small samples show badly."""
     return [
@@ -86,7 +59,7 @@ def trained_shape(name: str, differences: ArrayLike) -> Shape:
     return Shape(name, values, counts / counts.sum())
 
 
-def measure(shape: Shape, sequences: int, alpha: float, seed: int) -> Measured:
+def measure(shape: Shape, sequences: int, alpha: float, seed: int) -> dict[str, Any]:
     """Draw sequences of `LENGTH` values and measure both intervals on them.
 
     Parameters
@@ -97,36 +70,42 @@ def measure(shape: Shape, sequences: int, alpha: float, seed: int) -> Measured:
         Of both intervals.
     seed : int
         Of the draws.
+
+    Returns
+    -------
+    dict
+        ``shape``, its true ``mean``, ``sequences``, ``alpha``, and shares of the sequences: ``outside``, the confidence
+        sequence excludes the true mean at some count up to `LENGTH`; ``t outside at N``, Student's t interval excludes
+        it at this count; ``t outside, ever``, at one of the looks, every `LOOK_EVERY` values; ``decided at N`` and
+        ``t decided at N``, the verdict is "better" or "equivalent" by the sequence and by a single t interval.
     """
     rng = np.random.default_rng(seed)
     at = np.arange(LOOK_EVERY, LENGTH + 1, LOOK_EVERY)
-    columns = [int(np.flatnonzero(at == count)[0]) for count in COUNTS]
-    rule: dict[str, Any] = {"alpha": alpha, "bounds": BOUNDS}
-    outside, ever = 0, 0
-    t_outside, t_decided = np.zeros(len(COUNTS)), np.zeros(len(COUNTS))
+    columns = np.searchsorted(at, COUNTS)
+    outside, ever = np.zeros(sequences, bool), np.zeros(sequences, bool)
     decided = np.zeros(sequences)
+    t_outside, t_decided = (np.zeros((sequences, len(COUNTS)), bool) for _ in range(2))
     for k in range(sequences):
         values = rng.choice(shape.values, LENGTH, p=shape.probabilities)
-        (low,), (high,) = confidence_sequence(values, **rule)
-        outside += int(not low <= shape.mean <= high)
+        (low,), (high,) = confidence_sequence(values, alpha=alpha, bounds=BOUNDS)
+        outside[k] = not low <= shape.mean <= high
         decided[k] = first_decided(values, alpha, MARGIN, BOUNDS)
         t_low, t_high = t_intervals(values, at, alpha)
         missed = (t_low > shape.mean) | (t_high < shape.mean)  # (looks,)
-        ever += int(missed.any())
-        t_outside += missed[columns]
+        ever[k], t_outside[k] = missed.any(), missed[columns]
         beyond, within = (t_low > MARGIN) | (t_high < -MARGIN), (t_low > -MARGIN) & (t_high < MARGIN)
-        t_decided += (beyond | within)[columns]
-    return Measured(
-        shape=shape.name,
-        mean=shape.mean,
-        sequences=sequences,
-        alpha=alpha,
-        outside=outside / sequences,
-        t_outside=dict(zip(COUNTS, (t_outside / sequences).tolist(), strict=True)),
-        t_ever_outside=ever / sequences,
-        decided={count: float((decided <= count).mean()) for count in COUNTS},
-        t_decided=dict(zip(COUNTS, (t_decided / sequences).tolist(), strict=True)),
-    )
+        t_decided[k] = (beyond | within)[columns]
+    return {
+        "shape": shape.name,
+        "mean": shape.mean,
+        "sequences": sequences,
+        "alpha": alpha,
+        "outside": float(outside.mean()),
+        **{f"t outside at {n}": float(share) for n, share in zip(COUNTS, t_outside.mean(0), strict=True)},
+        "t outside, ever": float(ever.mean()),
+        **{f"decided at {n}": float((decided <= n).mean()) for n in COUNTS},
+        **{f"t decided at {n}": float(share) for n, share in zip(COUNTS, t_decided.mean(0), strict=True)},
+    }
 
 
 def t_intervals(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -30,12 +30,7 @@ from qwerties.study.plan import PlannedContrast
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
-LEARNED_GAINS = (
-    LEARNED_GAIN,
-    0.5,
-    0.9,
-)  # gains from which a network has learned: the rule, then its sensitivity
-
+LEARNED_GAINS = (LEARNED_GAIN, 0.5, 0.9)  # from which a network has learned: the rule, then its sensitivity
 NEVER_LEARNED = ("dead", "constant", "diverged")
 
 
@@ -205,17 +200,12 @@ def compare_arms(
 
 def _state_words(entry: PlannedConfig, table: SeedTable | None) -> str:
     tracked = f", {plural(len(table.frame), 'seed')} tracked" if table is not None else ""
-    if entry.state == "damaged":
-        return _damage_words(entry) + tracked
     words = {"missing": "not complete" if tracked else "not tracked", "failed": "its run failed"}
+    if entry.state == "damaged":  # name what is lost of the first damaged run
+        (lost, run_id), *more = [(lost, run_id) for run_id, paths in entry.damage.items() for lost in paths]
+        others = f", and {len(more):,} more," if more else ""
+        words["damaged"] = f"{clean(lost, 60)} of run {clean(run_id, 40)}{others} is lost or altered"
     return words.get(entry.state, entry.state) + tracked
-
-
-def _damage_words(entry: PlannedConfig) -> str:
-    """Name what is lost or altered of the first damaged run, and how much more there is."""
-    (words, run_id), *more = [(words, run_id) for run_id, lost in entry.damage.items() for words in lost]
-    others = f", and {len(more):,} more," if more else ""
-    return f"{clean(words, 60)} of run {clean(run_id, 40)}{others} is lost or altered"
 
 
 def compare_contrasts(
@@ -233,89 +223,81 @@ def compare_contrasts(
     """
     arms = [arm for contrast in coverage.contrasts for arm in (contrast.a, contrast.b)]
     by_config = {table.config: table for table in tables.values()}
-    alphas = {True: primary_alpha(n_primary), False: EXPLORATORY_ALPHA}
     results = []
     for contrast in coverage.contrasts:
         if only_primary and not contrast.primary:
             continue
         a, b = by_config.get(contrast.a), by_config.get(contrast.b)
+        alpha = primary_alpha(n_primary) if contrast.primary else EXPLORATORY_ALPHA
+        comparison, learned, diverged = None, None, 0
         withheld = "" if complete and a is not None and b is not None else "withheld"
-        name_a, name_b = _arm_names(contrast)
-        result = ContrastResult(
-            experiment_name=coverage.experiment_name,
-            title=coverage.title,
-            contrast=contrast,
-            name_a=name_a,
-            name_b=name_b,
-            where=_shared(contrast, arms),
-            alpha=alphas[contrast.primary],
-            base_seeds=len(coverage.plan.seeds) if coverage.plan else 0,
-            comparison=None,
-            learned=None,
-            diverged=0,
-            withheld=withheld,
-            plan_changes=coverage.plan_changes,
-            runs_a=a.runs if a else (),
-            runs_b=b.runs if b else (),
-        )
         if a is not None and b is not None:
-            result = _compared(
-                result, a.frame.set_index("seed"), b.frame.set_index("seed"), describe=not only_primary
+            frames = a.frame.set_index("seed"), b.frame.set_index("seed")
+            try:
+                comparison = _compare(frames, contrast, alpha)
+            except ValueError as error:
+                withheld = f"withheld: {clean(error)}"
+            else:
+                if comparison.missing and not withheld:
+                    withheld = f"withheld: {plural(len(comparison.missing), 'seed')} without a score"
+                if not only_primary:
+                    learned, diverged = _describe(frames, comparison)
+        name_a, name_b = _arm_names(contrast)
+        results.append(
+            ContrastResult(
+                experiment_name=coverage.experiment_name,
+                title=coverage.title,
+                contrast=contrast,
+                name_a=name_a,
+                name_b=name_b,
+                where=_shared(contrast, arms),
+                alpha=alpha,
+                base_seeds=len(coverage.plan.seeds) if coverage.plan else 0,
+                comparison=comparison,
+                learned=learned,
+                diverged=diverged,
+                withheld=withheld,
+                plan_changes=coverage.plan_changes,
+                runs_a=a.runs if a else (),
+                runs_b=b.runs if b else (),
             )
-        results.append(result)
+        )
     return tuple(results)
 
 
-def _compared(
-    result: ContrastResult, frame_a: pd.DataFrame, frame_b: pd.DataFrame, *, describe: bool
-) -> ContrastResult:
-    """Return a contrast's result with its comparison; the frames are indexed by seed."""
-    try:
-        comparison = compare(
-            scores(frame_a, "population_accuracy"),
-            scores(frame_b, "population_accuracy"),
-            bounds=(0, 1),
-            margin=result.contrast.delta,
-            alpha=result.alpha,
-        )
-    except ValueError as error:
-        return replace(result, withheld=f"withheld: {clean(error)}")
-    withheld = result.withheld
-    if comparison.missing:
-        withheld = withheld or f"withheld: {plural(len(comparison.missing), 'seed')} without a score"
-    result = replace(result, comparison=comparison, withheld=withheld)
-    if not describe:
-        return result
-    pairs = frame_a.index.intersection(frame_b.index).difference(pd.Index(comparison.missing)).sort_values()
-    frame_a, frame_b = frame_a.loc[pairs], frame_b.loc[pairs]
-    return replace(
-        result,
-        learned=_learned(frame_a, frame_b, comparison.differences),
-        diverged=int(sum(frame["state"].eq("diverged").sum() for frame in (frame_a, frame_b))),
+Frames = tuple[pd.DataFrame, pd.DataFrame]  # ``seeds.csv`` of both arms, indexed by seed
+
+
+def _compare(frames: Frames, contrast: PlannedContrast, alpha: float) -> Comparison:
+    a, b = (scores(frame, "population_accuracy") for frame in frames)
+    return compare(a, b, bounds=(0, 1), margin=contrast.delta, alpha=alpha)
+
+
+def _describe(frames: Frames, comparison: Comparison) -> tuple[Learned, int]:
+    """Compare how many networks learned, and count the diverged ones, on the seeds that were compared."""
+    seeds = (
+        frames[0].index.intersection(frames[1].index).difference(pd.Index(comparison.missing)).sort_values()
     )
-
-
-def _learned(frame_a: pd.DataFrame, frame_b: pd.DataFrame, differences: NDArray[np.float64]) -> Learned:
-    """Compare how many networks learned; the frames have the same seeds, in order, as the (n,) differences."""
-    n = len(differences)
+    frame_a, frame_b = (frame.loc[seeds] for frame in frames)
+    n = len(seeds)
 
     def shares(frame: pd.DataFrame) -> tuple[Interval, ...]:
         counts = [int(_has_learned(frame, gain).sum()) for gain in LEARNED_GAINS]
         return tuple(Interval(k / n if n else math.nan, *wilson(k, n), n, 0.95) for k in counts)
 
-    a, b = (_has_learned(frame, LEARNED_GAINS[0]) for frame in (frame_a, frame_b))  # (n,) each
+    a, b = _has_learned(frame_a, LEARNED_GAIN), _has_learned(frame_b, LEARNED_GAIN)  # (n,) each
     outcomes = a.astype(float) - b.astype(float)  # (n,)
     (low,), (high,) = confidence_sequence(outcomes, alpha=EXPLORATORY_ALPHA)
-    return Learned(
+    mean = float(outcomes.mean()) if n else math.nan
+    learned = Learned(
         shares(frame_a),
         shares(frame_b),
         only_a=int((a & ~b).sum()),
         only_b=int((b & ~a).sum()),
-        difference=Interval(
-            float(outcomes.mean()) if n else math.nan, float(low), float(high), n, 1 - EXPLORATORY_ALPHA
-        ),
-        both=mean_interval(differences[a & b]),
+        difference=Interval(mean, float(low), float(high), n, 1 - EXPLORATORY_ALPHA),
+        both=mean_interval(comparison.differences[a & b]),
     )
+    return learned, sum(int(frame["state"].eq("diverged").sum()) for frame in (frame_a, frame_b))
 
 
 def _has_learned(frame: pd.DataFrame, gain: float) -> NDArray[np.bool_]:

@@ -27,7 +27,6 @@ OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "cost": "minimize",
 }
 
-
 SCORES = (  # metrics of a trial that are read
     *("population_accuracy", "population_accuracy_se", "population_accuracy_p10", "population_accuracy_p90"),
     *("regret", "cost", "learned_fraction", "diverged_fraction"),
@@ -106,7 +105,8 @@ class TrackedSearch:
     def best(self) -> dict[str, Any] | None:
         """Row of the best trial; None where no trial has a score."""
         number = best_of(self.trials, self.objectives)
-        return None if number is None else row_of(self.trials, number)
+        rows = self.trials[self.trials["number"] == number].to_dict("records")
+        return {str(key): value for row in rows for key, value in row.items()} or None
 
 
 def load_searches(store: Store, coverage: Coverage) -> list[TrackedSearch]:
@@ -142,6 +142,7 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         [child for child in children if run is not None and child.parent == run.run_id], params
     )
     best = best_of(trials, objectives) if len(trials) == n_trials else None
+    winner = None if best is None else trials.set_index("number")["config"][best]
     metrics = run.metrics if run is not None else {}
     return TrackedSearch(
         name=name,
@@ -155,7 +156,7 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         trials=trials,
         params=params,
         importances={p: metrics[IMPORTANCE + p] for p in params if 0 <= metrics.get(IMPORTANCE + p, -1) <= 1},
-        winner=None if best is None else row_of(trials, best)["config"],
+        winner=winner,
     )
 
 
@@ -176,7 +177,8 @@ def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.D
         where a trial lacks the parameter; the metrics of `SCORES`, NaN where undefined. Runs that were not written to
         their end or cannot be read are left out.
     """
-    rows: dict[int, dict[str, object]] = {}
+    columns = ["number", "state", "config", *(f"params_{name}" for name in params), *SCORES]
+    rows: dict[int, list[object]] = {}
     for child in children:
         if not is_whole_trial(child):
             continue
@@ -185,29 +187,13 @@ def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.D
             suggested = dict(json.loads(child.tags.get(SUGGESTED, "{}")))
         except UNREADABLE:
             continue
-        rows.setdefault(
-            number,
-            {
-                "number": number,
-                "state": "complete" if child.status == "FINISHED" else "failed",
-                "config": config,
-                **{f"params_{name}": _scalar(suggested.get(name)) for name in params},
-                **{name: child.metrics.get(name, np.nan) for name in SCORES},
-            },
-        )
-    columns = ["number", "state", "config", *(f"params_{name}" for name in params), *SCORES]
-    ordered = [rows[number] for number in sorted(rows)]
-    frame = pd.DataFrame({name: pd.Series([row[name] for row in ordered], dtype=object) for name in columns})
+        state = "complete" if child.status == "FINISHED" else "failed"
+        values = (suggested.get(name) for name in params)
+        scalars = (value if isinstance(value, str | bool | int | float) else None for value in values)
+        metrics = (child.metrics.get(name, np.nan) for name in SCORES)
+        rows.setdefault(number, [number, state, config, *scalars, *metrics])
+    frame = pd.DataFrame([rows[number] for number in sorted(rows)], columns=columns, dtype=object)
     return frame.astype({"number": int, **dict.fromkeys(SCORES, float)})
-
-
-def _scalar(value: object) -> str | float | None:
-    return value if isinstance(value, str | bool | int | float) else None
-
-
-def row_of(frame: pd.DataFrame, number: int) -> dict[str, Any]:
-    """Return one trial's row."""
-    return {str(key): value for key, value in frame[frame["number"] == number].iloc[0].items()}
 
 
 def losses_of(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:

@@ -20,7 +20,9 @@ from qwerties.plotting.style import MUTED, STATES, WIDTH, plain, readable, style
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 END, TOP = "end label", "top label"  # labels of the annotations that `separate_labels` moves
 
-Panel = tuple[Callable[..., Any], Mapping[str, Any]]  # a plot of this room, and its arguments after the axes
+# A plot of this room, and its arguments after the axes; of any plot, xlabel, ylabel and title too
+Panel = tuple[Callable[..., Any], Mapping[str, Any]]
+WORDS = ("xlabel", "ylabel", "title")
 Label = tuple[float, str, str]  # height in data units, text, colour
 
 
@@ -32,7 +34,7 @@ def panels(
     Parameters
     ----------
     parts : sequence of (callable, mapping)
-        Each plot, called as ``plot(ax, **arguments)``.
+        Each plot, called as ``plot(ax, **arguments)``. Any text may be ``xlabel``, ``ylabel`` and ``title``.
     width, height : float
         Of the figure, in inches of 100 CSS pixels.
     ratios : sequence of float, optional
@@ -42,10 +44,11 @@ def panels(
     """
     with style():
         fig = Figure((width, height))
-        FigureCanvasAgg(fig)
+        FigureCanvasAgg(fig)  # seaborn asks it how large texts are
         axes = fig.subplots(1, len(parts), squeeze=False, width_ratios=ratios, **kwargs)[0]
         for ax, (plot, arguments) in zip(axes, parts, strict=True):
-            plot(ax, **arguments)
+            plot(ax, **{name: value for name, value in arguments.items() if name not in WORDS})
+            name_axes(ax, **{name: arguments[name] for name in WORDS if name in arguments})
         if any(text.get_label() in (END, TOP) for ax in axes for text in ax.texts):
             engine = fig.get_layout_engine()
             assert engine is not None
@@ -58,12 +61,12 @@ def panels(
 # -------------------------------------------------------------------------------------------------- labels
 
 
-def name_axes(ax: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
-    """Write names of the axes and a title, whatever text they are."""
-    ax.set(xlabel=plain(xlabel), ylabel=plain(ylabel), title=plain(title, 104))
+def name_axes(ax: Axes, **words: str) -> None:
+    """Write `WORDS`, whatever text they are."""
+    ax.set(**{name: plain(text, 104 if name == "title" else 72) for name, text in words.items()})
 
 
-def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9, **kwargs: Any) -> None:
+def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9) -> None:
     """Name lines at the right edge of the axes, each at its height; `separate_labels` moves them apart."""
     leader = {"arrowstyle": "-", "lw": 0.7, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
     for level, text, color in labels:
@@ -80,11 +83,10 @@ def end_labels(ax: Axes, labels: Iterable[Label], size: float = 9, **kwargs: Any
                 annotation_clip=False,
                 arrowprops=leader | {"color": color},
                 label=END,
-                **kwargs,
             )
 
 
-def top_labels(ax: Axes, labels: Iterable[tuple[float, str]], size: float = 8.5) -> None:
+def top_labels(ax: Axes, labels: Iterable[tuple[float, str]]) -> None:
     """Name vertical lines above the axes, each at its place; `separate_labels` moves them apart."""
     for x, text in labels:
         ax.annotate(
@@ -95,7 +97,7 @@ def top_labels(ax: Axes, labels: Iterable[tuple[float, str]], size: float = 8.5)
             textcoords="offset points",
             ha="center",
             color=MUTED,
-            size=size,
+            size=8.5,
             annotation_clip=False,
             label=TOP,
         )
@@ -240,14 +242,13 @@ def ticks_at(ax: Axes, values: Iterable[float]) -> None:
 
 def mark_missing(ax: Axes, x: ArrayLike) -> None:
     """Mark by crosses at the foot of the axes where a score is undefined because networks diverged."""
-    foot = np.full(np.size(x), 0.015)
-    if len(foot):
-        marks: dict[str, Any] = {
-            "ms": 5,
-            "mew": 1.2,
-            "color": STATES["diverged"],
-            "ls": "",
-            "clip_on": False,
-            "zorder": 4,
-        }
-        ax.plot(np.asarray(x, float), foot, "x", transform=ax.get_xaxis_transform(), **marks)
+    if np.size(x):
+        foot = np.full(np.size(x), 0.015)
+        marks: dict[str, Any] = {"ls": "", "ms": 5, "mew": 1.2, "color": STATES["diverged"]}
+        where = ax.get_xaxis_transform()
+        ax.plot(np.asarray(x, float), foot, "x", transform=where, clip_on=False, zorder=4, **marks)
+
+
+def legend_above(ax: Axes, handles: Sequence[Any], **kwargs: Any) -> None:
+    """Put a legend in one line above the axes."""
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=max(len(handles), 1), **kwargs)

@@ -16,12 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import (
     Label,
     end_labels,
     epoch_ticks,
+    legend_above,
     log_axis,
     mark_missing,
     name_axes,
@@ -34,6 +36,7 @@ from qwerties.plotting.style import CARD, GRID, INK, MUTED, REFERENCE, STATES, S
 LOG_FROM = 1.2  # decades that make an axis logarithmic: a grid of doublings, 1 to 16, spans them
 SCORE = LinearSegmentedColormap.from_list("score", [INK, STATES["learned"], STATES["slow"], "#eef6f8"])
 NAME = 26  # characters of a line's name
+BOXES = {"handlelength": 0.9, "handleheight": 0.9, "columnspacing": 1.4}  # of a legend that shows colours
 
 Styles = Mapping[Any, Style]
 References = Mapping[str, float | pd.Series]
@@ -46,9 +49,6 @@ def score_lines(
     frame: pd.DataFrame,
     *,
     references: References | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    title: str = "",
     styles: Styles | None = None,
     log_y: bool = False,
     log_from: float = LOG_FROM,
@@ -64,7 +64,6 @@ def score_lines(
         name have ``line`` "". A row without a score is marked at the foot of the axes.
     references : mapping of label to level, optional
         A number, or a Series over x. Levels that are not finite are left out.
-    xlabel, ylabel, title : str
     styles : mapping of line to Style, optional
         From `style.styles`, where figures share their lines.
     log_y : bool
@@ -87,24 +86,21 @@ def score_lines(
         "palette": {name: styles[name].color for name in names},
         "markers": {name: styles[name].marker for name in names},
         "dashes": {name: styles[name].dash or "" for name in names},
+        "markeredgecolor": CARD,
     }
     if len(scored):
-        sns.lineplot(
-            scored, x="x", y="y", hue="line", style="line", ax=ax, estimator=None, legend=False, zorder=4,
-            markeredgecolor=CARD, **looks,
-        )  # fmt: skip
+        by = {"x": "x", "y": "y", "hue": "line", "style": "line", "estimator": None}
+        sns.lineplot(scored, ax=ax, legend=False, zorder=4, **by, **looks)
     labels: list[Label] = []
     for name, part in scored.groupby("line", sort=False):
         part, color = part.sort_values("x", kind="stable"), styles[name].color
         if "lo" in part:
-            bounds = part[["x", "lo", "hi"]].to_numpy(float).T
-            ax.fill_between(*bounds, color=color, alpha=0.16, zorder=2)
-            if len(part) == 1:  # a band needs two points
-                ax.vlines(*bounds, color=color, lw=1.5, zorder=3)
+            x, low, high = part[["x", "lo", "hi"]].to_numpy(float).T
+            _band(ax, x, low, high, color)
         labels += [(float(part["y"].iloc[-1]), plain(name, NAME), color)] if name != "" else []
     labels += draw_references(ax, references)
     mark_missing(ax, frame.loc[~np.isfinite(frame["y"]), "x"])
-    name_axes(ax, xlabel, ylabel, title)
+    ax.set(xlabel="", ylabel="")  # seaborn's
     if percent:
         ax.set_ylim(-0.03, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -114,13 +110,17 @@ def score_lines(
     return ax
 
 
+def _band(ax: Axes, x: NDArray[Any], low: NDArray[Any], high: NDArray[Any], color: str) -> None:
+    ax.fill_between(x, low, high, color=color, alpha=0.16, zorder=2)
+    if len(x) == 1:  # a band needs two points
+        ax.vlines(x, low, high, color=color, lw=1.5, zorder=3)
+
+
 def score_distributions(
     ax: Axes,
     frame: pd.DataFrame,
     *,
     references: Mapping[str, float] | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
     styles: Styles | None = None,
 ) -> Axes:
     """Draw the whole distribution of a score at each value of a setting, as violins of equal width, and its mean.
@@ -134,7 +134,6 @@ def score_distributions(
         One row per network: ``x``, the setting, whose values stand side by side in order of appearance; ``y``, the
         score; ``line``, a second setting or "". Rows without a score are left out.
     references : mapping of label to level, optional
-    xlabel, ylabel : str
     styles : mapping of line to Style, optional
     """
     import seaborn as sns
@@ -145,23 +144,22 @@ def score_distributions(
     texts = [short(value) if isinstance(value, int | float) else plain(value, 12) for value in values]
     frame = frame.assign(x=frame["x"].map(dict(zip(values, texts, strict=True))))
     if len(frame):
-        sns.violinplot(
-            frame, x="x", y="y", hue="line", order=texts, hue_order=lines, ax=ax, cut=0, bw_adjust=0.15,
-            density_norm="width", inner=None, linewidth=0.7, width=0.86, legend=False,
-            palette={name: styles[name].color for name in lines}, saturation=1, linecolor="auto", zorder=3,
-        )  # fmt: skip
+        by = {"x": "x", "y": "y", "hue": "line", "order": texts, "hue_order": lines}
+        shape = {"cut": 0, "bw_adjust": 0.15, "density_norm": "width", "inner": None, "width": 0.86}
+        colors = {"palette": {name: styles[name].color for name in lines}, "saturation": 1}
+        looks = {"linewidth": 0.7, "linecolor": "auto", "legend": False, "zorder": 3}
+        sns.violinplot(frame, ax=ax, **by, **shape, **colors, **looks)
     lane = 0.86 / max(len(lines), 1)
     means = frame.groupby(["line", "x"], sort=False)["y"].mean()
     places = [texts.index(x) + (lines.index(line) - (len(lines) - 1) / 2) * lane for line, x in means.index]
     ax.plot(places, means, ls="", marker="o", ms=4.2, color=CARD, mec=INK, mew=1.1, zorder=5)
     step = max(1, int(np.ceil(len(texts) * (max(map(len, texts), default=1) + 1) / 110)))
     ax.set_xticks(range(len(texts)), [text if i % step == 0 else "" for i, text in enumerate(texts)])
-    name_axes(ax, xlabel=xlabel, ylabel=ylabel)
-    ax.set_xlim(-0.6, max(len(texts), 1) - 0.4)
+    ax.set(xlabel="", ylabel="", xlim=(-0.6, max(len(texts), 1) - 0.4))
     ax.grid(False, axis="x")
     end_labels(ax, draw_references(ax, references))
     if len(lines) > 1:
-        legend_above(ax, [Patch(color=styles[name].color, label=plain(name, 40)) for name in lines])
+        legend_above(ax, [Patch(color=styles[name].color, label=plain(name, 40)) for name in lines], **BOXES)
     return ax
 
 
@@ -170,8 +168,6 @@ def loss_lines(
     curves: Mapping[Any, pd.DataFrame],
     *,
     references: Mapping[str, float] | None = None,
-    ylabel: str = "training loss, mean over seeds",
-    title: str = "",
     styles: Styles | None = None,
 ) -> Axes:
     """Draw several configs' loss against the epoch, on log axes (`network.loss_axes` says why).
@@ -183,10 +179,9 @@ def loss_lines(
         Index: epoch, from 1; column ``train_loss``. Values that are not finite leave a gap.
     references : mapping of label to level, optional
         Levels that are not finite and positive are left out.
-    ylabel, title : str
     styles : mapping of label to Style, optional
     """
-    name_axes(ax, xlabel="epoch", ylabel=ylabel, title=title)
+    name_axes(ax, xlabel="epoch", ylabel="training loss, mean over seeds")
     log_axis(ax.xaxis)
     log_axis(ax.yaxis)
     last = max((float(curve.index[-1]) for curve in curves.values() if len(curve)), default=1.0)
@@ -198,16 +193,13 @@ def loss_lines(
     styles = styles or theme.styles(curves)
     labels: list[Label] = []
     for name, curve in curves.items():
-        look = styles[name]
-        color = look.color
+        look, color = styles[name], styles[name].color
         epoch, loss = curve.index.to_numpy(float), curve["train_loss"].to_numpy(float)
         finite = np.flatnonzero(np.isfinite(loss))
         marks = np.searchsorted(epoch, np.geomspace(1, last, 9)[1:-1])  # evenly spaced to the eye
-        shown = np.where(np.isfinite(loss), loss, np.nan)
         every = [int(mark) for mark in marks if mark < len(epoch)]
-        ax.plot(
-            epoch, shown, color=color, ls=look.ls, marker=look.marker, mec=CARD, markevery=every, zorder=4
-        )
+        shown = np.where(np.isfinite(loss), loss, np.nan)
+        ax.plot(epoch, shown, look.marker, color=color, ls=look.ls, mec=CARD, markevery=every, zorder=4)
         if len(finite):  # a thin line from where a curve ends early to its label
             end = float(loss[finite[-1]])
             ax.hlines(end, epoch[finite[-1]], last, color=color, lw=0.7, alpha=0.5)
@@ -220,16 +212,7 @@ def loss_lines(
     return ax
 
 
-def curve_lines(
-    ax: Axes,
-    frame: pd.DataFrame,
-    *,
-    styles: Styles,
-    xlabel: str,
-    ylabel: str = "",
-    title: str = "",
-    dashed: float | None = None,
-) -> Axes:
+def curve_lines(ax: Axes, frame: pd.DataFrame, *, styles: Styles, dashed: float | None = None) -> Axes:
     """Draw smooth curves, named where they end.
 
     Parameters
@@ -238,26 +221,16 @@ def curve_lines(
     frame : DataFrame
         Index: x, evenly spaced. A column for each curve.
     styles : mapping of column to Style
-    xlabel, ylabel, title : str
     dashed : float, optional
         A level of y to point out.
     """
-    name_axes(ax, xlabel=xlabel, ylabel=ylabel, title=title)
     ax.set_xlim(frame.index[0], frame.index[-1])
     if dashed is not None:
         ax.axhline(dashed, zorder=1.5, **REFERENCE)
     for i, (name, y) in enumerate(frame.items()):
-        look, every = styles[name], (5 * i + 4, max(len(frame) // 6, 1))
-        ax.plot(
-            frame.index,
-            y,
-            color=look.color,
-            ls=look.ls,
-            marker=look.marker,
-            mec=CARD,
-            markevery=every,
-            zorder=3 + i,
-        )
+        look = styles[name]
+        marks: dict[str, Any] = {"mec": CARD, "markevery": (5 * i + 4, max(len(frame) // 6, 1))}
+        ax.plot(frame.index, y, look.marker, color=look.color, ls=look.ls, zorder=3 + i, **marks)
     ax.margins(y=0.06)
     end_labels(ax, [(float(y.iloc[-1]), str(name), styles[name].color) for name, y in frame.items()])
     return ax
@@ -306,8 +279,6 @@ def score_points(
     frame: pd.DataFrame,
     *,
     references: Mapping[str, float] | None = None,
-    xlabel: str = "",
-    title: str = "",
     band: tuple[float, float] | None = None,
     digits: int = 3,
 ) -> Axes:
@@ -320,13 +291,11 @@ def score_points(
     frame : DataFrame
         One row per config or contrast: ``label``, ``y``, ``lo``, ``hi``. A row without a score has a dash for it.
     references : mapping of label to level, optional
-    xlabel, title : str
     band : (low, high), optional
         A range to shade, such as the differences too small to matter.
     digits : int
         After the point, in the numbers on the right. Where any is negative, all have their sign.
     """
-    name_axes(ax, xlabel=xlabel, title=title)
     _rows(ax, frame["label"])
     score, low, high = (frame[column].to_numpy(float) for column in ("y", "lo", "hi"))
     row, color = np.arange(len(frame)), STYLES[0].color
@@ -340,13 +309,12 @@ def score_points(
     ax.margins(x=0.05)
     top_labels(ax, levels)
     sign = "+" if np.nanmin(np.append(low, np.append(score, 0))) < 0 else ""
-    _beside(
-        ax, [_interval_text(*values, f"{sign}.{digits}f") for values in zip(score, low, high, strict=True)]
-    )
+    intervals = zip(score, low, high, strict=True)
+    _beside(ax, [_interval_text(*interval, f"{sign}.{digits}f") for interval in intervals])
     return ax
 
 
-def outcome_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "share of seeds") -> Axes:
+def outcome_bars(ax: Axes, frame: pd.DataFrame) -> Axes:
     """Draw how each config's seeds ended, as one bar of shares.
 
     Parameters
@@ -355,7 +323,6 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "share of seeds
         About `rows_height` tall.
     frame : DataFrame
         Index: the config's name. Columns: any of `style.STATES`, as fractions of one.
-    xlabel : str
     """
     _rows(ax, frame.index)
     ax.grid(False)
@@ -367,16 +334,13 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame, *, xlabel: str = "share of seeds
         texts = [f"{100 * s:.0f}%" if s >= 0.095 else f"{100 * s:.1f}%" if s >= 0.075 else "" for s in share]
         ax.bar_label(bars, texts, label_type="center", size=9, color=ink)
         start = start + share
-    name_axes(ax, xlabel=xlabel)
-    ax.set(xlim=(0, 1), xticks=np.arange(5) / 4)
+    ax.set(xlim=(0, 1), xticks=np.arange(5) / 4, xlabel="share of seeds")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    legend_above(ax, [Patch(color=STATES[state], label=state) for state in states])
+    legend_above(ax, [Patch(color=STATES[state], label=state) for state in states], **BOXES)
     return ax
 
 
-def share_bars(
-    ax: Axes, frame: pd.DataFrame, *, xlabel: str = "", title: str = "", full: bool = True
-) -> Axes:
+def share_bars(ax: Axes, frame: pd.DataFrame, *, full: bool = True) -> Axes:
     """Draw shares as bars, a named row each, downwards, with the numbers on the right.
 
     Parameters
@@ -385,23 +349,19 @@ def share_bars(
         About `rows_height` tall.
     frame : DataFrame
         Index: the names. Column ``share`` and, where there are intervals, ``lo`` and ``hi``; fractions of one.
-    xlabel, title : str
     full : bool
         Whether the axis reaches from 0 to 100%, whatever the shares.
     """
-    name_axes(ax, xlabel=xlabel, title=title)
     _rows(ax, frame.index)
     ax.grid(False, axis="y")
     share, row = frame["share"].to_numpy(float), np.arange(len(frame))
     bars = ax.barh(row, share, 0.55, color=STATES["slow"], zorder=2)
     high = float(np.nanmax(share, initial=0.05))
     if "lo" in frame:
-        low_ends, high_ends = frame["lo"].to_numpy(float), frame["hi"].to_numpy(float)
-        ax.hlines(row, low_ends, high_ends, color=INK, lw=1.6, zorder=3)
-        high = float(np.nanmax(high_ends, initial=high))
-        _beside(
-            ax, [_interval_text(*values, ".0%") for values in zip(share, low_ends, high_ends, strict=True)]
-        )
+        bounds = frame["lo"].to_numpy(float), frame["hi"].to_numpy(float)
+        ax.hlines(row, *bounds, color=INK, lw=1.6, zorder=3)
+        high = float(np.nanmax(bounds[1], initial=high))
+        _beside(ax, [_interval_text(*interval, ".0%") for interval in zip(share, *bounds, strict=True)])
     else:
         ax.bar_label(bars, [f"{s:.0%}" for s in share], padding=5, size=8.5, color=MUTED)
     ax.set_xlim(0, max(1.0, high) if full else 1.1 * high)
@@ -409,7 +369,7 @@ def share_bars(
     return ax
 
 
-def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
+def score_map(ax: Axes, table: pd.DataFrame) -> Axes:
     """Draw a score of every data seed with every weight seed as a heatmap, light where it is high.
 
     Parameters
@@ -417,26 +377,15 @@ def score_map(ax: Axes, table: pd.DataFrame, *, xlabel: str = "", ylabel: str = 
     ax : Axes
     table : DataFrame
         A row per data seed, a column per weight seed, drawn in their order.
-    xlabel, ylabel, title : str
     """
     import seaborn as sns
 
-    bar = {"pad": 0.03, "aspect": 28}
-    sns.heatmap(
-        table, ax=ax, cmap=SCORE, xticklabels=False, yticklabels=False, cbar_kws=bar, rasterized=True
-    )  # fmt: skip
+    bar, labels = {"pad": 0.03, "aspect": 28}, {"xticklabels": False, "yticklabels": False}
+    sns.heatmap(table, ax=ax, cmap=SCORE, cbar_kws=bar, rasterized=True, **labels)
     ax.grid(False)
-    name_axes(ax, xlabel=xlabel, ylabel=ylabel, title=title)
-    colorbar = ax.collections[0].colorbar
-    assert colorbar is not None
+    colorbar: Any = ax.collections[0].colorbar
     colorbar.outline.set_visible(False)
     return ax
-
-
-def legend_above(ax: Axes, handles: list[Any]) -> None:
-    """Put a legend in one line above the axes."""
-    boxes = {"handlelength": 0.9, "handleheight": 0.9, "columnspacing": 1.4}
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=max(len(handles), 1), **boxes)
 
 
 def _rows(ax: Axes, names: Iterable[Hashable]) -> None:

@@ -19,8 +19,6 @@ def evidence(
     margin: float,
     decided: int | None = None,
     unit: str = "seed",
-    ylabel: str = "mean difference, A − B",
-    title: str = "",
 ) -> Axes:
     """Draw the interval against the number of units, on a log axis, with the margin and the point of decision.
 
@@ -37,9 +35,8 @@ def evidence(
         The count from which the verdict is final.
     unit : str
         What a unit is, in the singular.
-    ylabel, title : str
     """
-    name_axes(ax, xlabel=f"{unit}s compared", ylabel=ylabel, title=title)
+    name_axes(ax, xlabel=f"{unit}s compared", ylabel="mean difference, A − B")
     counts, low, high, estimate, t_low, t_high = (
         frame[name].to_numpy(float) for name in ("count", "low", "high", "estimate", "t_low", "t_high")
     )  # (counts,)
@@ -56,11 +53,8 @@ def evidence(
     for bound in (low, high):
         ax.plot(counts, bound, color=CLASSES[0], lw=1.4, zorder=3)
     ax.plot(counts, estimate, color=INK, lw=1.2, zorder=3)
-    labels = [
-        (high[-1], "interval", CLASSES[0]),
-        (estimate[-1], "mean", INK),
-        (t_low[-1], "Student’s t", MUTED),
-    ]
+    labels = [(high[-1], "interval", CLASSES[0]), (estimate[-1], "mean", INK)]
+    labels.append((t_low[-1], "Student’s t", MUTED))
     labels += [(-margin, "margin", MUTED)] if abs(margin) < reach else []
     end_labels(ax, labels)
     if decided is not None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -40,7 +39,6 @@ def examples(rows: Sequence[tuple[str, Sequence[ExamplePanel | None]]]) -> Figur
     with style():
         fig = Figure((width, height))
         fig.set_layout_engine("none")  # panels have places of their own
-        FigureCanvasAgg(fig)
         for i, (name, row) in enumerate(rows):
             top = height - i * (PANEL[1] + NAME_ROW)
             fig.text(0.05 / width, (top - 0.17) / height, plain(name, 96), size=10, weight="bold")
@@ -49,23 +47,11 @@ def examples(rows: Sequence[tuple[str, Sequence[ExamplePanel | None]]]) -> Figur
                     bottom = top - NAME_ROW - PANEL[1] + 0.08
                     left, wide = j * PANEL[0] + 0.05, PANEL[0] - 0.1
                     ax = fig.add_axes((left / width, bottom / height, wide / width, wide / 1.6 / height))
-                    _draw(ax, panel)
+                    answers = (panel.log_odds, panel.points, panel.labels, panel.predicted)
+                    decision_boundary(ax, panel.extent, *answers, best=panel.best, scale=SCALE)
+                    ax.grid(False)
+                    ax.spines[:].set(visible=True)
+                    ax.set(xticks=[], yticks=[])
+                    ax.set_title(panel.name, size=8.5, color=INK, pad=4)
+                    ax.set_title(panel.share, size=8.5, color=MUTED, pad=4, loc="right")
     return fig
-
-
-def _draw(ax: Any, panel: ExamplePanel) -> None:
-    decision_boundary(
-        ax,
-        panel.extent,
-        panel.log_odds,
-        panel.points,
-        panel.labels,
-        panel.predicted,
-        best=panel.best,
-        scale=SCALE,
-    )
-    ax.grid(False)
-    ax.spines[:].set(visible=True)
-    ax.set(xticks=[], yticks=[])
-    ax.set_title(panel.name, size=8.5, color=INK, pad=4)
-    ax.set_title(panel.share, size=8.5, color=MUTED, pad=4, loc="right")

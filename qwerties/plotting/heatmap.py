@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -23,17 +22,10 @@ from qwerties.plotting.style import CARD, INK, STATES, plain, style
 UNDEFINED = "#c9c4bb"  # a pixel without a value
 EXACT = "#ffd84d"  # fill of a mark that is a config of the map
 
-GAIN = LinearSegmentedColormap.from_list(
-    "gain",
-    [
-        (0.0, "#f6c9a0"),
-        (0.25, "#b8622b"),
-        (0.5, "#1d1f27"),
-        (0.7, STATES["learned"]),
-        (0.86, STATES["slow"]),
-        (1.0, "#f3f9fa"),
-    ],
-)  # from −1, always wrong, by 0, a guess, to 1, the best possible; lightness alone distinguishes 0 to 1
+# From −1, always wrong, by 0, a guess, to 1, the best possible; lightness alone distinguishes 0 to 1
+_WRONG = [(0.0, "#f6c9a0"), (0.25, "#b8622b"), (0.5, "#1d1f27")]
+_RIGHT = [(0.7, STATES["learned"]), (0.86, STATES["slow"]), (1.0, "#f3f9fa")]
+GAIN = LinearSegmentedColormap.from_list("gain", _WRONG + _RIGHT)
 LABELS = {
     "gain": "gain: 0 a guess, 1 the best possible",
     "learned": "share of networks that learned",
@@ -115,7 +107,7 @@ def map_figure(
     side = min(3.1, 7.4 / columns)
     legend = 0.28 * -(-len(marks) // 3)
     with style():
-        fig = _figure(columns * side + 1.6, rows * (side + 0.35) + 0.5 + legend)
+        fig = Figure((columns * side + 1.6, rows * (side + 0.35) + 0.5 + legend))
         axes: Any = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for i, j in np.ndindex(rows, columns):
             image = _panel(axes[i, j], values[i, j], measure)
@@ -149,7 +141,7 @@ def shares_figure(
     columns = len(names)
     side = min(1.9, 7.6 / columns)
     with style():
-        fig = _figure(columns * side + 1.4, len(measures) * side + 0.9)
+        fig = Figure((columns * side + 1.4, len(measures) * side + 0.9))
         axes: Any = fig.subplots(len(measures), columns, squeeze=False, sharex=True, sharey=True)
         for i, measure in enumerate(measures):
             for j in range(columns):
@@ -158,12 +150,6 @@ def shares_figure(
                     axes[i, j].set_title(plain(names[j], 40), size=9.5, pad=5)
             _colorbar(fig, image, axes[i], measure, 0.0, 0.5)
         _label(fig, axes, x, y, side)
-    return fig
-
-
-def _figure(width: float, height: float) -> Figure:
-    fig = Figure((width, height))
-    FigureCanvasAgg(fig)
     return fig
 
 
@@ -183,9 +169,8 @@ def _label(fig: Figure, axes: Any, x: MapAxis, y: MapAxis, side: float) -> None:
         ax.set_xticks(*x.ticks(60 * side))
         ax.set_yticks(*y.ticks(180 * side))
     for ax in axes[-1]:
-        for at, text in zip(
-            ax.get_xticks(), ax.get_xticklabels(), strict=True
-        ):  # neighbours' labels keep apart
+        for at, text in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True):
+            # neighbours' labels keep apart
             text.set_horizontalalignment("left" if at < 0.05 else "right" if at > 0.95 else "center")
     fig.supxlabel(x.label, size=9.5, color=INK)
     fig.supylabel(y.label, size=9.5, color=INK)
@@ -203,14 +188,7 @@ def _colorbar(fig: Figure, image: AxesImage, axes: Any, label: str, low: float, 
 def _mark(mark: MapMark, number: int, *, shown: bool = True) -> Line2D:
     """A mark to be seen on light and on dark: filled where it is a config of the map, hollow where it is near one."""
     looks: dict[str, Any] = {"ms": 7.5, "mew": 1.5, "mec": INK, "mfc": EXACT if mark.exact else "none"}
-    line = Line2D(
-        [mark.x if shown else 0],
-        [mark.y if shown else 0],
-        ls="",
-        marker=MARKERS[number % len(MARKERS)],
-        zorder=5,
-        clip_on=False,
-        **looks,
-    )
+    looks |= {"ls": "", "marker": MARKERS[number % len(MARKERS)], "zorder": 5, "clip_on": False}
+    line = Line2D([mark.x if shown else 0], [mark.y if shown else 0], **looks)
     line.set_path_effects([withStroke(linewidth=3.6, foreground=CARD)])
     return line

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from qwerties.plotting.axes import (
     end_labels,
     epoch_ticks,
+    legend_above,
     log_axis,
     nice_limits,
     separate_labels,
@@ -51,10 +52,8 @@ Levels = tuple[tuple[str, float], ...]
 PLANE: tuple[Size, Box] = ((7.2, 5.3), (0.62, 0.62, 6.4, 4.0))
 CURVE: tuple[Size, Box] = ((7.2, 4.4), (0.78, 0.62, 4.84, 3.1))
 SEEDS: tuple[Size, Box] = ((7.2, 4.4), (0.95, 0.62, 5.0, 3.1))
-GRID_SHAPE = (
-    60,
-    96,
-)  # rows and columns that show a network; even, so that no node lies on an axis of symmetry
+# Rows and columns that show a network; even, so that no node lies on an axis of symmetry
+GRID_SHAPE = (60, 96)
 
 SHADES = 16  # of the probability: bands compress to a third of a smooth shading
 _EDGES = np.arange(1, SHADES) / SHADES
@@ -153,13 +152,6 @@ def _contour(ax: Axes, extent: Extent, log_odds: ArrayLike, **kwargs: Any) -> No
     ax.add_artist(LineCollection(_contours(extent, log_odds).lines(0.0), **kwargs))
 
 
-def has_boundary(log_odds: ArrayLike) -> bool:
-    """Return whether a network answers both classes somewhere on the grid."""
-    odds = np.asarray(log_odds, float)
-    odds = odds[np.isfinite(odds)]
-    return bool(len(odds) and odds.min() < 0 < odds.max())
-
-
 def data_points(
     ax: Axes, x: ArrayLike, y: ArrayLike, predicted: ArrayLike | None = None, *, scale: float = 1.0
 ) -> Axes:
@@ -191,7 +183,7 @@ def plane(ax: Axes, extent: Extent, legend: tuple[str, ...]) -> None:
         "p = ½": BOUNDARY,
         "best possible cut": REFERENCE,
     }
-    _legend_above(ax, [Line2D([], [], label=name, **looks[name]) for name in legend])
+    legend_above(ax, [Line2D([], [], label=name, **looks[name]) for name in legend])
 
 
 def boundary_picture(
@@ -205,12 +197,15 @@ def boundary_picture(
     title: str = "",
 ) -> bytes:
     """Draw `decision_boundary` as PNG, and note what it cannot show."""
-    shown = has_boundary(log_odds)
-    missing = "no boundary in view" if np.isfinite(np.asarray(log_odds)).any() else "weights not finite"
+    odds = np.asarray(log_odds, float)
+    odds = odds[np.isfinite(odds)]
+    notes = [] if len(odds) else ["weights not finite"]
+    if len(odds) and not odds.min() < 0 < odds.max():
+        notes = ["no boundary in view"]
 
     def foreground(ax: Axes) -> None:
         decision_boundary(ax, extent, log_odds, x, y, predicted, best=best)
-        _words(ax, title, ([] if shown else [missing]) + _outside(np.asarray(x), extent))
+        _words(ax, title, notes + _outside(np.asarray(x), extent))
 
     legend = ("qwerties A", "qwerties B", "misclassified", "p = ½", "best possible cut")
     return blitted_png(*PLANE, plane, (extent, legend[: 4 + (best is not None)]), foreground)
@@ -253,10 +248,8 @@ def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float | None = None) -> A
     epoch, limits = curve.index.to_numpy(float), ax.get_ylim()
     if optimum is not None and optimum > 0:
         ax.axhline(optimum, zorder=2, **REFERENCE)
-        text = f"  this sample's optimum {optimum:.3g}"
-        ax.text(
-            0, optimum, text, transform=ax.get_yaxis_transform(), va="bottom", color=MUTED, size=8.5, zorder=5
-        )
+        where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "bottom", "size": 8.5}
+        ax.text(0, optimum, f"  this sample's optimum {optimum:.3g}", color=MUTED, zorder=5, **where)
     if {"p10", "p90"} <= set(curve):
         low, high = (np.clip(curve[name].to_numpy(float), *limits) for name in ("p10", "p90"))
         both = np.isfinite(low + high)  # an infinite bound was clipped to the edge, and stays
@@ -296,7 +289,7 @@ def loss_axes(
     mean += [Line2D([], [], label="median", **MEDIAN)] if median else []
     mean += [Patch(color=CLASSES[0], alpha=BAND, label="10% to 90% of seeds")] if band else []
     if len(mean) > 1:
-        _legend_above(ax, mean)
+        legend_above(ax, mean)
 
 
 def loss_picture(
@@ -310,13 +303,9 @@ def loss_picture(
 
     Levels that are not finite and positive are left out.
     """
-    columns, levels = (
-        [c for c in ("train_loss", "p10", "p50", "p90") if c in curve],
-        _levels(references, above=0),
-    )
-    shown = np.concatenate(
-        [curve[columns].to_numpy(float).ravel(), [at for _, at in levels], [optimum or 0.0]]
-    )
+    columns = [c for c in ("train_loss", "p10", "p50", "p90") if c in curve]
+    levels = _levels(references, above=0)
+    shown = np.append(curve[columns].to_numpy(float), [*(at for _, at in levels), optimum or 0.0])
     shown = shown[np.isfinite(shown) & (shown > 0)]
     limits = nice_limits(shown.min(), shown.max()) if len(shown) else (0.01, 1.0)
     bad = curve.index[~np.isfinite(curve["train_loss"].to_numpy(float))]
@@ -363,9 +352,8 @@ def accuracy_distribution(ax: Axes, scores: pd.DataFrame) -> Axes:
         raise ValueError(f"state must be one of {', '.join(STATES)}; got {', '.join(map(repr, unknown))}")
     accuracy, state = scores["population_accuracy"].to_numpy(float), scores["state"].to_numpy()
     finite = np.isfinite(accuracy)
-    top = accuracy[finite].max(
-        initial=0.505
-    )  # the last bin ends at the best seed: no bar passes the Bayes line
+    # The last bin ends at the best seed, so that no bar passes the Bayes line
+    top = accuracy[finite].max(initial=0.505)
     width = (top - 0.5) / (round((top - 0.5) / 0.01 - 0.5) + 0.5)  # and one bin is centred on one half
     edges = top - width * np.arange(int(np.ceil(top / width)) + 1)[::-1]
     edges[-1] += 1e-12
@@ -429,7 +417,3 @@ def _words(ax: Axes, title: str, notes: list[str], legend: bool = True) -> None:
     if notes:
         where: dict[str, Any] = {"ha": "right", "va": "top", "size": 9, "style": "italic"}
         ax.annotate(" · ".join(notes), (1, 0), (0, -24), **where, **above)
-
-
-def _legend_above(ax: Axes, handles: list[Any]) -> None:
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles))

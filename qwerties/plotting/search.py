@@ -41,7 +41,6 @@ def rate_points(
     frames: Mapping[str, pd.DataFrame],
     *,
     references: Mapping[str, float] | None = None,
-    title: str = "",
     styles: Styles | None = None,
 ) -> Axes:
     """Draw every trial's score against its learning rate, with a band for most of its networks.
@@ -52,10 +51,9 @@ def rate_points(
     frames : mapping of arm to DataFrame
         One row per trial: ``learning_rate``, ``y``, ``lo`` and ``hi``; y is missing where the trial diverged.
     references : mapping of label to level, optional
-    title : str
     styles : mapping of arm to Style, optional
     """
-    name_axes(ax, xlabel="learning rate", ylabel=WORDS["population_accuracy"], title=title)
+    name_axes(ax, xlabel="learning rate", ylabel=WORDS["population_accuracy"])
     _log_x(ax, np.concatenate([frame["learning_rate"].to_numpy(float) for frame in frames.values()]))
     styles = styles or theme.styles(frames)
     labels: list[Label] = []
@@ -73,14 +71,7 @@ def rate_points(
     return ax
 
 
-def history_lines(
-    ax: Axes,
-    frames: Mapping[str, pd.DataFrame],
-    *,
-    ylabel: str = "",
-    title: str = "",
-    styles: Styles | None = None,
-) -> Axes:
+def history_lines(ax: Axes, frames: Mapping[str, pd.DataFrame], *, styles: Styles | None = None) -> Axes:
     """Draw the best score up to each trial, a line for each search, and the trials' own scores as dots.
 
     Parameters
@@ -88,10 +79,9 @@ def history_lines(
     ax : Axes
     frames : mapping of label to DataFrame
         One row per trial: ``number``, ``y`` (missing where it diverged) and ``best``, the best so far.
-    ylabel, title : str
     styles : mapping of label to Style, optional
     """
-    name_axes(ax, xlabel="trials", ylabel=ylabel, title=title)
+    ax.set_xlabel("trials")
     styles = styles or theme.styles(frames)
     labels: list[Label] = []
     for name, frame in frames.items():
@@ -108,7 +98,7 @@ def history_lines(
 
 
 def front_points(
-    ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float, float]] | None = None, *, title: str = ""
+    ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float, float]] | None = None
 ) -> Axes:
     """Draw cost against regret, both on log axes, the front as a line, and some networks by name.
 
@@ -118,9 +108,8 @@ def front_points(
     frame : DataFrame
         One row per trial: ``cost``, ``regret`` (above 0) and ``front``, whether no other trial beats it in both.
     marks : mapping of label to (cost, regret), optional
-    title : str
     """
-    name_axes(ax, xlabel=WORDS["cost"], ylabel=WORDS["regret"], title=title)
+    name_axes(ax, xlabel=WORDS["cost"], ylabel=WORDS["regret"])
     marks = marks or {}
     front = frame[frame["front"]].sort_values("cost", kind="stable")
     _log_x(ax, np.append(frame["cost"].to_numpy(float), [cost for cost, _ in marks.values()]))
@@ -143,7 +132,7 @@ def front_points(
     return ax
 
 
-def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any, *, ylabel: str = "") -> Axes:
+def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any) -> Axes:
     """Draw every trial's score against one of its parameters.
 
     Parameters
@@ -155,9 +144,8 @@ def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any, *,
         Of the parameter.
     distribution : object
         With ``choices``, or with ``low``, ``high`` and ``log``, as Optuna's distributions have them.
-    ylabel : str
     """
-    name_axes(ax, xlabel=plain(name.replace("_", " "), 40), ylabel=ylabel)
+    name_axes(ax, xlabel=plain(name.replace("_", " "), 40))
     y = frame["y"].to_numpy(float)
     if hasattr(distribution, "choices"):
         choices = list(distribution.choices)
@@ -203,27 +191,20 @@ def study_pictures(
     slices: list[Panel] = []
     for name, distribution in space.items():
         having = [trial for trial in trials if name in trial and trial["number"] in values.index]
-        points = {"x": [t[name] for t in having], "y": [values[t["number"]] for t in having]}
-        words = "" if slices else WORDS[first]
-        arguments = {
-            "frame": pd.DataFrame(points),
-            "name": name,
-            "distribution": distribution,
-            "ylabel": words,
-        }
-        slices.append((slice_points, arguments))
+        points = pd.DataFrame({"x": [t[name] for t in having], "y": [values[t["number"]] for t in having]})
+        ylabel = "" if slices else WORDS[first]
+        part = {"frame": points, "name": name, "distribution": distribution, "ylabel": ylabel}
+        slices.append((slice_points, part))
+    progress = {"frames": history, "ylabel": WORDS[first], "title": title}
     figures = {
-        "history": panels(
-            [(history_lines, {"frames": history, "ylabel": WORDS[first], "title": title})], height=3.8
-        ),
+        "history": panels([(history_lines, progress)], height=3.8),
         "slice": panels(slices, max(5.0, 2.4 * len(space)), 3.0, sharey=True),
     }
     if shares:
-        bars = pd.DataFrame({"share": pd.Series(dict(shares))}).rename(
-            lambda name: str(name).replace("_", " ")
-        )
-        part: Panel = (share_bars, {"frame": bars, "xlabel": "importance", "title": title, "full": False})
-        figures["importance"] = panels([part], height=rows_height(len(shares)))
+        names = [name.replace("_", " ") for name in shares]
+        bars = pd.DataFrame({"share": list(shares.values())}, index=names)
+        importance = {"frame": bars, "xlabel": "importance", "title": title, "full": False}
+        figures["importance"] = panels([(share_bars, importance)], height=rows_height(len(shares)))
     if "front" in frame:
         scored = frame[frame[first].notna()]
         figures["pareto"] = panels([(front_points, {"frame": scored, "title": title})])

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from qwerties.stats.confidence import check, confidence_sequence
 from qwerties.stats.formats import listed
-from qwerties.stats.planning import smallest_margin, units_needed
+from qwerties.stats.planning import units_needed
 from qwerties.stats.verdict import UNDECIDED, decide, mirrored, words
 
 if TYPE_CHECKING:
@@ -38,13 +38,17 @@ class Comparison:
     unpaired_b: tuple[Any, ...] = ()
     missing: tuple[Any, ...] = ()  # paired units without a value in one arm or both; they are not compared
     needed: int | None = None  # about how many units in all would decide it, None beyond `planning.LIMIT`
-    equivalence_margin: float = math.inf  # any larger margin would give "equivalent"
     differences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
     @property
     def interval(self) -> tuple[float, float]:
         """Bounds of the mean difference."""
         return self.low, self.high
+
+    @property
+    def equivalence_margin(self) -> float:
+        """The margin beyond which the interval means "equivalent"."""
+        return max(abs(self.low), abs(self.high))
 
     def words(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the verdict as a sentence without its full stop."""
@@ -110,57 +114,6 @@ class Comparison:
         return f"{counts[0]:,} only in {a}, {counts[1]:,} only in {b}{missing}"
 
 
-def compare_paired(
-    differences: ArrayLike,
-    *,
-    bounds: tuple[float, float],
-    margin: float,
-    alpha: float = 0.05,
-    identical: bool = False,
-) -> Comparison:
-    """Compare two arms by their differences A − B per unit.
-
-    Parameters
-    ----------
-    differences : array_like, shape (n,)
-        Differences A − B, in an order that was fixed before they were seen.
-    bounds : tuple of float
-        The smallest and the largest difference that is possible: (−1, 1) for an accuracy.
-    margin, alpha : float
-        As in `compare`.
-    identical : bool
-        The arms are the same runs.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or a difference is outside the bounds or NaN.
-    """
-    differences = np.array(differences, float)  # (n,), a copy
-    bounds = check(differences, alpha, bounds)
-    if not (math.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin must be a finite number above 0, got {margin!r}")
-    lower, upper = confidence_sequence(differences, alpha=alpha, bounds=bounds)
-    low, high = float(lower[0]), float(upper[0])
-    verdict = decide(low, high, margin, identical=identical)
-    needed = None
-    if verdict in UNDECIDED:
-        needed = units_needed(differences, alpha=alpha, margin=margin, bounds=bounds)
-    return Comparison(
-        n=len(differences),
-        estimate=float(differences.mean()) if len(differences) else math.nan,
-        low=low,
-        high=high,
-        alpha=alpha,
-        margin=margin,
-        bounds=bounds,
-        verdict=verdict,
-        needed=needed,
-        equivalence_margin=smallest_margin(low, high),
-        differences=differences,
-    )
-
-
 def compare(
     a: pd.Series | pd.DataFrame,
     b: pd.Series | pd.DataFrame,
@@ -215,6 +168,8 @@ def compare(
     (400, 0.1)
     """
     low, high = check(np.empty(0), alpha, bounds)
+    if not (math.isfinite(margin) and margin > 0):
+        raise ValueError(f"margin must be a finite number above 0, got {margin!r}")
     values_a, values_b = (
         _checked(values, name, low, high) for values, name in zip((a, b), names, strict=True)
     )
@@ -228,12 +183,24 @@ def compare(
     paired_a, paired_b = values_a.reindex(units), values_b.reindex(units)
     absent = (paired_a.isna() | paired_b.isna()).to_numpy(bool)  # (units,)
     x, y = paired_a.to_numpy(float)[~absent], paired_b.to_numpy(float)[~absent]  # (n,)
-    identical = bool(len(x)) and bool((x == y).all()) and len(np.unique(x)) > 2
-    result = compare_paired(
-        x - y, bounds=(low - high, high - low), margin=margin, alpha=alpha, identical=identical
-    )
-    return replace(
-        result,
+    differences, possible = x - y, (low - high, high - low)
+    (lower,), (upper,) = confidence_sequence(differences, alpha=alpha, bounds=possible)
+    identical = bool((x == y).all()) and len(np.unique(x)) > 2
+    verdict = decide(float(lower), float(upper), margin, identical=identical)
+    needed = None
+    if verdict in UNDECIDED:
+        needed = units_needed(differences, alpha=alpha, margin=margin, bounds=possible)
+    return Comparison(
+        n=len(differences),
+        estimate=float(differences.mean()) if len(differences) else math.nan,
+        low=float(lower),
+        high=float(upper),
+        alpha=alpha,
+        margin=margin,
+        bounds=possible,
+        verdict=verdict,
+        needed=needed,
+        differences=differences,
         unpaired_a=tuple(_in_order(values_a.index.difference(units, sort=False)).tolist()),
         unpaired_b=tuple(_in_order(values_b.index.difference(units, sort=False)).tolist()),
         missing=tuple(units[absent].tolist()),

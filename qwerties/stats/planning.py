@@ -47,11 +47,6 @@ def units_needed(
     return None
 
 
-def smallest_margin(low: float, high: float) -> float:
-    """Return the margin beyond which the interval [low, high] means "equivalent"."""
-    return max(abs(low), abs(high))
-
-
 class Narrowing(NamedTuple):
     """How an interval narrowed; arrays of shape (counts,), NaN where a bound is undefined."""
 

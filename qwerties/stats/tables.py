@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,39 +34,27 @@ def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str] = ()) 
     """
     import pandas as pd
 
-    seen: list[str] = []
-
-    def is_needed(name: Any) -> bool:
-        seen.append(str(name))
-        return name in columns
-
     try:
         if path.suffix.lower() in PARQUET:
-            seen += _parquet_columns(path)
-            table = pd.read_parquet(path, columns=[name for name in columns if name in seen])
+            table = pd.read_parquet(path)
         else:
-            types = dict.fromkeys(text, str)
-            table = pd.read_csv(path, usecols=is_needed, dtype=types, low_memory=False, index_col=False)
+            with warnings.catch_warnings(action="ignore"):  # fields beyond the header
+                table = pd.read_csv(path, dtype=dict.fromkeys(text, str), low_memory=False, index_col=False)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or first_line(error)}") from None
     except ImportError:
         raise ValueError(f"{path} is a Parquet file, which needs pyarrow: pip install pyarrow") from None
-    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:  # what pandas says of other files
+    except (ValueError, OverflowError) as error:  # what pandas says of other files
         raise ValueError(f"{path} is not a table: {clean(first_line(error))}") from None
+    known = list(map(str, table.columns))
     for name in columns:
-        if name not in table.columns:
+        if name not in known:
             raise ValueError(
-                f"{path} has no column {name!r}; it has {listed(dict.fromkeys(seen))}{suggestion(name, seen)}"
+                f"{path} has no column {name!r}; it has {listed(known)}{suggestion(name, known)}"
             )
     if table.empty:
         raise ValueError(f"{path} has no rows")
-    return table
-
-
-def _parquet_columns(path: Path) -> list[str]:
-    from pyarrow.parquet import read_schema
-
-    return list(read_schema(path).names)
+    return table[list(columns)]
 
 
 def metric_by_unit(table: pd.DataFrame, metric: str, units: Sequence[str], source: str) -> pd.Series:

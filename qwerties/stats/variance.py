@@ -29,11 +29,9 @@ class Component:
 class VarianceComponents:
     """Where the variance of one score between networks comes from."""
 
-    column: str
     mean: float
     data_seeds: int
     weight_seeds: int
-    level: float
     data: Component
     start: Component
     interaction: Component
@@ -94,7 +92,7 @@ def variance_components(
         Component(*map(float, (variances[0, k], lo[k], hi[k], shares[0, k], lo[k + 3], hi[k + 3])))
         for k in range(3)
     )
-    return VarianceComponents(column, float(y.mean()), *y.shape, level, data, start, interaction)
+    return VarianceComponents(float(y.mean()), *y.shape, data, start, interaction)
 
 
 def _components(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qwerties.analysis.retraining import COLUMNS, best_of, chance_of_being_best
+from qwerties.analysis.retraining import COLUMNS, best_of
 
 
 def frame_of(n, seed=0):
@@ -54,19 +54,13 @@ def test_the_order_of_the_networks_does_not_matter():
     pd.testing.assert_frame_equal(best_of(frame), best_of(shuffled))
 
 
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (5, 2), (500, 20), (4000, 3)])
-def test_chances_add_up_to_one_and_fall_with_the_rank(n, k):
-    chance = chance_of_being_best(n, k)
-    assert chance.sum() == pytest.approx(1, abs=1e-9)
-    assert chance[0] == pytest.approx(k / n)
-    assert (np.diff(chance) <= 1e-15).all()
-    assert (chance[n - k + 1 :] == 0).all()
-
-
-@pytest.mark.parametrize("k", [0, 6])
-def test_more_networks_than_there_are_cannot_be_drawn(k):
-    with pytest.raises(ValueError, match=f"k must be from 1 to the number of networks, 5, got {k}"):
-        chance_of_being_best(5, k)
+def test_the_best_of_many_is_found_in_a_large_crowd():
+    """Of 5,000 networks one learned: it is among 20 with a chance of 20 in 5,000."""
+    frame = frame_of(5000).assign(state="slow")
+    frame.loc[frame["train_loss"].idxmin(), "state"] = "learned"
+    found = best_of(frame, [1, 20])
+    assert list(found["learned"]) == pytest.approx([1 / 5000, 20 / 5000])
+    assert list(found["any_learned"]) == pytest.approx([1 / 5000, 20 / 5000])
 
 
 def test_counts_above_the_number_of_networks_are_left_out():

@@ -19,8 +19,9 @@ import pytest
 import torch
 
 from benchmarks import baselines, command, growth, handwritten_cpp, jaxed, maps, servers, tables
-from benchmarks.baselines import WAYS, Work, run
+from benchmarks.baselines import Work, run
 from benchmarks.measure import Result, Row, Target, interleave, milliseconds, ratio, team
+from benchmarks.training import Way
 from qwerties.config import Config
 from qwerties.errors import FailedError
 from qwerties.training.reference import train_reference
@@ -29,7 +30,6 @@ from qwerties.training.trainer import train
 pytestmark = pytest.mark.slow
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-needs_jax = pytest.mark.skipif(bool(jaxed.missing()), reason=jaxed.missing())
 
 ROW = Row("losses", "ours", "2 losses", "ms/run", (3.0, 1.0, 2.0))
 
@@ -38,10 +38,10 @@ ROW = Row("losses", "ours", "2 losses", "ms/run", (3.0, 1.0, 2.0))
 def bench(tmp_path, capsys):
     """Run the command on small sizes; returns its status, what it printed and its JSON."""
 
-    def call(*argv, repeats=2):
+    def call(*argv):
         output = tmp_path / "bench.json"
         try:
-            status = command.main([*argv, "--quick", "--repeats", str(repeats), "--output", str(output)])
+            status = command.main([*argv, "--quick", "--repeats", "1", "--output", str(output)])
         finally:
             mlflow.set_tracking_uri(None)
         return status, capsys.readouterr().out, json.loads(output.read_text())
@@ -56,61 +56,63 @@ def library(tmp_path_factory):
     return found
 
 
-def names_of(found):
-    return [row["name"] for row in found["rows"] if not row["skipped"]]
-
-
 # All ways train the same networks
 
 
 @needs_compiler
 @pytest.mark.parametrize("hidden", [1, 8])
-@pytest.mark.parametrize("seed", [0, 3])
-def test_the_loop_by_hand_is_the_notebooks(library, hidden, seed):
+def test_the_loop_by_hand_is_the_notebooks(library, hidden):
     config = Config(hidden=(hidden,), epochs=2000)
-    losses = run("c++", Work(config, seed, 11), library)
-    np.testing.assert_allclose(losses, train_reference(config, seed).losses, rtol=0, atol=1e-5)
+    losses = run("c++", Work(config, 3, 11), library)
+    np.testing.assert_allclose(losses, train_reference(config, 3).losses, rtol=0, atol=1e-5)
 
 
 @needs_compiler
 def test_every_lane_of_the_loop_by_hand_is_its_own_network(library):
     config = Config(epochs=20)
     alone = np.stack([run("c++", Work(config, seed, 1), library) for seed in range(19)])
-    x, _, start = baselines._arrays(Work(config, 0, 19))
-    np.testing.assert_allclose(
-        handwritten_cpp.Loop(library, x, start).train(20, 0.01), alone, rtol=0, atol=1e-6
-    )
+    x, _, start = baselines.arrays(Work(config, 0, 19))
+    together = handwritten_cpp.Loop(library, x, start).train(20, 0.01)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "way", [way for way in WAYS if way not in ("c++", "compiled", "drawing", "gpu") and "jax" not in way]
-)
+@pytest.mark.parametrize("way", ["eager", "plain"])
 def test_every_way_is_the_notebooks_loop(way):
     config = Config(hidden=(2,), epochs=120)
     losses = run(way, Work(config, 5, 3))
     np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-5)
 
 
-@needs_jax
-@pytest.mark.parametrize("form", jaxed.FORMS)
-def test_jax_does_the_same_work(form):
+@pytest.mark.skipif(bool(jaxed.missing()), reason=jaxed.missing())
+def test_jax_does_the_same_work():
     """In a process of its own, as in the bench: JAX and forks do not go together."""
     config = Config(hidden=(3,), epochs=200)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        losses = pool.submit(run, f"jax {form}", Work(config, 5, 3)).result()
-    np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-4)
+        for losses in pool.map(run, [f"jax {form}" for form in jaxed.FORMS], [Work(config, 5, 3)] * 2):
+            np.testing.assert_allclose(losses, train_reference(config, 5).losses, rtol=0, atol=1e-4)
 
 
-def test_without_a_compiler_the_reason_is_told(tmp_path, monkeypatch):
+def test_what_a_gpu_trains_batch_by_batch_is_what_is_asked_for(monkeypatch):
+    monkeypatch.setattr(baselines, "GPU_BATCH", 3)
+    trained = []
+
+    def train_here(configs, seeds, compiled, device):
+        trained.append((str(seeds), compiled, device))
+        return train(configs, seeds)
+
+    monkeypatch.setattr(baselines, "train", train_here)
+    config = Config(epochs=5)
+    losses = baselines.ours_on("cpu", Work(config, 2, 8), None)()
+    assert trained == [("2-4", True, "cpu"), ("5-7", True, "cpu"), ("8-9", True, "cpu")]
+    np.testing.assert_allclose(losses, train_reference(config, 2).losses, atol=1e-5)
+
+
+def test_without_a_compiler_that_works_the_reason_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert handwritten_cpp.build(tmp_path) == (None, "no g++")
-
-
-def test_a_compiler_that_fails_is_named(tmp_path, monkeypatch):
     fake = tmp_path / "g++"
     fake.write_text("#!/bin/sh\necho 'no such flag' >&2\nexit 1\n")
     fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert handwritten_cpp.build(tmp_path) == (None, "g++ failed: no such flag")
 
 
@@ -130,18 +132,10 @@ def test_a_slow_way_may_be_measured_once_and_a_way_may_measure_itself():
     assert milliseconds(samples["own"], 1000) == (2.0, 2.0, 2.0)
 
 
-def test_a_value_is_the_median():
-    assert ROW.median == 2
-    assert math.isnan(replace(ROW, values=()).median)
-
-
-def test_a_ratio_is_of_one_group():
-    rows = [
-        ROW,
-        replace(ROW, name="slow", values=(8.0,)),
-        replace(ROW, name="slow", group="other", values=(80.0,)),
-    ]
-    assert ratio(rows, "losses", "slow", "ours") == 4
+def test_a_ratio_is_of_the_medians_of_one_group():
+    slow = replace(ROW, name="slow", values=(8.0,))
+    rows = [ROW, slow, replace(slow, group="other", values=(80.0,))]
+    assert (ROW.median, ratio(rows, "losses", "slow", "ours")) == (2, 4)
     assert math.isnan(ratio(rows, "losses", "missing", "ours"))
 
 
@@ -160,11 +154,13 @@ def test_a_target_is_met_or_not_or_only_told(target, met):
     assert target.met is met
 
 
-def test_a_team_gives_every_process_its_part_and_its_settings():
+def test_every_process_of_a_team_gets_its_part_and_its_settings():
     with team(2, {"QWERTIES_PROBE": "seven"}) as members:
-        assert len(members) == 2
-        assert members.call(os.getenv, [("QWERTIES_PROBE", "a"), ("NOWHERE", "b")]) == ["seven", "b"]
-        assert members.call(os.getenv, [("NOWHERE", "c")]) == ["c"]
+        way = Way("plain", Config(epochs=20), 5, members)
+        np.testing.assert_allclose(way.call(), train_reference(way.config, 0).losses, atol=1e-5)
+        assert way.call("{0} {1.seeds} {2}".format) == "plain 0-1 None"
+        assert replace(way, team=members[:1]).call("{1.seeds}".format) == "0-4"
+        assert [member.submit(os.getenv, "QWERTIES_PROBE").result() for member in members] == ["seven"] * 2
     assert "QWERTIES_PROBE" not in os.environ
 
 
@@ -198,19 +194,12 @@ def test_the_table_says_what_was_done_what_is_skipped_and_what_is_missed():
     assert "load 0.5 before, 2.0 after" in lines[-1]
 
 
-def test_the_json_has_no_nan_and_what_the_table_has():
+def test_the_json_has_no_nan():
     results = {"tracking": Result((replace(ROW, values=()),), (Target("c", float("nan"), least=1),))}
     written = json.loads(json.dumps(tables.to_json(results, ABOUT), allow_nan=False))
     assert written["rows"][0]["median"] is None
     assert written["rows"][0]["part"] == "tracking"
-    assert written["targets"][0]["met"] is None
-    assert written["commit"] == "abc1234"
-
-
-@pytest.mark.parametrize("off", [2e-4, float("nan"), float("inf")])
-def test_other_losses_are_other_work(off):
-    found = {"p": Result((replace(ROW, difference=1e-4), replace(ROW, name="off", difference=off), ROW), ())}
-    assert [row.name for row in tables.differing(found)] == ["off"]
+    assert (written["targets"][0]["value"], written["targets"][0]["met"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +210,7 @@ def test_other_losses_are_other_work(off):
         (12.34, "12.3"),
         (1.234, "1.23"),
         (0.012345, "0.0123"),
-        (float("nan"), "–"),
+        (math.nan, "–"),
     ],
 )
 def test_figures_have_three_digits(value, text):
@@ -246,19 +235,9 @@ def test_the_commit_says_whether_files_differ(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (
-            ["speed"],
-            "a part must be one of training, tracking, network, server, growth, map, gpu, tuning, sweep, got 'speed'",
-        ),
-        (["--repeats", "0"], "argument --repeats: repeats must be a whole number from 1 to 99, got '0'"),
-        (
-            ["--repeats", "many"],
-            "argument --repeats: repeats must be a whole number from 1 to 99, got 'many'",
-        ),
-        (
-            ["--output", "/nowhere/at/all"],
-            "--output must be a file in a folder that exists, got /nowhere/at/all",
-        ),
+        (["speed"], f"a part must be one of {', '.join(command.PARTS)}, got 'speed'"),
+        (["--repeats", "0"], "--repeats must be a whole number from 1 to 99, got '0'"),
+        (["--output", "/no/where"], "--output must be a file in a folder that exists, got /no/where"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )
@@ -269,72 +248,59 @@ def test_a_wrong_request_is_told_in_one_line(argv, message, capsys):
     assert captured.err == f"bench: error: {message}\n"
 
 
-def test_training_small(bench):
-    status, out, found = bench("training", repeats=1)
-    assert status == 0
-    rows = {row["name"]: row for row in found["rows"]}
-    assert {"the notebook's loop", "eager `vmap`", "ours, without a compiler", "ours, compiled"} <= set(rows)
-    for name, row in rows.items():
-        if not row["skipped"]:
-            assert len(row["values"]) == 1
-            assert "110 epochs" in row["work"]
-            assert name == "drawing, within ours alone" or row["difference"] <= tables.CLOSE
-    assert bool(rows["JAX, its best"]["skipped"]) == bool(jaxed.missing())
-    assert bool(rows["C++ by hand"]["skipped"]) == (shutil.which("g++") is None)
-    assert "| ours, compiled |" in out
-    assert found["quick"]
-
-
-def test_tracking_growth_map_and_tuning_small(bench, monkeypatch):
-    monkeypatch.setenv(
-        "MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db"
-    )  # never used, and there again after
+def test_every_part_runs_and_gives_its_figures(bench, monkeypatch):
+    monkeypatch.setattr(command, "PROCESSES", 1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////nowhere/mlflow.db")  # never used
     before = sorted(Path.cwd().iterdir())
-    status, _, found = bench("tracking", "network", "growth", "map", "tuning", repeats=1)
+    status, out, found = bench(*(part for part in command.PARTS if part not in ("server", "gpu")))
     assert status == 0
+    assert found["quick"]
     assert sorted(Path.cwd().iterdir()) == before
-    assert names_of(found) == [
+    absent = {"JAX, its best": jaxed.missing(), "C++ by hand": not shutil.which("g++")}
+    assert {row["name"] for row in found["rows"] if row["skipped"]} == {n for n in absent if absent[n]}
+    measured = [row for row in found["rows"] if not row["skipped"]]
+    ours = ("ours, without a compiler", "ours, compiled", "ours, compiled, 1 process")
+    assert [row["name"] for row in measured if row["name"] not in absent] == [
+        *("the notebook's loop", "eager `vmap`", *ours, "drawing, within ours alone"),
         *("`log_metric` per epoch", "public `log_batch`", "ours", "raw `sqlite3`"),
         *("the tutorial's way", "the good way", "ours, one by itself", "ours, in a sweep's run"),
         *("at 2 runs", "at 4 runs", "at 4 runs", "8 networks, 20 epochs"),
         *("the notebook's loop", "ours"),
         *("proposing, storing and tracking", "training"),
+        *("a notebook network", "cold cache of compiled steps", "warm cache"),
     ]
-    for row in found["rows"]:
-        assert row["difference"] is None or row["difference"] <= 1e-5
+    for row in measured:
         assert all(value > 0 for value in row["values"])
-    memory = next(row for row in found["rows"] if row["unit"] == "MiB")
-    assert 100 < memory["median"] < 4000
-    bounds = [
-        (target["least"], target["most"]) for target in found["targets"] if target["part"] == "tracking"
-    ]
-    assert bounds == [(8, None), (None, None), (None, 2)]
-    pixels = next(row for row in found["rows"] if row["part"] == "map" and row["name"] == "ours")
-    estimate = next(
-        target for target in found["targets"] if target["unit"] == "s" and target["part"] == "map"
-    )
-    assert estimate["claim"].startswith("a map of 100×100 pixels, 4 panels, 80,000 networks")
-    assert estimate["value"] == pytest.approx(pixels["median"] * 40)
+        assert row["difference"] is None or row["difference"] <= tables.CLOSE
+        compared = row["part"] in ("training", "tracking", "network")
+        assert (row["difference"] is None) == (
+            not compared or row["name"].startswith(("drawing", "ours, in a"))
+        )
+        assert f"| {row['name']} | {tables.figure(row['median'])} {row['unit']} |" in out
+    by_name = {(row["part"], row["name"]): row["median"] for row in measured}
+    assert 100 < by_name["growth", "8 networks, 20 epochs"] < 4000  # MiB
+    value = {target["claim"]: target["value"] for target in found["targets"]}
+    whole = "a map of 100×100 pixels, 4 panels, 80,000 networks, estimated from that"
+    assert value[whole] == pytest.approx(by_name["map", "ours"] * 40)
+    loop, cold = (by_name["sweep", name] for name in ("a notebook network", "cold cache of compiled steps"))
+    claim = "the default sweep, cold cache of compiled steps, in notebook networks"
+    assert value[claim] == pytest.approx(cold / loop)
 
 
 @pytest.mark.server
-def test_a_server_small(bench):
-    status, _, found = bench("server", repeats=1)
+def test_a_server_beside_a_file(bench):
+    status, _, found = bench("server")
     assert status == 0
-    assert names_of(found) == [
-        "SQLite, a file",
-        "PostgreSQL, without a server",
-        "`mlflow server` with PostgreSQL",
-    ]
+    names = ["SQLite, a file", "PostgreSQL, without a server", "`mlflow server` with PostgreSQL"]
+    assert [row["name"] for row in found["rows"] if not row["skipped"]] == names
     assert all(row["difference"] == 0 for row in found["rows"])
     assert all(target["value"] > 0 for target in found["targets"])
 
 
 def test_without_a_server_the_file_is_measured_alone(bench, monkeypatch):
     monkeypatch.setattr(servers, "find_spec", lambda name: None)
-    status, out, found = bench("server", repeats=1)
+    status, out, found = bench("server")
     assert status == 0
-    assert names_of(found) == ["SQLite, a file"]
     assert [row["skipped"] for row in found["rows"]] == ["", "no psycopg", "no psycopg"]
     assert "| `mlflow server` with PostgreSQL | – | | | | skipped: no psycopg |" in out
     assert [target["value"] for target in found["targets"]] == [None, None]
@@ -361,27 +327,12 @@ def test_without_a_gpu_its_part_says_so(bench):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_beside_the_cpu_small(bench):
-    status, _, found = bench("gpu", repeats=1)
+    status, _, found = bench("gpu")
     assert status == 0
     cpu, gpu, whole = found["rows"]
     assert cpu["name"].startswith("CPU, ")
     assert gpu["name"] == whole["name"] != cpu["name"]
     assert all(row["difference"] < 1e-5 for row in found["rows"])
-
-
-def test_what_a_gpu_trains_batch_by_batch_is_what_is_asked_for(monkeypatch):
-    monkeypatch.setattr(baselines, "GPU_BATCH", 3)
-    trained = []
-    monkeypatch.setattr(
-        baselines,
-        "train",
-        lambda configs, seeds, **how: trained.append((seeds, how)) or train(configs, seeds),
-    )
-    work = Work(Config(epochs=5), 2, 8)
-    losses = baselines._ours_on("cpu", work, None)()
-    assert [str(seeds) for seeds, _ in trained] == ["2-4", "5-7", "8-9"]
-    assert all(how == {"compiled": True, "device": "cpu"} for _, how in trained)
-    np.testing.assert_allclose(losses, train_reference(work.config, 2).losses, atol=1e-5)
 
 
 def test_the_map_is_that_of_the_command():
@@ -415,24 +366,24 @@ def test_a_command_that_fails_is_told_with_its_reason(tmp_path):
 def test_what_a_part_has_started_ends_with_it(tmp_path, monkeypatch, capsys, number, status):
     ended = []
 
-    def measure(name, settings):
+    def measure(settings, folder):
         try:
             os.kill(os.getpid(), number)
             time.sleep(60)
         finally:
-            ended.append(name)
+            ended.append(folder.name)
 
-    monkeypatch.setattr(command, "_measure", measure)
-    assert command.main(["tracking", "--output", str(tmp_path / "bench.json")]) == status
-    assert ended == ["tracking"]
+    monkeypatch.setattr(maps, "measure", measure)
+    assert command.main(["map", "--output", str(tmp_path / "bench.json")]) == status
+    assert len(ended) == 1
     assert capsys.readouterr().err.endswith("\nbench: stopped; nothing is written\n")
     assert not (tmp_path / "bench.json").exists()
 
 
-def test_what_differs_is_named(bench, monkeypatch, capsys):
-    monkeypatch.setattr(
-        command, "_measure", lambda name, settings: Result((replace(ROW, difference=0.5),), ())
-    )
-    status, _, found = bench("tracking")
-    assert status == 1
-    assert found["rows"][0]["difference"] == 0.5
+@pytest.mark.parametrize("off", [2e-4, math.nan, math.inf])
+def test_other_losses_are_other_work(bench, monkeypatch, capsys, off):
+    rows = (replace(ROW, difference=1e-4), replace(ROW, name="off", difference=off), ROW)
+    assert [row.name for row in tables.differing({"p": Result(rows, ())})] == ["off"]
+    monkeypatch.setattr(maps, "measure", lambda settings, folder: Result(rows, ()))
+    if off < 1:
+        assert bench("map")[0] == 1

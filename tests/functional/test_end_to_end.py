@@ -185,6 +185,7 @@ def test_every_run_has_its_tags_and_its_dataset(study, experiment_name):
         assert tags["qwerties.fingerprint"] == fingerprint(config, Seeds(0, 4), code_digest())
         assert tags["qwerties.code"] == code_digest()
         assert tags["qwerties.version"] == version("qwerties")
+        assert {f"qwerties.{name}" for name in ("python", "torch", "numpy", "mlflow")} <= set(tags)
         assert tags["mlflow.source.name"] == f"experiments/{experiment_name}.py"
         assert {"mlflow.user", "mlflow.source.type", "mlflow.note.content"} <= set(tags)
         (given,) = run.inputs.dataset_inputs

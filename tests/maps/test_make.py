@@ -13,7 +13,7 @@ from processes import started
 
 from qwerties.config import Config, Seeds
 from qwerties.maps import make as mapping
-from qwerties.maps.make import make_blocks, make_map, train_block, train_map
+from qwerties.maps.make import make_blocks, make_map, train_map
 from qwerties.maps.spec import MEASURES, STATES, Axis, MapSpec, from_bytes
 from qwerties.report.cache_key import store_digest
 from qwerties.scoring import final, one_unit, theory
@@ -96,7 +96,7 @@ SPECS = {
     "squashing": MapSpec(RATE, DISTANCE, ("mse",), ("tanh", "relu", "sigmoid"), 2, Config(epochs=9)),
     "widths": MapSpec(Axis("hidden", 1, 9, "log", 3), RATE, base=Config(data="xor", epochs=30)),
     "widths and sizes": MapSpec(
-        Axis("samples", 3, 9, "linear", 2), Axis("hidden", 1, 5, "linear", 2), base=Config(epochs=9)
+        Axis("samples", 3, 9, "linear", 2), Axis("hidden", 1, 9, "log", 3), base=Config(epochs=9)
     ),
     "wide": MapSpec(RATE, DISTANCE, ("bce",), ("relu", "tanh"), 2, Config(epochs=9, hidden=(3, 2))),
     "adam": MapSpec(RATE, DISTANCE, ("bce",), ("relu",), 1, Config(epochs=9, optimizer="adam", init="he")),
@@ -286,13 +286,6 @@ def test_a_map_goes_on_where_it_was_killed(tmp_path):
     out, _ = call(tmp_path, *MAP, "1", "--show", "dead")
     assert out.startswith(f"nothing to do: the map is tracked as run {run.run_id}\ndead: ")
     assert (tmp_path / "reports" / "map.png").read_bytes() == store.read(run, "plots/dead.png")
-
-
-def test_a_block_is_what_its_pixels_are(tmp_path):
-    block = make_blocks(SMALL)[0]
-    whole = train_map(SMALL, tmp_path, workers=1)
-    for name, values in zip(MEASURES, train_block(SMALL, block), strict=True):
-        np.testing.assert_array_equal(values, whole[name].ravel()[SMALL.order[block.start : block.stop]])
 
 
 @pytest.mark.parametrize(

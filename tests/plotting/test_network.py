@@ -12,7 +12,6 @@ from PIL import Image
 
 from qwerties.plotting import network as plots
 from qwerties.plotting import style as theme
-from qwerties.plotting.background import blitted_png
 
 REFERENCES = {"Bayes floor": 0.0604, "dead plateau": 0.6931}
 
@@ -44,32 +43,29 @@ def scores(**counts):
     return pd.DataFrame({"state": state, "population_accuracy": [at.get(s, 0.5) for s in state]})
 
 
-def fixed(size_and_box):
-    """Axes as a run's pictures have them."""
-    (width, height), (left, bottom, wide, tall) = size_and_box
-    with theme.style():
-        fig = Figure((width, height), layout=None)
-        fig.set_layout_engine("none")
-        return fig.add_axes((left / width, bottom / height, wide / width, tall / height))
+@pytest.fixture
+def axes_of(monkeypatch):
+    """Draw a picture without blitting; returns its axes."""
 
+    def call(picture, *args, **kwargs):
+        drawn = []
 
-def on_plane(plot, extent, *args, **kwargs):
-    ax = fixed(plots.PLANE)
-    with theme.style():
-        plots.plane(ax, extent, LEGEND)
-        assert plot(ax, *args, **kwargs) is ax
-    return ax
+        def draw(size, box, background, settings, foreground):
+            (width, height), (left, bottom, wide, tall) = size, box
+            with theme.style():
+                fig = Figure(size)
+                fig.set_layout_engine("none")
+                ax = fig.add_axes((left / width, bottom / height, wide / width, tall / height))
+                background(ax, *settings)
+                foreground(ax)
+            drawn.append(ax)
 
+        with monkeypatch.context() as patch:
+            patch.setattr(plots, "blitted_png", draw)
+            picture(*args, **kwargs)
+        return drawn[0]
 
-def on_loss_axes(frame, limits=(0.05, 1), levels=(), **kwargs):
-    ax = fixed(plots.CURVE)
-    with theme.style():
-        band = "p10" in frame
-        plots.loss_axes(ax, float(max(frame.index, default=1)), limits, levels, band, band)
-        return plots.loss_curve(ax, frame, **kwargs)
-
-
-LEGEND = ("qwerties A", "qwerties B", "misclassified", "p = ½", "best possible cut")
+    return call
 
 
 def size_of(content):
@@ -83,9 +79,9 @@ def pixels(content):
 # ----------------------------------------------------------------------------------------- the plane
 
 
-def test_points_are_open_squares_and_errors_and_no_others_are_crossed():
+def test_points_are_open_squares_and_errors_and_no_others_are_crossed(axes_of):
     extent, _, x, y, predicted = network(distance=1.0)
-    ax = on_plane(plots.data_points, extent, x, y, predicted)
+    ax = axes_of(plots.data_picture, extent, x, y, predicted)
     a, b, crosses = (line for line in ax.lines if len(line.get_xdata()))
     for label, line in enumerate((a, b)):
         np.testing.assert_array_equal(line.get_xydata().T, x[:, y == label])
@@ -94,9 +90,9 @@ def test_points_are_open_squares_and_errors_and_no_others_are_crossed():
     assert crosses.get_marker() == "x"
 
 
-def test_the_boundary_is_where_the_log_odds_are_zero():
+def test_the_boundary_is_where_the_log_odds_are_zero(axes_of):
     extent, log_odds, x, y, predicted = network()
-    ax = on_plane(plots.decision_boundary, extent, extent, log_odds, x, y, predicted, best=-3 * log_odds)
+    ax = axes_of(plots.boundary_picture, extent, log_odds, x, y, predicted, best=-3 * log_odds)
     best, own = (c for c in ax.collections if isinstance(c, LineCollection))
     for lines in (best, own):
         (segment,) = lines.get_segments()
@@ -132,12 +128,10 @@ def test_the_shading_is_the_probability_in_steps(slope):
         (np.inf, "weights not finite"),
     ],
 )
-def test_constant_networks_have_no_boundary_and_say_so(log_odds, note, monkeypatch):
-    extent, grid, x, y, _ = network()
-    noted = []
-    monkeypatch.setattr(plots, "_words", lambda ax, title, notes, **_: noted.extend(notes))
-    assert plots.boundary_picture(extent, np.full_like(grid, log_odds), x, y, 0 * y)
-    assert noted == [note]
+def test_constant_networks_have_no_boundary_and_say_so(log_odds, note, axes_of):
+    extent, grid, x, y, predicted = network()
+    assert note in words(axes_of(plots.boundary_picture, extent, np.full_like(grid, log_odds), x, y, 0 * y))
+    assert note not in words(axes_of(plots.boundary_picture, extent, grid, x, y, predicted))
 
 
 def test_weights_that_overflow_in_places_leave_those_out():
@@ -147,14 +141,11 @@ def test_weights_that_overflow_in_places_leave_those_out():
     assert plots.boundary_picture(extent, log_odds, x, y, predicted, best=log_odds)
 
 
-def test_points_out_of_view_are_counted(monkeypatch):
+def test_points_out_of_view_are_counted(axes_of):
     extent, log_odds, x, y, predicted = network()
     x[0, :2] = 100
-    noted = []
-    monkeypatch.setattr(plots, "_words", lambda ax, title, notes, **_: noted.append(notes))
-    plots.boundary_picture(extent, log_odds, x, y, predicted)
-    plots.data_picture(extent, x[:, 1:], y[1:])
-    assert noted == [["2 points outside"], ["1 point outside"]]
+    assert "2 points outside" in words(axes_of(plots.boundary_picture, extent, log_odds, x, y, predicted))
+    assert "1 point outside" in words(axes_of(plots.data_picture, extent, x[:, 1:], y[1:]))
 
 
 @pytest.mark.parametrize("distance", [0.5, 1.0, 4.0, 6.0, 20.0])
@@ -171,9 +162,9 @@ def test_view_has_the_pictures_proportions_and_room_for_four_deviations(distance
 # ------------------------------------------------------------------------------------------ the loss
 
 
-def test_loss_curve_draws_every_epoch_and_the_band():
+def test_loss_curve_draws_every_epoch_and_the_band(axes_of):
     frame = curve()
-    ax = on_loss_axes(frame, levels=(("Bayes floor", 0.0604), ("dead plateau", 0.6931)))
+    ax = axes_of(plots.loss_picture, frame, REFERENCES)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     drawn = [line.get_xydata().T for line in ax.lines]
     for name in ("train_loss", "p50"):
@@ -184,32 +175,31 @@ def test_loss_curve_draws_every_epoch_and_the_band():
     assert {"Bayes floor 0.0604", "dead plateau 0.693", "median", "10% to 90% of seeds"} <= set(words(ax))
 
 
-def test_loss_of_one_network_has_no_band_no_legend_and_its_optimum():
-    ax = on_loss_axes(curve(band=False), optimum=0.09)
+def test_loss_of_one_network_has_no_band_no_legend_and_its_optimum(axes_of):
+    ax = axes_of(plots.loss_picture, curve(band=False), optimum=0.09)
     assert ax.get_legend() is None
     assert not any(isinstance(c, FillBetweenPolyCollection) for c in ax.collections)
     assert "this sample's optimum 0.09" in " ".join(words(ax))
-    assert not any("optimum" in text for text in words(on_loss_axes(curve(band=False), optimum=np.nan)))
+    undefined = axes_of(plots.loss_picture, curve(band=False), optimum=np.nan)
+    assert not any("optimum" in text for text in words(undefined))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_loss_that_is_not_finite_breaks_off_with_a_note(bad, monkeypatch):
+def test_loss_that_is_not_finite_breaks_off_with_a_note(bad, axes_of):
     frame = curve(band=False)
     frame.loc[138:] = bad
-    (line,) = on_loss_axes(frame).lines
+    ax = axes_of(plots.loss_picture, frame)
+    (line,) = ax.lines
     assert np.isfinite(line.get_ydata()[:137]).all()
     assert np.isnan(line.get_ydata()[137:]).all()
     assert line.get_markevery() == [136]  # a dot on the last value
-    noted = []
-    monkeypatch.setattr(plots, "_words", lambda ax, title, notes, **_: noted.extend(notes))
-    plots.loss_picture(frame, REFERENCES)
-    assert noted == ["not finite from epoch 138"]
+    assert "not finite from epoch 138" in words(ax)
 
 
-def test_band_reaches_the_edge_where_a_tenth_of_seeds_is_infinite():
+def test_band_reaches_the_edge_where_a_tenth_of_seeds_is_infinite(axes_of):
     frame = curve()
     frame.loc[1000:, "p90"] = np.inf
-    ax = on_loss_axes(frame)
+    ax = axes_of(plots.loss_picture, frame)
     (band,) = [c for c in ax.collections if isinstance(c, FillBetweenPolyCollection)]
     assert band.get_paths()[0].vertices[:, 1].max() == ax.get_ylim()[1]
 
@@ -239,20 +229,14 @@ def test_odd_losses_are_drawn_without_a_warning(frame):
 # ----------------------------------------------------------------------------------------- the seeds
 
 
-def on_rows(frame, low=0.4, levels=()):
-    ax = fixed(plots.SEEDS)
-    with theme.style():
-        plots.state_rows(ax, low, levels)
-        return plots.accuracy_distribution(ax, frame)
-
-
 def bars_of(ax):
     (bars,) = [c for c in ax.collections if type(c) is PolyCollection]
     return [path.vertices for path in bars.get_paths()], bars.get_facecolor()
 
 
-def test_distribution_counts_every_seed_in_its_row():
-    ax = on_rows(scores(learned=450, slow=27, constant=20, dead=3), levels=(("Bayes", 0.97725),))
+def test_distribution_counts_every_seed_in_its_row(axes_of):
+    frame = scores(learned=450, slow=27, constant=20, dead=3)
+    ax = axes_of(plots.accuracy_picture, frame, {"Bayes": 0.97725})
     counts = {"450  ·  90.0%", "27  ·  5.4%", "20  ·  4.0%", "3  ·  0.6%", "0"}
     assert counts | {"Bayes 0.977"} <= set(words(ax))
     corners, colors = bars_of(ax)
@@ -265,10 +249,10 @@ def test_distribution_counts_every_seed_in_its_row():
     assert heights[3] * ax.bbox.height / np.ptp(ax.get_ylim()) > 5  # dots: 3 dead of 500 can be seen
 
 
-def test_no_bar_passes_the_best_seed_and_one_is_centred_on_one_half():
+def test_no_bar_passes_the_best_seed_and_one_is_centred_on_one_half(axes_of):
     frame = scores(learned=10, dead=10)
     frame.loc[:4, "population_accuracy"] = 0.977249
-    boxes = [vertices[:, 0] for vertices in bars_of(on_rows(frame))[0]]
+    boxes = [vertices[:, 0] for vertices in bars_of(axes_of(plots.accuracy_picture, frame))[0]]
     assert max(box.max() for box in boxes) <= 0.977249
     assert (boxes[-1].min() + boxes[-1].max()) / 2 == pytest.approx(0.5, abs=1e-3)
 
@@ -280,10 +264,10 @@ def test_odd_runs_are_drawn_without_a_warning(counts):
     assert size_of(plots.accuracy_picture(scores(**counts), {"Bayes": 0.97725})) == (720, 440)
 
 
-def test_accuracies_at_both_ends_are_in_view():
-    ax = on_rows(scores(learned=2).assign(population_accuracy=[0.0, 1.0]), low=0.0)
+def test_accuracies_at_both_ends_are_in_view(axes_of):
+    ax = axes_of(plots.accuracy_picture, scores(learned=2).assign(population_accuracy=[0.0, 1.0]))
+    assert ax.get_xlim() == (0, 1)
     assert len(bars_of(ax)[0]) == 2
-    assert plots.accuracy_picture(scores(learned=2).assign(population_accuracy=[0.0, 1.0]))
 
 
 def test_an_unknown_state_is_named():
@@ -299,19 +283,17 @@ LONG = "mse · relu · d=4 · 2000 epochs · learning rate 0.02 · seed 17 · le
 
 
 @pytest.mark.parametrize("picture", ["plane", "loss", "long loss", "seeds"])
-def test_no_text_is_cut_or_covered(picture):
+def test_no_text_is_cut_or_covered(picture, axes_of):
     if picture == "plane":
-        extent, log_odds, x, y, predicted = network(6.0)
-        ax = on_plane(plots.decision_boundary, extent, extent, log_odds, x, y, predicted)
+        arguments = (plots.boundary_picture, *network(6.0))
     elif picture == "seeds":
-        levels = (("always one class", 0.5), ("best strip", 0.891), ("Bayes accuracy", 0.97725))
-        ax = on_rows(scores(learned=100_000, slow=3), levels=levels)
+        levels = {"always one class": 0.5, "best strip": 0.891, "Bayes accuracy": 0.97725}
+        arguments = (plots.accuracy_picture, scores(learned=100_000, slow=3), levels)
     else:
-        levels = (*REFERENCES.items(), ("training stands", 0.0661))
-        ax = on_loss_axes(curve(1 if picture == "loss" else 100_000), levels=levels)
-    with theme.style():
-        plots._words(ax, LONG, [] if picture == "seeds" else ["2 points outside"])
-    assert overlapping(ax.figure) == ([], [])
+        frame = curve(1 if picture == "loss" else 100_000)
+        frame.loc[frame.index[-1], "train_loss"] = np.nan
+        arguments = (plots.loss_picture, frame, REFERENCES | {"training stands": 0.0661})
+    assert overlapping(axes_of(*arguments, title=LONG).figure) == ([], [])
 
 
 # ------------------------------------------------------------------------------------------ blitting
@@ -335,12 +317,7 @@ def pictures():
 
 
 def test_bytes_do_not_depend_on_earlier_pictures():
-    from qwerties.plotting import background
-
-    fresh = {}
-    for name, draw in pictures().items():
-        background._drawn.cache_clear()
-        fresh[name] = draw()
+    fresh = {name: draw() for name, draw in pictures().items()}
     assert len(set(fresh.values())) == len(fresh)
     for name in [*fresh, *reversed(fresh)]:  # A ... B ... A
         assert pictures()[name]() == fresh[name], name
@@ -349,18 +326,19 @@ def test_bytes_do_not_depend_on_earlier_pictures():
         assert len(content) < 60_000
 
 
-def test_blitting_draws_what_drawing_everything_draws():
-    frame, levels = curve(), tuple(REFERENCES.items())
-    limits = (0.05, 1.0)
-    blitted = blitted_png(
-        *plots.CURVE,
-        plots.loss_axes,
-        (2000.0, limits, levels, True, True),
-        lambda ax: plots.loss_curve(ax, frame),
-    )
-    whole = theme.png(on_loss_axes(frame, limits, levels).figure)
-    apart = np.abs(pixels(blitted) - pixels(whole)).max(axis=2)
-    assert (apart > 24).mean() < 2e-3  # where lines cross the frame
+def test_blitting_draws_what_drawing_everything_draws_and_256_colours_do_not_show(axes_of):
+    for picture, *arguments in (
+        (plots.loss_picture, curve(), REFERENCES),
+        (plots.boundary_picture, *network()),
+    ):
+        fig = axes_of(picture, *arguments).figure
+        whole = pixels(theme.png(fig))
+        apart = np.abs(pixels(picture(*arguments)) - whole).max(axis=2)
+        assert (apart > 24).mean() < 2e-3  # where lines cross the frame
+        true = np.asarray(fig.canvas.buffer_rgba())[..., :3].astype(int)
+        apart = np.abs(whole - true).max(axis=2)
+        assert apart.mean() < 2
+        assert (apart > 24).mean() < 1e-3
 
 
 def test_a_plot_that_fails_half_way_leaves_nothing_behind():
@@ -369,13 +347,3 @@ def test_a_plot_that_fails_half_way_leaves_nothing_behind():
     with pytest.raises(IndexError):
         plots.boundary_picture(extent, log_odds, x, y[:-1], predicted)
     assert plots.boundary_picture(extent, log_odds, x, y, predicted) == expected
-
-
-def test_256_colours_do_not_show():
-    extent, log_odds, x, y, predicted = network()
-    fig = on_plane(plots.decision_boundary, extent, extent, log_odds, x, y, predicted).figure
-    picture = pixels(theme.png(fig))
-    true = np.asarray(fig.canvas.buffer_rgba())[..., :3].astype(int)
-    apart = np.abs(picture - true).max(axis=2)
-    assert apart.mean() < 2
-    assert (apart > 24).mean() < 1e-3

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import qwerties
-from qwerties.stats.compare import Comparison, compare, compare_paired
+from qwerties.stats.compare import Comparison, compare
 from qwerties.stats.confidence import confidence_sequence
 
 RULE = {"bounds": (0, 1), "margin": 0.01}
@@ -33,7 +33,6 @@ def test_the_result_is_that_of_the_differences(arms):
     assert (result.n, result.bounds, result.alpha, result.margin) == (300, (-1, 1), 0.05, 0.01)
     assert (result.verdict, result.needed) == ("a_better", None)
     assert result.equivalence_margin == high
-    assert result == compare_paired(differences, bounds=(-1, 1), margin=0.01)
     assert result.words("X", "Y") == "X beats Y by more than 0.01"
 
 
@@ -98,22 +97,30 @@ def test_equal_arms_are_identical_unless_their_values_are_few(arms):
     assert compare(passed, passed, **RULE).verdict == "open"
     assert compare(passed, passed, bounds=(0, 1), margin=0.5).verdict == "equivalent"
     assert compare(pd.Series([0.7]), pd.Series([0.7]), **RULE).verdict == "open"
-    assert compare_paired([0.0], bounds=(-1, 1), margin=0.01, identical=True).verdict == "identical"
 
 
 def test_nothing_compared_is_open():
-    result = compare_paired([], bounds=(-1, 1), margin=0.01)
+    result = compare(pd.Series([0.5, np.nan]), pd.Series([np.nan, 0.5]), **RULE)
     assert (result.n, result.verdict, result.needed, result.interval) == (0, "open", None, (-1, 1))
+    assert (result.missing, result.equivalence_margin) == ((0, 1), 1)
     assert math.isnan(result.estimate)
     assert result.to_dict()["estimate"] is None
 
 
 def test_an_open_comparison_says_how_many_units_would_decide_it():
     rng = np.random.default_rng(0)
-    result = compare_paired(rng.uniform(-0.1, 0.1, 50), bounds=(-1, 1), margin=0.01)
+    result = compare(pd.Series(0.5 + rng.uniform(-0.1, 0.1, 50)), pd.Series(0.5, range(50)), **RULE)
     assert result.verdict == "open"
     assert 300 < result.needed < 5000
     assert result.words(unit="seed") == f"open; about {result.needed:,} seeds would decide it"
+
+
+@pytest.mark.parametrize("level", [0.05, -0.06])
+def test_any_margin_beyond_the_interval_means_equivalent(level):
+    a, b = pd.Series([0.5 + level] * 300), pd.Series([0.5] * 300)
+    bound = compare(a, b, **RULE).equivalence_margin
+    assert compare(a, b, bounds=(0, 1), margin=bound + 1e-9).verdict == "equivalent"
+    assert compare(a, b, bounds=(0, 1), margin=bound).verdict != "equivalent"
 
 
 def test_the_dictionary_is_fit_for_json(arms):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from qwerties.stats.confidence import confidence_sequence
-from qwerties.stats.planning import narrowing, smallest_margin, units_needed
+from qwerties.stats.planning import narrowing, units_needed
 from qwerties.stats.verdict import UNDECIDED, decide
 
 RULE = {"alpha": 0.05, "margin": 0.01, "bounds": (-1, 1)}
@@ -64,13 +64,6 @@ def test_swapping_changes_nothing_and_the_seed_hardly():
 
 def test_nothing_seen_has_no_answer():
     assert units_needed([], **RULE) is None
-
-
-@pytest.mark.parametrize(("interval", "margin"), [((-0.02, 0.05), 0.05), ((-0.06, 0.05), 0.06)])
-def test_the_smallest_margin_of_equivalence(interval, margin):
-    assert smallest_margin(*interval) == margin
-    assert decide(*interval, margin) != "equivalent"
-    assert decide(*interval, margin + 1e-9) == "equivalent"
 
 
 def test_narrowing_is_the_sequence_beside_students_t():
