@@ -27,7 +27,7 @@ FIGURES = (
 Rule = tuple[str, str, Callable[[Any], bool]]  # field, rule in words, whether a value keeps it
 
 
-def _check_fields(declaration: Any, *rules: Rule) -> None:
+def check_fields(declaration: Any, *rules: Rule) -> None:
     """Raise ValueError that names every field that breaks its rule; NumPy scalars become Python values first."""
     problems = []
     for name, rule, holds in rules:
@@ -43,22 +43,33 @@ def _check_fields(declaration: Any, *rules: Rule) -> None:
         raise ValueError("; ".join(problems))
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Return whether a value is text that is not blank, and that every database can hold."""
     if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > MAX_TEXT:
         return False
     return value.encode(errors="ignore").decode() == value
 
 
+def is_margin(value: object) -> bool:
+    """Return whether a value is a difference that can matter."""
+    return is_number(ABOVE_0, math.inf)(value)
+
+
+def is_bool(value: object) -> bool:
+    """Return whether a value is True or False."""
+    return isinstance(value, bool)
+
+
 def _is_names(value: object) -> bool:
-    return value is None or (_is_pair(_is_text)(value) and value[0] != value[1])  # type: ignore[index]
+    return value is None or (_is_pair(is_text)(value) and value[0] != value[1])  # type: ignore[index]
 
 
 def _is_pair(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, tuple | list) and len(value) == 2 and all(map(holds, value))
 
 
-def _are_all(kind: type) -> Callable[[object], bool]:
+def are_all(kind: type) -> Callable[[object], bool]:
+    """Return a predicate: a tuple or list of instances of a class."""
     return lambda value: isinstance(value, tuple | list) and all(isinstance(item, kind) for item in value)
 
 
@@ -92,10 +103,10 @@ class Contrast:
     def __post_init__(self) -> None:
         if not (isinstance(self.a, Config) and isinstance(self.b, Config)):
             raise ValueError(f"a contrast needs two Configs, got {self.a!r} and {self.b!r}")
-        _check_fields(
+        check_fields(
             self,
-            ("delta", "a finite number above 0", is_number(ABOVE_0, math.inf)),
-            ("primary", "True or False", lambda value: isinstance(value, bool)),
+            ("delta", "a finite number above 0", is_margin),
+            ("primary", "True or False", is_bool),
             ("names", "None or two different names", _is_names),
         )
         if self.names is not None:
@@ -139,7 +150,7 @@ class Figure:
             raise ValueError(f"figure kind must be one of {', '.join(FIGURES)}, got {self.kind!r}")
         if self.x is not None and not (isinstance(self.x, str) and self.x in FIELDS):
             raise ValueError(f"x must be one of {', '.join(FIELDS)}, got {self.x!r}")
-        _check_fields(self, ("score", "the name of a score", _is_text))
+        check_fields(self, ("score", "the name of a score", is_text))
 
 
 @dataclass(frozen=True)
@@ -183,13 +194,13 @@ class Experiment:
         if isinstance(self.crossed, tuple | list):
             crossed = tuple(n.item() if isinstance(n, np.generic) else n for n in self.crossed)
             object.__setattr__(self, "crossed", crossed)
-        _check_fields(
+        check_fields(
             self,
-            ("title", "text", _is_text),
-            ("question", "text", _is_text),
-            ("configs", "Configs", _are_all(Config)),
-            ("contrasts", "Contrasts", _are_all(Contrast)),
-            ("figures", "Figures", _are_all(Figure)),
+            ("title", "text", is_text),
+            ("question", "text", is_text),
+            ("configs", "Configs", are_all(Config)),
+            ("contrasts", "Contrasts", are_all(Contrast)),
+            ("figures", "Figures", are_all(Figure)),
             ("share", f"above 0 and at most {MAX_SHARE:g}", is_number(ABOVE_0, MAX_SHARE)),
             (
                 "crossed",

@@ -20,8 +20,8 @@ from qwerties.study.experiment import (
     Contrast,
     Experiment,
     Figure,
+    are_all,
     check_fields,
-    is_all,
     is_bool,
     is_margin,
     is_text,
@@ -62,7 +62,7 @@ class TunedArm:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            (
+            *(
                 ("name", "text without ' by '", lambda name: is_text(name) and " by " not in name),
                 ("space", f"a function of a trial (arm {self.name})", callable),
             ),
@@ -79,8 +79,9 @@ class ArmContrast:
     primary: bool = False
 
     def __post_init__(self) -> None:
-        rules = (("delta", "a finite number above 0", is_margin), ("primary", "True or False", is_bool))
-        check_fields(self, rules)
+        check_fields(
+            self, ("delta", "a finite number above 0", is_margin), ("primary", "True or False", is_bool)
+        )
         if self.a == self.b:
             raise ValueError(f"a contrast needs two different arms, got {self.a!r} twice")
 
@@ -140,14 +141,14 @@ class Tuning:
     order: int = 100
 
     def __post_init__(self) -> None:
-        arms = tuple(arm.name for arm in self.arms) if is_all(TunedArm)(self.arms) else ()
+        arms = tuple(arm.name for arm in self.arms) if are_all(TunedArm)(self.arms) else ()
         check_fields(
             self,
-            (
+            *(
                 ("title", "text", is_text),
                 ("question", "text", is_text),
                 ("arms", "a tuple of TunedArms, (arm,) for one", lambda _: bool(arms)),
-                ("contrasts", "a tuple of ArmContrasts, (c,) for one", is_all(ArmContrast)),
+                ("contrasts", "a tuple of ArmContrasts, (c,) for one", are_all(ArmContrast)),
                 ("fixed", "Configs by the arms' names", _is_named_configs),
                 ("trials", "a whole number from 1 to 100000", is_whole(1, 100_000)),
                 ("batch", "a whole number from 1 to 1000", is_whole(1, 1000)),
@@ -160,7 +161,7 @@ class Tuning:
                     "a tuple of other samplers",
                     lambda names: _are_of({*SAMPLERS} - {str(self.sampler)}, names),
                 ),
-                ("figures", "Figures in a tuple", is_all(Figure)),
+                ("figures", "Figures in a tuple", are_all(Figure)),
                 (
                     "champion",
                     f"one of {', '.join(arms)}, or None",
@@ -220,7 +221,7 @@ class Tuning:
 
 
 def _are_of(known: Collection[str], names: Any) -> bool:
-    return is_all(str)(names) and len(set(names)) == len(names) and set(names) <= set(known)
+    return are_all(str)(names) and len(set(names)) == len(names) and set(names) <= set(known)
 
 
 def _is_named_configs(fixed: object) -> bool:
