@@ -6,16 +6,21 @@ folder are read.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from qwerties.errors import FailedError, reason_of
 from qwerties.tracking.tags import ARTIFACTS
 
 MAX_BYTES = 2**29  # of one artifact
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def digest(content: bytes) -> str:
@@ -83,3 +88,23 @@ def _digest_of(folder: Path, path: str) -> str | None:
 def file_sizes(folder: Path) -> dict[str, int]:
     """Return the size in bytes of every file below a folder, by its path; empty where the folder does not exist."""
     return {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Provide an empty folder for the block.
+
+    Raises
+    ------
+    FailedError
+        If the disk for temporary files is full: otherwise the store would be blamed.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="qwerties-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise FailedError(
+            f"temporary files cannot be written, TMPDIR must name a folder with room: {reason_of(error)}"
+        ) from error

@@ -7,7 +7,6 @@ import logging
 import os
 import sqlite3
 import sys
-import tempfile
 import threading
 import time
 import urllib.parse
@@ -34,6 +33,7 @@ from qwerties.tracking.artifacts import (
     digests_tag,
     file_sizes,
     read_file,
+    temporary_folder,
     write_files,
 )
 from qwerties.tracking.database import create_database, without_side_effects
@@ -257,9 +257,9 @@ class Store:
         if is_on_disk(artifact_uri):
             write_files(artifact_path(artifact_uri), files)
         elif files:
-            with tempfile.TemporaryDirectory() as folder:
-                write_files(Path(folder), files)
-                self._client.log_artifacts(run_id, folder)
+            with temporary_folder() as folder:
+                write_files(folder, files)
+                self._client.log_artifacts(run_id, str(folder))
 
     def _terminate(self, run_id: str, status: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -442,8 +442,8 @@ class Store:
             # whether the file is a folder. Every plugin for artifacts defines this function.
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-            with tempfile.TemporaryDirectory() as folder:
-                local = Path(folder, "artifact")
+            with temporary_folder() as folder:
+                local = folder / "artifact"
                 repository = get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)
                 repository._download_file(path, str(local))
                 return local.read_bytes()

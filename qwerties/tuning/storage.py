@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import os
 import shlex
@@ -68,13 +69,37 @@ def _open_journal(path: Path) -> BaseStorage:
     # Optuna's own lock of a journal outlives a killed process by 30 seconds; the kernel's ends with it.
     lock = FileLock(f"{path}.flock", poll_interval=0.002)
     with lock:
-        content = path.read_bytes() if path.exists() else b""
-        rest = content[content.rfind(b"\n") + 1 :]
-        if rest and OPERATION.startswith(
-            rest[: len(OPERATION)]
-        ):  # of a writer that was killed: Optuna stops there
-            os.truncate(path, len(content) - len(rest))
+        if path.exists():
+            repair_journal(path)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))  # type: ignore[arg-type]
+
+
+def repair_journal(path: Path) -> None:
+    """Remove half-written operations, which writers that were killed have left; to be called under the lock.
+
+    Such an operation is the last line without its end, or the beginning of a line that another program continued.
+    Optuna can read neither.
+    """
+    content = path.read_bytes()
+    *lines, rest = content.split(b"\n")
+    whole = [_whole_operation(line) for line in lines]
+    if whole != lines:
+        beside = path.with_name(f"{path.name}.repaired")
+        beside.write_bytes(b"".join(line + b"\n" for line in whole))
+        beside.replace(path)
+    elif rest and OPERATION.startswith(rest[: len(OPERATION)]):  # no file of somebody else
+        os.truncate(path, len(content) - len(rest))
+
+
+def _whole_operation(line: bytes) -> bytes:
+    """Return the last operation of a line; the line itself where it is one, or holds none."""
+    for candidate in (line, line[max(line.rfind(OPERATION), 0) :]):
+        try:
+            json.loads(candidate)
+            return candidate
+        except ValueError:
+            continue
+    return line
 
 
 def _open_database(text: str) -> BaseStorage:

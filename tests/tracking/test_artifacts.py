@@ -1,16 +1,19 @@
-"""Files of a run: what a stranger's tag names is not followed."""
+"""Files of a run: what a stranger's tag names is not followed, and a full TMPDIR is not taken for a full store."""
 
+import errno
 import json
 import os
 
 import pytest
 
+from qwerties.errors import FailedError
 from qwerties.tracking import artifacts
 from qwerties.tracking.artifacts import (
     damaged_files,
     digests_tag,
     file_sizes,
     read_file,
+    temporary_folder,
     write_files,
 )
 from qwerties.tracking.tags import ARTIFACTS
@@ -57,3 +60,30 @@ def test_only_regular_files_of_bounded_size_inside_the_folder_are_read(tmp_path,
     with pytest.raises((OSError, ValueError)):
         read_file(root, path)
     assert damaged_files(root, {ARTIFACTS: json.dumps({path: "0" * 16})}) == [path]
+
+
+@pytest.mark.parametrize("where", ["mkdtemp", "block"])
+def test_temporary_files_that_find_no_room_are_told_as_such(monkeypatch, where):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if where == "mkdtemp":
+        monkeypatch.setattr(artifacts.tempfile, "mkdtemp", full)
+    with pytest.raises(FailedError) as refused, temporary_folder():
+        full()
+    assert str(refused.value).startswith(
+        "temporary files cannot be written, TMPDIR must name a folder with room: "
+    )
+
+
+def test_other_errors_within_a_temporary_folder_are_passed_on_and_it_is_removed():
+    folders = []
+
+    def fetch():
+        with temporary_folder() as folder:
+            folders.append(folder)
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    with pytest.raises(ConnectionResetError):
+        fetch()
+    assert not folders[0].exists()

@@ -321,12 +321,17 @@ def test_trials_of_other_programs_do_not_count(expected, store):
         assert len(study.trials) == TRIALS + 2
 
 
-def test_a_half_written_operation_is_removed_from_the_journal(expected, store):
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_half_written_operations_are_removed_from_the_journal(ending, expected, store):
     interrupted(store, 2)
     with journal().open("ab") as file:
         file.write(b'{"op_code":4,"worker_id":"x","study_')  # a writer that was killed
+        if ending:  # another program has continued the line
+            file.write(b'{"op_code":2,"worker_id":"y","study_id":0,"user_attr":{"note":"hello"}}' + ending)
     assert (tune(small(), store), tracked(store)) == expected
-    assert all(json.loads(line) for line in journal().read_bytes().splitlines())
+    lines = journal().read_bytes().splitlines()
+    assert sum(b"hello" in line for line in lines) == (1 if ending else 0)
+    assert all(json.loads(line) for line in lines)
 
 
 def test_a_file_that_is_no_journal_is_not_cut(tmp_path):
