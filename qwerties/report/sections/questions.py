@@ -145,7 +145,7 @@ def _endings(results: Results) -> ReportFigure | None:
     marks = ", ".join(f"{name} {number(level)}" for name, level in levels.items())
     return figure_of(
         [(plots.loss_lines, {"curves": curves, "references": levels, "styles": looks})],
-        f"Mean training loss of those that ended alike, with its reference levels.{fell if falls else ''}",
+        f"Mean training loss of the networks trained longest, by how they ended.{fell if falls else ''}",
         f"Curves of the mean loss by final state, which end at {ends}. Dashed: {marks}.",
         height=HEIGHT,
     )
