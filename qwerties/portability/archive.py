@@ -12,6 +12,7 @@ command leaves behind is a staging folder; the next one removes it, and with it 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import io
 import json
@@ -405,11 +406,21 @@ def _put_in_place(folder: Path, root: Path) -> None:
     (root / VERDICTS).parent.mkdir(exist_ok=True)
     names = [path.relative_to(folder).as_posix() for path in (folder / ARTIFACTS).glob("*")]
     names += [VERDICTS] if (folder / VERDICTS).exists() else []
-    if taken := [name for name in (*names, DATABASE) if os.path.lexists(root / name)]:
-        raise FileExistsError(f"{root / taken[0]} has appeared meanwhile")
     written = folder / f"{PLACED}.part"
     written.write_text(json.dumps(names), encoding="utf-8")
     written.rename(folder / PLACED)  # whole, before the first name is given
     for name in names:
-        shutil.move(folder / name, root / name)  # a copy, where the artifacts are on another file system
+        _move(folder / name, root / name)
     place_new_file(folder / DATABASE, root / DATABASE)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Give a folder or a file a name; FileExistsError, or another OSError, if others have taken it meanwhile."""
+    if os.path.lexists(target):
+        raise FileExistsError(f"{target} has appeared meanwhile")
+    try:
+        source.rename(target)  # a folder that holds anything is not replaced
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(source, target)  # the artifacts are on another file system

@@ -344,7 +344,7 @@ def stop_before(patch, name, error):
 
         return call
 
-    patch.setattr(shutil, "move", stopping(shutil.move))
+    patch.setattr(archive, "_move", stopping(archive._move))
     patch.setattr(archive, "place_new_file", stopping(archive.place_new_file))
 
 
@@ -460,6 +460,21 @@ def test_an_import_touches_nothing_that_a_sweep_has_made_meanwhile(file, home, m
         import_study(home, file)
     assert (home / "mlflow.db").read_text() == "theirs, too"
     assert [path.read_text() for path in (home / "mlruns").rglob("seeds.csv")] == ["theirs"]
+
+
+def test_a_folder_that_appears_while_others_are_moved_is_kept(file, home, monkeypatch):
+    move = archive._move
+
+    def sweep(source, target):
+        (home / "mlruns" / "1").mkdir(exist_ok=True)
+        (home / "mlruns" / "1" / "seeds.csv").write_text("theirs")
+        move(source, target)
+
+    monkeypatch.setattr(archive, "_move", sweep)
+    with pytest.raises(FailedError, match="appeared meanwhile"):
+        import_study(home, file)
+    assert [path.read_text() for path in (home / "mlruns").rglob("seeds.csv")] == ["theirs"]
+    assert not (home / "mlflow.db").exists()
 
 
 def test_an_import_that_is_stopped_while_unpacked_leaves_nothing(file, home):
