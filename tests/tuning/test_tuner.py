@@ -607,11 +607,9 @@ experiment = Tuning(title="T", question="?", arms=(TunedArm("best", lambda trial
 def test_a_space_that_raises_ends_the_command_with_one_line(tmp_path, empty_database):
     folder = make_folder(tmp_path / "project", broken=BROKEN)
     (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
-    message = refusal(folder, "sweep", "--seeds", "4", "--jobs", "1", "--no-report")
-    expected = (
-        "experiments/broken.py: arm best: space must return a Config, got ZeroDivisionError: division by zero"
-    )
-    assert message == f"{expected} (for {{}})"
+    message = refusal(folder, "sweep", "--seeds", "4", "--jobs", "1", "--no-report", status=1)
+    expected = "arm best: space must return a Config, got ZeroDivisionError: division by zero (for {})"
+    assert message == f"experiments/broken.py was left out: {expected}"
 
 
 @pytest.mark.parametrize(
