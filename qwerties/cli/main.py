@@ -18,10 +18,11 @@ from qwerties.errors import FailedError, UsageError, complain, reason_of
 from qwerties.execution.signals import asked, heeding_signals
 
 # Modules of this package, in the order of the help
-COMMANDS = (
+NAMES = (
     *("sweep", "report", "status", "ui", "compare", "train", "map", "verify"),
     *("export", "import_", "relocate"),
 )
+COMMANDS = {name.rstrip("_"): import_module(f"qwerties.cli.{name}") for name in NAMES}
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)  # a full disk, a closed output
 
@@ -34,11 +35,10 @@ def build_parser() -> Parser:
         epilog="qwerties COMMAND --help explains a command.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = import_module(f"qwerties.cli.{name}")
+    for name, module in COMMANDS.items():
         summary = module.DESCRIPTION.partition(". ")[0].rstrip(".")
         command = commands.add_parser(
-            name.rstrip("_"),
+            name,
             help=summary[0].lower() + summary[1:],
             description=module.DESCRIPTION,
             epilog=f"example:\n  {module.EXAMPLE}",
