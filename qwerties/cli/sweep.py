@@ -15,7 +15,7 @@ from qwerties.cli.parser import Parser, count
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.cli.report import write_report
-from qwerties.errors import NothingTrackedError, UsageError, complain
+from qwerties.errors import NothingTrackedError, UsageError, complain, plural
 from qwerties.execution.workers import BACKENDS, DEVICES, Workers, cores
 from qwerties.study.budget import check_slots
 from qwerties.study.experiment import Experiment
@@ -175,7 +175,7 @@ class _Sweep:
         if experiments:
             if not self.train(experiments, meanwhile=finish):
                 n_configs = sum(len(experiment.configs) for experiment in experiments.values())
-                print(f"nothing to do: all {n_configs} planned configs are tracked")
+                print(f"nothing to do: {plural(n_configs, 'planned config')}, all tracked")
             self.decide(experiments, self.settle)
         for name, winner in winners.items():
             self.challenge(name, winner)
@@ -234,8 +234,8 @@ class _Sweep:
             )
         if done.runs:  # else all are tracked, perhaps by another sweep
             print(
-                f"{done.runs} runs of {done.configs_planned} planned configs tracked, {done.networks:,} networks "
-                f"trained in {time.perf_counter() - started:.0f} s"
+                f"{plural(done.runs, 'run')} of {plural(done.configs_planned, 'planned config')} tracked, "
+                f"{plural(done.networks, 'network')} trained in {time.perf_counter() - started:.0f} s"
             )
         return done.runs > 0
 

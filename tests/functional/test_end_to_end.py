@@ -24,6 +24,7 @@ from projects import copy_project
 
 from benchmarks.servers import free_port
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
+from qwerties.errors import plural
 from qwerties.scoring.digest import code_digest
 from qwerties.study.experiment import config_names
 from qwerties.tracking.uri import default_uri
@@ -267,7 +268,7 @@ def test_a_second_sweep_trains_nothing_and_adds_no_run(copy, monkeypatch):
     monkeypatch.setattr("qwerties.study.runs.train_records", train)
     before = {run.info.run_id for experiment_name in PLANNED for run in runs_of(copy, experiment_name)}
     out, err = call(copy, *SWEEP[2:], "--jobs", "2", "--no-report")
-    assert out.splitlines()[0] == "nothing to do: all 4 planned configs are tracked"
+    assert out.splitlines()[0] == "nothing to do: 4 planned configs, all tracked"
     assert err == ""
     assert {
         run.info.run_id for experiment_name in PLANNED for run in runs_of(copy, experiment_name)
@@ -315,9 +316,8 @@ def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(empty_database, t
     ]
 
     out, _ = call(folder, "sweep", "widths", *options)  # what the file does
-    assert out.startswith(
-        f"{6 - done} runs of 6 planned configs tracked, {3 * (6 - done)} networks trained in "
-    )
+    runs = plural(6 - done, "run")
+    assert out.startswith(f"{runs} of 6 planned configs tracked, {3 * (6 - done)} networks trained in ")
     complete = [
         run.data.params["hidden"] for run in runs_of(folder, "widths") if run.info.status == "FINISHED"
     ]
@@ -340,7 +340,7 @@ def test_a_tuned_study_is_swept_like_any_other(empty_database, tmp_path):
     assert sorted(run.data.tags["qwerties.trial"] for run in trials) == ["0", "1", "2", "3"]
     assert "winner’s curse" in (folder / "reports" / "summary.html").read_text(encoding="utf-8")
     out, err = call(folder, *SWEEP[2:], "--jobs", "1")
-    assert out.startswith("nothing to do: all 2 planned configs are tracked\nreport unchanged: ")
+    assert out.startswith("nothing to do: 2 planned configs, all tracked\nreport unchanged: ")
     assert err == ""
     assert call(folder, "verify", "--networks", "2")[0]
 

@@ -184,7 +184,7 @@ def test_three_sweeps_at_once_do_each_config_once(undisturbed, tmp_path):
         ends = [command.wait() for command in (first, second, third)]
     said = "".join(out + err for _, out, err in ends)
     assert [status for status, *_ in ends] == [0, 0, 0], said
-    assert said.count("nothing to do: all 2 planned configs are tracked") == 2
+    assert said.count("nothing to do: 2 planned configs, all tracked") == 2
     assert "locked" not in said
     assert "Traceback" not in said
     check(folder, expected)

@@ -138,7 +138,7 @@ def test_two_people_sweep_into_one_server(mlflow_server, tmp_path):
     assert len(tables(Store(mlflow_server.uri), "shared")) == 2
     trained = ["2 runs of 2 planned configs tracked" in out for _, out, _ in ends]
     assert sorted(trained) == [False, True]
-    assert "nothing to do: all 2 planned configs are tracked" in ends[trained.index(False)][1]
+    assert "nothing to do: 2 planned configs, all tracked" in ends[trained.index(False)][1]
 
 
 MAP_OF = ("map", "--size", "3x2", "--epochs", "20", "--jobs", "1")
