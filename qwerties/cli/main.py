@@ -5,7 +5,9 @@ Exit status: 0 done, 1 something failed and is named, 2 the request was wrong, 1
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import io
 import os
 import sys
@@ -23,6 +25,10 @@ NAMES = (
     *("export", "import_", "relocate"),
 )
 COMMANDS = {name.rstrip("_"): import_module(f"qwerties.cli.{name}") for name in NAMES}
+
+# New objects between two garbage collections: each traverses all of MLflow and torch. With it, a second sweep takes a
+# tenth less time; without the last traversal at exit, another tenth.
+GC_THRESHOLD = 50_000
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)  # a full disk, a closed output
 
@@ -50,6 +56,8 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    atexit.register(gc.freeze)  # every store is closed by then
     _prepare_process()
     status = _run(argv)
     try:
