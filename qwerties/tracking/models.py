@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -49,10 +50,18 @@ class Version:
     tags: dict[str, str]
 
 
-def _client(uri: str) -> MlflowClient:
+@contextmanager
+def _client(uri: str) -> Iterator[MlflowClient]:
+    """Provide a client for the block; its registry's connections to a file are closed then."""
     from mlflow import MlflowClient  # here: `store` sets MLflow up before it is imported
 
-    return MlflowClient(uri, uri)
+    client = MlflowClient(uri, uri)
+    try:
+        yield client
+    finally:
+        engine = getattr(client._get_registry_client().store, "engine", None)
+        if engine is not None:
+            engine.dispose()
 
 
 def champion(uri: str) -> Version | None:
@@ -60,7 +69,8 @@ def champion(uri: str) -> Version | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = _client(uri).get_model_version_by_alias(NAME, ALIAS)
+        with _client(uri) as client:
+            found = client.get_model_version_by_alias(NAME, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
             return None
@@ -70,21 +80,21 @@ def champion(uri: str) -> Version | None:
 
 def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:
     """Register the model of a run as a new version, then move the alias to it; return the version's number."""
-    client = _client(uri)
-    if not client.search_registered_models(f"name = '{NAME}'"):
-        client.create_registered_model(NAME)
-    client.update_registered_model(NAME, description=DESCRIPTION)
-    outputs = client.get_run(run_id).outputs
-    assert outputs is not None
-    (model,) = outputs.model_outputs
-    source = f"models:/{model.model_id}"
-    created = client.create_model_version(NAME, source, run_id, tags=dict(tags), model_id=model.model_id)
-    client.set_registered_model_alias(NAME, ALIAS, created.version)
-    return str(created.version)
+    with _client(uri) as client:
+        if not client.search_registered_models(f"name = '{NAME}'"):
+            client.create_registered_model(NAME)
+        client.update_registered_model(NAME, description=DESCRIPTION)
+        outputs = client.get_run(run_id).outputs
+        assert outputs is not None
+        (model,) = outputs.model_outputs
+        source = f"models:/{model.model_id}"
+        created = client.create_model_version(NAME, source, run_id, tags=dict(tags), model_id=model.model_id)
+        client.set_registered_model_alias(NAME, ALIAS, created.version)
+        return str(created.version)
 
 
 def retag(uri: str, number: str, tags: Mapping[str, str]) -> None:
     """Set tags of a version."""
-    client = _client(uri)
-    for key, value in tags.items():
-        client.set_model_version_tag(NAME, number, key, value)
+    with _client(uri) as client:
+        for key, value in tags.items():
+            client.set_model_version_tag(NAME, number, key, value)
