@@ -100,7 +100,7 @@ def test_sweep_status_and_page_agree_about_what_is_lost(folder, what):
     assert not json.loads(call(folder, "status", "--json", status=1)[0])["complete"]
     assert not any(verdicts(folder))
     out, _ = call(folder, *SWEEP)
-    assert ("nothing to do" if "plan" in what else "1 runs of 2 ") in out
+    assert ("nothing to do" if "plan" in what else "1 run of 2 ") in out
     assert json.loads(call(folder, "status", "--json")[0])["complete"]
     assert verdicts(folder) == ["open"]
 
@@ -172,7 +172,7 @@ def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folder):
     assert out.startswith(
         f"tiny: training {run.params['loss']} · relu · d=4 · 20 epochs again, because weights.npz of run "
     )
-    assert "is lost or altered\n1 runs of 2 planned configs tracked" in out
+    assert "is lost or altered\n1 run of 2 planned configs tracked" in out
     (new,) = [r for r in new_store(folder).runs(run.experiment_id) if r.run_id == run_of(folder)[0].run_id]
     old = next(r for r in new_store(folder).runs(run.experiment_id) if r.run_id == run.run_id)
     assert old.tags[SUPERSEDED] == new.run_id
