@@ -304,10 +304,10 @@ class Seeds:
 
         The text may come from a store that somebody else wrote, and the block's seeds are listed in memory.
         """
-        found = re.fullmatch(r"(\d{1,10})-(\d{1,10})(?: x 0-(\d{1,10}))?", text)
-        if not found:
+        match = re.fullmatch(r"(\d{1,10})-(\d{1,10})(?: x 0-(\d{1,10}))?", text)
+        if not match:
             raise ValueError(f"seeds must look like 0-499 or 0-29 x 0-29, got {text!r}")
-        first, last, crossed = found.groups()
+        first, last, crossed = match.groups()
         seeds = cls(int(first), int(last) + 1, None if crossed is None else int(crossed) + 1)
         if len(seeds) > MAX_NETWORKS:
             raise ValueError(f"seeds must be at most {MAX_NETWORKS:,} networks, got {text!r}")

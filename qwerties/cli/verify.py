@@ -28,5 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
     with open_store(root, reads=True) as store:
         from qwerties.verify.retrain import verify
 
-        agrees = verify(store, arguments.networks, arguments.seed, workers=cores(), say=tqdm.write)
+        agrees = verify(store, arguments.networks, arguments.seed, workers=cores(), echo=tqdm.write)
     return 0 if agrees else 1

@@ -89,15 +89,15 @@ class Cluster:
             raise UsageError(f"--scheduler must have workers like this process, got {worker}: {difference}")
         self._report(unlike)
         self._alike = frozenset(alike)
-        self.has_gpu = all(found["GPU"] == "one" for found in alike.values())
+        self.has_gpu = all(description["GPU"] == "one" for description in alike.values())
 
     def _examine(self, present: Iterable[str]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
         """Ask new workers for their environment; return those of workers alike, and how the others differ."""
         joined = sorted(set(present) - self._known)
         self._known = set(present)
-        found = self.client.run(_describe, workers=joined, on_error="return") if joined else {}
-        differences = {worker: _difference(found[worker]) for worker in joined}
-        alike = {worker: found[worker] for worker in joined if not differences[worker]}
+        descriptions = self.client.run(_describe, workers=joined, on_error="return") if joined else {}
+        differences = {worker: _difference(descriptions[worker]) for worker in joined}
+        alike = {worker: descriptions[worker] for worker in joined if not differences[worker]}
         return alike, {worker: text for worker, text in differences.items() if text}
 
     def _report(self, unlike: Mapping[str, str]) -> None:

@@ -30,9 +30,9 @@ def is_gone(process: str) -> bool:
     if not is_local(process) or not pid.isdecimal():
         return False
     try:
-        found = psutil.Process(int(pid))
-        is_later_one = bool(start) and abs(found.create_time() - float(start)) > MAX_DRIFT
-        return is_later_one or found.status() == psutil.STATUS_ZOMBIE
+        candidate = psutil.Process(int(pid))
+        is_later_one = bool(start) and abs(candidate.create_time() - float(start)) > MAX_DRIFT
+        return is_later_one or candidate.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, OverflowError):
         return True
     except (psutil.Error, ValueError):  # it may not be asked, or the tag is somebody else's

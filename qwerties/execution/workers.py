@@ -108,7 +108,7 @@ def run_tasks(
     tasks: Iterable[tuple],
     workers: Workers,
     *,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
     name: Callable[[tuple], str] = str,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Any]]:
@@ -122,7 +122,7 @@ def run_tasks(
         Arguments; read as workers become free.
     workers : Workers
         This process runs the tasks itself if there is one worker of this machine, or one task for them.
-    tell : callable
+    log : callable
         Called with lines for the user.
     name : callable
         Name a task, for the error if it is given up.
@@ -153,7 +153,28 @@ def run_tasks(
     if workers.scheduler is not None:
         from qwerties.execution.cluster import Cluster
 
-        pool = Cluster(workers.scheduler, tell)
+        pool = Cluster(workers.scheduler, log)
+    yield from _run_window(function, todo, pool, log, name, meanwhile)
+    if workers.is_cluster:
+        pool.close()
+
+
+@dataclass(eq=False)
+class _Task:
+    index: int
+    arguments: tuple
+    deaths: int = 0
+
+
+def _run_window(
+    function: Callable[..., Any],
+    todo: Iterator[_Task],
+    pool: Cluster | _Processes,
+    log: Callable[[str], None],
+    name: Callable[[tuple], str],
+    meanwhile: Callable[[], None],
+) -> Iterator[tuple[int, Any]]:
+    """Keep a bounded number of tasks in the hands of the pool's workers; parameters and results as in `run_tasks`."""
     in_hand: dict[Future, _Task] = {}
     again: deque[_Task] = deque()  # of lost workers; each runs alone, so that the one that kills is found
 
@@ -188,7 +209,7 @@ def run_tasks(
                 again.extendleft(reversed(lost))  # at once, until one is done or given up
                 if task_lost := next((task for task in lost if task.deaths == MAX_DEATHS), None):
                     raise _given_up(task_lost, name) from None
-                tell(LOST)
+                log(LOST)
             except pool.given_up:
                 raise _given_up(task, name) from None
             else:
@@ -200,15 +221,6 @@ def run_tasks(
     except BaseException:
         pool.close(in_hand)
         raise
-    if workers.is_cluster:
-        pool.close()
-
-
-@dataclass(eq=False)
-class _Task:
-    index: int
-    arguments: tuple
-    deaths: int = 0
 
 
 def _is_broken(future: Future) -> bool:

@@ -52,7 +52,6 @@ def score_lines(
     styles: Styles | None = None,
     log_y: bool = False,
     log_from: float = LOG_FROM,
-    percent: bool = False,
 ) -> Axes:
     """Draw a score with its interval against a numeric setting, one line for each value of another.
 
@@ -70,8 +69,6 @@ def score_lines(
         Whether y is logarithmic; scores of zero and below are left out then.
     log_from : float
         Decades of x from which on its axis is logarithmic.
-    percent : bool
-        Whether scores are shares, from 0 to 1, and shown as percents.
     """
     import seaborn as sns  # loads pyplot: only where such a figure is drawn
 
@@ -101,11 +98,7 @@ def score_lines(
     labels += draw_references(ax, references)
     mark_missing(ax, frame.loc[~np.isfinite(frame["y"]), "x"])
     ax.set(xlabel="", ylabel="")  # seaborn's
-    if percent:
-        ax.set_ylim(-0.03, 1.03)
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-    else:
-        ax.margins(y=0.06)
+    ax.margins(y=0.06)
     end_labels(ax, labels)
     return ax
 

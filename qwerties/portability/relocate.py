@@ -252,8 +252,8 @@ def count_artifacts(connection: sqlite3.Connection) -> tuple[int, int]:
             paths += [artifact_path(location) / str(path) for path in json.loads(tag)]
     models = connection.execute("SELECT artifact_location FROM logged_models")
     paths += [artifact_path(str(row[0])) for row in models]
-    found = sum(_exists(path) for path in paths)
-    return found, len(paths) - found
+    n_existing = sum(_exists(path) for path in paths)
+    return n_existing, len(paths) - n_existing
 
 
 def _exists(path: Path) -> bool:

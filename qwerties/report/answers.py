@@ -155,15 +155,15 @@ def answers(experiments: Sequence[ExperimentResult]) -> list[Answer]:
         One for each question, in the course's order. Where an experiment is missing, the answer says which command
         trains it.
     """
-    by_name = {one.coverage.experiment_name: one for one in experiments}
-    found = []
+    by_name = {result.coverage.experiment_name: result for result in experiments}
+    answered = []
     for key, (question, claims, note) in QUESTIONS.items():
         sentences = [_sentence(claim, by_name.get(claim.experiment_name)) for claim in claims]
         sentences = list(dict.fromkeys(sentences))  # what is missing is said once
         measured = [sentence for sentence in MEASUREMENTS[key](by_name) if sentence.text]
         at = 0 if key == "spread" else len(sentences)
-        found.append(Answer(key, question, (*sentences[:at], *measured, *sentences[at:]), note))
-    return found
+        answered.append(Answer(key, question, (*sentences[:at], *measured, *sentences[at:]), note))
+    return answered
 
 
 def _sentence(claim: Claim, experiment: ExperimentResult | None) -> Sentence:
@@ -195,33 +195,39 @@ def contrast_sentence(result: ContrastResult, a: str, b: str, where: str = "") -
     where : str
         How the sentence begins, such as "On XOR, ".
     """
-    found = result.comparison
-    if found is None or result.verdict is None:
+    comparison = result.comparison
+    if comparison is None or result.verdict is None:
         command = f"make sweep ONLY={clean(result.experiment_name)} trains what is missing"
         reason = result.withheld.removeprefix("withheld").removeprefix(": ") or command
         return _capital(f"{where}the verdict on {a} against {b} is withheld: {reason}.")
     if result.verdict == "identical":
-        return _capital(f"{where}{a} and {b} are identical on each of {plural(found.n, 'seed')}.")
+        return _capital(f"{where}{a} and {b} are identical on each of {plural(comparison.n, 'seed')}.")
     if result.verdict.startswith("b_"):
-        found, (a, b), losing = found.swapped(), (b, a), True
+        comparison, (a, b), losing = comparison.swapped(), (b, a), True
     else:
         losing = False
-    margin = points_of(found.margin)
-    digits = 0 if abs(found.estimate) >= WHOLE_POINTS else 1
-    size = number(100 * found.estimate, digits)
-    low, high = (number(100 * end, digits, sign=found.low < 0) for end in (found.low, found.high))
-    needed = f"about {plural(found.needed, 'seed')}" if found.needed else "no number of seeds within reach"
-    if found.verdict == "a_better":
+    margin = points_of(comparison.margin)
+    digits = 0 if abs(comparison.estimate) >= WHOLE_POINTS else 1
+    size = number(100 * comparison.estimate, digits)
+    low, high = (
+        number(100 * end, digits, sign=comparison.low < 0) for end in (comparison.low, comparison.high)
+    )
+    needed = (
+        f"about {plural(comparison.needed, 'seed')}"
+        if comparison.needed
+        else "no number of seeds within reach"
+    )
+    if comparison.verdict == "a_better":
         verb = f"{b} costs {size} points of accuracy against {a}" if losing else ""
         text = verb or f"{a} gains {size} points of accuracy over {b}"
         text += f" ({low} to {high})"
-    elif found.verdict == "a_ahead":
+    elif comparison.verdict == "a_ahead":
         text = (
             f"{a} is ahead of {b} by {size} points of accuracy ({low} to {high}); whether by more than {margin} is "
             f"open, and {needed} would decide it"
         )
-    elif found.verdict == "equivalent":
-        ahead = a if found.low > 0 else b if found.high < 0 else ""
+    elif comparison.verdict == "equivalent":
+        ahead = a if comparison.low > 0 else b if comparison.high < 0 else ""
         slightly = f", {ahead} slightly ahead" if ahead else ""
         text = f"{a} and {b} are equivalent within {margin} of accuracy ({low} to {high}){slightly}"
     else:
@@ -299,15 +305,17 @@ MEASUREMENTS = {
 # As text
 
 
-def to_text(found: Sequence[Answer], width: int = 100) -> str:
+def to_text(answered: Sequence[Answer], width: int = 100) -> str:
     """Lay answers out for a terminal."""
     lines = []
-    for answer in found:
+    for answer in answered:
         lines.append(answer.question)
         lines += textwrap.wrap(answer.text, width, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
 
-def to_markdown(found: Sequence[Answer]) -> str:
+def to_markdown(answered: Sequence[Answer]) -> str:
     """Write answers as Markdown: a heading for each question, then its sentences and what mathematics adds."""
-    return "\n\n".join(f"## {answer.question}\n\n{answer.text}\n\n{answer.note}" for answer in found) + "\n"
+    return (
+        "\n\n".join(f"## {answer.question}\n\n{answer.text}\n\n{answer.note}" for answer in answered) + "\n"
+    )

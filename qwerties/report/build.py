@@ -118,7 +118,7 @@ def write_report(
         document = make_document(experiments, before)
         composed = compose(store, experiments, document["changes"], progress, jobs)
         runs = export.runs_csv(
-            store, {one.coverage.experiment_name: one.coverage.experiment_id for one in experiments}
+            store, {result.coverage.experiment_name: result.coverage.experiment_id for result in experiments}
         )
     exports = {
         **composed.files,

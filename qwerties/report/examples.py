@@ -177,10 +177,10 @@ def _parse(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[i
 
 def _floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """One array, of this shape (−1: any length but none) and of numbers."""
-    found = arrays[name]
-    fits = found.ndim == len(shape) and all(
-        n > 0 if want == -1 else n == want for n, want in zip(found.shape, shape, strict=True)
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(
+        n > 0 if want == -1 else n == want for n, want in zip(array.shape, shape, strict=True)
     )
-    if not fits or not np.issubdtype(found.dtype, np.floating):
-        raise ValueError(f"{name} must be numbers of shape {shape}, got {found.shape}")
-    return found.astype(np.float64)
+    if not fits or not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{name} must be numbers of shape {shape}, got {array.shape}")
+    return array.astype(np.float64)

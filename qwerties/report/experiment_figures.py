@@ -99,10 +99,10 @@ def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
         )
     if values.dtype == bool:
         count, n = int(values.sum()), len(values)
-        found = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
+        interval = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
     else:
-        found = within(mean_interval(values), *RANGES.get(score, (-math.inf, math.inf)))
-    return replace(found, lo=math.nan, hi=math.nan) if "weight_seed" in frame else found
+        interval = within(mean_interval(values), *RANGES.get(score, (-math.inf, math.inf)))
+    return replace(interval, lo=math.nan, hi=math.nan) if "weight_seed" in frame else interval
 
 
 def within(interval: Interval, low: float, high: float) -> Interval:

@@ -51,13 +51,15 @@ class Results:
     def by_name(self) -> dict[str, ExperimentResult]:
         """Experiments with a plan, by their names."""
         return {
-            one.coverage.experiment_name: one for one in self.experiments if one.coverage.plan is not None
+            result.coverage.experiment_name: result
+            for result in self.experiments
+            if result.coverage.plan is not None
         }
 
     @cached_property
     def contrasts(self) -> tuple[ContrastResult, ...]:
         """Every contrast of the study."""
-        return tuple(contrast for one in self.experiments for contrast in one.findings)
+        return tuple(contrast for result in self.experiments for contrast in result.findings)
 
     @cached_property
     def examples(self) -> dict[str, tuple[SeedTable, ...]]:
@@ -67,7 +69,7 @@ class Results:
     @property
     def primary(self) -> tuple[ContrastResult, ...]:
         """The primary contrasts; all of them where none is primary."""
-        return tuple(one for one in self.contrasts if one.contrast.primary) or self.contrasts
+        return tuple(result for result in self.contrasts if result.contrast.primary) or self.contrasts
 
     def run_url(self, run: Tracked) -> str:
         """Return the address of a run in MLflow's UI."""
@@ -120,7 +122,7 @@ def make_results(
     """Read a store; `experiments` where that has been done already, `taken` are ids that no experiment gets."""
     experiments = load_results(store) if experiments is None else experiments
     ids = set(taken)
-    anchors = {one.coverage.experiment_name: slug(one.coverage.experiment_name, ids) for one in experiments}
+    anchors = {name: slug(name, ids) for name in (result.coverage.experiment_name for result in experiments)}
     return Results(store, tuple(experiments), _ui(store.uri), anchors, tuple(changes))
 
 

@@ -48,7 +48,9 @@ def bayes_accuracy(distance: Real, data: str = "clusters") -> Real:
         return ndtr(distance / 2)
     if isinstance(distance, np.ndarray):
         unique, index = np.unique(distance, return_inverse=True)
-        return np.array([_limits(float(one), data).accuracy for one in unique])[index].reshape(distance.shape)
+        return np.array([_limits(float(value), data).accuracy for value in unique])[index].reshape(
+            distance.shape
+        )
     return _limits(float(distance), data).accuracy
 
 
@@ -139,8 +141,8 @@ def _limits(distance: float, data: str) -> _Limits:
     total = np.zeros(3)
     for left, right in zip(edges[0], edges[0][1:], strict=False):
         for bottom, top in zip(edges[1], edges[1][1:], strict=False):
-            found = cubature(scores, [left, bottom], [right, top], rtol=0, atol=LIMIT_ERROR)
-            total += found.estimate
+            integral = cubature(scores, [left, bottom], [right, top], rtol=0, atol=LIMIT_ERROR)
+            total += integral.estimate
     return _Limits(*map(float, total))
 
 
@@ -198,8 +200,8 @@ def reference_accuracies(distance: float, data: str = "clusters") -> dict[str, f
     The best strip and the best line are named only where they fall short of the best possible.
     """
     best = float(bayes_accuracy(distance, data))
-    found = {"Bayes accuracy": best}
+    levels = {"Bayes accuracy": best}
     if data != "clusters":  # whose best classifier is a line
         simpler = {"best strip": best_strip(distance, data), "best line": best_line(distance, data)}
-        found |= {name: level for name, level in simpler.items() if level < best - LIMIT_ERROR}
-    return found
+        levels |= {name: level for name, level in simpler.items() if level < best - LIMIT_ERROR}
+    return levels

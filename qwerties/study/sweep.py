@@ -107,7 +107,7 @@ def sweep(
         sharers = 1 if workers.is_cluster else workers.count
         tasks = [(batch, device, sharers) for batch in batches]
         trained = run_tasks(
-            train_batch, tasks, workers, tell=log, name=lambda task: task[0].label, meanwhile=meanwhile
+            train_batch, tasks, workers, log=log, name=lambda task: task[0].label, meanwhile=meanwhile
         )
         for index, records in trained:
             batch = batches[index]

@@ -70,12 +70,12 @@ def champion(uri: str) -> Version | None:
 
     try:
         with _client(uri) as client:
-            found = client.get_model_version_by_alias(NAME, ALIAS)
+            registered = client.get_model_version_by_alias(NAME, ALIAS)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no alias
             return None
         raise
-    return Version(str(found.version), dict(found.tags))
+    return Version(str(registered.version), dict(registered.tags))
 
 
 def promote(uri: str, run_id: str, tags: Mapping[str, str]) -> str:

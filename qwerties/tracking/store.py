@@ -365,8 +365,8 @@ class Store:
 
     def _list_experiments(self, *, active_only: bool = True) -> list[TrackedExperiment]:
         if self._connection is not None:
-            found = fast_sqlite.read_experiments(self._connection)
-            return [e for e in found if e.is_active or not active_only]
+            experiments = fast_sqlite.read_experiments(self._connection)
+            return [e for e in experiments if e.is_active or not active_only]
         from mlflow.entities import ViewType
 
         return [

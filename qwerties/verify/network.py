@@ -298,7 +298,7 @@ def _wrong_metrics(
     stored |= {"train_loss": run.metrics.get("final_train_loss", np.nan)}
     stored |= {"state": run.tags.get(STATE, "")}
     for name, value in stored.items():
-        values = [one.scores[name] for one in (loop, *trials)]
+        values = [training.scores[name] for training in (loop, *trials)]
         if np.isfinite(tolerance) and not is_among(value, values, tolerance):
             yield name, value
 
@@ -311,7 +311,7 @@ def _wrong_columns(
     Only those that do not follow from final weights: the weights are held to the loop's, the others to the weights.
     """
     stored = block.table.iloc[row]
-    if not any(stored["dead_at_init"] == one.scores["dead_at_init"] for one in (loop, *trials)):
+    if not any(stored["dead_at_init"] == training.scores["dead_at_init"] for training in (loop, *trials)):
         yield "dead_at_init", stored["dead_at_init"]
     gain_tolerance = allowed_distance(loop.gain, [trial.gain for trial in trials], GAIN_TOLERANCE)
     if not can_learn_at(stored["epochs_to_learn"], loop.checkpoints, loop.gain, gain_tolerance):

@@ -28,7 +28,7 @@ from qwerties.verify.network import NetworkCheck, Sample, check_network
 
 
 def verify(
-    store: Store, networks: int, seed: int, *, workers: int = 1, say: Callable[[str], object] = print
+    store: Store, networks: int, seed: int, *, workers: int = 1, echo: Callable[[str], object] = print
 ) -> bool:
     """Check every finished run without training, retrain some networks, and report what differs.
 
@@ -41,7 +41,7 @@ def verify(
         Of the draw.
     workers : int
         Processes that retrain.
-    say : callable
+    echo : callable
         Takes each line of the report.
 
     Returns
@@ -54,14 +54,14 @@ def verify(
         for experiment_name, (experiment_id, _) in store.experiments().items()
     }
     if not any(runs.values()):
-        say("nothing tracked yet: make sweep")
+        echo("nothing tracked yet: make sweep")
         return False
     torch.set_num_threads(1)  # networks this small gain nothing by two, which wait for one another
     rng = np.random.default_rng(seed)
-    artifacts, samples, n_different = _audit(store, runs, rng, say)
+    artifacts, samples, n_different = _audit(store, runs, rng, echo)
     drawn = draw(samples, networks, rng)
     experiments = len({network.run.experiment_id for network in drawn})
-    say(
+    echo(
         f"retraining {plural(len(drawn), 'network')} of {plural(experiments, 'experiment')} with the notebook's loop, "
         f"drawn with --seed {seed}"
     )
@@ -71,14 +71,14 @@ def verify(
     for _, check in _with_progress(results, len(drawn), " networks"):
         checks.append(check)
         for line in _lines(check):
-            say(line)
+            echo(line)
     n_different += sum(len(check.differences) for check in checks)
     if older := [check for check in checks if not check.network.is_of_today]:
         wrong = sum(bool(check.differences) for check in older)
         result = f"the numbers of {wrong:,} differ" if wrong else "their numbers agree"
-        say(f"{plural(len(older), 'network')} made by other code than today's: {result}")
+        echo(f"{plural(len(older), 'network')} made by other code than today's: {result}")
     loss, weight = (max((getattr(c, name) for c in checks), default=0.0) for name in ("loss", "weight"))
-    say(
+    echo(
         f"{plural(len(checks), 'network')} retrained, {plural(artifacts, 'artifact')} checked; largest difference in "
         f"losses {loss:.1e}, in weights {weight:.1e}; {f'{n_different:,} differ' if n_different else 'all agree'}"
     )
@@ -93,7 +93,7 @@ def _audit(
     store: Store,
     runs: Mapping[str, Sequence[Tracked]],
     rng: np.random.Generator,
-    say: Callable[[str], object],
+    echo: Callable[[str], object],
 ) -> tuple[int, dict[str, list[Sample]], int]:
     """Check all runs without training; return artifacts, runs to sample, differences."""
     n_artifacts, n_different, n_unchecked = 0, 0, 0
@@ -125,10 +125,10 @@ def _audit(
         except ValueError as error:
             differences = differences or [Difference(run, "its record", f"cannot be read: {error}")]
         for difference in differences:
-            say(f"differs: {difference}")
+            echo(f"differs: {difference}")
         n_different += len(differences)
     if n_unchecked:
-        say(
+        echo(
             f"{plural(n_unchecked, 'run')} without digests, as older ones are: their artifacts were not checked"
         )
     return n_artifacts, samples, n_different

@@ -85,11 +85,11 @@ def test_a_worker_of_another_version_that_joins_late_gets_no_task(start_cluster,
         elif "no worker left" in line:
             joined.start_worker()
 
-    results = list(run_tasks(nap, tasks(), joined.as_workers, tell=log))
+    results = list(run_tasks(nap, tasks(), joined.as_workers, log=log))
     assert sorted(results) == [(i, None) for i in range(len(results))]
     assert lines[0].startswith("worker tcp://127.0.0.1:")
     assert " gets no task, it is unlike this process: " in lines[0]
-    list(run_tasks(nap, [(0.1,)], joined.as_workers, tell=log))  # the worker is named only once
+    list(run_tasks(nap, [(0.1,)], joined.as_workers, log=log))  # the worker is named only once
     assert lines[1:] == [LOST, f"{joined.uri} has no worker left: waiting for one"]
 
 

@@ -57,7 +57,7 @@ def test_results_that_wait_to_be_written_are_few(tmp_path):
 
 def test_the_work_of_a_worker_that_dies_is_done_again(tmp_path):
     lines = []
-    found = list(run_tasks(die_once, [(i, tmp_path) for i in range(8)], Workers(2), tell=lines.append))
+    found = list(run_tasks(die_once, [(i, tmp_path) for i in range(8)], Workers(2), log=lines.append))
     assert sorted(found) == [(i, 2 * i) for i in range(8)]
     assert lines == [LOST]
 
@@ -66,7 +66,7 @@ def test_a_task_that_kills_every_worker_is_named_and_the_others_are_not(tmp_path
     lines = []
     tasks = [(i, tmp_path) for i in range(5)]
     with pytest.raises(WorkerLostError) as lost:
-        list(run_tasks(die_always, tasks, Workers(2), tell=lines.append, name=lambda task: f"task {task[0]}"))
+        list(run_tasks(die_always, tasks, Workers(2), log=lines.append, name=lambda task: f"task {task[0]}"))
     assert str(lost.value) == (
         "task 3: every worker process that took it was lost, perhaps for want of memory"
     )

@@ -132,13 +132,6 @@ def test_one_point_shows_its_interval():
     np.testing.assert_allclose(intervals(draw(plots.score_lines, grid([4], ["a"]))), [[(4, 0.89), (4, 0.92)]])
 
 
-def test_shares_are_percents():
-    ax = draw(plots.score_lines, grid([1, 2], ["a"]), percent=True)
-    theme.png(ax.figure)
-    assert "20%" in ticks(ax.yaxis)
-    assert ax.get_ylim() == (-0.03, 1.03)
-
-
 def test_small_numbers_on_a_log_axis_are_written_as_people_write_them():
     frame = pd.DataFrame({"x": [1, 2, 8], "y": [1, 1e-4, 1e-9], "line": "sigmoid"})
     ax = draw(plots.score_lines, frame, log_y=True, log_from=0.5)

@@ -89,7 +89,7 @@ def told(folder, networks=1, seed=0, workers=1):
     """Verify; returns whether all agrees, and the lines."""
     lines = []
     store = Store(default_uri(folder))
-    return verify.verify(store, networks, seed, workers=workers, say=lines.append), lines
+    return verify.verify(store, networks, seed, workers=workers, echo=lines.append), lines
 
 
 def differing(folder, networks=1):

@@ -67,7 +67,7 @@ def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> li
         "A map shows where things happen, not how surely: a pixel is the mean of "
         f"{plural(spec.seeds, 'network')}, all pixels share their seeds, and no verdict comes from here."
     ]
-    configs = {one.mark.config for one in placed}
+    configs = {config.mark.config for config in placed}
     if off := [mark.name for mark in marks if mark.config not in configs]:
         notes.append(f"Outside of these ranges or panels: {', '.join(off)}.")
     return [
@@ -97,9 +97,9 @@ def gain_figure(spec: MapSpec, arrays: Arrays, placed: Sequence[Placed]) -> Repo
     undefined = " Grey is undefined." if np.isnan(arrays["gain"]).any() else ""
     best = "; ".join(f"{name}: {_summary(arrays, i, j)}" for i, j, name in spec.panels)
     marked = "; ".join(
-        f"{one.mark.name} on the panel {spec.losses[one.panel[0]]} · {spec.activations[one.panel[1]]} at "
-        + ", ".join(f"{axis.words} {axis.number(one.mark.config):.3g}" for axis in (spec.x, spec.y))
-        for one in placed
+        f"{config.mark.name} on the panel {spec.losses[config.panel[0]]} · {spec.activations[config.panel[1]]} at "
+        + ", ".join(f"{axis.words} {axis.number(config.mark.config):.3g}" for axis in (spec.x, spec.y))
+        for config in placed
     )
     hollow = " A hollow mark differs from the map’s networks in other settings."
     arguments = map_arguments(spec, arrays, "gain", placed)
@@ -109,7 +109,7 @@ def gain_figure(spec: MapSpec, arrays: Arrays, placed: Sequence[Placed]) -> Repo
         arguments,
         f"Mean gain of {plural(spec.seeds, 'network')} a pixel, by {across} to the right and {up} upwards: 1 is the "
         "best that any classifier can do, 0 is a guess, below 0 is worse than one. A diverged network counts as a "
-        f"guess.{undefined}{'' if all(one.exact for one in placed) else hollow}",
+        f"guess.{undefined}{'' if all(config.exact for config in placed) else hollow}",
         f"Maps, one for each loss and activation. {best}. Marked: {marked or 'nothing'}.",
         dpi=DPI,
     )

@@ -64,8 +64,10 @@ def build(results: Results) -> Section | None:
     """Count what became of the design; None where nothing was ever planned or tracked."""
     if not results.experiments:
         return None
-    runs = [run for one in results.experiments for run in one.coverage.loose]
-    runs += [run for one in results.experiments for table in one.networks.values() for run in table.runs]
+    runs = [run for result in results.experiments for run in result.coverage.loose]
+    runs += [
+        run for result in results.experiments for table in result.networks.values() for run in table.runs
+    ]
     made_with = (f"{name} {values}" for tag, name in MADE_WITH.items() if (values := _values(runs, tag)))
     commits = _values(runs, "mlflow.source.git.commit", 12)
     dirty = sum(run.tags.get("mlflow.source.git.dirty") == "true" for run in runs)
@@ -104,7 +106,7 @@ def public_address(store: Store) -> str:
 
 
 def _coverage(results: Results) -> Table:
-    known = [(one.coverage, experiment_json(one.coverage)) for one in results.experiments]
+    known = [(result.coverage, experiment_json(result.coverage)) for result in results.experiments]
     columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in known)}}
     rows, data = [], []
     for coverage, counts in known:

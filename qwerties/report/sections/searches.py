@@ -165,6 +165,6 @@ def _gap(tuned: Interval | None, fresh: Interval | None) -> Interval | None:
         return None
     gap = tuned.estimate - fresh.estimate
     # a bound that was cut off at 0 or 1 is nearer than half the width
-    a, b = (max(one.hi - one.estimate, one.estimate - one.lo) for one in (tuned, fresh))
+    a, b = (max(score.hi - score.estimate, score.estimate - score.lo) for score in (tuned, fresh))
     half = float(np.hypot(a, b))
     return Interval(gap, gap - half, gap + half, tuned.n, 0.95)
