@@ -14,7 +14,7 @@ from qwerties.config import Config
 from qwerties.training.reference import train_reference
 
 GROUP = "the default sweep"
-COLD, WARM, LOOP = "cold cache of compiled steps", "warm cache", "a notebook network"
+COLD, WARM, LOOP = "no kernel compiled", "kernels compiled", "a notebook network"
 MAX_COLD, MAX_WARM = 150, 110  # notebook networks that could be trained meanwhile
 
 
