@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from qwerties.errors import FailedError, NothingTrackedError, UsageError, reason
 
 if TYPE_CHECKING:
     from qwerties.tracking.store import Store
+
+KERNEL_DAYS = 60
 
 
 def enter_root() -> Path:
@@ -35,11 +38,23 @@ def enter_root() -> Path:
             except ValueError:  # URIs of stores are UTF-8
                 raise UsageError(f"the project's path must be UTF-8, got {os.fsencode(folder)!r}") from None
             os.chdir(folder)
-            os.environ.setdefault("QWERTIES_KERNELS", str(folder / ".cache" / "kernels"))
+            if "QWERTIES_KERNELS" not in os.environ:
+                kernels = folder / ".cache" / "kernels"
+                os.environ["QWERTIES_KERNELS"] = str(kernels)
+                _remove_old_kernels(kernels)
             return folder
     raise UsageError(
         f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {Path.cwd()} or above"
     )
+
+
+def _remove_old_kernels(folder: Path) -> None:
+    """Remove compiled kernels that nothing has read for `KERNEL_DAYS`: every version of the code compiles its own."""
+    for path in folder.glob("*.so"):
+        with suppress(OSError):  # another command may do the same
+            used = max(path.stat().st_atime, path.stat().st_mtime)
+            if time.time() - used > KERNEL_DAYS * 86400:
+                path.unlink()
 
 
 def _is_project(path: Path) -> bool:

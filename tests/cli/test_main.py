@@ -1,6 +1,7 @@
 """The command line: a wrong request is one clear line and exit status 2, and leaves nothing behind."""
 
 import io
+import os
 import re
 import socket
 import subprocess
@@ -54,6 +55,20 @@ def test_no_repository_here(command, tmp_path, monkeypatch, capsys):
     expected = f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {tmp_path} or above"
     assert capsys.readouterr() == ("", f"qwerties: error: {expected}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kernels_that_nothing_has_loaded_for_months_are_removed(repository, monkeypatch):
+    kernels = repository / ".cache" / "kernels"
+    kernels.mkdir(parents=True)
+    days = {"old.so": 100, "new.so": 30, "old.txt": 100}
+    for name, age in days.items():
+        (kernels / name).touch()
+        os.utime(kernels / name, (time.time() - age * 86400,) * 2)
+    project.enter_root()  # the user's own folder of kernels, which the tests have, is left alone
+    assert {path.name for path in kernels.iterdir()} == set(days)
+    monkeypatch.delenv("QWERTIES_KERNELS")
+    project.enter_root()
+    assert {path.name for path in kernels.iterdir()} == {"new.so", "old.txt"}
 
 
 def test_a_repository_is_found_from_below(repository, monkeypatch):
