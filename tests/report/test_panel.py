@@ -42,8 +42,20 @@ def frame(*rows):
 # Random numbers
 
 
-def test_the_packaged_numbers_are_drawn_anew_byte_for_byte():
-    assert panel_seeds.draw_seeds().encode() == panel_seeds.PATH.read_bytes()
+ROUNDING = {
+    "rtol": 1e-5,
+    "atol": 1e-6,
+}  # torch's normal numbers differ in the last bits between kinds of processors
+
+
+def test_the_packaged_numbers_are_drawn_anew():
+    packaged, drawn = json.loads(panel_seeds.PATH.read_text()), json.loads(panel_seeds.draw_seeds())
+    assert packaged["seeds"] == drawn["seeds"]
+    for text, again in [
+        (packaged["noise"], drawn["noise"]),
+        *((packaged["weights"][width], drawn["weights"][width]) for width in drawn["weights"]),
+    ]:
+        np.testing.assert_allclose(numbers(text, -1), numbers(again, -1), **ROUNDING)
 
 
 @pytest.mark.parametrize("seed", [0, 23])
@@ -54,13 +66,13 @@ def test_they_are_the_notebooks_own_draws(data, seed, hidden):
     torch.manual_seed(2 * seed)
     ax, ay, bx, by = (torch.randn(100).numpy() for _ in range(4))
     noise = numbers(data["noise"], 2, 200)[seed]
-    np.testing.assert_array_equal(noise, [np.concatenate((ax, bx)), np.concatenate((ay, by))])
+    np.testing.assert_allclose(noise, [np.concatenate((ax, bx)), np.concatenate((ay, by))], **ROUNDING)
     torch.manual_seed(2 * seed + 1)
     layers = torch.nn.Linear(2, hidden), torch.nn.Linear(hidden, 1)
     weights = np.concatenate(
         [w.detach().numpy().ravel() for layer in layers for w in (layer.weight, layer.bias)]
     )
-    np.testing.assert_array_equal(numbers(data["weights"][str(hidden)], -1)[seed], weights)
+    np.testing.assert_allclose(numbers(data["weights"][str(hidden)], -1)[seed], weights, **ROUNDING)
 
 
 def test_the_seeds_end_in_every_state():
