@@ -200,8 +200,11 @@ class Store:
         self._client.log_batch(run_id, params=[Param(*item) for item in record.params.items()])
         return run_id
 
-    def resume(self, run_id: str) -> None:
-        """Make a run RUNNING again, written by this process."""
+    def resume(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Make a run RUNNING again, written by this process, with params that it lacks."""
+        from mlflow.entities import Param
+
+        self._client.log_batch(run_id, params=[Param(*item) for item in params.items()])
         self._client.set_tag(run_id, PROCESS, self._writer)
         self._client.update_run(run_id, status="RUNNING")
 

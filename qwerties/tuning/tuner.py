@@ -225,7 +225,8 @@ class _SearchRun:
             self.run_id = store.begin(self.session.experiment_id, self._record())
         else:
             self.run_id = run.run_id
-            store.resume(run.run_id)
+            params = {name: value for name, value in self._record().params.items() if name not in run.params}
+            store.resume(run.run_id, params)  # a writer may have been killed before it wrote them
 
     def _common_tags(self) -> dict[str, str]:
         return {

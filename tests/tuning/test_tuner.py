@@ -321,6 +321,23 @@ def test_trials_of_other_programs_do_not_count(expected, store):
         assert len(study.trials) == TRIALS + 2
 
 
+def test_a_search_that_was_killed_before_its_run_had_params_gets_them(expected, store, monkeypatch):
+    begin = store.begin
+
+    def killed(experiment_id, record):
+        begin(experiment_id, dataclasses.replace(record, params={}))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "begin", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(small(), store)
+    assert (tune(small(), store), tracked(store)) == expected
+    searches = [run for run in runs_of(store) if STUDY in run.tags and TRIAL not in run.tags]
+    assert len(searches) > 1
+    assert all(run.params["study"] == run.tags[STUDY] for run in searches)
+
+
 @pytest.mark.parametrize("ending", [b"", b"\n"])
 def test_half_written_operations_are_removed_from_the_journal(ending, expected, store):
     interrupted(store, 2)
