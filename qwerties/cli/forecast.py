@@ -65,8 +65,8 @@ def forecast_table(
         tags = {**tags, **plan_tags(experiment, experiment.seeds(n_seeds))}
         coverage = make_coverage(name, experiment_id, tags, runs, store)
         missing = missing_runs(experiment, coverage, n_seeds)
-        wanted = [c for c in experiment.contrasts if settle == "all" or (settle == "primary" and c.primary)]
-        arms = [(c.a, c.b) for c in wanted if (name, c.a, c.b) not in decided]
+        settled = [c for c in experiment.contrasts if settle == "all" or (settle == "primary" and c.primary)]
+        arms = [(c.a, c.b) for c in settled if (name, c.a, c.b) not in decided]
         more = dict.fromkeys(itertools.chain(*arms), max_seeds)
         topup += work_of(missing_runs(experiment, coverage, n_seeds, more)) - work_of(missing)
         n_open += len(arms)

@@ -16,7 +16,7 @@ from qwerties.errors import FailedError, NothingTrackedError, UsageError, reason
 if TYPE_CHECKING:
     from qwerties.tracking.store import Store
 
-KERNEL_DAYS = 60
+KERNEL_DAYS = 60  # after which a compiled kernel that nothing has read is removed
 
 
 def enter_root() -> Path:
@@ -39,17 +39,16 @@ def enter_root() -> Path:
                 raise UsageError(f"the project's path must be UTF-8, got {os.fsencode(folder)!r}") from None
             os.chdir(folder)
             if "QWERTIES_KERNELS" not in os.environ:
-                kernels = folder / ".cache" / "kernels"
-                os.environ["QWERTIES_KERNELS"] = str(kernels)
-                _remove_old_kernels(kernels)
+                _keep_kernels(folder / ".cache" / "kernels")
             return folder
     raise UsageError(
         f"no experiments/ beside a pyproject.toml with a table [tool.qwerties] in {Path.cwd()} or above"
     )
 
 
-def _remove_old_kernels(folder: Path) -> None:
-    """Remove compiled kernels that nothing has read for `KERNEL_DAYS`: every version of the code compiles its own."""
+def _keep_kernels(folder: Path) -> None:
+    """Have compiled kernels kept in a folder, and remove old ones: every version of the code compiles its own."""
+    os.environ["QWERTIES_KERNELS"] = str(folder)
     for path in folder.glob("*.so"):
         with suppress(OSError):  # another command may do the same
             used = max(path.stat().st_atime, path.stat().st_mtime)

@@ -192,6 +192,6 @@ def test_a_folder_of_any_name_keeps_its_own_store(tmp_path, empty_database, name
 
 def test_a_folder_whose_name_is_not_utf_8_is_refused_in_one_line(tmp_path):
     folder = make_folder(tmp_path / "caf\udce9", tiny=TINY)
-    told = run(folder, *SWEEP, status=2)[1]
-    assert told.startswith("qwerties: error: the project's path must be UTF-8, got b'")
-    assert told.count("\n") == 1
+    message = run(folder, *SWEEP, status=2)[1]
+    assert message.startswith("qwerties: error: the project's path must be UTF-8, got b'")
+    assert message.count("\n") == 1

@@ -183,10 +183,10 @@ def check_maps(store):
     return sum(checked for checked, _ in checks), [line.partition(".npz")[0] + ".npz" for line in lines]
 
 
-def tracked(folder, spec=SMALL, told=None):
+def tracked(folder, spec=SMALL, lines=None):
     with chdir(folder):
         store = new_store(folder)
-        log = (lambda line: None) if told is None else told.append
+        log = (lambda line: None) if lines is None else lines.append
         return store, make_map(spec, store, folder, no_pictures, workers=1, log=log)
 
 
@@ -221,9 +221,9 @@ def test_a_map_is_one_run_apart_from_the_questions_and_made_anew_where_it_must_b
     Path(run.artifact_uri.removeprefix("file://"), "map.npz").write_bytes(b"altered")
     assert check_maps(store) == (2, [f"differs: {SMALL.name} ({first.run_id}): artifact map.npz"])
     assert store_digest(store) != digest  # a report is made again
-    told = []
-    store, second = tracked(tmp_path, told=told)
-    assert told == [f"making the map again, because map.npz of run {first.run_id} is lost or altered"]
+    lines = []
+    store, second = tracked(tmp_path, lines=lines)
+    assert lines == [f"making the map again, because map.npz of run {first.run_id} is lost or altered"]
     assert second.networks == SMALL.networks
     monkeypatch.setattr(mapping, "code_digest", lambda: "other")
     store, third = tracked(tmp_path)

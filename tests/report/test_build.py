@@ -143,7 +143,7 @@ def test_an_empty_store_says_what_to_do(empty_page):
 
 
 @pytest.mark.parametrize(
-    ("n_seeds", "tracked", "told"),
+    ("n_seeds", "tracked", "notices"),
     [
         (60, 0, ["0 of 2 planned configs tracked; conclusions withheld until", "is withheld: "]),
         (1, 2, ["2 configs, 1 seed each", "It is open whether BCE or MSE does better: "]),
@@ -151,7 +151,7 @@ def test_an_empty_store_says_what_to_do(empty_page):
         (60, 1, ["1 of 2 planned configs tracked", f"{display(MSE.label())}: not tracked", "is withheld: "]),
     ],
 )
-def test_a_store_that_holds_little_has_a_whole_page(tmp_path, monkeypatch, n_seeds, tracked, told):
+def test_a_store_that_holds_little_has_a_whole_page(tmp_path, monkeypatch, n_seeds, tracked, notices):
     monkeypatch.chdir(tmp_path)
     few, seeds = new_store(tmp_path), Seeds(0, n_seeds)
     experiment_id = few.experiment(
@@ -162,7 +162,7 @@ def test_a_store_that_holds_little_has_a_whole_page(tmp_path, monkeypatch, n_see
         few.write(experiment_id, record(config, seeds, table(seeds, config)))
     page = render(few)
     read = sound(page)
-    assert all(text in section(page, "loss") for text in told)
+    assert all(text in section(page, "loss") for text in notices)
     assert section(page, "loss").count('class="verdict open"><bdi>') == 1
     row = next(row for row in read.rows if row[0] == "A title" and len(row) == 9)
     assert row[2:5] == ["2", str(tracked), str(2 - tracked)]

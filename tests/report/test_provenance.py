@@ -33,10 +33,10 @@ def blocks(store, kind):
 def test_a_number_is_made_again_by_its_lines(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = Config(loss="mse", activation="tanh", epochs=200)
-    told, code = (str(block.html) for block in blocks(make_store(tmp_path, (config,)), Text))
+    text, code = (str(block.html) for block in blocks(make_store(tmp_path, (config,)), Text))
     lines = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", code, re.DOTALL)[1])
     assert "Config(loss='mse', activation='tanh', epochs=200)" in lines
-    value = float(re.search(r"a training loss of ([\d.e-]+)\.", told)[1])
+    value = float(re.search(r"a training loss of ([\d.e-]+)\.", text)[1])
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(lines, {})
@@ -82,12 +82,12 @@ def test_what_made_the_runs_is_told(store, tmp_path):
     for config, more in ((BCE, {}), (MSE, tagged)):
         run = page_record(config, SEEDS, table(SEEDS, config), tags={"qwerties.code": PAGES_CODE, **more})
         store.write(experiment_id, run)
-    [facts] = blocks(store, Facts)
-    told = facts.items
-    assert told["Runs made with"] == "Python 3.99.1; PyTorch 9.9"
-    assert told["At the commit"] == f"{'f' * 12}; 1 of 2 runs with changes that were not committed"
-    assert told["Store"] == "sqlite:///mlflow.db"
-    assert str(tmp_path) not in str(told)
+    [block] = blocks(store, Facts)
+    facts = block.items
+    assert facts["Runs made with"] == "Python 3.99.1; PyTorch 9.9"
+    assert facts["At the commit"] == f"{'f' * 12}; 1 of 2 runs with changes that were not committed"
+    assert facts["Store"] == "sqlite:///mlflow.db"
+    assert str(tmp_path) not in str(facts)
 
 
 def test_the_store_is_named_without_a_password(store):
@@ -156,8 +156,8 @@ def test_a_store_that_does_not_take_it_is_one_line(store, monkeypatch):
         raise OSError("[Errno 30] Read-only file system\nand more")
 
     monkeypatch.setattr(Store, "write", refuse)
-    told = report_archive.keep(store, {"summary.html": b"x"})
-    assert told == "the report is not kept in the store: [Errno 30] Read-only file system"
+    message = report_archive.keep(store, {"summary.html": b"x"})
+    assert message == "the report is not kept in the store: [Errno 30] Read-only file system"
 
 
 def test_a_question_of_that_name_is_not_mixed_with_the_reports(store):
