@@ -12,6 +12,7 @@ import argparse
 import collections
 import hashlib
 import importlib
+import io
 import json
 import os
 import random
@@ -23,7 +24,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import chdir, closing, redirect_stdout, suppress
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -140,6 +141,13 @@ def session(leader: int | None) -> list[int]:
     return members
 
 
+def call(project: Path, line: str) -> None:
+    """Run a command in this process, whose caches forked commands inherit. RuntimeError if it fails."""
+    with chdir(project), redirect_stdout(io.StringIO()):
+        if status := sys.modules["qwerties.cli.main"].main(line.split()):
+            raise RuntimeError(f"{line} ended with {status}")
+
+
 def complete(project: Path, line: str) -> float:
     """Run a command to its end; return its seconds. RuntimeError if it fails."""
     began = time.monotonic()
@@ -192,8 +200,9 @@ def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = prin
     rng = random.Random(seed)
     empty = make_project(folder / "empty")
     swept = copy(empty, folder / "swept")
-    complete(swept, COMMANDS["sweep"][1])
-    complete(swept, COMMANDS["export"][1])
+    call(swept, COMMANDS["sweep"][1])
+    call(copy(swept, folder / "reported"), "report")
+    call(swept, COMMANDS["export"][1])
     expected: dict[str, tuple[float, Facts]] = {}
     harmed = 0
     for number in range(kills):
