@@ -91,7 +91,7 @@ def undisturbed(tmp_path_factory):
         tuning = declare(("bce", rates), ("mse", mse_rates), contrasts=contrasts, baselines=("random",))
         outcome = tune(tuning, store)
         confirm(outcome.experiment, store)
-        yield Path.cwd(), store, tuning, outcome
+        return Path.cwd(), store, tuning, outcome
 
 
 @pytest.fixture(scope="module")
