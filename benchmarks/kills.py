@@ -246,7 +246,7 @@ def compare(found: Facts, expected_facts: Facts) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Kill commands; return the exit status."""
     parser = argparse.ArgumentParser(prog="kills", description=__doc__)
-    kills_help = "default: 100, a quarter of an hour"
+    kills_help = "default: 100, some minutes"
     parser.add_argument("--kills", type=int, default=100, metavar="N", help=kills_help)
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of commands and moments (default: 0)"

@@ -68,11 +68,11 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
-    """A SQLite file with MLflow's tables and nothing in them, to be copied: making the tables takes seconds."""
-    from qwerties.tracking.store import Store
+    """A SQLite file with MLflow's tables and nothing in them, to be copied."""
+    from factories import empty_database
 
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    Store(f"sqlite:///{path}")
+    path.write_bytes(empty_database())
     return path
 
 

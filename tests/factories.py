@@ -37,7 +37,7 @@ def make_folder(folder, **experiments):
 
 
 @functools.cache
-def _empty_database():
+def empty_database():
     """Return the bytes of a database that holds MLflow's tables and nothing else; making one takes a second."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "mlflow.db")
@@ -49,7 +49,7 @@ def new_store(folder, **options):
     """Open the store of a folder, empty where the folder has none; artifacts go to the working folder's mlruns."""
     database = folder / "mlflow.db"
     if not database.exists():
-        database.write_bytes(_empty_database())
+        database.write_bytes(empty_database())
     return Store(default_uri(folder), **options)
 
 
