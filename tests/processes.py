@@ -25,7 +25,8 @@ forking.set_forkserver_preload(
         *("qwerties.cli.main", "qwerties.study.sweep", "qwerties.study.runs", "qwerties.study.sweep_lock"),
         *("qwerties.tracking.store", "qwerties.portability.relocate", "qwerties.analysis.topup"),
         *("qwerties.tuning.tuner", "qwerties.tuning.trials", "qwerties.plotting.search"),
-        *("qwerties.report.build", "mlflow.pytorch", "mlflow.store.tracking.sqlalchemy_store", "pytest", "warm"),
+        *("qwerties.report.build", "mlflow.pytorch", "mlflow.store.tracking.sqlalchemy_store"),
+        *("pytest", "warm"),
     ]
 )
 _numbers = itertools.count()
