@@ -58,7 +58,7 @@ def measure(settings: Settings, folder: Path) -> Result:
                 folder / f"optuna{number}.journal",
                 500,
                 workers=1,
-                step=lambda label, done, total: times.append(time.perf_counter()),
+                step=lambda done, total: times.append(time.perf_counter()),
             )
         return (times[-1] - times[0]) * together / trials  # for as many trials as are trained together
 

@@ -196,7 +196,7 @@ class _Sweep:
                 default_storage(root),
                 self.n_seeds,
                 workers=self.workers.count,  # of this machine, also where a cluster trains: trials are small
-                step=lambda search, done, n: progress.show(f"{search}: {done}/{n} trials", done, n),
+                step=lambda done, n: progress.show(f"{done}/{n} trials", done, n),
                 log=tqdm.write,
                 later=later,
             )

@@ -7,10 +7,10 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import sqlalchemy as sa
@@ -184,17 +184,28 @@ def tell(
         study.add_trial(trial)
 
 
-def importances(study: optuna.Study) -> dict[str, float]:
+def importances(
+    trials: Mapping[int, FrozenTrial], direction: Literal["minimize", "maximize"]
+) -> dict[str, float]:
     """Return each parameter's share in what sets the best tenth of the trials apart, largest first; they sum to 1.
 
+    Parameters
+    ----------
+    trials : mapping of int to FrozenTrial
+        As from `finished_trials`.
+    direction : {"minimize", "maximize"}
+        Of their first objective.
+
+    Notes
+    -----
     Computed by PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), which takes conditional parameters, has no seed, and
     measures what was needed to be good rather than what moved the score anywhere. Empty where fewer than 20 trials are
     complete: their best tenth would be a single trial.
     """
-    complete = [t for _, t in sorted(finished_trials(study).items()) if t.state == TrialState.COMPLETE]
+    complete = [trial for _, trial in sorted(trials.items()) if trial.state == TrialState.COMPLETE]
     if len(complete) < 20:
         return {}
-    first = optuna.create_study(direction=study.directions[0])
+    first = optuna.create_study(direction=direction)
     for trial in complete:
         first.add_trial(
             create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions)

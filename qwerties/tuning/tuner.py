@@ -1,7 +1,8 @@
 """Run the searches of a tuning and track them in MLflow: a run per search, below it a run per trial.
 
 Optuna's storage is the truth. A batch is trained, stored there, and then tracked. The next sweep trains finished trials
-without a run once more, which gives the same numbers.
+without a run once more, which gives the same numbers. All searches of a tuning go on side by side, a batch of each at a
+time, so that workers train for one while another is told and tracked.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,17 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, FrozenTrial
 
 from qwerties.analysis.searches import (
     IMPORTANCE,
+    OBJECTIVES,
     SUGGESTED,
     TrackedSearch,
     progress_of,
     read_search,
     runs_of_search,
 )
-from qwerties.config import Config
+from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, reason_of, without_passwords
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 
 SMALL = 2_000_000  # network-epochs of a search below which starting worker processes costs more than it saves
 
-Step = Callable[[str, int, int], None]
+Step = Callable[[int, int], None]
 Later = Callable[[Callable[[], None]], None]
 
 
@@ -68,7 +71,7 @@ def run_searches(
     n_seeds: int,
     *,
     workers: int,
-    step: Step = lambda label, done, of: None,
+    step: Step = lambda done, of: None,
     log: Callable[[str], None] = lambda line: None,
     later: Later = lambda work: work(),
 ) -> SearchOutcome:
@@ -86,7 +89,7 @@ def run_searches(
     workers : int
         Processes that train.
     step : callable
-        Called with a search's label, its tracked trials, and its budget.
+        Called with the tracked trials of all searches, and their budget.
     log : callable
         Called with a line for the user.
     later : callable
@@ -154,9 +157,57 @@ def _search_all(
         studies = [storages.open_study(search, storage, session.storage) for search in unfinished if storage]
         write_plan(session.experiment_name, tuning, searches, n_seeds, store, runs)
         store.end_abandoned(runs, is_abandoned)
-        for search, study in zip(unfinished, studies, strict=True):
-            winners[search.confirmed_as] = _SearchRun(search, study, session).work()
+        on_the_way = [
+            _SearchRun(search, study, session) for search, study in zip(unfinished, studies, strict=True)
+        ]
+        for run in on_the_way:
+            run.begin()
+        while batches := [(run, batch) for run in on_the_way if (batch := run.next_batch())]:
+            for run, batch, results in _train(batches, session.workers):
+                run.take(batch, results)
+                session.step(
+                    sum(len(r.tracked) for r in on_the_way), sum(r.search.tuning.trials for r in on_the_way)
+                )
+        chosen = [(run.search, run.end()) for run in on_the_way]
+    for search, winner in chosen:
+        if winner is None:
+            raise SearchError(
+                f"every trial of {search.label} diverged: its space must hold configs that do not"
+            )
+        winners[search.confirmed_as] = winner
     return winners
+
+
+def _train(
+    batches: Sequence[tuple[_SearchRun, list[Proposal]]], n_workers: int
+) -> Iterator[tuple[_SearchRun, list[Proposal], list[TrialResult]]]:
+    """Train a batch of each search, each structure split over the workers; yield a batch when it is done."""
+    from qwerties.tuning.trials import train_trials
+
+    work = sum(
+        run.search.tuning.trials * len(run.search.seeds) * np.mean([c.epochs for c in run.search.examples])
+        for run, _ in batches
+    )
+    workers = 1 if work <= SMALL else n_workers
+    tasks: list[tuple[list[Config], Seeds]] = []
+    owners: list[int] = []  # of each task: index of its batch
+    for owner, (run, batch) in enumerate(batches):
+        groups: dict[tuple[Any, ...], list[Config]] = {}
+        for config in dict.fromkeys(proposal.config for proposal in batch):
+            groups.setdefault((config.batch_key, config.epochs), []).append(config)
+        for configs in groups.values():
+            parts = np.array_split(np.arange(len(configs)), min(workers, len(configs)))
+            tasks += [([configs[i] for i in part], run.search.seeds) for part in parts]
+            owners += [owner] * len(parts)
+    missing = Counter(owners)
+    results: list[dict[Config, TrialResult]] = [{} for _ in batches]
+    for index, part in run_tasks(train_trials, tasks, Workers(workers)):
+        owner = owners[index]
+        results[owner] |= {result.config: result for result in part}
+        missing[owner] -= 1
+        if not missing[owner]:
+            run, batch = batches[owner]
+            yield run, batch, [results[owner][proposal.config] for proposal in batch]
 
 
 @dataclass
@@ -168,23 +219,7 @@ class _SearchRun:
     session: _Session
     run_id: str = ""
     tracked: set[int] = field(default_factory=set)
-
-    def work(self) -> Config:
-        """Spend the budget, track every trial, and return the winner."""
-        self._adopt()
-        self._report()
-        missing = [p for p in self._finished() if p.number not in self.tracked]
-        size = self.search.tuning.batch
-        for start in range(0, len(missing), size):
-            batch = missing[start : start + size]
-            self._track(batch, self._train(batch))
-        while batch := self._next_batch():
-            started = datetime.datetime.now()
-            results = self._train(batch)
-            values = [result.objectives(self.search.tuning.objectives) for result in results]
-            storages.tell(self.study, batch, values, started)
-            self._track(batch, results)
-        return self._end()
+    started: datetime.datetime = field(default_factory=datetime.datetime.now)  # of the batch in hand
 
     def _finished(self) -> list[Proposal]:
         """Return the finished trials of the storage, as they were proposed."""
@@ -194,9 +229,15 @@ class _SearchRun:
             for n, t in sorted(trials.items())
         ]
 
-    def _next_batch(self) -> list[Proposal]:
-        """Return the unfinished trials of the first batch that has some; empty where the budget is spent."""
+    def next_batch(self) -> list[Proposal]:
+        """Return finished trials without a run, else the unfinished ones of the first batch that has some.
+
+        It is empty where the budget is spent and tracked.
+        """
+        self.started = datetime.datetime.now()
         trials, size = storages.finished_trials(self.study), self.search.tuning.batch
+        if untracked := [proposal for proposal in self._finished() if proposal.number not in self.tracked]:
+            return untracked[:size]
         todo = [number for number in range(self.search.tuning.trials) if number not in trials]
         if not todo:
             return []
@@ -204,7 +245,13 @@ class _SearchRun:
         proposals = propose(self.search, [trials[number] for number in range(start)])
         return [proposal for proposal in proposals if proposal.number in todo]
 
-    def _adopt(self) -> None:
+    def take(self, batch: Sequence[Proposal], results: Sequence[TrialResult]) -> None:
+        """Store what a batch scored, then write a run for each of its trials."""
+        values = [result.objectives(self.search.tuning.objectives) for result in results]
+        storages.tell(self.study, batch, values, self.started)
+        self._track(batch, results)
+
+    def begin(self) -> None:
         """Go on with the search's run and those of its trials that agree with the storage, or begin a new one."""
         store, runs = self.session.store, self.session.store.runs(self.session.experiment_id)
         run, children = runs_of_search(self.search.name, runs)
@@ -256,25 +303,6 @@ class _SearchRun:
             },
         )
 
-    def _train(self, batch: Sequence[Proposal]) -> list[TrialResult]:
-        """Train a batch, each structure split over the workers."""
-        from qwerties.tuning.trials import train_trials
-
-        search, groups = self.search, dict[tuple[Any, ...], list[Config]]()
-        for config in dict.fromkeys(proposal.config for proposal in batch):
-            groups.setdefault((config.batch_key, config.epochs), []).append(config)
-        epochs = np.mean([config.epochs for config in search.examples])
-        is_small = search.tuning.trials * len(search.seeds) * epochs <= SMALL
-        workers = 1 if is_small else self.session.workers
-        tasks = [
-            ([configs[i] for i in part], search.seeds)
-            for configs in groups.values()
-            for part in np.array_split(np.arange(len(configs)), min(workers, len(configs)))
-        ]
-        done = run_tasks(train_trials, tasks, Workers(workers))
-        results = {result.config: result for _, part in done for result in part}
-        return [results[proposal.config] for proposal in batch]
-
     def _track(self, batch: Sequence[Proposal], results: Sequence[TrialResult]) -> None:
         """Write a run for each trial of a batch."""
         for proposal, result in zip(batch, results, strict=True):
@@ -295,13 +323,12 @@ class _SearchRun:
             with finishing_first():
                 self.session.store.write(self.session.experiment_id, record, parent=self.run_id)
                 self.tracked.add(proposal.number)
-        self._report()
 
-    def _report(self) -> None:
-        self.session.step(self.search.label, len(self.tracked), self.search.tuning.trials)
+    def end(self) -> Config | None:
+        """Return the winner; leave importances, pictures and the end of the search's run for later.
 
-    def _end(self) -> Config:
-        """Return the winner; leave the pictures and the end of the search's run for later."""
+        Where every trial diverged, the run fails, and there is none.
+        """
         tracked = read_search(self.search.spec(), self.session.store.runs(self.session.experiment_id))
         counts = {
             "trials": float(len(tracked.trials)),
@@ -310,19 +337,18 @@ class _SearchRun:
         }
         if tracked.winner is None:
             self.session.store.end(self.run_id, Record("", {}, dict(counts), status="FAILED"))
-            raise SearchError(
-                f"every trial of {self.search.label} diverged: its space must hold configs that do not"
-            )
-        shares = storages.importances(self.study)
-        self.session.later(functools.partial(self._finish, tracked, counts, shares))
+            return None
+        finished = storages.finished_trials(self.study)
+        self.session.later(functools.partial(self._finish, tracked, counts, finished))
         return tracked.winner
 
     def _finish(
-        self, tracked: TrackedSearch, counts: Mapping[str, float], shares: Mapping[str, float]
+        self, tracked: TrackedSearch, counts: Mapping[str, float], finished: Mapping[int, FrozenTrial]
     ) -> None:
         from qwerties.plotting import search as figures
 
         best, objectives = tracked.best, tracked.objectives
+        shares = storages.importances(finished, OBJECTIVES[objectives[0]])
         assert best is not None
         assert tracked.winner is not None
         params = [
