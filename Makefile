@@ -42,8 +42,7 @@ bench: .venv/bench.stamp  ## measure side by side with other ways (PARTS="traini
 ui: .venv/run.stamp  ## browse the runs in MLflow, on 127.0.0.1 (PORT=5000)
 	$(BIN)/qwerties ui $(if $(PORT),--port $(PORT))
 
-# one process more than cores, as tests wait for servers and browsers
-PYTEST = $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: .venv/test.stamp  ## run all tests
 	$(PYTEST)

@@ -24,11 +24,15 @@ from qwerties.tuning.search import make_searches
 BYTES_PER_SEED = 1_400  # artifacts: scores, curves and weights of one network
 BYTES_PER_LOSS = 300  # database: a loss at one epoch
 CURVES_PER_RUN = 3.5  # losses at every epoch: the mean, and those of the examples
-SECONDS_PER_TRIAL = 0.2
 
-DEFAULT_RATE = 0.6e6  # cost per second and worker, as `Batch.cost`, of a default sweep on two busy cores
-SESSION_GAP = 60.0  # seconds between two runs from which on they count as those of two sweeps
-FEWEST_SECONDS = 5.0  # of measured sweeps; less says nothing of a rate
+# Of one worker on a core of an Intel Xeon, measured on a default sweep by two workers
+SECONDS_PER_RUN = 0.23  # pictures and tracking
+SECONDS_PER_TRIAL = 0.12  # of a search, its training included
+COST_PER_SECOND = 5.8e6  # of training and scores, as `Batch.cost`
+SECONDS_BESIDES = 15.0  # start, and the report
+
+LONGEST_GAP = 4.0  # times what a run should take: a longer gap between two runs lies between two sweeps
+FEWEST_SECONDS = 5.0  # of measured sweeps; less says nothing of a machine
 
 # Of what is to be trained: configs that lack seeds, MLflow runs (with trials), networks (those of configs that differ
 # in epochs alone count once), cost as `Batch.cost`, trials of searches, and size in bytes
@@ -76,22 +80,23 @@ def forecast_table(
         tracked += [r for r in runs if r.status == "FINISHED" and r.parent is None and STUDY not in r.tags]
     work["in all"] = work_of(everything) + searched
 
-    measured = measured_rate(tracked)
-    rate = measured or DEFAULT_RATE * workers
+    measured = measured_pace(tracked)
+    pace = measured or workers
     rows: list[Sequence[str]] = [("experiment", "configs", "runs", "networks", "about", "disk")]
-    rows += [(name, *_cells(some, rate)) for name, some in work.items()]
+    rows += [(name, *_cells(some, pace, SECONDS_BESIDES * (name == "in all"))) for name, some in work.items()]
     lines = aligned(rows)
     if n_open and topup["networks"]:
-        *_, networks, about, disk = _cells(topup, rate)
+        *_, networks, about, disk = _cells(topup, pace)
         lines.append(
             f"while contrasts are open ({n_open}), up to {max_seeds:,} seeds of their configs: at most {networks} more "
             f"networks, about {about}, {disk}"
         )
-    source = f"of the {plural(len(tracked), 'tracked run')}" if measured else "of a default sweep on 2 cores"
-    lines.append(
-        f"rates {source}: {rate / 1e6:.1f} million epochs of the smallest network per second, with "
-        f"{plural(workers, 'worker')}; dry run: nothing was written"
+    source = (
+        f"from {plural(len(tracked), 'tracked run')}"
+        if measured
+        else "from a default sweep on another machine"
     )
+    lines.append(f"times are estimated {source}, with {plural(workers, 'worker')}; nothing was written")
     return "\n".join(lines)
 
 
@@ -123,23 +128,29 @@ def work_of(missing: Sequence[MissingRun]) -> Work:
     )
 
 
-def measured_rate(runs: Iterable[Tracked]) -> float | None:
-    """Return the cost per second of finished runs; None where there are too few of them."""
-    costs = sorted(
-        (run.start_time, Batch((config,), seeds).cost)
+def _worker_seconds(work: Work) -> float:
+    """Return how long one worker should take."""
+    runs = work["runs"] - work["trials"]
+    return runs * SECONDS_PER_RUN + work["trials"] * SECONDS_PER_TRIAL + work["cost"] / COST_PER_SECOND
+
+
+def measured_pace(runs: Iterable[Tracked]) -> float | None:
+    """Return how many seconds' work of one worker were done per second of finished runs; None if these are too few."""
+    works = sorted(
+        (run.start_time, _worker_seconds(Work(runs=1, cost=round(Batch((config,), seeds).cost))))
         for run in runs
         if (config := config_of(run)) is not None and (seeds := seeds_of(run)) is not None
     )
-    seconds = cost = 0.0
-    for (before, _), (start, own) in itertools.pairwise(costs):
-        if start - before < SESSION_GAP:  # a sweep's first run was trained before it began
+    seconds = done = 0.0
+    for (before, _), (start, own) in itertools.pairwise(works):
+        if start - before < LONGEST_GAP * max(own, 1.0):  # a sweep's first run was trained before it began
             seconds += start - before
-            cost += own
-    return cost / seconds if seconds >= FEWEST_SECONDS and cost else None
+            done += own
+    return done / seconds if seconds >= FEWEST_SECONDS else None
 
 
-def _cells(work: Work, rate: float) -> tuple[str, ...]:
-    seconds = work["cost"] / rate + work["trials"] * SECONDS_PER_TRIAL
+def _cells(work: Work, pace: float, besides: float = 0.0) -> tuple[str, ...]:
+    seconds = _worker_seconds(work) / pace + besides
     about = f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
     return (
         *(f"{work[name]:,}" for name in ("configs", "runs", "networks")),

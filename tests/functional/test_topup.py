@@ -142,7 +142,7 @@ def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path):
     assert (
         "while contrasts are open (1), up to 4,000 seeds of their configs: at most 7,000 more networks" in out
     )
-    assert "rates of a default sweep" in out
+    assert "times are estimated from a default sweep" in out
     assert files() == before
     call(folder, "sweep", "rates", "--seeds", "50", "--max-seeds", "50", "--jobs", "1", "--no-report")
     before = files()
