@@ -79,8 +79,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def suggestion(text: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean NAME?)`` with the known name closest to a text; nothing where none is close."""
+    """Return `` (did you mean NAME?)`` with the known name closest to a text; nothing where none or two are."""
     names = list(known)
-    close = difflib.get_close_matches(text, names, n=1, cutoff=0.7)  # gpu is not cpu
+    close = difflib.get_close_matches(text, names, n=2, cutoff=0.7)  # gpu is not cpu
+    likeness = [difflib.SequenceMatcher(None, name, text).ratio() for name in close]
+    if len(close) == 2 and likeness[0] == likeness[1]:  # better: a_better or b_better
+        return ""
     close = close or [name for name in names if len(text) > 1 and name.startswith(text)]
     return f" (did you mean {close[0]}?)" if close else ""

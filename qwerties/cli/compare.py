@@ -44,8 +44,8 @@ def add_options(parser: Parser) -> None:
     parser.option("--margin", number_between(0, math.inf), "D", margin)
     parser.option("--alpha", number_between(0, 1), "A", "chance that the interval is ever wrong", 0.05)
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="for programs")
-    output.add_argument("--markdown", action="store_true", help="for a pull request")
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument("--markdown", action="store_true", help="print Markdown")
     expect = "exit status 1 unless this is shown; not_worse: A is not worse than B by more than the margin"
     parser.choice("--expect", EXPECTATIONS, expect, default=False)
     parser.option("--plot", _picture, "FILE", "draw how the interval narrowed (.svg or .png)")

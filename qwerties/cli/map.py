@@ -33,7 +33,9 @@ def add_options(parser: Parser) -> None:
     for which, default in (("x", X), ("y", Y)):
         parser.option(f"--{which}", _field, "FIELD", f"field of the axis (default: {default})")
         range_ = number_range("0.001:10")
-        parser.option(f"--{which}-range", range_, "LOW:HIGH", "zoom (default: by field, such as 0:6)")
+        parser.option(
+            f"--{which}-range", range_, "LOW:HIGH", "range of the axis (default: by field, such as 0:6)"
+        )
         parser.choice(f"--{which}-scale", SCALES, "scale of the axis (default: by field)", default=False)
     parser.option("--size", _size, "N|NxM", "pixels of a panel: a side, or both", str(SIZE))
     parser.option("--seeds", count(MAX_SEEDS), "N", "seeds per pixel", SEEDS)

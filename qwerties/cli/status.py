@@ -112,7 +112,7 @@ def table(status: Mapping[str, Any]) -> str:
         if experiment["planned"] is None and not experiment["problems"]:
             about.append(f"{plural(experiment['loose'], 'run')}, not part of a plan")
         if experiment["outdated"]:
-            about.append("planned by other code; a sweep re-runs it")
+            about.append("its plan was stored by other code; a sweep runs it again")
         for state in ("running", "failed", "damaged"):
             configs = [config for config in experiment["configs"] if config["state"] == state]
             about += [f"{clean(config['config'], 60)}: {_reason(config)}" for config in configs[:MAX_LINES]]

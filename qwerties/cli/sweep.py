@@ -46,15 +46,15 @@ def add_options(parser: Parser) -> None:
     """Add the command's options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="files of experiments/ (default: all)")
     parser.option("--seeds", count(LARGEST), "N", "seeds per config", SEEDS)
-    cap = (
-        f"seeds per config at which a contrast stays open (default: {MAX_SEEDS}, or --seeds if that is more)"
-    )
+    cap = f"most seeds per config; what is undecided then stays open (default: {MAX_SEEDS}, or --seeds if that is more)"
     parser.option("--max-seeds", count(LARGEST), "N", cap)
     parser.choice("--settle", SETTLE, "contrasts that get more seeds until they are decided")
     parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
     parser.choice("--backend", BACKENDS, "who trains: processes of this machine, or a Dask cluster")
-    parser.option("--scheduler", str, "ADDRESS", "of the Dask cluster, such as tcp://127.0.0.1:8786")
-    parser.choice("--device", DEVICES, "what trains; auto: a GPU where there is one")
+    parser.option(
+        "--scheduler", str, "ADDRESS", "address of the Dask scheduler, such as tcp://127.0.0.1:8786"
+    )
+    parser.choice("--device", DEVICES, "device that trains; auto: a GPU where there is one")
     parser.flag(
         "--dry-run", "write and train nothing; say what would be trained, and about how long it takes"
     )

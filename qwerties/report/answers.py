@@ -110,7 +110,7 @@ QUESTIONS: Mapping[str, tuple[str, tuple[Claim, ...], str]] = {
         "Why BCE and not MSE?",
         (
             Claim("loss", DEFAULT, MSE, "BCE", "MSE", "At the same learning rate, "),
-            Claim("loss", DEFAULT, replace(MSE, learning_rate=0.02), "BCE", "MSE at twice its rate"),
+            Claim("loss", DEFAULT, replace(MSE, learning_rate=0.02), "BCE", "MSE at twice the learning rate"),
             Claim(
                 *("tune_loss", DEFAULT, MSE, "BCE", "MSE", "With a learning rate tuned for each, "),
                 free=("learning_rate",),
@@ -276,8 +276,8 @@ def _learned_by_epochs(by_name: Mapping[str, ExperimentResult]) -> list[Sentence
         return []
     text = (
         f"{_share(short, 'learned')} of the networks have learned after {short.config.epochs:,} epochs and "
-        f"{_share(long, 'learned')} after {long.config.epochs:,}; dead are {_share(short, 'dead')} and "
-        f"{_share(long, 'dead')}."
+        f"{_share(long, 'learned')} after {long.config.epochs:,}; {_share(short, 'dead')} and "
+        f"{_share(long, 'dead')} are dead."
     )
     return [Sentence(text, "epochs", MEASURED)]
 
@@ -291,7 +291,7 @@ def _states(by_name: Mapping[str, ExperimentResult]) -> list[Sentence]:
     ]
     rest = ", ".join(f"{_share(table, state)} {state}" for state in states)
     text = f"On {plural(len(table.frame), 'seed')}, {_share(table, 'learned')} of the notebook’s networks learned"
-    return [Sentence(f"{text}; the others ended {rest}." if rest else f"{text}.", "notebook", MEASURED)]
+    return [Sentence(f"{text}; {rest}." if rest else f"{text}.", "notebook", MEASURED)]
 
 
 MEASUREMENTS = {

@@ -1,4 +1,4 @@
-"""Contrasts as the page tells them: a sentence with receipts, and a table of three views."""
+"""Contrasts as the page tells them: a sentence with its evidence, and a table of three views."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
             examples += _parse(networks.config, read_arrays(content), states)
         except (*UNREADABLE, KeyError, IndexError) as error:
             raise StoreError(
-                f"run {run.run_id} ({run.name}): the exemplars in curves.npz cannot be read: {error}"
+                f"run {run.run_id} ({run.name}): the examples in curves.npz cannot be read: {error}"
             ) from error
     lowest: dict[str, Example] = {}
     for example in sorted(examples, key=lambda example: example.seed):
@@ -157,7 +157,7 @@ def _parse(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[i
         return []
     seeds = arrays["exemplars"]
     if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
-        raise ValueError("exemplars must be seeds")
+        raise ValueError("examples must be seeds")
     n = len(seeds)
     points = _floats(arrays, "exemplar_points", (n, 2, 2 * config.samples))
     if not np.isfinite(points).all():

@@ -128,7 +128,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str,
         old = earlier.pop(key(new), None)
         if old is None:
             if new["verdict"] != "withheld":
-                changed.append(_change(new, "not asked", new["words"], ["new contrast"]))
+                changed.append(_change(new, "no such contrast", new["words"], ["new contrast"]))
         elif old["verdict"] != new["verdict"]:
             changed.append(_change(new, old["words"], new["words"], _why(old, new), _flipped(old, new)))
     for old in earlier.values():

@@ -170,6 +170,8 @@ def compare(
     low, high = check(np.empty(0), alpha, bounds)
     if not (math.isfinite(margin) and margin > 0):
         raise ValueError(f"margin must be a finite number above 0, got {margin!r}")
+    if margin >= high - low:
+        raise ValueError(f"margin must be less than the range of the bounds, {high - low:g}, got {margin:g}")
     values_a, values_b = (
         _checked(values, name, low, high) for values, name in zip((a, b), names, strict=True)
     )
@@ -221,7 +223,7 @@ def _checked(values: pd.Series | pd.DataFrame, arm: str, low: float, high: float
         raise ValueError(f"the metric of {arm} must be numbers, got {values.dtype}")
     if len(repeated := values.index[values.index.duplicated()]):
         raise ValueError(
-            f"units must occur once in {arm}; more often: {listed(repeated.unique())}. If other columns tell these "
+            f"each unit must occur once in {arm}; more often: {listed(repeated.unique())}. If other columns tell these "
             "rows apart, they belong to the unit too"
         )
     numbers = values.astype(float)

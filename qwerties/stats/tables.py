@@ -49,6 +49,8 @@ def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str] = ()) 
     known = list(map(str, table.columns))
     for name in columns:
         if name not in known:
+            if len(known) == 1 and ";" in known[0]:
+                raise ValueError(f"{path} must have commas between its columns, got {clean(known[0], 40)!r}")
             raise ValueError(
                 f"{path} has no column {name!r}; it has {listed(known)}{suggestion(name, known)}"
             )

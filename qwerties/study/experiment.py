@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from qwerties.config import ABOVE_0, DEFAULT, FIELDS, Config, Seeds, is_number, is_whole
+from qwerties.errors import suggestion
 
 MAX_SHARE = 4.0
 MAX_ORDER = 10**6
@@ -38,7 +39,7 @@ def check_fields(declaration: Any, *rules: Rule) -> None:
         if not holds(value):
             is_item = rule in ("Configs", "Contrasts", "Figures") and type(value).__name__ == rule[:-1]
             hint = " (a comma is missing: `(x,)` is a tuple)" if is_item else ""
-            problems.append(f"{name} must be {rule}, got {value!r}{hint}")
+            problems.append(f"{name} must be {rule}{hint}, got {value!r}")
     if problems:
         raise ValueError("; ".join(problems))
 
@@ -146,10 +147,11 @@ class Figure:
     score: str = "population_accuracy"
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.kind, str) and self.kind in FIGURES):
-            raise ValueError(f"figure kind must be one of {', '.join(FIGURES)}, got {self.kind!r}")
-        if self.x is not None and not (isinstance(self.x, str) and self.x in FIELDS):
-            raise ValueError(f"x must be one of {', '.join(FIELDS)}, got {self.x!r}")
+        for name, value, known in (("figure kind", self.kind, FIGURES), ("x", self.x, (None, *FIELDS))):
+            if not isinstance(value, str | None) or value not in known:
+                names = [text for text in known if text]
+                hint = suggestion(value, names) if isinstance(value, str) else ""
+                raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}{hint}")
         check_fields(self, ("score", "the name of a score", is_text))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,13 +73,26 @@ def load_experiments(
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                broken[name] = f"{type(error).__name__}: {first_line(error) or 'no message'}"
+                path = root / "experiments" / f"{name}.py"
+                broken[name] = (
+                    f"{type(error).__name__}: {first_line(error) or 'no message'}{_line_of(error, path)}"
+                )
                 continue
             if isinstance(experiment, kinds):
                 loaded[name] = experiment
             else:
                 broken[name] = "it must define `experiment`, an Experiment or a Tuning"
     return loaded, broken
+
+
+def _line_of(error: BaseException, path: Path) -> str:
+    """Return where in a file an error was raised, as `` (line 7)``; Python says itself where syntax is wrong."""
+    lines = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == str(path)
+    ]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def _execute(path: Path) -> Any:

@@ -68,7 +68,7 @@ def verify(
     tasks = ((network, _block_of(store, network)) for network in drawn)
     results = run_tasks(check_network, tasks, Workers(max(1, min(workers, len(drawn)))))
     checks = []
-    for _, check in _with_progress(results, len(drawn), " networks"):
+    for _, check in _with_progress(results, len(drawn), "network"):
         checks.append(check)
         for line in _lines(check):
             echo(line)
@@ -103,7 +103,7 @@ def _audit(
     children: dict[str | None, list[Tracked]] = {}
     for _, run in everything:
         children.setdefault(run.parent, []).append(run)
-    for experiment_name, run in _with_progress(everything, len(everything), " runs"):
+    for experiment_name, run in _with_progress(everything, len(everything), "run"):
         read = artifact_reader(store, run)
         differences: list[Difference] = []
         if ARTIFACTS in run.tags:

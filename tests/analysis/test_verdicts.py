@@ -1,4 +1,4 @@
-"""Verdicts come from the numbers alone, with receipts; what changed between two reports, and why, is told."""
+"""Verdicts come from the numbers alone, with their evidence; what changed between two reports, and why, is told."""
 
 import ast
 import json
@@ -392,7 +392,7 @@ def test_contrasts_that_come_and_go_are_told(plain_document):
     nothing = {**plain_document, "contrasts": []}
     [come] = verdicts.changes(nothing, plain_document)
     [gone] = verdicts.changes(plain_document, nothing)
-    assert (come["before"], come["flipped"]) == ("not asked", False)
+    assert (come["before"], come["flipped"]) == ("no such contrast", False)
     assert (gone["now"], gone["flipped"]) == ("no longer asked", True)
 
 

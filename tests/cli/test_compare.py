@@ -200,6 +200,8 @@ REQUESTS = {
     "'0:inf'",
     f"{TWO} --bounds 1": "--bounds must be two numbers such as 0:1, got '1'",
     f"{TWO} --margin 0": "--margin must be a number above 0, got '0'",
+    f"{TWO} --margin 2": "margin must be less than the range of the bounds, 1, got 2",
+    f"{TWO} --expect better": "--expect must be one of a_better, b_better, equivalent, not_worse, got 'better'",
     f"{TWO} --margin nan": "--margin must be a number above 0, got 'nan'",
     f"{TWO} --alpha 1": "--alpha must be a number between 0 and 1, got '1'",
     f"{TWO} --expect worse": "--expect must be one of a_better, b_better, equivalent, not_worse, "
@@ -220,7 +222,7 @@ TABLES = {
     "seed,accuracy\n0,0.5\n1,\n2,NaN\n": "'accuracy' has no value in bad.csv at seed 1, seed 2; a failed run "
     "counts too: give it the value of a guess, or remove the unit from both arms",
     "seed,accuracy\n0,0.5\n,0.6\n": "1 row of bad.csv without 'seed'",
-    "seed,accuracy\n0,0.5\n0,0.6\n1,0.5\n": "units must occur once in bad; more often: 0. If other columns tell "
+    "seed,accuracy\n0,0.5\n0,0.6\n1,0.5\n": "each unit must occur once in bad; more often: 0. If other columns tell "
     "these rows apart, they belong to the unit too",
     "seed,accuracy\n900,0.5\n901,0.6\n": "the two arms share no unit: bad has 900, 901; old has 0, 1, 2, 3, 4 "
     "and 393 more",

@@ -179,5 +179,5 @@ def test_a_plan_of_other_code_is_not_complete(tmp_path):
         old = store.experiment("old", {"qwerties.plan": plan(A, code="older")})
         store.write(old, record(A, code="older"))
     out, _ = call(folder, "status", status=1)
-    assert out.splitlines()[2] == "old: planned by other code; a sweep re-runs it"
+    assert out.splitlines()[2] == "old: its plan was stored by other code; a sweep runs it again"
     assert json.loads(call(folder, "status", "--json", status=1)[0])["experiments"][0]["outdated"]

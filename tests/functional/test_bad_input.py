@@ -308,26 +308,26 @@ def test_a_server_is_no_folder(home, monkeypatch, command):
 
 BROKEN = {
     "syntax": ("x =\n", "SyntaxError: invalid syntax (syntax.py, line 1)"),
-    "import": ("import qwertiez\n", "ModuleNotFoundError: No module named 'qwertiez'"),
+    "import": ("import qwertiez\n", "ModuleNotFoundError: No module named 'qwertiez' (line 1)"),
     "bytes": ("x = 1\0", "SyntaxError: source code string cannot contain null bytes"),
-    "quits": ("raise SystemExit(3)\n", "SystemExit: 3"),
-    "ends": ("raise GeneratorExit\n", "GeneratorExit: no message"),
-    "lines": ("raise RuntimeError('\\n\\x1b[31mred\\nmore')\n", "RuntimeError:  [31mred"),
+    "quits": ("raise SystemExit(3)\n", "SystemExit: 3 (line 1)"),
+    "ends": ("raise GeneratorExit\n", "GeneratorExit: no message (line 1)"),
+    "lines": ("raise RuntimeError('\\n\\x1b[31mred\\nmore')\n", "RuntimeError:  [31mred (line 1)"),
     "mute": (
         "class MuteError(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise MuteError\n",
-        "MuteError: no message",
+        "MuteError: no message (line 5)",
     ),
     "empty": ("", "it must define `experiment`, an Experiment or a Tuning"),
     "type": ("experiment = 'odd'\n", "it must define `experiment`, an Experiment or a Tuning"),
     "class": (f"{HEAD}experiment = Experiment\n", "it must define `experiment`, an Experiment or a Tuning"),
-    "title": (source(title="3"), "ValueError: title must be text, got 3"),
+    "title": (source(title="3"), "ValueError: title must be text, got 3 (line 6)"),
     "margin": (
         source(contrasts="(Contrast(A, B, delta='0.1'),)"),
-        "ValueError: delta must be a finite number above 0, got '0.1'",
+        "ValueError: delta must be a finite number above 0, got '0.1' (line 6)",
     ),
     "config": (
         source(configs="grid(Config(epochs=0))"),
-        "ValueError: epochs must be a whole number from 1 to 10000000, got 0",
+        "ValueError: epochs must be a whole number from 1 to 10000000, got 0 (line 6)",
     ),
     "tuning": (
         "from qwerties.tuning import TunedArm, Tuning\n"

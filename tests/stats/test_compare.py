@@ -170,6 +170,7 @@ def test_the_package_shows_it():
         ({0: 0.5}, {0: 0.5}, {"bounds": (0, math.inf)}, "bounds must be two finite numbers"),
         ({0: 0.5}, {0: 0.5}, {"margin": 0}, "margin must be a finite number above 0, got 0"),
         ({0: 0.5}, {0: 0.5}, {"margin": math.nan}, "margin must be a finite number above 0, got nan"),
+        ({0: 0.5}, {0: 0.5}, {"margin": 1}, "margin must be less than the range of the bounds, 1, got 1"),
         ({0: 0.5}, {0: 0.5}, {"alpha": 1}, "alpha must be between 0 and 1, got 1"),
     ],
 )
@@ -182,7 +183,7 @@ def test_bad_input_is_one_clear_line(a, b, options, message):
 
 def test_duplicated_units_are_named():
     values = pd.Series([0.1] * 8, index=[0, 1, 1, 2, 2, 3, 4, 4])
-    with pytest.raises(ValueError, match="units must occur once in A; more often: 1, 2, 4"):
+    with pytest.raises(ValueError, match="each unit must occur once in A; more often: 1, 2, 4"):
         compare(values, values, **RULE)
 
 

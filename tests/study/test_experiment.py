@@ -48,6 +48,10 @@ BAD = [
         lambda: Contrast(MSE, MSE),
         "a contrast needs two different configs, got mse · relu · d=4 · 2000 epochs twice",
     ),
+    (
+        lambda: Figure("score"),
+        f"figure kind must be one of {', '.join(FIGURES)}, got 'score' (did you mean scores?)",
+    ),
     (lambda: Figure("pie"), f"figure kind must be one of {', '.join(FIGURES)}, got 'pie'"),
     (lambda: Figure(["scores"]), f"figure kind must be one of {', '.join(FIGURES)}, got ['scores']"),
     (lambda: Figure(score=3), "score must be the name of a score, got 3"),
@@ -58,11 +62,11 @@ BAD = [
     (lambda: experiment(configs=()), "configs must hold one config or more, got none"),
     (
         lambda: experiment(configs=DEFAULT),
-        f"configs must be Configs, got {DEFAULT!r} (a comma is missing: `(x,)` is a tuple)",
+        f"configs must be Configs (a comma is missing: `(x,)` is a tuple), got {DEFAULT!r}",
     ),
     (
         lambda: experiment(contrasts=(Contrast(DEFAULT, MSE))),
-        f"contrasts must be Contrasts, got {Contrast(DEFAULT, MSE)!r} (a comma is missing: `(x,)` is a tuple)",
+        f"contrasts must be Contrasts (a comma is missing: `(x,)` is a tuple), got {Contrast(DEFAULT, MSE)!r}",
     ),
     (
         lambda: experiment(configs=(DEFAULT, MSE, Config(loss="mse"))),
