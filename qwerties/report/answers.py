@@ -289,7 +289,7 @@ def _states(by_name: Mapping[str, ExperimentResult]) -> list[Sentence]:
     states = [
         state for state in ("slow", "constant", "dead", "diverged") if table.frame["state"].eq(state).any()
     ]
-    rest = ", ".join(f"{_share(table, state)} {state}" for state in states)
+    rest = ", ".join(f"{_share(table, state)} {'are ' * (i == 0)}{state}" for i, state in enumerate(states))
     text = f"On {plural(len(table.frame), 'seed')}, {_share(table, 'learned')} of the notebook’s networks learned"
     return [Sentence(f"{text}; {rest}." if rest else f"{text}.", "notebook", MEASURED)]
 

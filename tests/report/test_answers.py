@@ -121,7 +121,7 @@ def test_shares_are_counted():
     frame = seed_scores(0.9, n=100)
     frame["state"] = ["learned"] * 55 + ["slow"] * 30 + ["dead"] * 15
     text = told("spread", experiment_result("notebook", {DEFAULT: frame})).text
-    assert text.startswith("On 100 seeds, 55% of the notebook’s networks learned; 30% slow, 15% dead.")
+    assert text.startswith("On 100 seeds, 55% of the notebook’s networks learned; 30% are slow, 15% dead.")
     text = told("relu", experiment_result("activation", {DEFAULT: frame})).text
     assert "15% of 100 networks are dead." in text
     long = replace(DEFAULT, epochs=4000)
