@@ -51,14 +51,10 @@ def is_text(value: object) -> bool:
     return value.encode(errors="ignore").decode() == value
 
 
-def is_margin(value: object) -> bool:
-    """Return whether a value is a difference that can matter."""
-    return is_number(ABOVE_0, math.inf)(value)
-
-
-def is_bool(value: object) -> bool:
-    """Return whether a value is True or False."""
-    return isinstance(value, bool)
+CONTRAST_RULES: tuple[Rule, ...] = (  # of a contrast, whatever its arms are
+    ("delta", "a finite number above 0", is_number(ABOVE_0, math.inf)),
+    ("primary", "True or False", lambda value: isinstance(value, bool)),
+)
 
 
 def _is_names(value: object) -> bool:
@@ -104,12 +100,7 @@ class Contrast:
     def __post_init__(self) -> None:
         if not (isinstance(self.a, Config) and isinstance(self.b, Config)):
             raise ValueError(f"a contrast needs two Configs, got {self.a!r} and {self.b!r}")
-        check_fields(
-            self,
-            ("delta", "a finite number above 0", is_margin),
-            ("primary", "True or False", is_bool),
-            ("names", "None or two different names", _is_names),
-        )
+        check_fields(self, *CONTRAST_RULES, ("names", "None or two different names", _is_names))
         if self.names is not None:
             object.__setattr__(self, "names", tuple(self.names))
         if self.a == self.b:

@@ -15,6 +15,7 @@ from qwerties.analysis.searches import OBJECTIVES
 from qwerties.config import Config, Seeds
 from qwerties.errors import UsageError
 from qwerties.study.experiment import (
+    CONTRAST_RULES,
     MAX_ORDER,
     MAX_SHARE,
     Contrast,
@@ -22,8 +23,6 @@ from qwerties.study.experiment import (
     Figure,
     are_all,
     check_fields,
-    is_bool,
-    is_margin,
     is_text,
     is_whole,
 )
@@ -79,9 +78,7 @@ class ArmContrast:
     primary: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(
-            self, ("delta", "a finite number above 0", is_margin), ("primary", "True or False", is_bool)
-        )
+        check_fields(self, *CONTRAST_RULES)
         if self.a == self.b:
             raise ValueError(f"a contrast needs two different arms, got {self.a!r} twice")
 
