@@ -66,7 +66,7 @@ format: .venv/lint.stamp  ## lay the code out
 setup: .venv/run.stamp  ## only set up .venv
 
 # .venv holds the path of its folder: it is set up again where the folder was moved or copied
-MOVED := $(shell test "$$(cat .venv/folder 2>/dev/null)" = "$$(pwd)" || echo moved)
+MOVED := $(shell test "$$(cat .venv/folder 2>/dev/null)" = "$$(pwd -P)" || echo moved)
 
 .PHONY: moved
 moved:
@@ -82,7 +82,7 @@ endef
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "qwerties needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
 	@echo "setting up .venv, once; PyTorch is large, this takes a few minutes"
 	@$(PYTHON) -m venv .venv
-	@pwd > .venv/folder
+	@pwd -P > .venv/folder
 	@$(BIN)/python -m pip install --upgrade pip > .venv/pip.log 2>&1 || { cat .venv/pip.log; exit 1; }
 	$(call install,-e .)
 

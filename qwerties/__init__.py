@@ -5,6 +5,12 @@ configs on `Seeds`; `compare` gives the verdict on two paired tables. They are l
 importing the package takes no time.
 """
 
+import sys
+
+# `python experiments/x.py` puts its folder first, and a file there named `json.py` would take the place of Python's own
+if sys.path[0].endswith("experiments"):
+    sys.path.append(sys.path.pop(0))
+
 from importlib import import_module
 from typing import TYPE_CHECKING
 

@@ -31,8 +31,11 @@ class NothingTrackedError(FailedError):
 
 def without_passwords(text: str) -> str:
     """Return a text whose URIs show no password; rather too little of a URI than a piece of a password."""
-    hidden = re.sub(r"(\w[\w+.-]{0,40}://[^\s:/@]*):\S*@", r"\1:***@", text[:MAX_REDACTED])
-    return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1***", hidden)
+    hidden = re.sub(r"((?:\w[\w+.-]{0,40}:)?//[^\s:/@]*):\S*@", r"\1:***@", text[:MAX_REDACTED])
+    hidden = re.sub(r"(https?://)[^\s:/@]+@", r"\1***@", hidden)  # a token in place of a user
+    return re.sub(
+        r"(?i)((?:password|passwd|pwd|token|secret|key|sig|signature|auth)=)[^&\s]*", r"\1***", hidden
+    )
 
 
 def complain(error: object, status: int) -> int:

@@ -73,6 +73,7 @@ def _prepare_process() -> None:
     """Make this process, and those that it starts, independent of the settings of terminal and matplotlib."""
     os.environ["MPLBACKEND"] = "agg"  # a notebook's shell names one that is not installed here
     os.environ["MATPLOTLIBRC"] = os.devnull  # a user's style, or LaTeX, changes pictures or breaks them
+    os.environ.pop("SOURCE_DATE_EPOCH", None)  # NumPy's and matplotlib's import fails where it is no number
     if sys.stderr is None:  # it was closed
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

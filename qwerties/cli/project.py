@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import tomllib
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,5 +118,10 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Store]:
     except BrokenPipeError:  # of our output, not of the store
         raise
     except store_failures() as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals["__name__"].startswith(
+            ("qwerties.cli.", "tqdm.")
+        ):  # the output is full, not the store
+            raise
         reason = reason_of(error)
         raise FailedError(f"the store failed, the same command goes on from there: {reason}") from None

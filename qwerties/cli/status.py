@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qwerties.cli.parser import Parser
 from qwerties.cli.project import enter_root, open_store
 from qwerties.errors import NothingTrackedError, clean, plural
+from qwerties.study.loading import RESERVED, experiment_files
 
 if TYPE_CHECKING:
     from qwerties.tracking.store import Store
@@ -22,7 +23,9 @@ MAX_LINES = 8  # configs of one experiment and one state that are listed one by 
 COLUMNS = ("planned", "done", "missing", "running", "failed", "damaged", "stale", "superseded", "unplanned")
 ALWAYS = ("planned", "done", "missing")  # columns that are there even where they hold zeros only
 
-DESCRIPTION = "Planned and tracked, missing, failed, stale. Exit status 1 if the study is incomplete."
+DESCRIPTION = (
+    "Show what is planned, done, missing, failed and stale. Exit status 1 if the study is incomplete."
+)
 EXAMPLE = "qwerties status --json"
 
 
@@ -41,8 +44,21 @@ def run(arguments: argparse.Namespace) -> int:
         from qwerties.portability.relocate import database_of
 
         status = _document(f"sqlite:///{database_of(root)}", [], 0, 0)
-    print(json.dumps(status, indent=1) if arguments.json else table(status))
+    print(
+        json.dumps(status, indent=1) if arguments.json else "\n".join([table(status), *_strays(root, status)])
+    )
     return 0 if status["complete"] else 1
+
+
+def _strays(root: Path, status: Mapping[str, Any]) -> list[str]:
+    """Name experiments without a file, and files without an experiment; nothing where nothing is tracked."""
+    files = {path.stem for path in experiment_files(root)}
+    tracked = {experiment["experiment"] for experiment in status["experiments"]}
+    lost = [name for name in tracked - files - {*RESERVED} if not name.startswith("_")]
+    why = "it was renamed or removed, or the experiment was renamed in MLflow"
+    lines = [f"{name}: there is no experiments/{name}.py; {why}" for name in map(clean, sorted(lost))]
+    new = ", ".join(sorted(files - tracked)) if tracked else ""
+    return lines + ([f"not swept yet: {new}"] if new else [])
 
 
 def read_status(store: Store) -> dict[str, Any]:

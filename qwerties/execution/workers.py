@@ -91,7 +91,11 @@ class Workers:
 
 def cores() -> int:
     """Return the number of cores that this process may use, by its affinity and by its container's quota."""
-    return int(_loky().cpu_count())
+    try:
+        return int(_loky().cpu_count())
+    except ValueError:  # of LOKY_MAX_CPU_COUNT
+        value = os.environ.get("LOKY_MAX_CPU_COUNT")
+        raise UsageError(f"LOKY_MAX_CPU_COUNT must be a whole number above 0, got {value!r}") from None
 
 
 def _loky() -> Any:

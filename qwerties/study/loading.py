@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import os
 import sys
 import traceback
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qwerties.errors import UsageError, first_line, suggestion
+from qwerties.execution.signals import asked
 
 RESERVED = ("train", "report", "map")  # MLflow experiments that hold no question
 
@@ -28,13 +31,16 @@ def experiment_files(root: Path) -> list[Path]:
 
 def select_experiments(names: Sequence[str], known: Sequence[str]) -> list[str]:
     """Check the names that the user gave; return all known ones where none was given."""
+    composed = {unicodedata.normalize("NFC", name): name for name in known}  # "é" is one character or two
+    selected = []
     for name in names:
-        if name not in known:
+        if (found := composed.get(unicodedata.normalize("NFC", name))) is None:
             hint = suggestion(name, known)
             raise UsageError(f"experiment must be one of {', '.join(known)}, got {name!r}{hint}")
+        selected.append(found)
     if not known:
         raise UsageError("experiments/ must hold one experiment or more, got none")
-    return list(dict.fromkeys(names)) or list(known)
+    return list(dict.fromkeys(selected)) or list(known)
 
 
 def load_experiments(
@@ -70,9 +76,9 @@ def load_experiments(
         else:
             try:
                 experiment = _execute(root / "experiments" / f"{name}.py")
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if asked():  # Ctrl-C, and not the file
+                    raise
                 path = root / "experiments" / f"{name}.py"
                 broken[name] = (
                     f"{type(error).__name__}: {first_line(error) or 'no message'}{_line_of(error, path)}"
@@ -114,17 +120,25 @@ def _process_as_it_was(folder: Path) -> Iterator[None]:
     Within the block, helper modules in ``folder`` can be imported, as by ``python experiments/NAME.py``.
     """
     cwd, environment, path = Path.cwd(), dict(os.environ), list(sys.path)
+    names, streams, depth = dict(vars(builtins)), (sys.stdout, sys.stderr), sys.getrecursionlimit()
+    umask = os.umask(0)
+    os.umask(umask)
     sys.path.append(str(folder))
     try:
         with warnings.catch_warnings():
             yield
     finally:
+        vars(builtins).update(names)
+        sys.stdout, sys.stderr = streams
+        sys.setrecursionlimit(depth)
+        os.umask(umask)
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(environment)
         sys.path[:] = path
         if (torch := sys.modules.get("torch")) is not None:
             torch.set_default_dtype(torch.float32)
+            torch.set_default_device(None)
         if (mlflow := sys.modules.get("mlflow")) is not None:
             while mlflow.active_run() is not None:
                 mlflow.end_run()

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from qwerties.tracking.records import Series, Tracked, TrackedExperiment
-from qwerties.tracking.tags import PARENT, PREFIX, RUN_NAME
+from qwerties.tracking.tags import PARENT, PREFIX, RUN_NAME, TITLE
 from qwerties.tracking.uri import sqlite_path
 
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow's schema (MLflow 3.17) with the tables below
@@ -139,7 +139,7 @@ def read_experiments(connection: sqlite3.Connection) -> list[TrackedExperiment]:
     return [
         TrackedExperiment(str(experiment_id), name, location, stage == "active", tags[experiment_id])
         for experiment_id, name, location, stage in rows
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) or TITLE in tags[experiment_id]  # or renamed in MLflow
     ]
 
 

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 SECONDS_TO_END = 3.0  # between SIGTERM and SIGKILL
 
+# Runs a command until it ends, or until the process that started this one has ended, by `kill -9` too
+WATCHED = """
+import os, signal, subprocess, sys, time
+parent = os.getppid()
+server = subprocess.Popen(sys.argv[1:])
+while server.poll() is None and os.getppid() == parent:
+    time.sleep(0.5)
+if server.poll() is None:
+    os.killpg(0, signal.SIGKILL)
+sys.exit(server.returncode)
+"""
+
 
 def serve_ui(store: Store, port: int) -> int:
     """Serve a store in MLflow's UI on 127.0.0.1 until it is stopped, and print the link to its view of runs.
@@ -48,7 +60,8 @@ def serve_ui(store: Store, port: int) -> int:
         "MLFLOW_BACKEND_STORE_URI": store.uri,  # on the command line, everybody would see its password
     }
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    watched = [sys.executable, "-c", WATCHED, *command]
+    server = subprocess.Popen(watched, env=environment, start_new_session=True)
     try:
         return server.wait()
     finally:

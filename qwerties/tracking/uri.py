@@ -114,7 +114,8 @@ def _check_server(uri: str) -> None:
         cause: BaseException = error
         while cause.__context__ is not None:  # requests and urllib3 wrap the system's error four times
             cause = cause.__context__
-        reason = reason_of(cause)
+        # what cannot be taken apart is shown whole by urllib3
+        reason = "it is no URL" if "@" in uri and isinstance(error, ValueError) else reason_of(cause)
     if reason:
         raise StoreError(f"the tracking server {public_uri(uri)} must answer, got: {reason}")
 

@@ -109,8 +109,9 @@ def test_ui_serves_the_store_on_loopback_and_prints_the_classic_runs_view(reposi
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     assert cli.main(["ui", "--port", port]) == 7
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", port]
-    assert called == [(command, "false", uri)]
+    ((command, jobs, served),) = called
+    assert command[-8:] == [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", port]
+    assert (jobs, served) == ("false", uri)
     link = f"http://127.0.0.1:{port}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     assert capsys.readouterr().out.splitlines()[0] == link
 

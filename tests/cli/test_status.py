@@ -8,10 +8,13 @@ from sqlite3 import connect
 
 import pytest
 from factories import CONFIGS, call, fill, make_folder, new_store, plan, record
+from mlflow import MlflowClient
+from projects import copy_project
 
 from qwerties.cli.status import read_status, table
 from qwerties.config import Config
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
+from qwerties.tracking.uri import default_uri
 
 NOTHING = "nothing tracked yet: make sweep"
 A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))
@@ -49,7 +52,8 @@ def folder(tmp_path_factory):
 def test_every_state_is_counted_and_explained(folder):
     out, err = call(folder, "status", status=1)
     assert err == ""
-    *lines, damaged, train, disk = out.splitlines()
+    *lines, damaged, train, disk, gaps, pair = out.splitlines()
+    assert [line.partition(": there is no ")[0] for line in (gaps, pair)] == ["gaps", "pair"]
     assert lines == [
         "experiment  planned  done  missing  running  failed  damaged  stale  superseded  unplanned",
         "gaps              6     1        2        1       1        1      1           1          1",
@@ -134,7 +138,8 @@ def test_failures_are_told_by_their_last_and_are_not_without_number(tmp_path):
     assert lines[2] == f"many: {configs[0].label()}: killed, no reason is known"
     assert lines[3] == f"many: {configs[1].label()}: failed, second line\ufffd[31m"
     assert lines[10] == "many: 4 more failed"
-    assert len(lines) == 12
+    assert len(lines) == 13
+    assert lines[-1].startswith("many: there is no experiments/many.py; it was renamed or removed, or ")
 
 
 READERS = ("status", "report", "verify", "ui", "relocate", "export study.tar.gz")
@@ -181,3 +186,18 @@ def test_a_plan_of_other_code_is_not_complete(tmp_path):
     out, _ = call(folder, "status", status=1)
     assert out.splitlines()[2] == "old: its plan was stored by other code; a sweep runs it again"
     assert json.loads(call(folder, "status", "--json", status=1)[0])["experiments"][0]["outdated"]
+
+
+def test_a_renamed_experiment_and_a_file_that_was_never_swept_are_named(swept_project, tmp_path):
+    folder = copy_project(swept_project, tmp_path / "study")
+    (folder / "experiments" / "new.py").write_text("experiment = None\n")
+    client = MlflowClient(default_uri(folder))
+    experiment = client.get_experiment_by_name("qwerties/tiny")
+    for name, shown in (("qwerties/other", "other"), ("mine", "mine")):
+        client.rename_experiment(experiment.experiment_id, name)
+        lines = call(folder, "status")[0].splitlines()
+        assert lines[1].split()[:3] == [shown, "2", "2"]
+        assert lines[-2].startswith(
+            f"{shown}: there is no experiments/{shown}.py; it was renamed or removed, or "
+        )
+        assert lines[-1] == "not swept yet: new, tiny"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tasks import die_always, die_once, double, fail, nap, threads
 
-from qwerties.errors import FailedError
+from qwerties.errors import FailedError, UsageError
 from qwerties.execution.calls import LOST
-from qwerties.execution.workers import WorkerLostError, Workers, run_tasks
+from qwerties.execution.workers import WorkerLostError, Workers, cores, run_tasks
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -114,3 +114,9 @@ def test_a_task_has_one_thread_and_leaves_the_others_theirs(count):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_number_of_cores_that_is_none_is_named(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "many")
+    with pytest.raises(UsageError, match="LOKY_MAX_CPU_COUNT must be a whole number above 0, got 'many'"):
+        cores()

@@ -290,7 +290,9 @@ def test_more_seeds_train_only_those_that_are_new(copy):
 
 def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(empty_database, tmp_path):
     """Ctrl-C in the middle of ``python experiments/widths.py``, which also shows that a file runs alone."""
-    folder = make_repository(tmp_path / "stopped", empty_database, widths=WIDTHS)
+    folder = make_repository(
+        tmp_path / "stopped", empty_database, widths=WIDTHS, json="raise SystemExit(9)\n"
+    )
     options = ("--seeds", "3", "--jobs", "2", "--no-report")
 
     def finished():

@@ -47,7 +47,7 @@ TOGETHER = {  # variables that can be set at once
     "GIT_DIR": "/nonexistent",
     "PYTHONHASHSEED": "7",
     "OMP_NUM_THREADS": "64",
-    "SOURCE_DATE_EPOCH": "0",
+    "SOURCE_DATE_EPOCH": "abc",
     "XDG_CACHE_HOME": "/nonexistent",
     "LOKY_MAX_CPU_COUNT": "1",
 }
@@ -167,6 +167,22 @@ def test_streams_that_take_nothing(fresh, name):
     assert done.returncode in (0, 1)
     assert said.count("\n") <= 1, said
     assert "Traceback" not in said
+
+
+def test_a_full_output_is_not_blamed_on_the_store(fresh):
+    told = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m qwerties {' '.join(SWEEP)} > /dev/full"],
+        cwd=fresh,
+        env=environment_of(fresh.parent, {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1].startswith("qwerties: error: ")
+    assert "cannot be written" in told.stderr
+    assert "the store failed" not in told.stderr
 
 
 # Folders

@@ -11,8 +11,12 @@ from qwerties.errors import UsageError
 from qwerties.study import loading
 
 ODD = """
-import os, sys, warnings
+import builtins, os, sys, warnings
 
+os.umask(0o777)
+builtins.sum = None
+sys.stdout = sys.stderr = None
+sys.setrecursionlimit(150)
 os.chdir("/")
 os.environ.pop("PATH")
 os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///elsewhere.db"
@@ -24,15 +28,25 @@ experiment = 3
 
 def test_a_file_changes_nothing_of_the_process(tmp_path):
     def state():
-        return os.getcwd(), dict(os.environ), list(sys.path), list(warnings.filters)  # noqa: PTH109
+        umask = os.umask(0o022)
+        os.umask(umask)
+        streams = sys.stdout, sys.stderr, sys.getrecursionlimit(), sum
+        return umask, streams, os.getcwd(), dict(os.environ), list(sys.path), list(warnings.filters)  # noqa: PTH109
 
     folder, before = make_folder(tmp_path / "study", odd=ODD), state()
     assert loading.load_experiments(folder, ["odd"], (int,)) == ({"odd": 3}, {})
     assert state() == before
 
 
+def test_an_interrupt_that_a_file_raises_is_its_own(tmp_path):
+    folder = make_folder(tmp_path / "study", odd="raise KeyboardInterrupt\n", sound="experiment = 3\n")
+    declared, broken = loading.load_experiments(folder, ["odd", "sound"], (int,))
+    assert (declared, broken) == ({"sound": 3}, {"odd": "KeyboardInterrupt: no message (line 1)"})
+
+
 def test_the_closest_name_is_suggested_and_one_given_twice_counts_once():
     with pytest.raises(UsageError, match=r"must be one of depth, loss, got 'los' .did you mean loss"):
         loading.select_experiments(["los"], ["depth", "loss"])
     assert loading.select_experiments(["b", "a", "b"], ["a", "b", "c"]) == ["b", "a"]
+    assert loading.select_experiments(["\u00e9t"], ["a", "e\u0301t"]) == ["e\u0301t"]
     assert loading.select_experiments([], ["a", "b"]) == ["a", "b"]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from qwerties.tracking.server import serve_ui
+from qwerties.tracking.server import WATCHED, serve_ui
 
 FORKING = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
 
@@ -44,6 +44,21 @@ def test_a_ui_that_is_stopped_leaves_no_process(monkeypatch):
         serve_ui(store, port)
     assert len(processes) == 2
     _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_server_ends_with_whoever_started_it():
+    """Also if that is killed."""
+    sleep = [sys.executable, "-c", FORKING]
+    start = f"import subprocess, sys, time; subprocess.Popen({[sys.executable, '-c', WATCHED, *sleep]!r}, "
+    start += "start_new_session=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", start]) as starter:
+        process, end = psutil.Process(starter.pid), time.monotonic() + 60
+        while len(below := process.children(recursive=True)) < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(below) == 3  # who watches, the server, and its child
+        starter.kill()
+    _, alive = psutil.wait_procs(below, timeout=30)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 

@@ -69,6 +69,9 @@ def test_white_space_around_the_variable_is_dropped(monkeypatch, tmp_path):
         ("https://h/x", "https://h/x"),
         ("sqlite:////a b/mlflow.db", "sqlite:////a b/mlflow.db"),
         ("user:secret@127.0.0.1", "user:***@127.0.0.1"),
+        ("//user:secret@h", "//user:***@h"),
+        ("https://token@h/x", "https://***@h/x"),
+        ("https://h/x?api_key=secret&sig=secret", "https://h/x?api_key=***&sig=***"),
     ],
 )
 def test_public_uris(uri, public):
@@ -197,6 +200,13 @@ def test_a_server_that_speaks_no_http():
     with server(lambda handler: handler.wfile.write(b"220 smtp ready\r\n")) as host:
         assert refuse(f"http://{host}").startswith(f"the tracking server http://{host} must answer, got: ")
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://u:sec:ret/@127.0.0.1:1", "http://u:secret#x@h", "http://u:secret?x@h"]
+)
+def test_what_cannot_be_taken_apart_is_not_shown(uri):
+    assert "sec" not in refuse(uri)
 
 
 @pytest.mark.timeout(20)
