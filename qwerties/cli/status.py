@@ -14,6 +14,7 @@ from qwerties.cli.parser import Parser
 from qwerties.cli.project import enter_root, open_store
 from qwerties.errors import NothingTrackedError, clean, plural
 from qwerties.study.loading import RESERVED, experiment_files
+from qwerties.tracking.tags import PREFIX
 
 if TYPE_CHECKING:
     from qwerties.tracking.store import Store
@@ -37,26 +38,34 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the coverage of every experiment; return 1 if the study is incomplete."""
     root = enter_root()
+    renamed: list[str] = []
     try:
         with open_store(root, reads=True) as store:
             status = read_status(store)
+            renamed = store.renamed()
     except NothingTrackedError:
         from qwerties.portability.relocate import database_of
 
         status = _document(f"sqlite:///{database_of(root)}", [], 0, 0)
     print(
-        json.dumps(status, indent=1) if arguments.json else "\n".join([table(status), *_strays(root, status)])
+        json.dumps(status, indent=1)
+        if arguments.json
+        else "\n".join([table(status), *_strays(root, status, renamed)])
     )
     return 0 if status["complete"] else 1
 
 
-def _strays(root: Path, status: Mapping[str, Any]) -> list[str]:
+def _strays(root: Path, status: Mapping[str, Any], renamed: Iterable[str]) -> list[str]:
     """Name experiments without a file, and files without an experiment; nothing where nothing is tracked."""
     files = {path.stem for path in experiment_files(root)}
     tracked = {experiment["experiment"] for experiment in status["experiments"]}
     lost = [name for name in tracked - files - {*RESERVED} if not name.startswith("_")]
+    lines = [
+        f"{name}: renamed in MLflow, its runs do not count until its name begins with {PREFIX} again"
+        for name in map(clean, renamed)
+    ]
     why = "it was renamed or removed, or the experiment was renamed in MLflow"
-    lines = [f"{name}: there is no experiments/{name}.py; {why}" for name in map(clean, sorted(lost))]
+    lines += [f"{name}: there is no experiments/{name}.py; {why}" for name in map(clean, sorted(lost))]
     new = ", ".join(sorted(files - tracked)) if tracked else ""
     return lines + ([f"not swept yet: {new}"] if new else [])
 

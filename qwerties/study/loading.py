@@ -74,12 +74,12 @@ def load_experiments(
                 "its name must not be that of a module of Python, which files beside it would import instead"
             )
         else:
+            path = root / "experiments" / f"{name}.py"
             try:
-                experiment = _execute(root / "experiments" / f"{name}.py")
+                experiment = _execute(path)
             except BaseException as error:
                 if asked():  # Ctrl-C, and not the file
                     raise
-                path = root / "experiments" / f"{name}.py"
                 broken[name] = (
                     f"{type(error).__name__}: {first_line(error) or 'no message'}{_line_of(error, path)}"
                 )

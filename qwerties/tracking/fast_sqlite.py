@@ -126,7 +126,7 @@ def _rows(run_id: str, key: str, series: Series, timestamp: int) -> Iterator[tup
 
 
 def read_experiments(connection: sqlite3.Connection) -> list[TrackedExperiment]:
-    """Read our experiments, active and deleted, by their ids."""
+    """Read our experiments, active and deleted, by their ids; those too that were renamed in MLflow."""
     rows = connection.execute(
         "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments ORDER BY experiment_id"
     ).fetchall()
@@ -139,7 +139,7 @@ def read_experiments(connection: sqlite3.Connection) -> list[TrackedExperiment]:
     return [
         TrackedExperiment(str(experiment_id), name, location, stage == "active", tags[experiment_id])
         for experiment_id, name, location, stage in rows
-        if name.startswith(PREFIX) or TITLE in tags[experiment_id]  # or renamed in MLflow
+        if name.startswith(PREFIX) or TITLE in tags[experiment_id]
     ]
 
 

@@ -40,7 +40,7 @@ from qwerties.tracking.database import create_database, without_side_effects
 from qwerties.tracking.git import commit_tags
 from qwerties.tracking.models import log_model
 from qwerties.tracking.records import Dataset, Record, Series, Tracked, TrackedExperiment
-from qwerties.tracking.tags import APART, FAILURE, MAP, PARENT, PREFIX, PROCESS
+from qwerties.tracking.tags import APART, FAILURE, MAP, PARENT, PREFIX, PROCESS, TITLE
 from qwerties.tracking.uri import (
     HTTP,
     StoreError,
@@ -369,7 +369,7 @@ class Store:
     def _list_experiments(self, *, active_only: bool = True) -> list[TrackedExperiment]:
         if self._connection is not None:
             experiments = fast_sqlite.read_experiments(self._connection)
-            return [e for e in experiments if e.is_active or not active_only]
+            return [e for e in experiments if e.name.startswith(PREFIX) and (e.is_active or not active_only)]
         from mlflow.entities import ViewType
 
         return [
@@ -380,6 +380,16 @@ class Store:
                 ViewType.ACTIVE_ONLY if active_only else ViewType.ALL, filter_string=f"name LIKE '{PREFIX}%'"
             )
         ]
+
+    def renamed(self) -> list[str]:
+        """Return the names of active experiments that bear our tags, but were renamed in MLflow; they do not count."""
+        if self._connection is not None:
+            names = [e.name for e in fast_sqlite.read_experiments(self._connection) if e.is_active]
+        else:
+            names = [
+                e.name for e in self._client.search_experiments(filter_string=f"tags.`{TITLE}` LIKE '%'")
+            ]
+        return sorted(name for name in names if not name.startswith(PREFIX))
 
     def experiment_tags(self) -> dict[str, dict[str, str]]:
         """Return the tags of each of our active experiments by id, those of reports and maps included."""

@@ -193,11 +193,14 @@ def test_a_renamed_experiment_and_a_file_that_was_never_swept_are_named(swept_pr
     (folder / "experiments" / "new.py").write_text("experiment = None\n")
     client = MlflowClient(default_uri(folder))
     experiment = client.get_experiment_by_name("qwerties/tiny")
-    for name, shown in (("qwerties/other", "other"), ("mine", "mine")):
+    client.rename_experiment(experiment.experiment_id, "qwerties/other")
+    lines = call(folder, "status")[0].splitlines()
+    assert lines[1].split()[:3] == ["other", "2", "2"]
+    assert lines[-2].startswith("other: there is no experiments/other.py; it was renamed or removed, or ")
+    assert lines[-1] == "not swept yet: new, tiny"
+    for name in ("mine", "tiny"):  # neither counts, whatever files there are
         client.rename_experiment(experiment.experiment_id, name)
-        lines = call(folder, "status")[0].splitlines()
-        assert lines[1].split()[:3] == [shown, "2", "2"]
-        assert lines[-2].startswith(
-            f"{shown}: there is no experiments/{shown}.py; it was renamed or removed, or "
-        )
-        assert lines[-1] == "not swept yet: new, tiny"
+        assert call(folder, "status", status=1)[0].splitlines() == [
+            NOTHING,
+            f"{name}: renamed in MLflow, its runs do not count until its name begins with qwerties/ again",
+        ]

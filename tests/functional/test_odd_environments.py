@@ -170,7 +170,7 @@ def test_streams_that_take_nothing(fresh, name):
 
 
 def test_a_full_output_is_not_blamed_on_the_store(fresh):
-    told = subprocess.run(
+    done = subprocess.run(
         ["/bin/sh", "-c", f"{sys.executable} -m qwerties {' '.join(SWEEP)} > /dev/full"],
         cwd=fresh,
         env=environment_of(fresh.parent, {}),
@@ -179,10 +179,10 @@ def test_a_full_output_is_not_blamed_on_the_store(fresh):
         check=False,
         timeout=100,
     )
-    assert told.returncode == 1
-    assert told.stderr.splitlines()[-1].startswith("qwerties: error: ")
-    assert "cannot be written" in told.stderr
-    assert "the store failed" not in told.stderr
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("qwerties: error: ")
+    assert "cannot be written" in done.stderr
+    assert "the store failed" not in done.stderr
 
 
 # Folders

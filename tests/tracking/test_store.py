@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from factories import new_store
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact import artifact_repository_registry
@@ -489,3 +490,17 @@ def test_only_the_main_thread_changes_the_environment_and_puts_it_back(store, ex
     assert [retries for retries, _ in seen] == ["0"]
     assert seen[0][1] is not threading.main_thread()
     assert os.environ[name] == "7"
+
+
+@pytest.mark.parametrize("way", ["SQLite", "MLflow"])
+def test_renamed_experiments_are_found_and_do_not_count(tmp_path, monkeypatch, way):
+    monkeypatch.chdir(tmp_path)
+    store = new_store(tmp_path)
+    ids = [store.experiment(name, {"qwerties.title": name}) for name in ("kept", "lost", "gone")]
+    MlflowClient(store.uri).create_experiment("somebody's")
+    for number, name in zip(ids[1:], ("lost", "another"), strict=True):
+        MlflowClient(store.uri).rename_experiment(number, name)
+    if way == "MLflow":
+        monkeypatch.setattr(store, "_connection", None)
+    assert store.renamed() == ["another", "lost"]
+    assert list(store.experiments()) == ["kept"]
