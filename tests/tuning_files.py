@@ -8,7 +8,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from mlflow import MlflowClient
 
 from qwerties.config import Config
 from qwerties.execution.processes import this_process
@@ -122,7 +121,7 @@ def die(call, count, *, after):
 KILL_POINTS = {
     "train": (trials, "train_trials"),
     "tell": (optuna.Study, "add_trial"),
-    "create": (MlflowClient, "create_run"),
+    "create": (Store, "_create_run"),
     "write": (Store, "write"),
     "begin": (Store, "begin"),
     "end": (Store, "end"),

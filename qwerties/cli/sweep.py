@@ -74,7 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     if declared and arguments.dry_run:
         _forecast(declared, root, arguments, max_seeds, workers.count)
     elif declared:  # else no store is made, and the report stays as it is
+        from qwerties.portability.relocate import database_of, is_new
+
         check_slots(declared, None)
+        database = database_of(root)
+        if database is not None and is_new(database):  # MLflow takes seconds to make its tables
+            workers.start("qwerties.study.runs")
         with open_store(root) as store:
             check_slots(declared, store)
             sweep = _Sweep(store, workers, device, arguments.seeds, max_seeds, arguments.settle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -29,3 +30,8 @@ def call(function: Callable[..., Any], arguments: tuple) -> Any:
             # give freed memory back: loky replaces a process that has grown, and a new one imports everything again
             with suppress(OSError, AttributeError, TypeError):  # glibc only
                 ctypes.CDLL(None).malloc_trim(0)
+
+
+def load(module: str) -> None:
+    """Import a module."""
+    importlib.import_module(module)

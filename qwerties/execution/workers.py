@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qwerties.errors import FailedError, UsageError, reason_of
-from qwerties.execution.calls import LOST, LostError, call
+from qwerties.execution.calls import LOST, LostError, call, load
 from qwerties.execution.signals import prepare_worker, sparing_processes
 
 if TYPE_CHECKING:
@@ -87,6 +87,13 @@ class Workers:
     def is_cluster(self) -> bool:
         """Whether tasks run on a Dask cluster."""
         return self.backend == "dask"
+
+    def start(self, module: str) -> None:
+        """Start the processes of this machine ahead of their first tasks, which will need a module."""
+        if not self.is_cluster and self.count > 1:
+            pool = _Processes(self.count)
+            for _ in range(self.count):
+                pool.submit(load, (module,))
 
 
 def cores() -> int:

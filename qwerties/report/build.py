@@ -185,19 +185,23 @@ def compose(
     results = make_results(store, experiments, changes, taken=sections.ANCHORS)
     failures: list[str] = []
     made = []
-    for anchor, title, build in sections.parts(results):
-        stop_if_asked()
-        progress(title)
-        try:
-            section = build()
-        except Exception as error:  # all other sections stand
-            reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
-            failures.append(f"section {title}: {reason}")
-            section = Section(title, (Notice((reason,), "This section could not be made."),))
-        if section is not None:
-            made.append(replace(section, anchor=anchor))
-    blocks = [block for section in made for block in walk(section.blocks)]
-    drawn = render_figures([block for block in blocks if isinstance(block, ReportFigure)], jobs)
+
+    def make_figures() -> Iterator[ReportFigure]:
+        """Make section after section, while the figures of those before are drawn."""
+        for anchor, title, build in sections.parts(results):
+            stop_if_asked()
+            progress(title)
+            try:
+                section = build()
+            except Exception as error:  # all other sections stand
+                reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
+                failures.append(f"section {title}: {reason}")
+                section = Section(title, (Notice((reason,), "This section could not be made."),))
+            if section is not None:
+                made.append(replace(section, anchor=anchor))
+                yield from (block for block in walk(section.blocks) if isinstance(block, ReportFigure))
+
+    drawn = render_figures(make_figures(), jobs)
     stop_if_asked()
     filled, files = _fill_in(made, iter(drawn))
     return Composed(*sections.head(results), filled, files, tuple(failures))

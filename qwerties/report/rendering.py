@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 CSS_DPI = 100  # CSS pixels per inch of a figure
 MIN_PARALLEL = 8  # figures: starting processes takes about as long as drawing so many
-BATCHES = 2  # batches of figures per process, so that one with slow figures does not end last
+BATCH = 4  # figures that a process draws in one go
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,13 @@ def figure_of(
     return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, dpi)
 
 
-def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
+def render(figures: Iterable[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
     """Draw figures, by several processes where there are many.
 
     Parameters
     ----------
-    figures : sequence of ReportFigure
+    figures : iterable of ReportFigure
+        Read while those before are drawn.
     jobs : int
         Processes that draw.
 
@@ -92,15 +95,21 @@ def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigur
     list of RenderedFigure or Exception
         In the order of ``figures``: the picture, or why it could not be drawn.
     """
-    if jobs == 1 or len(figures) < MIN_PARALLEL:
-        return _render(figures)
+    rest = iter(figures)
+    waiting = collections.deque(itertools.islice(rest, MIN_PARALLEL))
+    if jobs == 1 or len(waiting) < MIN_PARALLEL:
+        return _render((*waiting, *rest))
     from qwerties.execution.workers import Workers, run_tasks
 
-    n = BATCHES * jobs
-    drawn: list[RenderedFigure | Exception] = [ValueError("not drawn")] * len(figures)
-    for i, batch in run_tasks(_render, [(figures[i::n],) for i in range(n)], Workers(jobs)):
-        drawn[i::n] = batch
-    return drawn
+    def batches() -> Iterator[tuple[list[ReportFigure]]]:
+        while True:
+            waiting.extend(itertools.islice(rest, max(0, BATCH - len(waiting))))
+            if not waiting:
+                return
+            yield ([waiting.popleft() for _ in range(min(BATCH, len(waiting)))],)
+
+    drawn = dict(run_tasks(_render, batches(), Workers(jobs), meanwhile=lambda: waiting.extend(rest)))
+    return [picture for i in sorted(drawn) for picture in drawn[i]]
 
 
 def _render(figures: Sequence[ReportFigure]) -> list[RenderedFigure | Exception]:

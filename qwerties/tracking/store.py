@@ -228,6 +228,12 @@ class Store:
         tags = {**self._run_context, PROCESS: self._writer, **record.tags, **digests_tag(record.files)}
         if parent:
             tags[PARENT] = parent
+        if self._connection is not None:
+            created = fast_sqlite.create_run(
+                self._connection, experiment_id, record.name, tags, _milliseconds()
+            )
+            if created is not None:
+                return created
         info = self._client.create_run(experiment_id, run_name=record.name, tags=tags).info
         return info.run_id, info.artifact_uri
 
@@ -268,6 +274,8 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         now = _milliseconds()
+        if self._connection is not None and fast_sqlite.end_run(self._connection, run_id, status, now):
+            return
         try:
             self._client.set_terminated(run_id, status, now)
         except MlflowException as error:

@@ -10,6 +10,7 @@ PREFIX = "qwerties/"  # of every MLflow experiment's name
 # MLflow's own
 PARENT = "mlflow.parentRunId"
 RUN_NAME = "mlflow.runName"
+USER = "mlflow.user"
 NOTE = "mlflow.note.content"
 SOURCE = "mlflow.source.name"
 

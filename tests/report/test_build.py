@@ -380,7 +380,7 @@ def test_a_section_that_fails_is_named_and_all_others_stand(
 
 def test_a_figure_that_fails_when_it_is_drawn_leaves_a_notice(store, runs, monkeypatch):
     monkeypatch.setattr(
-        "qwerties.report.build.render_figures", lambda figures, jobs: [OSError("disk full")] * len(figures)
+        "qwerties.report.build.render_figures", lambda figures, jobs: [OSError("disk full") for _ in figures]
     )
     broken = render(store)
     assert "A figure could not be drawn: disk full" in section(broken, "pair")

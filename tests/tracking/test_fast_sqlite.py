@@ -1,5 +1,6 @@
 """The fast writer against MLflow's own ``log_batch``: the same rows, the same answers, or no fast writing at all."""
 
+import itertools
 import sqlite3
 from contextlib import closing
 
@@ -8,6 +9,7 @@ import pytest
 from factories import new_store
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 
 from qwerties.tracking import fast_sqlite
 from qwerties.tracking import store as tracking
@@ -145,6 +147,8 @@ def test_params_are_the_same_rows_and_answers_too(store, connection, run_id):
 
 def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    clock = itertools.count(TIMESTAMP // 1000)
+    monkeypatch.setattr(tracking.time, "time", lambda: next(clock))  # no two runs begin at once
     store = new_store(tmp_path)
     one, elsewhere = store.experiment("one", {}), store.experiment("elsewhere", {})
     values = {"a": 0.1, "nan": np.nan, "above": np.inf, "below": -np.inf, "none": None}
@@ -163,6 +167,15 @@ def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
     assert repr(found) == repr(store.runs(one)), "NaN is not equal to itself"
 
 
+def test_runs_of_one_moment_are_listed_as_they_were_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tracking.time, "time", lambda: TIMESTAMP / 1000)
+    store = new_store(tmp_path)
+    one = store.experiment("one", {})
+    written = [store.write(one, Record("r", {}, {})) for _ in range(6)]
+    assert [run.run_id for run in store.runs(one)] == written
+
+
 def test_the_store_falls_back_to_log_batch_with_the_same_content(store, monkeypatch, tmp_path):
     uri, client, _ = store
     monkeypatch.chdir(tmp_path)
@@ -178,10 +191,42 @@ def test_the_store_falls_back_to_log_batch_with_the_same_content(store, monkeypa
     slow = Store(uri)
     assert [each._connection is None for each in (fast, slow)] == [False, True]
     ours, theirs = (each.write(each.experiment("fallback", {}), record) for each in (fast, slow))
+    columns = [row[1] for row in query(uri, "PRAGMA table_info(runs)")]
+    selected = ", ".join(f"replace({name}, run_uuid, 'ID'), typeof({name})" for name in columns)
+    tags = "SELECT key, value, typeof(value) FROM tags WHERE run_uuid = ? AND key <> 'qwerties.process' ORDER BY key"
+    for rows in (f"SELECT {selected} FROM runs WHERE run_uuid = ?", tags):
+        assert query(uri, rows, ours) == query(uri, rows, theirs) != []
     for table, count in (("metrics", 2000 + 6 + 3 + 2), ("latest_metrics", 7)):
         assert len(rows_of(uri, table, ours)) == count
         assert rows_of(uri, table, ours) == rows_of(uri, table, theirs)
     assert client.get_run(ours).data.metrics == client.get_run(theirs).data.metrics
+
+
+@pytest.mark.parametrize("location", ["s3://bucket/a?region=x", "file:///a%20b/c", "/plain/folder"])
+def test_artifacts_are_where_mlflow_puts_them(other, location):
+    client = MlflowClient(other)
+    experiment_id = client.create_experiment("elsewhere", artifact_location=location)
+    theirs = client.create_run(experiment_id).info
+    with closing(fast_sqlite.open_store(other)) as connection:
+        run_id, uri = fast_sqlite.create_run(connection, experiment_id, "ours", {}, TIMESTAMP)
+    assert (
+        uri == client.get_run(run_id).info.artifact_uri == theirs.artifact_uri.replace(theirs.run_id, run_id)
+    )
+
+
+def test_what_mlflow_refuses_is_refused_in_its_words(other, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(other)
+    experiment_id = store.experiment("one", {})
+    run_id = store.write(experiment_id, Record("early", {}, {}))
+    store.delete_run(run_id)
+    with pytest.raises(MlflowException, match="must be in the 'active' state"):
+        store._terminate(run_id, "FAILED")
+    assert query(other, "SELECT status FROM runs") == [("FINISHED",)]
+    MlflowClient(other).delete_experiment(experiment_id)
+    with pytest.raises(MlflowException, match="must be in the 'active' state"):
+        store.write(experiment_id, Record("late", {}, {}))
+    assert query(other, "SELECT name FROM runs") == [("early",)]
 
 
 # One transaction

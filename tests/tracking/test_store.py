@@ -313,7 +313,7 @@ def test_a_run_is_not_finished_before_all_of_it_is_there(store, experiment_id, m
 
         monkeypatch.setattr(owner, name, call)
 
-    spy(store._client, "create_run", "run")
+    spy(fast_sqlite, "create_run", "run")
     spy(store._client, "log_inputs", "dataset")
     spy(fast_sqlite, "write_metrics", "metrics")
     spy(Path, "write_bytes", "file")
