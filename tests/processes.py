@@ -26,6 +26,7 @@ forking.set_forkserver_preload(
         *("qwerties.tracking.store", "qwerties.portability.relocate", "qwerties.analysis.topup"),
         *("qwerties.tuning.tuner", "qwerties.tuning.trials", "qwerties.plotting.search"),
         *("qwerties.report.build", "mlflow.pytorch", "mlflow.store.tracking.sqlalchemy_store"),
+        *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
         *("pytest", "warm"),
     ]
 )
