@@ -4,6 +4,7 @@
 four seconds. `started_python` starts a fresh interpreter.
 """
 
+import importlib
 import itertools
 import multiprocessing
 import os
@@ -74,14 +75,17 @@ class Command:
 
 
 @contextmanager
-def started(folder, *argv, environment=None, max_bytes=None, as_nobody=False):
-    """Start ``qwerties`` in a folder; it and its children are gone at the end, whatever happens."""
+def started(folder, *argv, program="qwerties.cli.main", environment=None, max_bytes=None, as_nobody=False):
+    """Start ``qwerties``, or ``main`` of another module, in a folder.
+
+    It and its children are gone at the end, whatever happens.
+    """
     name = f"{folder.name}-{os.getpid()}-{next(_numbers)}"
     out, err = (folder.parent / f"{name}.{stream}" for stream in ("out", "err"))
     for path in (out, err):
         path.touch()
     begun, begins = forking.Pipe(duplex=False)
-    options = (begins, folder, argv, (out, err), environment or {}, max_bytes, as_nobody)
+    options = (begins, folder, program, argv, (out, err), environment or {}, max_bytes, as_nobody)
     process = forking.Process(target=_be_command, args=options)
     process.start()
     with begun, begins:
@@ -93,7 +97,7 @@ def started(folder, *argv, environment=None, max_bytes=None, as_nobody=False):
         command.kill()
 
 
-def _be_command(begins, folder, argv, streams, environment, max_bytes, as_nobody):
+def _be_command(begins, folder, program, argv, streams, environment, max_bytes, as_nobody):
     os.setpgid(0, 0)
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -109,7 +113,7 @@ def _be_command(begins, folder, argv, streams, environment, max_bytes, as_nobody
     try:
         begins.send(True)
         begins.close()
-        status = sys.modules["qwerties.cli.main"].main(argv)
+        status = importlib.import_module(program).main(argv)
     except BaseException:
         traceback.print_exc()
     with suppress(OSError):

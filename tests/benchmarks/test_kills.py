@@ -3,11 +3,11 @@
 import os
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from multiprocessing import get_context
 
 import pytest
+from processes import run
 from projects import copy_project
 
 from benchmarks import kills
@@ -15,18 +15,10 @@ from benchmarks import kills
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(900)
-def test_commands_that_are_killed_lose_and_double_nothing():
+def test_commands_that_are_killed_lose_and_double_nothing(tmp_path):
     """The command `python -m benchmarks.kills` does so a hundred times."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kills", "--kills", "4", "--seed", "3"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
+    out, _ = run(tmp_path, "--kills", "4", "--seed", "3", program="benchmarks.kills")
+    lines = out.splitlines()
     assert len(lines) == 5
     assert lines[-1] == "4 kills, 0 did harm"
 
