@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         check_slots(declared, None)
         database = database_of(root)
-        if database is not None and is_new(database):  # MLflow takes seconds to make its tables
-            workers.start("qwerties.study.runs")
-        with open_store(root) as store:
+        takes_seconds = database is not None and is_new(database)  # MLflow makes its tables
+        meanwhile = workers.started("qwerties.study.runs") if takes_seconds else nullcontext()
+        with meanwhile, open_store(root) as store:
             check_slots(declared, store)
             sweep = _Sweep(store, workers, device, arguments.seeds, max_seeds, arguments.settle)
             problems += sweep.run(declared, root)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +89,19 @@ class Workers:
         """Whether tasks run on a Dask cluster."""
         return self.backend == "dask"
 
-    def start(self, module: str) -> None:
-        """Start the processes of this machine ahead of their first tasks, which will need a module."""
-        if not self.is_cluster and self.count > 1:
-            pool = _Processes(self.count)
-            for _ in range(self.count):
-                pool.submit(load, (module,))
+    @contextmanager
+    def started(self, module: str) -> Iterator[None]:
+        """Start this machine's processes ahead of the block's tasks, which will need a module; an error ends them."""
+        pool = _Processes(self.count)
+        loading: list[Future] = []
+        try:
+            if not self.is_cluster and self.count > 1:
+                with suppress(FailedError):  # tasks that need processes will tell
+                    loading += [pool.submit(load, (module,)) for _ in range(self.count)]
+            yield
+        except BaseException:
+            pool.close(loading)
+            raise
 
 
 def cores() -> int:

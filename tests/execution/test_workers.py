@@ -94,6 +94,23 @@ def test_workers_end_when_nobody_takes_their_results():
     assert not workers_here()
 
 
+@pytest.mark.slow
+def test_processes_that_are_started_early_do_the_tasks_or_end_with_the_error(tmp_path):
+    with Workers(2).started("tasks"):
+        early = workers_of_this_process()
+        assert len(early) == 2
+        assert dict(run_tasks(double, [(1, tmp_path), (2, tmp_path)], Workers(2))) == {0: 2, 1: 4}
+    assert workers_of_this_process() == early
+    with pytest.raises(KeyboardInterrupt), Workers(2).started("torch"):
+        raise KeyboardInterrupt
+    assert workers_of_this_process() == set()
+
+
+def workers_of_this_process():
+    children = psutil.Process().children()
+    return {child.pid for child in children if any("popen_loky" in word for word in child.cmdline())}
+
+
 def test_processes_that_cannot_be_started_are_no_fault_of_the_store(monkeypatch):
     """As where /dev/shm is read-only: an OSError would be taken for the database's."""
 
@@ -103,6 +120,8 @@ def test_processes_that_cannot_be_started_are_no_fault_of_the_store(monkeypatch)
     monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", refuse)
     with pytest.raises(FailedError, match=r"^worker processes cannot be started, --jobs 1 needs none: "):
         list(run_tasks(double, [(1,), (2,)], Workers(2)))
+    with Workers(2).started("tasks"):  # not needed yet
+        pass
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])  # two import torch
