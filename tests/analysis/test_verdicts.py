@@ -117,6 +117,7 @@ def spoken(page):
     return [re.sub("<.*?>", "", text) for text in answered], told
 
 
+@pytest.mark.slow
 def test_planted_data_flip_every_sentence(both_ways):
     (page, found), (flipped_page, flipped) = both_ways
     for forth, back in zip(found["contrasts"], flipped["contrasts"], strict=True):
@@ -396,6 +397,7 @@ def test_contrasts_that_come_and_go_are_told(plain_document):
     assert (gone["now"], gone["flipped"]) == ("no longer asked", True)
 
 
+@pytest.mark.slow
 def test_the_next_report_tells_what_changed_and_goes_on_telling(store, tmp_path):
     """Until something changes again: the same store and the same verdicts before give the same bytes."""
     a, b = QUESTIONS["loss"]

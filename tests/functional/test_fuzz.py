@@ -38,6 +38,7 @@ ODD = st.one_of(
 )
 
 
+@pytest.mark.slow
 @FEW
 @given(st.dictionaries(st.sampled_from([*FIELDS, "seeds", "other"]), ODD, max_size=6))
 @example({"hidden": "9" * 5000})
@@ -254,6 +255,7 @@ def test_a_page_is_made_of_any_store(store):
     assert not {"\0", "\x1b", "\u202e"} & set(page)
 
 
+@pytest.mark.slow
 def test_the_stores_tried_are_mostly_whole():
     """The strategy above starts from a store whose verdict is told."""
     tags = {key: json.dumps(value) for key, value in KNOWN.items()}

@@ -142,6 +142,7 @@ def test_an_empty_store_says_what_to_do(empty_page):
     assert "<code>make sweep</code>" in empty_page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_seeds", "tracked", "notices"),
     [
@@ -171,6 +172,7 @@ def test_a_store_that_holds_little_has_a_whole_page(tmp_path, monkeypatch, n_see
 # Numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [BCE, MSE])
 def test_a_row_holds_what_the_table_of_seeds_says(reader, config):
     frame, name = TABLES[config], config.loss.upper()

@@ -95,6 +95,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SIZES))
 def test_figures_of_any_size_are_legible_and_small(name):
     spec = SIZES[name]

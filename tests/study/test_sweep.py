@@ -93,6 +93,7 @@ def verdicts(folder):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DAMAGES)
 def test_sweep_status_and_page_agree_about_what_is_lost(folder, what):
     of, change = DAMAGES[what]

@@ -16,6 +16,7 @@ from qwerties.tracking.server import WATCHED, serve_ui
 FORKING = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
 
 
+@pytest.mark.slow
 def test_a_ui_that_is_stopped_leaves_no_process(monkeypatch):
     start, processes = subprocess.Popen, []
 
@@ -47,6 +48,7 @@ def test_a_ui_that_is_stopped_leaves_no_process(monkeypatch):
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_whoever_started_it():
     """Also if that is killed."""
     sleep = [sys.executable, "-c", FORKING]

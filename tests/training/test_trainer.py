@@ -191,6 +191,7 @@ def test_a_network_of_a_batch_is_the_notebooks_loop_on_that_seed(config, seed, c
     assert_equals_reference(trained, seed, reference(config, seed))
 
 
+@pytest.mark.slow
 @both_ways
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("config", VARIANTS, ids=ids)
