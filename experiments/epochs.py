@@ -9,8 +9,8 @@ EPOCHS = (500, 1000, 1500, 2000, 4000, 8000)
 experiment = Experiment(
     title="Is the loss done falling",
     question=(
-        "The notebook's curve has not flattened at 1500 epochs. Would training for longer help, and whom? SeedTable "
-        "that differ in epochs alone are one training, read off at several points."
+        "The notebook's curve has not flattened at 1500 epochs. Would training for longer help, and whom? Networks "
+        "that differ in epochs alone are trained once and read off at several points."
     ),
     configs=grid(loss=("bce", "mse"), activation=("relu", "linear"), epochs=EPOCHS),
     contrasts=(

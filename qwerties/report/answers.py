@@ -6,6 +6,7 @@ numbers of the store. The same answers serve the page, the terminal and the docu
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MEASURED, MISSING = "measured", "missing"  # codes of sentences that no verdict made
 WHOLE_POINTS = 0.1  # differences from here on are written without decimals
+COUNTED = re.compile(r"(?!1 )\d[\d,]* [a-z][\w ]*")  # names that are plurals: `8 hidden units`
 
 
 @dataclass(frozen=True)
@@ -218,13 +220,14 @@ def contrast_sentence(result: ContrastResult, a: str, b: str, where: str = "") -
         else "no number of seeds within reach"
     )
     if comparison.verdict == "a_better":
-        verb = f"{b} costs {size} points of accuracy against {a}" if losing else ""
-        text = verb or f"{a} gains {size} points of accuracy over {b}"
-        text += f" ({low} to {high})"
+        if losing:
+            text = f"{b} {_verb(b, 'costs', 'cost')} {size} points of accuracy against {a} ({low} to {high})"
+        else:
+            text = f"{a} {_verb(a, 'gains', 'gain')} {size} points of accuracy over {b} ({low} to {high})"
     elif comparison.verdict == "a_ahead":
         text = (
-            f"{a} is ahead of {b} by {size} points of accuracy ({low} to {high}); whether by more than {margin} is "
-            f"open, and {needed} would decide it"
+            f"{a} {_verb(a, 'is', 'are')} ahead of {b} by {size} points of accuracy ({low} to {high}); whether by more "
+            f"than {margin} is open, and {needed} would decide it"
         )
     elif comparison.verdict == "equivalent":
         ahead = a if comparison.low > 0 else b if comparison.high < 0 else ""
@@ -232,8 +235,8 @@ def contrast_sentence(result: ContrastResult, a: str, b: str, where: str = "") -
         text = f"{a} and {b} are equivalent within {margin} of accuracy ({low} to {high}){slightly}"
     else:
         text = (
-            f"it is open whether {a} or {b} does better: their difference is {low} to {high} points of accuracy, and "
-            f"{needed} would decide it"
+            f"it is open whether {a} or {b} {_verb(b, 'does', 'do')} better: their difference is {low} to {high} "
+            f"points of accuracy, and {needed} would decide it"
         )
     return _capital(f"{where}{text}.")
 
@@ -244,8 +247,14 @@ def points_of(difference: float) -> str:
     return f"{value} point{'' if value == '1' else 's'}"
 
 
+def _verb(name: str, of_one: str, of_many: str) -> str:
+    """Choose the form that agrees with an arm's name: `ReLU gains`, `4000 epochs gain`."""
+    return of_many if COUNTED.fullmatch(name) else of_one
+
+
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Begin with a capital, but for a symbol: `d=2` stays."""
+    return text if re.match(r"\w=", text) else text[:1].upper() + text[1:]
 
 
 # What is measured without a contrast

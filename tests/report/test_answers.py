@@ -188,6 +188,32 @@ def test_a_sentence_begins_with_where():
     )
 
 
+def test_a_symbol_stays_small():
+    [result] = study(CLAIMS[0][1], seed_scores(0.97), seed_scores(0.8)).findings
+    assert contrast_sentence(result, "tanh", "ReLU", "d=2: ").startswith("d=2: tanh gains 17 points")
+
+
+@pytest.mark.parametrize(
+    ("name", "verbs"),
+    [
+        ("8 hidden units", ("gain", "cost", "are", "do")),
+        ("4000 epochs", ("gain", "cost", "are", "do")),
+        ("1 hidden unit", ("gains", "costs", "is", "does")),
+        ("ReLU", ("gains", "costs", "is", "does")),
+    ],
+)
+def test_a_verb_agrees_with_its_arm(name, verbs):
+    def told(a, b, n=200):
+        [result] = study(CLAIMS[0][1], seed_scores(a, n=n), seed_scores(b, n=n, seed=1)).findings
+        return contrast_sentence(result, name, name)
+
+    gain, cost, be, do = verbs
+    assert told(0.97, 0.8).startswith(f"{name} {gain} 17 points")
+    assert told(0.8, 0.97).startswith(f"{name} {cost} 17 points")
+    assert told(0.815, 0.8, n=1000).startswith(f"{name} {be} ahead of {name}")
+    assert f"or {name} {do} better:" in told(0.9, 0.9, n=5)
+
+
 def test_the_same_sentences_serve_terminal_and_documentation():
     claim = CLAIMS[0][1]
     found = answers([study(claim, seed_scores(0.97), seed_scores(0.8))])
