@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from qwerties.tracking.store import ENTRIES_PER_BATCH  # sets MLflow up, before it is imported
+from qwerties.tracking.through_mlflow import ENTRIES_PER_BATCH  # sets MLflow up, before it is imported
 
 # isort: split
 import mlflow

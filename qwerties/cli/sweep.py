@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from qwerties.config import Config
     from qwerties.tracking.store import Store
     from qwerties.tuning.declaration import Tuning
-    from qwerties.tuning.tuner import SearchOutcome
 
     Declared = Mapping[str, Experiment | Tuning]
 
@@ -166,13 +165,13 @@ class _Sweep:
                 experiments[name] = declaration
                 continue
             try:
-                outcome = self.search(name, declaration, root, left.append)
+                chosen = self.search(name, declaration, root, left.append)
             except SearchError as error:
                 problems.append(str(error))
                 continue
-            experiments[name] = outcome.experiment
+            experiments[name] = declaration.experiment(chosen)
             if declaration.champion is not None:
-                winners[name] = outcome.winners[declaration.champion]
+                winners[name] = chosen[declaration.champion]
 
         def finish() -> None:
             for work in left:
@@ -189,8 +188,8 @@ class _Sweep:
 
     def search(
         self, name: str, tuning: Tuning, root: Path, later: Callable[[Callable[[], None]], None]
-    ) -> SearchOutcome:
-        """Run the searches of a tuning."""
+    ) -> Mapping[str, Config]:
+        """Run the searches of a tuning; return the configs that they chose."""
         from qwerties.tuning.storage import default_storage
         from qwerties.tuning.tuner import run_searches
 

@@ -36,26 +36,11 @@ _reported: set[str] = set()  # lines about workers that get no task
 _one_at_a_time = threading.Lock()  # several threads of a worker would share the state of torch and matplotlib
 
 
-class ClusterLostError(LostError):
-    """The scheduler went away."""
-
-
 class Cluster:
     """A pool of Dask workers, which repeats the work of a worker that dies.
 
-    A worker whose code or versions are not those of this process gets no task, whenever it joins.
-
-    Parameters
-    ----------
-    uri : str
-        The scheduler's, as ``tcp://HOST:PORT``.
-    log : callable
-        Called with lines for the user.
-
-    Attributes
-    ----------
-    has_gpu : bool
-        Whether every worker that gets tasks had a GPU at the start.
+    A worker whose code or versions are not those of this process gets no task, whenever it joins. ``has_gpu`` says
+    whether every worker that gets tasks had a GPU at the start.
 
     Raises
     ------
@@ -116,16 +101,14 @@ class Cluster:
     def submit(self, function: Callable[..., Any], arguments: tuple) -> Future:
         """Have a worker do a task; the future is cancelled if the workers that may do it are gone."""
         try:
-            future = self._executor.submit(
-                _call_alone, function, arguments, workers=sorted(self._alike), allow_other_workers=False
-            )
+            future = self._executor.submit(_call_alone, function, arguments, workers=sorted(self._alike))
         except Exception as error:
             raise self._lost(error) from None
         self._allowed[future] = self._alike
         return future
 
     def check(self, at_once: bool = False) -> None:
-        """Look once a second for workers that joined or left; raise `ClusterLostError` if the scheduler is gone."""
+        """Look once a second for workers that joined or left; raise `LostError` if the scheduler is gone."""
         if time.monotonic() - self._looked < LOOK and not at_once:
             return
         self._looked = time.monotonic()
@@ -153,8 +136,8 @@ class Cluster:
         with suppress(Exception):  # the scheduler is gone
             self.client.close(timeout=1)
 
-    def _lost(self, error: Exception) -> ClusterLostError:
-        return ClusterLostError(f"the scheduler {self._uri} was lost: {reason_of(error)}")
+    def _lost(self, error: Exception) -> LostError:
+        return LostError(f"the scheduler {self._uri} was lost: {reason_of(error)}")
 
 
 def check(uri: str, log: Callable[[str], None]) -> bool:

@@ -24,14 +24,9 @@ SHARERS = 4  # processes that share a GPU by default; each takes some hundred MB
 
 
 def choose(device: str, is_there: bool | None = None) -> str:
-    """Return the device to train on, ``cpu`` or ``cuda``.
+    """Return the device to train on, ``cpu`` or ``cuda``; ``auto`` is a GPU where there is one.
 
-    Parameters
-    ----------
-    device : {"cpu", "cuda", "auto"}
-        Auto is a GPU where there is one.
-    is_there : bool, optional
-        Whether the processes that train have a GPU; by default, this process's PyTorch is asked.
+    ``is_there`` says whether the processes that train have a GPU; by default, this process's PyTorch is asked.
 
     Raises
     ------
@@ -60,15 +55,8 @@ def name(device: str) -> str:
 def resident(device: str, config: Config, sharers: int = 1) -> Iterator[None]:
     """Within the block, train as many networks at once as the device has room for; on the CPU, change nothing.
 
-    A block's losses are copied back from the GPU before the next block, which bounds its memory.
-
-    Parameters
-    ----------
-    device : {"cpu", "cuda"}
-    config : Config
-        The largest one to be trained.
-    sharers : int
-        Processes that train on the same GPU.
+    ``config`` is the largest one to be trained, and ``sharers`` counts the processes that train on the same GPU. A
+    block's losses are copied back from the GPU before the next block, which bounds its memory.
     """
     usual = training.BLOCK
     if device != "cpu":

@@ -18,6 +18,7 @@ SECONDS_BETWEEN_LOOKS = 1.0  # of a worker at its parent
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 _signals: list[int] = []  # those that came, in order
+_put_off: int | None = None  # index of the signal that a write puts off
 _heeding = threading.Event()
 
 
@@ -87,7 +88,11 @@ def heeding_signals() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     _signals.append(number)
-    raise Stopped
+    if len(_signals) - 1 != _put_off:
+        raise Stopped
+    if hasattr(signal, "setitimer"):  # the alarm counts as the second signal
+        signal.signal(signal.SIGALRM, _stop)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
 
 @contextmanager
@@ -109,47 +114,20 @@ def sparing_processes() -> Iterator[None]:
 
 @contextmanager
 def finishing_first() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off until the end of the block, or for `PATIENCE`; a second signal is not put off.
+    """Within `heeding_signals`, put a signal off until the end of the block, or for `PATIENCE`; not a second one.
 
     Only the main thread gets signals: in others the block runs as it is.
     """
+    global _put_off
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    waiting: list[tuple[int, FrameType | None]] = []
-    before: dict[int, Any] = {n: handler for n in STATUS if callable(handler := signal.getsignal(n))}
-    has_timer = hasattr(signal, "setitimer")
-    alarm: Any = signal.getsignal(signal.SIGALRM) if has_timer else None
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if has_timer:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, alarm)
-
-    def deliver() -> None:
-        number, frame = waiting[0]
-        before[number](number, frame)
-
-    def put_off(number: int, frame: FrameType | None) -> None:
-        waiting.append((number, frame))
-        if len(waiting) == 1 and has_timer:
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        elif len(waiting) > 1:
-            give_in()
-
-    def give_in(*_: object) -> None:
-        restore()
-        deliver()
-
-    for number in before:  # other signals are ignored, or end the process at once
-        signal.signal(number, put_off)
-    if has_timer:
-        signal.signal(signal.SIGALRM, give_in)
+    _put_off = before = len(_signals)
     try:
         yield
     finally:
-        restore()
-    if waiting:
-        deliver()
+        _put_off = None
+        if len(_signals) > before and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    if len(_signals) > before:
+        raise Stopped

@@ -33,13 +33,8 @@ IDLE = 300  # seconds after which a worker of this machine that has no task ends
 PATIENCE = 2.0  # seconds that loky has to take the tasks that it was given, before it is shut down
 LOOK = 1.0  # seconds between two looks at the pool while tasks run
 
-ONE_THREAD = dict.fromkeys(
-    (
-        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
-        *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
-    ),
-    "1",
-)
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
+ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
 
 
 class WorkerLostError(LostError):
@@ -142,9 +137,9 @@ def run_tasks(
     workers : Workers
         This process runs the tasks itself if there is one worker of this machine, or one task for them.
     log : callable
-        Called with lines for the user.
+        Takes a line for the user.
     name : callable
-        Name a task, for the error if it is given up.
+        Names a task, for the error if it is given up.
     meanwhile : callable
         Called once by this process while workers do the first tasks; before them if this process runs the tasks.
 
@@ -157,7 +152,7 @@ def run_tasks(
     ------
     WorkerLostError
         If a task killed its worker `MAX_DEATHS` times, or as often as a cluster's scheduler allows.
-    ClusterLostError
+    LostError
         If the scheduler went away.
     """
     todo: Iterator[_Task] = (_Task(index, arguments) for index, arguments in enumerate(tasks))
@@ -222,7 +217,8 @@ def _run_window(
                 pool.check(at_once=True)
                 again.append(task)
             except BrokenProcessPool:  # when one process is lost, loky ends the others
-                lost = [task, *(in_hand.pop(other) for other in list(in_hand) if _is_broken(other))]
+                broken = [f for f in in_hand if isinstance(f.exception(), BrokenProcessPool)]
+                lost = [task, *map(in_hand.pop, broken)]
                 for task in lost:
                     task.deaths += 1
                 again.extendleft(reversed(lost))  # at once, until one is done or given up
@@ -240,10 +236,6 @@ def _run_window(
     except BaseException:
         pool.close(in_hand)
         raise
-
-
-def _is_broken(future: Future) -> bool:
-    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _given_up(task: _Task, name: Callable[[tuple], str]) -> WorkerLostError:

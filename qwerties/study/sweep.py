@@ -77,7 +77,7 @@ def sweep(
     ------
     WorkerLostError
         If work killed every worker that took it; what is tracked stays.
-    ClusterLostError
+    LostError
         If the cluster's scheduler went away.
     """
     ids = [store.experiment(name, {}) for name in experiments]

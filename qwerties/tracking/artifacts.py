@@ -52,15 +52,12 @@ def read_file(folder: Path, path: str) -> bytes:
     target = folder / path
     if not target.resolve().is_relative_to(folder.resolve()):
         raise OSError(f"an artifact must be inside the run's folder, got {path!r}")
-    with open(target, "rb", opener=_open_without_waiting) as file:
+    waiting = getattr(os, "O_NONBLOCK", 0)  # not for a FIFO's writer
+    with open(target, "rb", opener=lambda path, flags: os.open(path, flags | waiting)) as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
             raise OSError(f"an artifact must be a regular file of at most {MAX_BYTES:,} bytes, got {path!r}")
         return file.read(MAX_BYTES)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a FIFO would wait for a writer
 
 
 def stored_digests(tags: Mapping[str, str]) -> dict[str, object] | None:

@@ -1,8 +1,8 @@
 """Write and read runs of MLflow's SQLite store directly, ten times faster than MLflow's own functions.
 
 MLflow makes an ORM object of every tag and every point. The functions here write the same rows, each in one
-transaction. They serve only a local SQLite store with a schema that they were tested with; for every other store the
-caller uses MLflow's public functions.
+transaction, with times in milliseconds since 1970. They serve only a local SQLite store with a schema that they were
+tested with; `through_mlflow` serves every other store.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import operator
 import sqlite3
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from functools import cache
@@ -30,19 +31,10 @@ LARGEST = 1.7976931348623157e308  # MLflow stores infinities as the largest fini
 
 
 def open_store(uri: str, *, writes: bool = True) -> sqlite3.Connection | None:
-    """Connect to a local SQLite store of a known schema.
+    """Connect to a local SQLite store of a known schema; return None, and change nothing, if the URI names another.
 
-    Parameters
-    ----------
-    uri : str
-    writes : bool
-        Turn on the write-ahead log, which persists in the file and lets the UI read while a sweep writes. A reader
-        changes nothing in the file.
-
-    Returns
-    -------
-    Connection or None
-        None if the URI names no such store; nothing in it is changed.
+    A writer turns on the write-ahead log, which persists in the file and lets the UI read while a sweep writes. A
+    reader changes nothing in the file.
     """
     path = sqlite_path(uri)
     if path is None or not path.is_file():
@@ -86,31 +78,19 @@ def create_run(
 ) -> tuple[str, str] | None:
     """Insert a RUNNING run with its tags; return its id and the URI of its artifacts.
 
-    Parameters
-    ----------
-    connection : Connection
-        From `open_store`.
-    experiment_id, name : str
-    tags : mapping of str
-    timestamp : int
-        Milliseconds since 1970.
-
-    Returns
-    -------
-    (str, str) or None
-        None, and nothing is written, if there is no such experiment, or it was deleted.
+    If there is no such experiment, or it was deleted, return None and write nothing.
     """
     from mlflow.utils.uri import append_to_uri_path
 
     run_id = uuid.uuid4().hex
     with connection:
-        query = (
-            "SELECT artifact_location FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'"
-        )
-        found = connection.execute(query, (int(experiment_id),)).fetchone()
-        if found is None:
+        location = connection.execute(
+            "SELECT artifact_location FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'",
+            (int(experiment_id),),
+        ).fetchone()
+        if location is None:
             return None
-        artifact_uri = append_to_uri_path(found[0], run_id, "artifacts")
+        artifact_uri = append_to_uri_path(location[0], run_id, "artifacts")
         connection.execute(
             "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, source_version, user_id, "
             "status, start_time, lifecycle_stage, artifact_uri, experiment_id) "
@@ -141,20 +121,7 @@ def write_metrics(
     timestamp: int,
     params: Mapping[str, str] | None = None,
 ) -> None:
-    """Insert all points of a new run's metrics, and its params, in one transaction.
-
-    Parameters
-    ----------
-    connection : Connection
-        From `open_store`.
-    run_id : str
-        A run without any of these params and metrics.
-    series : mapping of Series
-        Points of each metric; no step twice.
-    timestamp : int
-        Milliseconds since 1970, the same for all points.
-    params : mapping of str, optional
-    """
+    """Insert all points of metrics, no step twice, and params, in one transaction; the run has none of them yet."""
     rows = [list(_rows(run_id, key, points, timestamp)) for key, points in series.items()]
     # of points of one timestamp, MLflow takes that of the largest step as the latest, then that of the largest value
     latest = [max(points, key=operator.itemgetter(3, 1)) for points in rows]
@@ -184,12 +151,11 @@ def read_experiments(connection: sqlite3.Connection) -> list[TrackedExperiment]:
     rows = connection.execute(
         "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments ORDER BY experiment_id"
     ).fetchall()
-    tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
+    tags: dict[int, dict[str, str]] = defaultdict(dict)
     for experiment_id, key, value in connection.execute(
         "SELECT experiment_id, key, value FROM experiment_tags"
     ):
-        if experiment_id in tags:  # else the experiment was created after the first query
-            tags[experiment_id][key] = value
+        tags[experiment_id][key] = value
     return [
         TrackedExperiment(str(experiment_id), name, location, stage == "active", tags[experiment_id])
         for experiment_id, name, location, stage in rows
@@ -209,13 +175,12 @@ def read_runs(connection: sqlite3.Connection, experiment_id: str) -> list[Tracke
     values: dict[str, dict[str, dict[str, Any]]] = {}  # by table and run
     for table in ("params", "tags", "latest_metrics"):
         value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
-        values[table] = {row[0]: {} for row in rows}
+        values[table] = defaultdict(dict)
         for run_id, key, text in connection.execute(
             f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {selected})",
             parameters,
         ):
-            if run_id in values[table]:  # else the run began after the first query
-                values[table][run_id][key] = math.nan if text is None else text
+            values[table][run_id][key] = math.nan if text is None else text
     return [
         Tracked(
             run_id=run_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from qwerties.tracking.records import Model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-logging.getLogger("mlflow.store.model_registry").setLevel(logging.WARNING)  # "waiting for the server"
 
 NAME, ALIAS = "qwerties", "champion"  # the registered model is ``models:/qwerties@champion``
 
@@ -53,7 +50,7 @@ class Version:
 @contextmanager
 def _client(uri: str) -> Iterator[MlflowClient]:
     """Provide a client for the block; its registry's connections to a file are closed then."""
-    from mlflow import MlflowClient  # here: `store` sets MLflow up before it is imported
+    from mlflow import MlflowClient
 
     client = MlflowClient(uri, uri)
     try:

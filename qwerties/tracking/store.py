@@ -1,10 +1,7 @@
-"""The store: records go in, runs and bytes of artifacts come out."""
+"""The store: records go in, runs and bytes of artifacts come out; `fast_sqlite` or `through_mlflow` does either."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import sqlite3
 import sys
 import threading
@@ -14,20 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import sqlalchemy as sa
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file of a server
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run of a server
-logging.getLogger("alembic").setLevel(logging.WARNING)  # set-up of a new database
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # likewise; errors are raised as well
-
 from qwerties.errors import reason_of
-from qwerties.tracking import fast_sqlite
+from qwerties.tracking import fast_sqlite, through_mlflow
 from qwerties.tracking.artifacts import (
     damaged_files,
     digests_tag,
@@ -39,7 +29,7 @@ from qwerties.tracking.artifacts import (
 from qwerties.tracking.database import create_database, without_side_effects
 from qwerties.tracking.git import commit_tags
 from qwerties.tracking.models import log_model
-from qwerties.tracking.records import Dataset, Record, Series, Tracked, TrackedExperiment
+from qwerties.tracking.records import Record, Series, Tracked, TrackedExperiment
 from qwerties.tracking.tags import APART, FAILURE, MAP, PARENT, PREFIX, PROCESS, TITLE
 from qwerties.tracking.uri import (
     HTTP,
@@ -54,10 +44,10 @@ from qwerties.tracking.uri import (
 
 if TYPE_CHECKING:  # importing MLflow takes two seconds; whoever only reads a SQLite store does without it
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+
+T = TypeVar("T")
 
 MAX_REASON = 500  # characters of the tag that says why a run failed
-ENTRIES_PER_BATCH = 1000  # MLflow's limit of `log_batch`: metrics, params and tags together
 
 
 def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
@@ -68,16 +58,10 @@ def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 class Store:
-    """An MLflow tracking store.
+    """An MLflow tracking store, named by a URI as in ``MLFLOW_TRACKING_URI``.
 
-    Parameters
-    ----------
-    uri : str
-        As in ``MLFLOW_TRACKING_URI``.
-    reads : bool
-        Open the store for reading only: nothing in a SQLite file is changed.
-    writer : str
-        Name of this process, for the tag ``qwerties.process`` of the runs that it writes.
+    If the store ``reads``, nothing in a SQLite file is changed. ``writer`` is the name of this process, for the tag
+    ``qwerties.process`` of the runs that it writes.
 
     Raises
     ------
@@ -166,7 +150,7 @@ class Store:
 
     def _find(self, name: str) -> TrackedExperiment | None:
         """Return the experiment of this name, active or deleted."""
-        return next((e for e in self._list_experiments(active_only=False) if e.name == name), None)
+        return next((e for e in self._all_experiments() if e.name == name), None)
 
     def _artifact_location(self, name: str) -> str | None:
         """Return a URI where MLflow's default, a plain path, would be decoded to another folder; None elsewhere."""
@@ -180,7 +164,7 @@ class Store:
         try:
             self._write_points(run_id, record)
             if record.dataset is not None:
-                self._client.log_inputs(run_id, datasets=[_dataset_input(record.dataset)])
+                through_mlflow.write_dataset(self._client, run_id, record.dataset)
             self._write_files(run_id, artifact_uri, record.files)
             for child in record.children:
                 self.write(experiment_id, child, parent=run_id)
@@ -195,9 +179,7 @@ class Store:
     def begin(self, experiment_id: str, record: Record) -> str:
         """Create a RUNNING run with params and tags, for children to come; return its id."""
         run_id, _ = self._create_run(experiment_id, record)
-        from mlflow.entities import Param
-
-        self._client.log_batch(run_id, params=[Param(*item) for item in record.params.items()])
+        self._write_points(run_id, record)
         return run_id
 
     def resume(self, run_id: str, params: Mapping[str, str]) -> None:
@@ -248,19 +230,8 @@ class Store:
         series, now = {**record.series, **final}, _milliseconds()
         if self._connection is not None:
             fast_sqlite.write_metrics(self._connection, run_id, series, now, record.params)
-            return
-        from mlflow.entities import Metric, Param
-
-        metrics = [
-            Metric(key, value, now, step)
-            for key, points in series.items()
-            for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True)
-        ]
-        room = ENTRIES_PER_BATCH - len(record.params)
-        params = [Param(*item) for item in record.params.items()]
-        self._client.log_batch(run_id, metrics=metrics[:room], params=params)
-        for begin in range(room, len(metrics), ENTRIES_PER_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[begin : begin + ENTRIES_PER_BATCH])
+        else:
+            through_mlflow.write_metrics(self._client, run_id, series, now, record.params)
 
     def _write_files(self, run_id: str, artifact_uri: str, files: Mapping[str, bytes]) -> None:
         if is_on_disk(artifact_uri):
@@ -296,13 +267,10 @@ class Store:
                     self._client.set_tag(run_id, FAILURE, reason_of(error)[:MAX_REASON])
                 self._client.set_terminated(run_id, "KILLED" if stopped else "FAILED")
 
-        with _without_retries():
-            if stopped:
-                thread = threading.Thread(target=mark, daemon=True)
-                thread.start()
-                thread.join(1.0)
-            else:
-                mark()
+        with through_mlflow.without_retries():
+            thread = threading.Thread(target=mark, daemon=True)
+            thread.start()
+            thread.join(1.0 if stopped else None)
 
     @cached_property
     def _run_context(self) -> dict[str, str]:
@@ -326,7 +294,7 @@ class Store:
 
     def untag_experiment(self, experiment_id: str, key: str) -> None:
         """Remove a tag of an experiment; an absent server is asked once."""
-        with _without_retries():
+        with through_mlflow.without_retries():
             self._client.delete_experiment_tag(experiment_id, key)
 
     def end_abandoned(self, runs: Iterable[Tracked], is_abandoned: Callable[[Tracked], bool]) -> int:
@@ -343,27 +311,29 @@ class Store:
 
     def experiments(self) -> dict[str, tuple[str, dict[str, str]]]:
         """Return id and tags of every active experiment that asks a question, sorted by name."""
-
-        def read() -> dict[str, tuple[str, dict[str, str]]]:
-            return {
-                e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
-                for e in sorted(self._list_experiments(), key=lambda e: e.name)
-                if not e.tags.keys() & APART.keys()
-            }
-
-        return dict(self._read_once("experiments", read))
+        return {
+            e.name.removeprefix(PREFIX): (e.experiment_id, dict(e.tags))
+            for e in sorted(self._experiments(), key=lambda e: e.name)
+            if not e.tags.keys() & APART.keys()
+        }
 
     def runs(self, experiment_id: str) -> list[Tracked]:
         """Return every active run of an experiment, oldest first."""
-        return list(self._read_once(experiment_id, lambda: self._list_runs(experiment_id)))
 
-    def _read_once(self, what: str, read: Callable[[], Any]) -> Any:
-        """Read something, but within `as_of_now` only the first time."""
+        def read() -> list[Tracked]:
+            if self._connection is not None:
+                return fast_sqlite.read_runs(self._connection, experiment_id)
+            return through_mlflow.read_runs(self._client, experiment_id)
+
+        return self._read_once(experiment_id, read)
+
+    def _read_once(self, what: str, read: Callable[[], list[T]]) -> list[T]:
+        """Read a list, but within `as_of_now` only the first time."""
         if self._snapshot is None:
             return read()
         if what not in self._snapshot:
             self._snapshot[what] = read()
-        return self._snapshot[what]
+        return list(self._snapshot[what])
 
     @contextmanager
     def as_of_now(self) -> Iterator[None]:
@@ -374,79 +344,33 @@ class Store:
         finally:
             self._snapshot = None
 
-    def _list_experiments(self, *, active_only: bool = True) -> list[TrackedExperiment]:
+    def _all_experiments(self, asked: str = f"name LIKE '{PREFIX}%'") -> list[TrackedExperiment]:
+        """Return our experiments, active and deleted; of a server, those that it is asked for."""
         if self._connection is not None:
-            experiments = fast_sqlite.read_experiments(self._connection)
-            return [e for e in experiments if e.name.startswith(PREFIX) and (e.is_active or not active_only)]
-        from mlflow.entities import ViewType
+            return fast_sqlite.read_experiments(self._connection)
+        return through_mlflow.read_experiments(self._client, asked)
 
-        return [
-            TrackedExperiment(
-                e.experiment_id, e.name, e.artifact_location, e.lifecycle_stage == "active", dict(e.tags)
-            )
-            for e in self._client.search_experiments(
-                ViewType.ACTIVE_ONLY if active_only else ViewType.ALL, filter_string=f"name LIKE '{PREFIX}%'"
-            )
-        ]
+    def _experiments(self) -> list[TrackedExperiment]:
+        ours = self._read_once("experiments", self._all_experiments)
+        return [e for e in ours if e.is_active and e.name.startswith(PREFIX)]
 
     def renamed(self) -> list[str]:
         """Return the names of active experiments that bear our tags, but were renamed in MLflow; they do not count."""
-        if self._connection is not None:
-            names = [e.name for e in fast_sqlite.read_experiments(self._connection) if e.is_active]
-        else:
-            names = [
-                e.name for e in self._client.search_experiments(filter_string=f"tags.`{TITLE}` LIKE '%'")
-            ]
-        return sorted(name for name in names if not name.startswith(PREFIX))
+        found = self._all_experiments(f"tags.`{TITLE}` LIKE '%'")
+        return sorted(e.name for e in found if e.is_active and not e.name.startswith(PREFIX))
 
     def experiment_tags(self) -> dict[str, dict[str, str]]:
         """Return the tags of each of our active experiments by id, those of reports and maps included."""
-        return {e.experiment_id: dict(e.tags) for e in self._list_experiments()}
+        return {e.experiment_id: dict(e.tags) for e in self._experiments()}
 
     def maps(self) -> list[Tracked]:
         """Return every active run of a map, oldest first."""
-        return [run for e in self._list_experiments() if MAP in e.tags for run in self.runs(e.experiment_id)]
+        return [run for e in self._experiments() if MAP in e.tags for run in self.runs(e.experiment_id)]
 
     def artifact_folders(self) -> list[Path] | None:
         """Return the folders of our experiments' artifacts; None if some are not on this machine."""
-        locations = [e.artifact_location for e in self._list_experiments()]
+        locations = [e.artifact_location for e in self._experiments()]
         return list(map(artifact_path, locations)) if all(map(is_on_disk, locations)) else None
-
-    def _list_runs(self, experiment_id: str) -> list[Tracked]:
-        if self._connection is not None:
-            return fast_sqlite.read_runs(self._connection, experiment_id)
-        from mlflow.entities import ViewType
-
-        runs: list[Tracked] = []
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [experiment_id],
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=1000,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            for run in page:
-                info, data = run.info, run.data
-                tags = dict(data.tags)
-                runs.append(
-                    Tracked(
-                        info.run_id,
-                        experiment_id,
-                        info.run_name or info.run_id,
-                        info.status,
-                        tags.get(PARENT),
-                        dict(data.params),
-                        dict(data.metrics),
-                        tags,
-                        info.artifact_uri,
-                        info.start_time / 1000,
-                    )
-                )
-            token = page.token
-            if not token:
-                return runs
 
     def read(self, run: Tracked, path: str) -> bytes:
         """Return the bytes of one artifact.
@@ -459,15 +383,7 @@ class Store:
         try:
             if is_on_disk(run.artifact_uri):
                 return read_file(artifact_path(run.artifact_uri), path)
-            # `download_artifacts` asks three times more for each file: what the run is, whether it has models, and
-            # whether the file is a folder. Every plugin for artifacts defines this function.
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-            with temporary_folder() as folder:
-                local = folder / "artifact"
-                repository = get_artifact_repository(run.artifact_uri, tracking_uri=self.uri)
-                repository._download_file(path, str(local))
-                return local.read_bytes()
+            return through_mlflow.read_artifact(self.uri, run.artifact_uri, path)
         except store_failures(ValueError) as error:
             raise StoreError(f"run {run.run_id} ({run.name}): artifact {path} cannot be read") from error
 
@@ -492,31 +408,3 @@ def _content(tags: Mapping[str, str]) -> str:
 
 def _milliseconds() -> int:
     return int(time.time() * 1000)
-
-
-@contextmanager
-def _without_retries() -> Iterator[None]:
-    """Ask a tracking server once, and not for minutes; the environment is the only way to tell MLflow."""
-    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ.get(name)
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
-
-
-def _dataset_input(dataset: Dataset) -> DatasetInput:
-    from mlflow.entities import Dataset as MlflowDataset
-    from mlflow.entities import DatasetInput, InputTag
-
-    entity = MlflowDataset(
-        name=dataset.name,
-        digest=dataset.digest,
-        source_type="code",
-        source=json.dumps({"tags": {"mlflow.source.name": "qwerties.data"}}),
-        profile=json.dumps(dataset.profile),
-    )
-    return DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])

@@ -35,10 +35,9 @@ from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, reason_of, without_passwords
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
-from qwerties.study.experiment import Experiment
 from qwerties.study.plan import is_whole_trial
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
-from qwerties.tracking.records import Record, Series, Tracked, curve_epochs
+from qwerties.tracking.records import Record, Series, curve_epochs
 from qwerties.tracking.store import Store
 from qwerties.tracking.tags import NOTE, SOURCE, SPEC, STUDY, SUPERSEDED, TRIAL, VERSION, WINNER
 from qwerties.tuning import storage as storages
@@ -55,14 +54,6 @@ Step = Callable[[int, int], None]
 Later = Callable[[Callable[[], None]], None]
 
 
-@dataclass(frozen=True)
-class SearchOutcome:
-    """The comparison on fresh seeds, and the config that each search chose by `Search.confirmed_as`."""
-
-    experiment: Experiment
-    winners: Mapping[str, Config]
-
-
 def run_searches(
     experiment_name: str,
     tuning: Tuning,
@@ -74,14 +65,12 @@ def run_searches(
     step: Step = lambda done, of: None,
     log: Callable[[str], None] = lambda line: None,
     later: Later = lambda work: work(),
-) -> SearchOutcome:
-    """Run what is missing of a tuning's searches, and return the comparison of all arms on fresh seeds.
+) -> dict[str, Config]:
+    """Run what is missing of a tuning's searches, and return the config that each chose by `Search.confirmed_as`.
 
     Parameters
     ----------
-    experiment_name : str
-    tuning : Tuning
-    store : Store
+    experiment_name, tuning, store
     storage : str or Path
         Optuna's storage, as `storage.open_storage` takes it.
     n_seeds : int
@@ -89,12 +78,12 @@ def run_searches(
     workers : int
         Processes that train.
     step : callable
-        Called with the tracked trials of all searches, and their budget.
+        Takes the number of tracked trials of all searches, and their budget.
     log : callable
-        Called with a line for the user.
+        Takes a line for the user.
     later : callable
-        Called with the work that is left when a search's winner is known: pictures, and the end of its run. By default
-        it is done at once; the next sweep does what is never done.
+        Takes the work that is left when a search's winner is known: pictures, and the end of its run. By default it is
+        done at once; the next sweep does what is never done.
 
     Raises
     ------
@@ -112,7 +101,7 @@ def run_searches(
         runs = store.runs(experiment_id) if experiment_id else []
         winners = winners_of(searches, runs, store)
         if not all(winners.values()) or not plan_tags(tuning, searches, n_seeds).items() <= tags.items():
-            experiment_id = experiment_id or store.experiment(experiment_name, {})
+            experiment_id = store.experiment(experiment_name, {})
             with sweep_lock(
                 store, [experiment_id], lambda holder: log(f"waiting for another sweep, {holder}, to end")
             ) as check_turn:
@@ -126,8 +115,7 @@ def run_searches(
         raise FailedError(
             f"the storage of searches failed, the same command goes on from there: {reason_of(error)}"
         ) from None
-    chosen = {name: config for name, config in winners.items() if config is not None}
-    return SearchOutcome(tuning.experiment(chosen), chosen)
+    return {name: config for name, config in winners.items() if config is not None}
 
 
 @dataclass(frozen=True)
@@ -196,9 +184,9 @@ def _train(
         for config in dict.fromkeys(proposal.config for proposal in batch):
             groups.setdefault((config.batch_key, config.epochs), []).append(config)
         for configs in groups.values():
-            parts = np.array_split(np.arange(len(configs)), min(workers, len(configs)))
-            tasks += [([configs[i] for i in part], run.search.seeds) for part in parts]
-            owners += [owner] * len(parts)
+            parts = min(workers, len(configs))
+            tasks += [(configs[i::parts], run.search.seeds) for i in range(parts)]
+            owners += [owner] * parts
     missing = Counter(owners)
     results: list[dict[Config, TrialResult]] = [{} for _ in batches]
     for index, part in run_tasks(train_trials, tasks, Workers(workers)):
@@ -221,13 +209,10 @@ class _SearchRun:
     tracked: set[int] = field(default_factory=set)
     started: datetime.datetime = field(default_factory=datetime.datetime.now)  # of the batch in hand
 
-    def _finished(self) -> list[Proposal]:
-        """Return the finished trials of the storage, as they were proposed."""
-        trials = storages.finished_trials(self.study)
-        return [
-            Proposal(n, t.params, t.distributions, config_of(self.search.arm, FixedTrial(t.params)))
-            for n, t in sorted(trials.items())
-        ]
+    def _proposal(self, number: int, trial: FrozenTrial) -> Proposal:
+        """Return a finished trial as it was proposed."""
+        config = config_of(self.search.arm, FixedTrial(trial.params))
+        return Proposal(number, trial.params, trial.distributions, config)
 
     def next_batch(self) -> list[Proposal]:
         """Return finished trials without a run, else the unfinished ones of the first batch that has some.
@@ -236,8 +221,8 @@ class _SearchRun:
         """
         self.started = datetime.datetime.now()
         trials, size = storages.finished_trials(self.study), self.search.tuning.batch
-        if untracked := [proposal for proposal in self._finished() if proposal.number not in self.tracked]:
-            return untracked[:size]
+        if untracked := sorted(trials.keys() - self.tracked)[:size]:
+            return [self._proposal(number, trials[number]) for number in untracked]
         todo = [number for number in range(self.search.tuning.trials) if number not in trials]
         if not todo:
             return []
@@ -249,20 +234,40 @@ class _SearchRun:
         """Store what a batch scored, then write a run for each of its trials."""
         values = [result.objectives(self.search.tuning.objectives) for result in results]
         storages.tell(self.study, batch, values, self.started)
-        self._track(batch, results)
+        for proposal, result in zip(batch, results, strict=True):
+            epochs = curve_epochs(result.config.epochs)
+            record = Record(
+                name=f"trial {proposal.number}: {result.config.label()}",
+                params=result.config.to_params(),
+                metrics=result.metrics,
+                tags={
+                    **self._common_tags(),
+                    TRIAL: str(proposal.number),
+                    SUGGESTED: json.dumps(proposal.params),
+                },
+                series={"train_loss": Series(epochs, result.losses[epochs - 1])},
+                status="FAILED" if result.is_diverged else "FINISHED",
+            )
+            self.session.check_turn()
+            with finishing_first():
+                self.session.store.write(self.session.experiment_id, record, parent=self.run_id)
+                self.tracked.add(proposal.number)
 
     def begin(self) -> None:
         """Go on with the search's run and those of its trials that agree with the storage, or begin a new one."""
         store, runs = self.session.store, self.session.store.runs(self.session.experiment_id)
         run, children = runs_of_search(self.search.name, runs)
-        configs = {proposal.number: proposal.config for proposal in self._finished()}
+        finished = {
+            str(number): self._proposal(number, trial).config.to_params()
+            for number, trial in storages.finished_trials(self.study).items()
+        }
         for child in children:
             if run is None or child.parent != run.run_id:
                 store.tag_run(child.run_id, SUPERSEDED, "the run of its search was deleted")
             elif not is_whole_trial(child):
                 store.tag_run(child.run_id, SUPERSEDED, "it was not written to its end")
-            elif (number := _number(child)) in configs and child.params == configs[number].to_params():
-                self.tracked.add(number)
+            elif finished.get(child.tags[TRIAL]) == child.params:
+                self.tracked.add(int(child.tags[TRIAL]))
             else:  # the study was deleted from the storage and created again
                 for old in (run, *children):
                     store.tag_run(old.run_id, SUPERSEDED, "its trials are not in Optuna's storage any more")
@@ -302,27 +307,6 @@ class _SearchRun:
                 "runs below are its trials; the best trial's config is confirmed on fresh seeds, in a run of its own.",
             },
         )
-
-    def _track(self, batch: Sequence[Proposal], results: Sequence[TrialResult]) -> None:
-        """Write a run for each trial of a batch."""
-        for proposal, result in zip(batch, results, strict=True):
-            epochs = curve_epochs(result.config.epochs)
-            record = Record(
-                name=f"trial {proposal.number}: {result.config.label()}",
-                params=result.config.to_params(),
-                metrics=result.metrics,
-                tags={
-                    **self._common_tags(),
-                    TRIAL: str(proposal.number),
-                    SUGGESTED: json.dumps(proposal.params),
-                },
-                series={"train_loss": Series(epochs, result.losses[epochs - 1])},
-                status="FAILED" if result.is_diverged else "FINISHED",
-            )
-            self.session.check_turn()
-            with finishing_first():
-                self.session.store.write(self.session.experiment_id, record, parent=self.run_id)
-                self.tracked.add(proposal.number)
 
     def end(self) -> Config | None:
         """Return the winner; leave importances, pictures and the end of the search's run for later.
@@ -380,7 +364,3 @@ class _SearchRun:
         )
         with finishing_first():
             self.session.store.end(self.run_id, record)
-
-
-def _number(child: Tracked) -> int:
-    return int(child.tags[TRIAL]) if child.tags[TRIAL].isdecimal() else -1

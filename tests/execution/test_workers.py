@@ -14,22 +14,14 @@ from qwerties.execution.calls import LOST
 from qwerties.execution.workers import WorkerLostError, Workers, cores, run_tasks
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_every_task_is_done_once(count):
-    found = list(run_tasks(double, ((i,) for i in range(10)), Workers(count)))
-    assert sorted(found) == [(i, 2 * i) for i in range(10)]
-    assert list(run_tasks(double, [(4,)], Workers(count))) == [(0, 8)]
-    assert list(run_tasks(double, [], Workers(count))) == []
-
-
-@pytest.mark.parametrize(("count", "tasks"), [(1, 3), (2, 3), (2, 1), (2, 0)])
-def test_something_else_is_done_once_and_before_the_first_result(count, tasks):
+@pytest.mark.parametrize(("count", "tasks"), [(1, 0), (1, 3), (2, 0), (2, 1), (2, 10)])
+def test_every_task_is_done_once_and_something_else_before_the_first_result(count, tasks):
     order = []
-    todo = [(i,) for i in range(tasks)]
-    for index, _ in run_tasks(double, todo, Workers(count), meanwhile=lambda: order.append("else")):
-        order.append(index)
+    todo = ((i,) for i in range(tasks))
+    for index, result in run_tasks(double, todo, Workers(count), meanwhile=lambda: order.append("else")):
+        order.append((index, result))
     assert order[0] == "else"
-    assert sorted(order[1:]) == list(range(tasks))
+    assert sorted(order[1:]) == [(i, 2 * i) for i in range(tasks)]
 
 
 def test_workers_work_meanwhile(tmp_path):
@@ -83,7 +75,7 @@ def test_an_error_of_a_task_is_not_swallowed(count):
 
 
 def workers_here():
-    return [p for p in psutil.Process().children() if "popen_loky" in " ".join(p.cmdline())]
+    return {p.pid for p in psutil.Process().children() if "popen_loky" in " ".join(p.cmdline())}
 
 
 def test_workers_end_when_nobody_takes_their_results():
@@ -97,18 +89,13 @@ def test_workers_end_when_nobody_takes_their_results():
 @pytest.mark.slow
 def test_processes_that_are_started_early_do_the_tasks_or_end_with_the_error(tmp_path):
     with Workers(2).started("tasks"):
-        early = workers_of_this_process()
+        early = workers_here()
         assert len(early) == 2
         assert dict(run_tasks(double, [(1, tmp_path), (2, tmp_path)], Workers(2))) == {0: 2, 1: 4}
-    assert workers_of_this_process() == early
+    assert workers_here() == early
     with pytest.raises(KeyboardInterrupt), Workers(2).started("torch"):
         raise KeyboardInterrupt
-    assert workers_of_this_process() == set()
-
-
-def workers_of_this_process():
-    children = psutil.Process().children()
-    return {child.pid for child in children if any("popen_loky" in word for word in child.cmdline())}
+    assert not workers_here()
 
 
 def test_processes_that_cannot_be_started_are_no_fault_of_the_store(monkeypatch):

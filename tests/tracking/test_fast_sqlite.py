@@ -41,6 +41,7 @@ SERIES = {
     "whole numbers": {"m": points(np.array([3, 4]))},
     "many metrics": {f"metric {i}/with.marks-{i}": points(RNG.random(7)) for i in range(30)},
 }
+PARAMS = {"hidden": "8x8", "distance": "4.0", "seeds": "0-29 x 0-29", "note": "1·2 'quoted'"}
 
 
 def query(uri, sql, *values):
@@ -95,7 +96,8 @@ def other(empty_database, tmp_path):
 def test_both_ways_leave_the_same_rows_and_answers(store, connection, run_id, series):
     uri, client, experiment_id = store
     theirs = client.create_run(experiment_id).info.run_id
-    fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP)
+    fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP, PARAMS)
+    client.log_batch(theirs, params=[Param(key, value) for key, value in PARAMS.items()])
     metrics = [
         Metric(key, float(value), TIMESTAMP, int(step))
         for key, curve in series.items()
@@ -108,6 +110,9 @@ def test_both_ways_leave_the_same_rows_and_answers(store, connection, run_id, se
     assert [row[0] for row in rows_of(uri, "latest_metrics", run_id)] == sorted(series)
     for table in ("metrics", "latest_metrics"):
         assert rows_of(uri, table, run_id) == rows_of(uri, table, theirs)
+    params = "SELECT key, value, typeof(value) FROM params WHERE run_uuid = ? ORDER BY key"
+    assert query(uri, params, run_id) == query(uri, params, theirs)
+    assert client.get_run(run_id).data.params == PARAMS
     for key in series:
         ours, others = (
             [(m.key, repr(m.value), m.timestamp, m.step) for m in client.get_metric_history(of, key)]
@@ -117,32 +122,6 @@ def test_both_ways_leave_the_same_rows_and_answers(store, connection, run_id, se
         assert len(ours) == len(series[key].steps)
     found = {run.info.run_id: repr(run.data.metrics) for run in client.search_runs([experiment_id])}
     assert found[run_id] == found[theirs]
-
-
-def test_what_mlflow_reads_back_is_what_went_in(store, connection, run_id):
-    _, client, _ = store
-    curve = points([0.2, 0.1, NAN, INF, -INF], [16, 1, 2, 4, 8])
-    fast_sqlite.write_metrics(connection, run_id, {"loss": curve}, TIMESTAMP)
-    history = {m.step: m.value for m in client.get_metric_history(run_id, "loss")}
-    largest = 1.7976931348623157e308  # MLflow's own stand-in for infinity
-    assert repr(history) == repr({1: 0.1, 2: NAN, 4: largest, 8: -largest, 16: 0.2})
-    assert client.get_run(run_id).data.metrics == {"loss": 0.2}  # of the last step, not of the last point
-
-
-def test_params_are_the_same_rows_and_answers_too(store, connection, run_id):
-    uri, client, experiment_id = store
-    params = {"hidden": "8x8", "distance": "4.0", "seeds": "0-29 x 0-29", "note": "1·2 'quoted'"}
-    theirs = client.create_run(experiment_id).info.run_id
-    fast_sqlite.write_metrics(connection, run_id, {}, TIMESTAMP, params)
-    client.log_batch(theirs, params=[Param(key, value) for key, value in params.items()])
-    ours, others = (
-        query(uri, "SELECT key, value, typeof(value) FROM params WHERE run_uuid = ? ORDER BY key", of)
-        for of in (run_id, theirs)
-    )
-    assert ours == others
-    assert client.get_run(run_id).data.params == params
-    found = client.search_runs([experiment_id], "params.note = \"1·2 'quoted'\"")
-    assert {run.info.run_id for run in found} == {run_id, theirs}
 
 
 def test_runs_are_listed_as_mlflow_lists_them(tmp_path, monkeypatch):
@@ -232,27 +211,19 @@ def test_what_mlflow_refuses_is_refused_in_its_words(other, tmp_path, monkeypatc
 # One transaction
 
 
-def test_an_error_in_the_middle_leaves_nothing_and_no_lock(store, connection, run_id):
-    uri, client, _ = store
-    series = {"good": points([1.0]), "twice": points([1.0, 2.0, 2.0], [1, 2, 2])}
-    with pytest.raises(sqlite3.IntegrityError):
-        fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP, {"p": "1"})
-    assert client.get_run(run_id).data.params == {}
-    assert rows_of(uri, "metrics", run_id) == []
-    client.log_metric(run_id, "m", 2.0)  # would wait 20 s for a lock that we still held
-    fast_sqlite.write_metrics(connection, run_id, {"n": points([3.0])}, TIMESTAMP)
-    assert client.get_run(run_id).data.metrics == {"m": 2.0, "n": 3.0}
-
-
-def test_an_error_in_the_second_table_leaves_nothing_in_the_first(store, connection, run_id):
+def test_an_error_in_the_last_table_leaves_nothing_in_the_others_and_no_lock(store, connection, run_id):
     uri, client, _ = store
     client.log_metric(run_id, "there already", 5.0, timestamp=TIMESTAMP - 1, step=1)
     before = rows_of(uri, "metrics", run_id)
     series = {"new": points([1.0]), "there already": points([6.0])}
     with pytest.raises(sqlite3.IntegrityError):
-        fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP)
+        fast_sqlite.write_metrics(connection, run_id, series, TIMESTAMP, {"p": "1"})
     assert rows_of(uri, "metrics", run_id) == before
     assert [row[0] for row in rows_of(uri, "latest_metrics", run_id)] == ["there already"]
+    assert client.get_run(run_id).data.params == {}
+    client.log_metric(run_id, "m", 2.0)  # would wait 20 s for a lock that we still held
+    fast_sqlite.write_metrics(connection, run_id, {"n": points([3.0])}, TIMESTAMP)
+    assert client.get_run(run_id).data.metrics == {"there already": 5.0, "m": 2.0, "n": 3.0}
 
 
 # Which stores

@@ -72,8 +72,12 @@ def store(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-def confirm(experiment, store, n_seeds=4):
-    sweep({"rates": experiment}, store, n_seeds, workers=Workers(), progress=lambda state: None)
+def tune_and_confirm(tuning, store):
+    """Search, then compare the winners on fresh seeds; return the winners."""
+    winners = tune(tuning, store)
+    experiments = {"rates": tuning.experiment(winners)}
+    sweep(experiments, store, 4, workers=Workers(), progress=lambda state: None)
+    return winners
 
 
 def changes_of(store):
@@ -89,14 +93,12 @@ def undisturbed(tmp_path_factory):
         store = new_store(Path.cwd())
         contrasts = (ArmContrast("bce", "mse", primary=True), ArmContrast("bce", "plain"))
         tuning = declare(("bce", rates), ("mse", mse_rates), contrasts=contrasts, baselines=("random",))
-        outcome = tune(tuning, store)
-        confirm(outcome.experiment, store)
-        return Path.cwd(), store, tuning, outcome
+        return Path.cwd(), store, tuning, tune_and_confirm(tuning, store)
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """A small tuning, never interrupted: its outcome, and what is tracked."""
+    """A small tuning, never interrupted: its winners, and what is tracked."""
     with chdir(tmp_path_factory.mktemp("expected")):
         store = new_store(Path.cwd())
         return tune(small(), store), tracked(store)
@@ -106,8 +108,8 @@ def expected(tmp_path_factory):
 
 
 def test_every_trial_has_its_run_once_and_the_winner_is_the_best(undisturbed):
-    _, store, tuning, outcome = undisturbed
-    runs, winners = tracked(store)
+    _, store, _, winners = undisturbed
+    runs, stored = tracked(store)
     assert len(runs) == 4 * TRIALS
     failed = [run for run in runs if run[2] == "FAILED"]
     assert 0 < len(failed) < len(runs)
@@ -129,8 +131,8 @@ def test_every_trial_has_its_run_once_and_the_winner_is_the_best(undisturbed):
             ("learning_rate",),
         )
         name = search.label if search.is_baseline else search.arm
-        assert search.winner == outcome.winners[name]
-        assert search.winner.to_params() == winners[search.name]
+        assert search.winner == winners[name]
+        assert search.winner.to_params() == stored[search.name]
         frame = search.trials
         assert frame["number"].tolist() == list(range(TRIALS))
         assert frame["params_learning_rate"].tolist() == [config.learning_rate for config in frame["config"]]
@@ -138,7 +140,6 @@ def test_every_trial_has_its_run_once_and_the_winner_is_the_best(undisturbed):
         assert search.best["population_accuracy"] == complete["population_accuracy"].max()
         assert search.n_failed == TRIALS - len(complete) == search.run.metrics["trials_failed"]
         assert store.read(search.run, "plots/history.png").startswith(b"\x89PNG")
-    assert tuning.experiment(outcome.winners) == outcome.experiment
 
 
 def test_a_trial_tracks_its_losses(undisturbed):
@@ -152,12 +153,12 @@ def test_a_trial_tracks_its_losses(undisturbed):
 
 
 def test_the_confirmation_is_an_ordinary_experiment(undisturbed):
-    _, store, _, outcome = undisturbed
+    _, store, _, winners = undisturbed
     (coverage,) = read_coverages(store)
     assert coverage.complete
     assert (coverage.stale, coverage.unplanned, coverage.plan_changes) == (0, 0, ())
     assert str(coverage.plan.seeds) == "0-7"
-    assert {entry.config for entry in coverage.entries} == {BASE, *outcome.winners.values()}
+    assert {entry.config for entry in coverage.entries} == {BASE, *winners.values()}
     page = render(store)
     assert f"{TRIALS} trials of {MIN_SEEDS} networks each" in page
     assert page.count("6 of 6") == 4
@@ -176,18 +177,17 @@ def test_other_programs_can_read_the_storage(undisturbed):
 
 
 def test_a_finished_tuning_neither_locks_nor_opens_the_storage(undisturbed, monkeypatch):
-    folder, store, tuning, outcome = undisturbed
+    folder, store, tuning, winners = undisturbed
     monkeypatch.chdir(folder)
     monkeypatch.setattr(tuner, "sweep_lock", pytest.fail)
     before = tracked(store)
-    assert tune(tuning, store, storage="postgresql://nobody/x") == outcome
+    assert tune(tuning, store, storage="postgresql://nobody/x") == winners
     assert tracked(store) == before
 
 
 def test_a_changed_title_needs_no_storage(store):
-    outcome = tune(declare(), store)
-    again = tune(declare(title="Other"), store, storage="postgresql://nobody/x")
-    assert again.winners == outcome.winners
+    winners = tune(declare(), store)
+    assert tune(declare(title="Other"), store, storage="postgresql://nobody/x") == winners
     assert store.experiments()["rates"][1]["qwerties.title"] == "Other"
 
 
@@ -221,9 +221,9 @@ def test_a_killed_tuning_ends_as_one_that_was_not(kills, expected, store):
 
 def test_what_is_left_for_later_is_done_by_the_next_sweep(expected, store):
     left = []
-    outcome = tune(small(), store, later=left.append)
+    winners = tune(small(), store, later=left.append)
     assert len(left) == len([run for run in runs_of(store) if run.status == "RUNNING"]) == 2
-    assert outcome == expected[0]  # the winner is known all the same
+    assert winners == expected[0]  # they are known all the same
     assert (tune(small(), store), tracked(store)) == expected
 
 
@@ -260,12 +260,12 @@ def test_two_workers_find_what_one_finds(expected, store, monkeypatch):
         )
 
     tuning = declare(("best", space), trials=4)
-    outcome = tune(tuning, store)
+    winners = tune(tuning, store)
     runs = tracked(store)
     Path("two").mkdir()
     monkeypatch.chdir("two")
     other = new_store(Path.cwd())
-    assert tuner.run_searches("rates", tuning, other, journal(), 4, workers=2) == outcome
+    assert tuner.run_searches("rates", tuning, other, journal(), 4, workers=2) == winners
     assert tracked(other) == runs
 
 
@@ -399,11 +399,11 @@ def test_a_deleted_study_is_searched_again_and_the_change_is_noted(store):
             BASE, learning_rate=trial.suggest_float("learning_rate", 0.01, 1, log=True)
         )
 
-    outcome = tune(declare(("best", narrower)), store)
-    runs, winners = tracked(store)
-    assert (len(runs), len(winners)) == (TRIALS, 1)
+    winners = tune(declare(("best", narrower)), store)
+    runs, stored = tracked(store)
+    assert (len(runs), len(stored)) == (TRIALS, 1)
     assert all(0.01 <= float(params["learning_rate"]) <= 1 for _, _, _, params, _ in runs)
-    assert outcome.winners["best"].learning_rate <= 1
+    assert winners["best"].learning_rate <= 1
     ((change,),) = changes_of(store)
     assert change.startswith(
         "search for best by tpe: learning_rate was FloatDistribution(high=9000000000000000.0"
@@ -446,7 +446,7 @@ def commented(trial):  # the same trials from another text
     ],
 )
 def test_a_changed_search_is_refused_before_anything_is_written(before, now, fields, difference, store):
-    outcome = tune(declare(("best", before), trials=2), store)
+    winners = tune(declare(("best", before), trials=2), store)
     stored = store.experiments()["rates"], tracked(store)
     with pytest.raises(UsageError) as caught:
         tune(declare(("best", now), trials=2, **fields), store)
@@ -455,7 +455,7 @@ def test_a_changed_search_is_refused_before_anything_is_written(before, now, fie
     assert f" searches something else: {difference}" in message
     assert "\n" not in message
     assert (store.experiments()["rates"], tracked(store)) == stored
-    assert tune(declare(("best", before), trials=2), store) == outcome
+    assert tune(declare(("best", before), trials=2), store) == winners
     command = shlex.split(message.split("`")[1])  # what to do
     main = "import sys; from optuna.cli import main; sys.exit(main())"
     if difference.startswith("seed"):
@@ -508,10 +508,10 @@ def test_the_plan_is_stored_before_the_first_trial(store, monkeypatch):
 
 
 def test_a_margin_changed_after_data_were_seen_is_noted(store):
-    confirm(tune(declare(), store).experiment, store)
+    tune_and_confirm(declare(), store)
     assert changes_of(store) == []  # that the arms' configs are known now is no change
     contrasts = (ArmContrast("best", "plain", delta=0.02, primary=True),)
-    confirm(tune(declare(contrasts=contrasts), store).experiment, store)
+    tune_and_confirm(declare(contrasts=contrasts), store)
     assert changes_of(store) == [["margin of best − plain changed from 0.01 to 0.02"]]
     (coverage,) = read_coverages(store)
     assert coverage.contrasts[0].delta == 0.02
@@ -538,10 +538,10 @@ def test_a_search_whose_trials_all_diverge_is_named(store):
 def test_several_objectives_have_a_front_and_importances(store, monkeypatch):
     monkeypatch.setattr(figures, "study_pictures", draw_pictures)
     tuning = declare(("best", nested), trials=24, batch=8, objectives=("regret", "cost"))
-    outcome = tune(tuning, store)
+    winners = tune_and_confirm(tuning, store)
     (coverage,) = read_coverages(store)
     (search,) = load_searches(store, coverage)
-    assert search.winner == outcome.winners["best"]
+    assert search.winner == winners["best"]
     complete = search.trials[search.trials["state"] == "complete"]
     assert search.best["regret"] == complete["regret"].min()
     assert (complete["params_momentum"].isna() == [c.optimizer == "adam" for c in complete["config"]]).all()
@@ -552,7 +552,6 @@ def test_several_objectives_have_a_front_and_importances(store, monkeypatch):
     assert sum(search.importances.values()) == pytest.approx(1)
     assert set(search.importances) <= set(search.params)
     assert store.read(search.run, "plots/pareto.png").startswith(b"\x89PNG")
-    confirm(outcome.experiment, store)
     page = render(store)
     assert "Cost against regret" in page
     assert "could not be drawn" not in page
@@ -617,7 +616,7 @@ def test_a_plan_that_cannot_be_read_is_named(tag):
 
 def test_hostile_names_are_made_harmless(store):
     tuning = declare(("<script>alert(1)</script>", rates), trials=2, contrasts=(), fixed={}, title="<b>x</b>")
-    confirm(tune(tuning, store).experiment, store)
+    tune_and_confirm(tuning, store)
     page = render(store)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
