@@ -132,7 +132,7 @@ def check_metrics(run: Tracked, expected: Mapping[str, float]) -> list[Differenc
             stored = run.metrics[name]
             stored = float(np.copysign(np.inf, stored)) if abs(stored) >= LARGEST else stored
             if not agree(stored, value, SAME):
-                how = contrast(stored, value, "of its table", SAME)
+                how = mismatch(stored, value, "of its table", SAME)
                 differences.append(Difference(run, f"metric {name}", how))
     return differences
 
@@ -145,7 +145,7 @@ def check_example(block: Block, child: Tracked) -> list[Difference]:
     row = block.table.iloc[rows[0]]
     differences = []
     if (state := child.tags.get(STATE, "")) != row["state"]:
-        how = contrast(state, row["state"], "of its parent's table")
+        how = mismatch(state, row["state"], "of its parent's table")
         differences.append(Difference(child, "tag qwerties.state", how))
     expected = {name: float(row[name]) for name in OF_ONE}
     expected |= {"final_train_loss": row["train_loss"], "train_loss": block.curves["loss"][rows[0], -1]}
@@ -168,7 +168,7 @@ def check_scores(block: Block, rows: range) -> list[Difference]:
         if wrong:
             others = f" and {plural(len(wrong) - 1, 'other seed')}" if len(wrong) > 1 else ""
             what = f"seed {table['seed'].iloc[wrong[0]]}{others}: {name} of seeds.csv"
-            how = contrast(stored[wrong[0]], value[wrong[0]], "of its stored weights", RESCORED)
+            how = mismatch(stored[wrong[0]], value[wrong[0]], "of its stored weights", RESCORED)
             differences.append(Difference(block.run, what, how))
     return differences
 
@@ -224,7 +224,7 @@ def is_among(stored: Any, values: Sequence[Any], tolerance: float) -> bool:
     return bool(agree(stored, nearest, tolerance))
 
 
-def contrast(stored: object, value: object, whose: str, tolerance: float | None = None) -> str:
+def mismatch(stored: object, value: object, whose: str, tolerance: float | None = None) -> str:
     """Say what is stored, and what it should be."""
 
     def show(x: object) -> str:

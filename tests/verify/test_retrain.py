@@ -454,9 +454,9 @@ def test_runs_of_other_code_are_retrained_and_told(copy):
 
 def samples():
     return {
-        "a": [verify.Sample(None, Config(epochs=i), Seeds(0, 50), True) for i in (1, 2, 3)],
-        "b": [verify.Sample(None, Config(epochs=9), Seeds(0, 2), True)],
-        "c": [verify.Sample(None, Config(epochs=8), Seeds(0, 3, crossed=3), True)],
+        "a": [verify.Sample(None, Config(epochs=i), Seeds(0, 50)) for i in (1, 2, 3)],
+        "b": [verify.Sample(None, Config(epochs=9), Seeds(0, 2))],
+        "c": [verify.Sample(None, Config(epochs=8), Seeds(0, 3, crossed=3))],
     }
 
 
