@@ -19,8 +19,15 @@ from qwerties.config import Config
 from qwerties.errors import plural
 from qwerties.stats.confidence import confidence_sequence
 from qwerties.stats.verdict import UNDECIDED, decide
+from qwerties.study.experiment import Contrast
+from qwerties.study.plan import PlannedContrast
 
 BLOCK = 500  # seeds between two stages
+
+
+def gets_more(contrast: Contrast | PlannedContrast, settle: str) -> bool:
+    """Return whether a contrast gets seeds until it is decided; ``settle`` is "primary", "all" or "none"."""
+    return settle == "all" or (settle == "primary" and contrast.primary)
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,7 @@ class Step:
 
 
 def next_step(results: Iterable[ExperimentResult], settle: str, max_seeds: int) -> Step:
-    """Return which configs need how many seeds, at most ``max_seeds``, given the results so far.
-
-    With ``settle="primary"`` only primary contrasts get more, else all of them.
-    """
+    """Return which configs need how many seeds, at most ``max_seeds``, given the results so far."""
     more: dict[str, dict[Config, int]] = {}
     undecided: list[ContrastResult] = []
     capped: list[ContrastResult] = []
@@ -64,11 +68,7 @@ def next_step(results: Iterable[ExperimentResult], settle: str, max_seeds: int) 
         seeds = {table.config: table.frame["seed"] for table in result.networks.values()}
         for finding in result.findings:
             plan = result.coverage.plan
-            if (
-                plan is None
-                or finding.verdict is None
-                or (settle == "primary" and not finding.contrast.primary)
-            ):
+            if plan is None or finding.verdict is None or not gets_more(finding.contrast, settle):
                 continue
             arms = (finding.contrast.a, finding.contrast.b)
             paired = np.intersect1d(seeds[arms[0]], seeds[arms[1]])

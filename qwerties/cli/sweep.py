@@ -248,12 +248,12 @@ class _Sweep:
     def decide(self, experiments: Mapping[str, Experiment], settle: str) -> None:
         """Train more seeds of the arms of open contrasts, until all are decided or at the cap."""
         from qwerties.analysis.contrasts import load_results
-        from qwerties.analysis.topup import next_step
+        from qwerties.analysis.topup import gets_more, next_step
 
         names = [
             name
-            for name, experiment in experiments.items()
-            if any(settle == "all" or (settle == "primary" and c.primary) for c in experiment.contrasts)
+            for name, declared in experiments.items()
+            if any(gets_more(c, settle) for c in declared.contrasts)
         ]
         if not names:
             return
