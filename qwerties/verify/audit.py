@@ -179,13 +179,12 @@ def rescore(block: Block, rows: range, noise: int | None = None) -> pd.DataFrame
     Only the columns that follow from final weights and data mean anything. Of a crossed block, ``rows`` must be one
     or all.
     """
-    weights = {
-        name: value[rows.start : rows.stop, None] for name, value in block.weights.items()
-    }  # (rows, 1, ...)
+    own = slice(rows.start, rows.stop)
+    weights = {name: value[own, None] for name, value in block.weights.items()}  # (rows, 1, ...)
     if noise is not None:
         rng = np.random.default_rng(noise)
         weights = {name: round_otherwise(value, rng) for name, value in weights.items()}
-    data_seeds = block.seeds.data[rows.start : rows.stop]
+    data_seeds = block.seeds.data[own]
     is_whole = len(rows) == len(block.seeds)
     seeds = block.seeds if is_whole else Seeds(int(data_seeds[0]), int(data_seeds[-1]) + 1)
     losses = np.zeros((len(rows), 1), np.float32)  # no column that is asked for depends on them
