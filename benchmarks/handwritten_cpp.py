@@ -68,10 +68,8 @@ class Loop:
         taken = np.arange(groups * lanes) % self.networks  # the last group is filled up
         self.x = _aligned((groups, self.points, 2, lanes))
         self.x[:] = x[taken].reshape(groups, lanes, 2, self.points).transpose(0, 3, 2, 1)
-        packed = np.concatenate(
-            (weights["0.weight"], weights["0.bias"][..., None], weights["2.weight"].transpose(0, 2, 1)),
-            axis=2,
-        )  # (networks, hidden, 4)
+        units = (weights["0.weight"], weights["0.bias"][..., None], weights["2.weight"].transpose(0, 2, 1))
+        packed = np.concatenate(units, axis=2)  # (networks, hidden, 4)
         start = np.concatenate((packed.reshape(self.networks, -1), weights["2.bias"]), axis=1)
         self.start = start[taken].reshape(groups, lanes, -1).transpose(0, 2, 1)
 

@@ -25,9 +25,7 @@ BLOCK = 500  # seeds that one task trains, in some ten seconds
 CHANCE = 0.5  # accuracy of a diverged network, which counts as a guess
 
 _MSE = dataclasses.replace(DEFAULT, loss="mse")
-_FAST = dataclasses.replace(
-    DEFAULT, learning_rate=0.1
-)  # stands in for a tuned config, which differs by study
+_FAST = dataclasses.replace(DEFAULT, learning_rate=0.1)  # in place of a tuned config, which differs by study
 
 CONTRASTS: dict[str, tuple[Config, Config]] = {
     "BCE − MSE": (DEFAULT, _MSE),

@@ -7,7 +7,7 @@ stops. A diverged network counts as a guess, and no network is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ from qwerties.stats.verdict import UNDECIDED, words
 from qwerties.study.budget import EXPLORATORY_ALPHA, PRIMARY_SLOTS, primary_alpha
 from qwerties.study.coverage import Coverage, PlannedConfig, read_coverages
 from qwerties.study.experiment import config_names
-from qwerties.study.plan import PlannedContrast
+from qwerties.study.plan import PlannedContrast, readable_contrasts
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
@@ -72,8 +72,6 @@ class ContrastResult:
         What both arms share that other contrasts of the experiment do not; may be empty.
     alpha : float
         Probability that the true mean difference is ever outside the interval.
-    base_seeds : int
-        Seeds per config in the experiment's plan.
     comparison, learned : Comparison, Learned or None
         None where an arm has no scores, or scores that cannot be compared.
     diverged : int
@@ -91,7 +89,6 @@ class ContrastResult:
     name_b: str
     where: str
     alpha: float
-    base_seeds: int
     comparison: Comparison | None
     learned: Learned | None
     diverged: int
@@ -157,25 +154,14 @@ class ExperimentResult:
     findings: tuple[ContrastResult, ...]
 
 
-def load_results(
-    store: Store, experiment_names: Sequence[str] | None = None, *, only_primary: bool = False
-) -> list[ExperimentResult]:
-    """Read every experiment's scores, or those of some, and compare its contrasts.
-
-    With ``only_primary`` only primary contrasts are compared, and not described beyond their verdict.
-    """
-    coverages = read_coverages(store)
-    n_primary = sum(contrast.primary for coverage in coverages for contrast in coverage.contrasts)
-    return [
-        compare_arms(store, coverage, n_primary, only_primary=only_primary)
-        for coverage in coverages
-        if experiment_names is None or coverage.experiment_name in experiment_names
-    ]
+def load_results(store: Store, experiment_names: Collection[str] | None = None) -> list[ExperimentResult]:
+    """Read every experiment's scores, or those of some, and compare its contrasts."""
+    study = [readable_contrasts(tags) for _, tags in store.experiments().values()]
+    n_primary = sum(contrast.primary for contrasts in study for contrast in contrasts)
+    return [compare_arms(store, coverage, n_primary) for coverage in read_coverages(store, experiment_names)]
 
 
-def compare_arms(
-    store: Store, coverage: Coverage, n_primary: int = PRIMARY_SLOTS, *, only_primary: bool = False
-) -> ExperimentResult:
+def compare_arms(store: Store, coverage: Coverage, n_primary: int = PRIMARY_SLOTS) -> ExperimentResult:
     """Read one experiment's scores and compare its contrasts; the study has ``n_primary`` primary ones."""
     if coverage.plan is None:
         return ExperimentResult(coverage, {}, (), (), ())
@@ -192,9 +178,7 @@ def compare_arms(
             words = "its scores cannot be read" if entry.state == "done" else _state_words(entry, table)
             incomplete.append(f"{clean(entry.name)}: {words}")
     complete = coverage.complete and not incomplete
-    findings = compare_contrasts(
-        coverage, tables, n_primary=n_primary, complete=complete, only_primary=only_primary
-    )
+    findings = compare_contrasts(coverage, tables, n_primary=n_primary, complete=complete)
     return ExperimentResult(coverage, tables, tuple(problems), tuple(incomplete), findings)
 
 
@@ -214,7 +198,6 @@ def compare_contrasts(
     *,
     n_primary: int = PRIMARY_SLOTS,
     complete: bool,
-    only_primary: bool = False,
 ) -> tuple[ContrastResult, ...]:
     """Compare the contrasts of an experiment.
 
@@ -225,23 +208,21 @@ def compare_contrasts(
     by_config = {table.config: table for table in tables.values()}
     results = []
     for contrast in coverage.contrasts:
-        if only_primary and not contrast.primary:
-            continue
         a, b = by_config.get(contrast.a), by_config.get(contrast.b)
         alpha = primary_alpha(n_primary) if contrast.primary else EXPLORATORY_ALPHA
-        comparison, learned, diverged = None, None, 0
-        withheld = "" if complete and a is not None and b is not None else "withheld"
+        comparison, learned, diverged, withheld = None, None, 0, "withheld"
         if a is not None and b is not None:
             frames = a.frame.set_index("seed"), b.frame.set_index("seed")
+            pair = (scores(frame, "population_accuracy") for frame in frames)
             try:
-                comparison = _compare(frames, contrast, alpha)
+                comparison = compare(*pair, bounds=(0, 1), margin=contrast.delta, alpha=alpha)
             except ValueError as error:
                 withheld = f"withheld: {clean(error)}"
             else:
-                if comparison.missing and not withheld:
-                    withheld = f"withheld: {plural(len(comparison.missing), 'seed')} without a score"
-                if not only_primary:
-                    learned, diverged = _describe(frames, comparison)
+                learned, diverged = _describe(frames, comparison)
+                if complete:
+                    missing = len(comparison.missing)
+                    withheld = f"withheld: {plural(missing, 'seed')} without a score" if missing else ""
         name_a, name_b = _arm_names(contrast)
         results.append(
             ContrastResult(
@@ -252,7 +233,6 @@ def compare_contrasts(
                 name_b=name_b,
                 where=_shared(contrast, arms),
                 alpha=alpha,
-                base_seeds=len(coverage.plan.seeds) if coverage.plan else 0,
                 comparison=comparison,
                 learned=learned,
                 diverged=diverged,
@@ -265,16 +245,11 @@ def compare_contrasts(
     return tuple(results)
 
 
-Frames = tuple[pd.DataFrame, pd.DataFrame]  # ``seeds.csv`` of both arms, indexed by seed
+def _describe(frames: tuple[pd.DataFrame, pd.DataFrame], comparison: Comparison) -> tuple[Learned, int]:
+    """Compare how many networks learned, and count the diverged ones, on the seeds that were compared.
 
-
-def _compare(frames: Frames, contrast: PlannedContrast, alpha: float) -> Comparison:
-    a, b = (scores(frame, "population_accuracy") for frame in frames)
-    return compare(a, b, bounds=(0, 1), margin=contrast.delta, alpha=alpha)
-
-
-def _describe(frames: Frames, comparison: Comparison) -> tuple[Learned, int]:
-    """Compare how many networks learned, and count the diverged ones, on the seeds that were compared."""
+    The frames are ``seeds.csv`` of both arms, indexed by seed.
+    """
     seeds = (
         frames[0].index.intersection(frames[1].index).difference(pd.Index(comparison.missing)).sort_values()
     )

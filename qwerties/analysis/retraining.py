@@ -46,14 +46,11 @@ def best_of(frame: pd.DataFrame, retrainings: Iterable[int] = RETRAININGS) -> pd
         return pd.DataFrame(index=index)
     # The r-th network (from 0) is the best of the draw if it is drawn and the other k − 1 come from those behind it.
     best = comb(np.arange(n - 1, -1, -1), k - 1) / comb(n, k)  # (counts, networks)
-    none = comb(np.arange(n + 1), k) / comb(
-        n, k
-    )  # (counts, networks + 1): no one learned, by how many did not
+    # The chance that none learned, by how many of the networks did not
+    none = comb(np.arange(n + 1), k) / comb(n, k)  # (counts, networks + 1)
     rng = np.random.default_rng(SEED)
     again = (np.sort(rng.integers(0, n, n)) for _ in range(RESAMPLES))  # sorted: the networks stay ranked
-    resampled = np.stack(
-        [_summary(values[rows], best, none) for rows in again]
-    )  # (resamples, counts, columns)
+    resampled = [_summary(values[rows], best, none) for rows in again]  # each (counts, columns)
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     parts = {"": _summary(values, best, none), "_lo": low, "_hi": high}
     return pd.concat(

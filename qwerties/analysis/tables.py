@@ -19,12 +19,8 @@ from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
-SCORES = (
-    "train_accuracy",
-    "phi",
-    "population_accuracy",
-    "gain",
-)  # a seeds.csv without one of them is of no use
+# A seeds.csv without one of them is of no use
+SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
 
 # What NumPy raises on bytes that are no archive of arrays
 UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)

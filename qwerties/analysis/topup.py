@@ -14,14 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qwerties.analysis.contrasts import ContrastResult, ExperimentResult, load_results
+from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
 from qwerties.config import Config
 from qwerties.errors import plural
 from qwerties.stats.confidence import confidence_sequence
 from qwerties.stats.verdict import UNDECIDED, decide
-from qwerties.tracking.store import Store
+from qwerties.study.experiment import Contrast
+from qwerties.study.plan import PlannedContrast
 
 BLOCK = 500  # seeds between two stages
+
+
+def gets_more(contrast: Contrast | PlannedContrast, settle: str) -> bool:
+    """Return whether a contrast gets seeds until it is decided; ``settle`` is "primary", "all" or "none"."""
+    return settle == "all" or (settle == "primary" and contrast.primary)
 
 
 @dataclass(frozen=True)
@@ -38,33 +44,22 @@ class Step:
         Undecided contrasts that have as many as they may.
     decided : int
         Number of the other contrasts.
-    seeds : int
-        The most seeds that a config needs.
     """
 
     more: dict[str, dict[Config, int]]
     open: tuple[ContrastResult, ...]
     capped: tuple[ContrastResult, ...]
     decided: int
-    seeds: int
 
     @property
     def words(self) -> str:
         """How many contrasts are open, and up to how many seeds they are trained."""
-        return f"open contrasts: {len(self.open)}, {plural(self.seeds, 'seed')}"
+        most = max(seeds for needs in self.more.values() for seeds in needs.values())
+        return f"open contrasts: {len(self.open)}, {plural(most, 'seed')}"
 
 
-def next_step(store: Store, experiment_names: Iterable[str], settle: str, max_seeds: int) -> Step:
-    """Return which configs of some experiments need how many seeds, at most ``max_seeds``.
-
-    With ``settle="primary"`` only primary contrasts get more, else all of them.
-    """
-    results = load_results(store, list(experiment_names), only_primary=settle == "primary")
-    return step_of(results, max_seeds)
-
-
-def step_of(results: Iterable[ExperimentResult], max_seeds: int) -> Step:
-    """Return which configs need how many seeds, given the results so far."""
+def next_step(results: Iterable[ExperimentResult], settle: str, max_seeds: int) -> Step:
+    """Return which configs need how many seeds, at most ``max_seeds``, given the results so far."""
     more: dict[str, dict[Config, int]] = {}
     undecided: list[ContrastResult] = []
     capped: list[ContrastResult] = []
@@ -72,10 +67,12 @@ def step_of(results: Iterable[ExperimentResult], max_seeds: int) -> Step:
     for result in results:
         seeds = {table.config: table.frame["seed"] for table in result.networks.values()}
         for finding in result.findings:
-            if finding.verdict is None:
+            plan = result.coverage.plan
+            if plan is None or finding.verdict is None or not gets_more(finding.contrast, settle):
                 continue
             arms = (finding.contrast.a, finding.contrast.b)
-            target = next_stage(finding, np.intersect1d(seeds[arms[0]], seeds[arms[1]]), max_seeds)
+            paired = np.intersect1d(seeds[arms[0]], seeds[arms[1]])
+            target = next_stage(finding, paired, len(plan.seeds), max_seeds)
             if target is None:
                 decided += finding.decided
                 capped += [] if finding.decided else [finding]
@@ -84,19 +81,17 @@ def step_of(results: Iterable[ExperimentResult], max_seeds: int) -> Step:
             needs = more.setdefault(finding.experiment_name, {})
             for arm in arms:
                 needs[arm] = max(target, needs.get(arm, 0))
-    largest = max((n for needs in more.values() for n in needs.values()), default=0)
-    return Step(more, tuple(undecided), tuple(capped), decided, largest)
+    return Step(more, tuple(undecided), tuple(capped), decided)
 
 
-def next_stage(finding: ContrastResult, paired: ArrayLike, max_seeds: int) -> int | None:
+def next_stage(finding: ContrastResult, paired: ArrayLike, base: int, max_seeds: int) -> int | None:
     """Return the seeds at which a contrast is evaluated next; None where it is decided or at the cap.
 
-    ``paired``, (n,), are the seeds that both arms have.
+    ``paired``, (n,), are the seeds that both arms have, and ``base`` is the number of planned ones.
     """
     comparison = finding.comparison
     if comparison is None or finding.verdict == "identical":
         return None
-    base = finding.base_seeds
     stages = [base, *range(base // BLOCK * BLOCK + BLOCK, max_seeds, BLOCK)]
     stages += [max_seeds] if max_seeds > base else []
     counts = np.searchsorted(np.sort(paired), stages)  # pairs below each stage

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qwerties.analysis.contrasts import load_results
 from qwerties.analysis.searches import read_search
+from qwerties.analysis.topup import gets_more
 from qwerties.cli.status import aligned
 from qwerties.errors import plural
 from qwerties.study.batches import Batch, MissingRun, make_batches, missing_runs
@@ -69,7 +70,7 @@ def forecast_table(
         tags = {**tags, **plan_tags(experiment, experiment.seeds(n_seeds))}
         coverage = make_coverage(name, experiment_id, tags, runs, store)
         missing = missing_runs(experiment, coverage, n_seeds)
-        settled = [c for c in experiment.contrasts if settle == "all" or (settle == "primary" and c.primary)]
+        settled = [c for c in experiment.contrasts if gets_more(c, settle)]
         arms = [(c.a, c.b) for c in settled if (name, c.a, c.b) not in decided]
         more = dict.fromkeys(itertools.chain(*arms), max_seeds)
         topup += work_of(missing_runs(experiment, coverage, n_seeds, more)) - work_of(missing)

@@ -23,7 +23,7 @@ from qwerties.study.experiment import Experiment
 from qwerties.study.loading import experiment_files, load_experiments, select_experiments
 
 if TYPE_CHECKING:
-    from qwerties.analysis.contrasts import ContrastResult
+    from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
     from qwerties.config import Config
     from qwerties.tracking.store import Store
     from qwerties.tuning.declaration import Tuning
@@ -246,20 +246,27 @@ class _Sweep:
 
     def decide(self, experiments: Mapping[str, Experiment], settle: str) -> None:
         """Train more seeds of the arms of open contrasts, until all are decided or at the cap."""
-        from qwerties.analysis.topup import next_step
+        from qwerties.analysis.contrasts import load_results
+        from qwerties.analysis.topup import gets_more, next_step
 
         names = [
             name
-            for name, experiment in experiments.items()
-            if any(settle == "all" or (settle == "primary" and c.primary) for c in experiment.contrasts)
+            for name, declared in experiments.items()
+            if any(gets_more(c, settle) for c in declared.contrasts)
         ]
         if not names:
             return
-        before: Mapping[str, Mapping[Config, int]] = {}
-        while (step := next_step(self.store, names, settle, self.max_seeds)).more not in ({}, before):
+        results: dict[str, ExperimentResult] = {}
+        trained: Mapping[str, Mapping[Config, int]] = {}
+        while True:  # after the first step, only those experiments are read that got more seeds
+            read = load_results(self.store, trained or names)
+            results |= {result.coverage.experiment_name: result for result in read}
+            step = next_step(results.values(), settle, self.max_seeds)
+            if step.more in ({}, trained):
+                break
             print(f"{step.words} ({_arms(step.open)})")
             self.train({name: experiments[name] for name in step.more}, step.more, step.words)
-            before = step.more
+            trained = step.more
         kind = "primary contrasts" if settle == "primary" else "contrasts"
         if step.decided:
             print(f"{kind} decided: {step.decided}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,8 +204,9 @@ def make_map(
         stop_if_asked()
         with finishing_first():
             run_id = store.write(experiment_id, record)
-            for run in _same_plan(runs, spec):
-                store.tag_run(run.run_id, SUPERSEDED, run_id)
+            for run in runs:
+                if run.params == record.params:  # the very same map, by this code or another
+                    store.tag_run(run.run_id, SUPERSEDED, run_id)
         shutil.rmtree(scratch, ignore_errors=True)
         return MadeMap(run_id, arrays, spec.networks)
 
@@ -220,12 +221,6 @@ def _read(store: Store, run: Tracked, spec: MapSpec, log: Callable[[str], None])
         damaged = [ARRAYS]
     log(f"making the map again, because {', '.join(damaged)} of run {run.run_id} is lost or altered")
     return None
-
-
-def _same_plan(runs: Iterable[Tracked], spec: MapSpec) -> list[Tracked]:
-    """Return the runs of the very same map, by this code or another."""
-    params = spec.to_params()
-    return [run for run in runs if run.params == params]
 
 
 def make_record(spec: MapSpec, arrays: Arrays, pictures: Mapping[str, bytes], code: str) -> Record:

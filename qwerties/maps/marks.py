@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
 
 from qwerties.analysis.searches import read_searches
 from qwerties.config import DEFAULT, FIELDS, Config
 from qwerties.errors import clean
 from qwerties.maps.spec import MapSpec
+from qwerties.plotting.heatmap import MapMark
 from qwerties.tracking.store import Store
 
-DEFAULT_NAME = "the notebook’s default"
 MAX_MARKS = 6
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A config to be marked, and what it is called."""
-
-    name: str
-    config: Config
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A mark that lies on a map.
-
-    Attributes
-    ----------
-    panel : (int, int)
-        Indices of its loss and activation.
-    x, y : float
-        Shares of the way along the axes.
-    exact : bool
-        Whether it is a config of this map; otherwise it differs from all pixels in other settings.
-    """
-
-    mark: Mark
-    panel: tuple[int, int]
-    x: float
-    y: float
-    exact: bool
-
-
-def marks_of(store: Store) -> list[Mark]:
-    """Return the notebook's default, and the config that each arm of every search chose, no config twice."""
-    marks = {DEFAULT: Mark(DEFAULT_NAME, DEFAULT)}
+def marks_of(store: Store) -> dict[Config, str]:
+    """Return the notebook's default, and the config that each arm of every search chose, with their names."""
+    marks = {DEFAULT: "the notebook’s default"}
     for experiment_id, tags in store.experiments().values():
         try:
             searches = read_searches(tags, store.runs(experiment_id))
@@ -54,18 +26,18 @@ def marks_of(store: Store) -> list[Mark]:
             continue  # the report names what cannot be read
         for search in searches:
             if search.winner is not None and not search.is_baseline:
-                marks.setdefault(search.winner, Mark(clean(f"tuned: {search.arm}", 40), search.winner))
-    return list(marks.values())[:MAX_MARKS]
+                marks.setdefault(search.winner, clean(f"tuned: {search.arm}", 40))
+    return dict(itertools.islice(marks.items(), MAX_MARKS))
 
 
-def place(spec: MapSpec, marks: Iterable[Mark]) -> list[Placed]:
+def place(spec: MapSpec, marks: Mapping[Config, str]) -> dict[Config, MapMark]:
     """Return the marks that lie on a map's panels."""
-    placed = []
-    for mark in marks:
-        config = mark.config
+    placed = {}
+    for config, name in marks.items():
         x, y = (axis.share(axis.number(config)) for axis in (spec.x, spec.y))
-        if config.loss in spec.losses and config.activation in spec.activations and None not in (x, y):
+        has_panel = config.loss in spec.losses and config.activation in spec.activations
+        if has_panel and x is not None and y is not None:
             panel = spec.losses.index(config.loss), spec.activations.index(config.activation)
-            is_of_map = replace(config, **{name: FIELDS[name] for name in spec.varied}) == spec.base
-            placed.append(Placed(mark, panel, float(x or 0), float(y or 0), is_of_map))
+            is_of_map = replace(config, **{field: FIELDS[field] for field in spec.varied}) == spec.base
+            placed[config] = MapMark(name, panel, x, y, is_of_map)
     return placed

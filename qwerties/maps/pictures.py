@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from qwerties.maps.marks import Mark, Placed, place
-from qwerties.maps.spec import Arrays, Axis, MapSpec
+from qwerties.config import Config
+from qwerties.maps.marks import place
+from qwerties.maps.spec import SHOWN, Arrays, Axis, MapSpec
 from qwerties.plotting.heatmap import UNITS, MapAxis, MapMark, map_figure
 from qwerties.plotting.style import png
 
 DPI = 150
 
 
-def pictures(spec: MapSpec, arrays: Arrays, marks: Sequence[Mark]) -> dict[str, bytes]:
+def pictures(spec: MapSpec, arrays: Arrays, marks: Mapping[Config, str]) -> dict[str, bytes]:
     """Draw every measure, by the path of its artifact."""
-    measures = ("gain", "learned", "constant", "dead", "diverged")
-    return {f"plots/{measure}.png": draw_map(spec, arrays, measure, marks) for measure in measures}
+    return {f"plots/{measure}.png": draw_map(spec, arrays, measure, marks) for measure in SHOWN}
 
 
-def draw_map(spec: MapSpec, arrays: Arrays, measure: str, marks: Sequence[Mark] = ()) -> bytes:
+def draw_map(spec: MapSpec, arrays: Arrays, measure: str, marks: Mapping[Config, str]) -> bytes:
     """Draw one measure: a panel for each loss (rows) and activation (columns), one scale for all, and the marks."""
-    return png(map_figure(**map_arguments(spec, arrays, measure, place(spec, marks))), DPI)
+    return png(map_figure(**map_arguments(spec, arrays, measure, place(spec, marks).values())), DPI)
 
 
 def map_arguments(
-    spec: MapSpec, arrays: Arrays, measure: str, placed: Sequence[Placed] = ()
+    spec: MapSpec, arrays: Arrays, measure: str, marks: Iterable[MapMark] = ()
 ) -> dict[str, Any]:
     """Return the arguments of `plotting.heatmap.map_figure`."""
     names = {(i, j): name for i, j, name in spec.panels}
@@ -37,7 +37,7 @@ def map_arguments(
         "names": [[names[i, j] for j in range(columns)] for i in range(rows)],
         **map_axes(spec),
         "measure": measure,
-        "marks": [MapMark(p.mark.name, p.panel, p.x, p.y, p.exact) for p in placed],
+        "marks": list(marks),
     }
 
 

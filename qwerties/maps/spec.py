@@ -25,10 +25,8 @@ from qwerties.errors import plural
 from qwerties.scoring.states import STATES
 from qwerties.tracking.arrays import read_arrays
 
-MEASURES = (
-    "gain",
-    *STATES,
-)  # arrays of a map: mean gain over the seeds, and the share that ended in each state
+# Arrays of a map: mean gain over the seeds, and the share that ended in each state
+MEASURES = ("gain", *STATES)
 SHOWN = ("gain", "learned", "constant", "dead", "diverged")  # measures that have a picture
 
 # Fields that can be an axis: the default range, and its scale. `hidden` is the width of one layer.
@@ -308,9 +306,13 @@ def to_bytes(spec: MapSpec, arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
         NaN in ``gain`` where it is undefined.
     """
     out = io.BytesIO()
-    axes: dict[str, Any] = {"x": np.array(spec.x.numbers, float), "y": np.array(spec.y.numbers, float)}
-    names = {"losses": np.array(spec.losses), "activations": np.array(spec.activations)}
-    np.savez_compressed(out, **{**arrays, **axes, **names})
+    axes: dict[str, Any] = {
+        "x": np.array(spec.x.numbers, float),
+        "y": np.array(spec.y.numbers, float),
+        "losses": np.array(spec.losses),
+        "activations": np.array(spec.activations),
+    }
+    np.savez_compressed(out, **{**arrays, **axes})
     return out.getvalue()
 
 

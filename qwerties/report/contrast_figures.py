@@ -56,17 +56,16 @@ def contrasts_figure(compared: Sequence[tuple[str, Comparison]]) -> ReportFigure
 
 def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
     """Show how the interval of a contrast narrowed as seeds came in, beside what Student's t would have claimed."""
-    course = narrowing(
+    frame, final = narrowing(
         comparison.differences, alpha=comparison.alpha, margin=comparison.margin, bounds=comparison.bounds
     )
-    frame = pd.DataFrame(course._asdict()).drop(columns="decided").rename(columns={"counts": "count"})
-    decided = "not decided yet" if course.decided is None else f"decided after {course.decided:,} seeds"
+    decided = "not decided yet" if final is None else f"decided after {final:,} seeds"
     listed = "; ".join(
-        f"{plural(int(course.counts[i]), 'seed')} {_bounds(course.low[i], course.high[i])}"
-        for i in spaced(len(frame))
+        f"{plural(int(row['count']), 'seed')} {_bounds(row['low'], row['high'])}"
+        for _, row in frame.iloc[spaced(len(frame))].iterrows()
     )
     return figure_of(
-        [(evidence, {"frame": frame, "margin": comparison.margin, "decided": course.decided})],
+        [(evidence, {"frame": frame, "margin": comparison.margin, "decided": final})],
         f"How the evidence came in: {name}, {decided}. The mean difference and its interval at α = "
         f"{comparison.alpha:g}, which holds at every number of seeds at once; dashed, Student’s t interval at the same "
         f"level, which holds at one number alone. The band is ±δ = {comparison.margin:g}.",

@@ -37,7 +37,7 @@ from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
 from qwerties.stats.intervals import Interval, mean_interval, wilson
-from qwerties.stats.scores import CHANCE, score_values, scores
+from qwerties.stats.scores import CHANCE, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.experiment import config_names
 from qwerties.study.plan import FigureSpec
@@ -88,9 +88,9 @@ def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
         values = frame["state"].to_numpy() == "learned"
     elif score == "regret":
         best = theory.bayes_accuracy(config.distance, config.data)
-        values = best - score_values(frame, "population_accuracy")
+        values = best - scores(frame, "population_accuracy").to_numpy()
     elif score in CHANCE:
-        values = score_values(frame, score)
+        values = scores(frame, score).to_numpy()
     elif score in frame and pd.api.types.is_numeric_dtype(frame[score]):  # also of booleans
         values = frame[score].to_numpy()
     else:
@@ -215,7 +215,7 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
     for table, line in zip(tables, _line_names(field, tables, keep_data=True), strict=True):
         value = getattr(table.config, field)
         text = "x".join(map(str, value)) if isinstance(value, tuple) else value
-        parts.append(pd.DataFrame({"x": text, "y": score_values(table.frame, spec.score), "line": line}))
+        parts.append(pd.DataFrame({"x": text, "y": scores(table.frame, spec.score), "line": line}))
     frame = pd.concat(parts, ignore_index=True)
     references = _shared_references(spec.score, tables)
     words, xlabel = words_of(spec.score), words_of(field)

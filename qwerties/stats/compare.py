@@ -52,8 +52,8 @@ class Comparison:
 
     def words(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the verdict as a sentence without its full stop."""
-        given = (self.verdict, a, b, self.margin)
-        return words(*given, low=self.low, high=self.high, needed=self.needed, unit=unit)
+        interval = {"low": self.low, "high": self.high}
+        return words(self.verdict, a, b, self.margin, **interval, needed=self.needed, unit=unit)
 
     def meets(self, expectation: str) -> bool:
         """Return whether this shows what was expected.
@@ -100,18 +100,13 @@ class Comparison:
             f"Paired {unit}s": f"{self.n:,}",
             "Margin": f"{self.margin:g}",
         }
-        if left_out := self.left_out(a, b):
+        left_out = f"{len(self.unpaired_a):,} only in {a}, {len(self.unpaired_b):,} only in {b}"
+        if self.missing:
+            left_out += f", {len(self.missing):,} without a value"
+        if self.unpaired_a or self.unpaired_b or self.missing:
             rows["Left out"] = left_out
         lines = [f"**{sentence}**", "", "| | |", "|---|---|"]
         return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()]) + "\n"
-
-    def left_out(self, a: str = "A", b: str = "B") -> str:
-        """Return how many units are not compared and why; nothing where all are."""
-        counts = (len(self.unpaired_a), len(self.unpaired_b), len(self.missing))
-        if not any(counts):
-            return ""
-        missing = f", {counts[2]:,} without a value" if counts[2] else ""
-        return f"{counts[0]:,} only in {a}, {counts[1]:,} only in {b}{missing}"
 
 
 def compare(

@@ -63,10 +63,9 @@ def confidence_sequence(
 
     def bounds_at(counts: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # One function gives both bounds, so that values with the opposite sign get exactly mirrored bounds.
-        lower = low + (high - low) * _lower_bounds((values - low) / (high - low), alpha, counts)  # (counts,)
-        upper = high - (high - low) * _lower_bounds(
-            (high - values) / (high - low), alpha, counts
-        )  # (counts,)
+        size = high - low
+        lower = low + size * _lower_bounds((values - low) / size, alpha, counts)  # (counts,)
+        upper = high - size * _lower_bounds((high - values) / size, alpha, counts)  # (counts,)
         return lower, upper
 
     def is_empty(count: int) -> bool:

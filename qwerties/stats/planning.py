@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qwerties.stats.confidence import bet_sizes, check, confidence_sequence, log_wealth
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTINUATIONS = 7  # an odd number, so that the median is one of them
 GROWTH = 4  # how many times longer the next, longer continuation is
@@ -47,41 +49,33 @@ def units_needed(
     return None
 
 
-class Narrowing(NamedTuple):
-    """How an interval narrowed; arrays of shape (counts,), NaN where a bound is undefined."""
-
-    counts: NDArray[np.int64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    estimate: NDArray[np.float64]
-    t_low: NDArray[np.float64]  # Student's t: what it would have claimed at each count, were there no other
-    t_high: NDArray[np.float64]
-    decided: int | None  # the count from which the verdict is final
-
-
 def narrowing(
-    differences: ArrayLike,
-    *,
-    alpha: float,
-    margin: float,
-    bounds: tuple[float, float],
-    counts: Sequence[int] | None = None,
-) -> Narrowing:
-    """Return the interval after growing counts of units: by default 80, from 1 to n, evenly spaced on a log axis."""
+    differences: ArrayLike, *, alpha: float, margin: float, bounds: tuple[float, float]
+) -> tuple[pd.DataFrame, int | None]:
+    """Show how an interval narrowed as units came in.
+
+    Returns
+    -------
+    frame : DataFrame
+        A row for each of up to 80 counts of units from 1 to n, evenly spaced on a log axis: ``count``, ``low``,
+        ``high`` and ``estimate``, and ``t_low`` and ``t_high``, what Student's t would have claimed at this count
+        alone (NaN at the first).
+    decided : int or None
+        The count from which the verdict is final.
+    """
+    import pandas as pd
     from scipy.special import stdtrit
 
     values = np.asarray(differences, float)  # (n,)
     n = len(values)
-    spaced = np.geomspace(1, n, 80).round() if n else np.empty(0)
-    at = np.unique(spaced if counts is None else np.asarray(counts)).astype(int)  # (counts,)
-    low, high = confidence_sequence(values, alpha=alpha, bounds=bounds, counts=at.tolist())
-    estimate = np.cumsum(values)[at - 1] / at  # (counts,)
-    sd = np.array([values[:count].std(ddof=1) if count > 1 else np.nan for count in at])
-    half = stdtrit(np.maximum(at - 1, 1), 1 - alpha / 2) * sd / np.sqrt(at)  # (counts,)
+    counts = np.unique(np.geomspace(1, n, 80).round()).astype(int) if n else np.empty(0, int)  # (counts,)
+    low, high = confidence_sequence(values, alpha=alpha, bounds=bounds, counts=counts.tolist())
+    estimate = np.cumsum(values)[counts - 1] / counts  # (counts,)
+    sd = np.array([values[:count].std(ddof=1) if count > 1 else np.nan for count in counts])
+    half = stdtrit(np.maximum(counts - 1, 1), 1 - alpha / 2) * sd / np.sqrt(counts)  # (counts,)
+    frame = pd.DataFrame({"count": counts, "low": low, "high": high, "estimate": estimate})
     decided = first_decided(values, alpha, margin, bounds)
-    return Narrowing(
-        at, low, high, estimate, estimate - half, estimate + half, decided if decided <= n else None
-    )
+    return frame.assign(t_low=estimate - half, t_high=estimate + half), decided if decided <= n else None
 
 
 def first_decided(

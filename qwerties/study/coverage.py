@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -176,11 +176,12 @@ def _overlap(a: Seeds, b: Seeds) -> bool:
     return (a.crossed is None) == (b.crossed is None) and bool(np.isin(a.numbers, b.numbers).any())
 
 
-def read_coverages(store: Store) -> list[Coverage]:
-    """Read every experiment of the store, in the report's order."""
+def read_coverages(store: Store, experiment_names: Collection[str] | None = None) -> list[Coverage]:
+    """Read every experiment of the store, or some, in the report's order."""
     coverages = [
         make_coverage(experiment_name, experiment_id, tags, store.runs(experiment_id), store)
         for experiment_name, (experiment_id, tags) in store.experiments().items()
+        if experiment_names is None or experiment_name in experiment_names
     ]
     return sorted(coverages, key=lambda coverage: (coverage.order, coverage.experiment_name))
 

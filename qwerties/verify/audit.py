@@ -132,7 +132,7 @@ def check_metrics(run: Tracked, expected: Mapping[str, float]) -> list[Differenc
             stored = run.metrics[name]
             stored = float(np.copysign(np.inf, stored)) if abs(stored) >= LARGEST else stored
             if not agree(stored, value, SAME):
-                how = contrast(stored, value, "of its table", SAME)
+                how = mismatch(stored, value, "of its table", SAME)
                 differences.append(Difference(run, f"metric {name}", how))
     return differences
 
@@ -145,7 +145,7 @@ def check_example(block: Block, child: Tracked) -> list[Difference]:
     row = block.table.iloc[rows[0]]
     differences = []
     if (state := child.tags.get(STATE, "")) != row["state"]:
-        how = contrast(state, row["state"], "of its parent's table")
+        how = mismatch(state, row["state"], "of its parent's table")
         differences.append(Difference(child, "tag qwerties.state", how))
     expected = {name: float(row[name]) for name in OF_ONE}
     expected |= {"final_train_loss": row["train_loss"], "train_loss": block.curves["loss"][rows[0], -1]}
@@ -168,7 +168,7 @@ def check_scores(block: Block, rows: range) -> list[Difference]:
         if wrong:
             others = f" and {plural(len(wrong) - 1, 'other seed')}" if len(wrong) > 1 else ""
             what = f"seed {table['seed'].iloc[wrong[0]]}{others}: {name} of seeds.csv"
-            how = contrast(stored[wrong[0]], value[wrong[0]], "of its stored weights", RESCORED)
+            how = mismatch(stored[wrong[0]], value[wrong[0]], "of its stored weights", RESCORED)
             differences.append(Difference(block.run, what, how))
     return differences
 
@@ -179,13 +179,12 @@ def rescore(block: Block, rows: range, noise: int | None = None) -> pd.DataFrame
     Only the columns that follow from final weights and data mean anything. Of a crossed block, ``rows`` must be one
     or all.
     """
-    weights = {
-        name: value[rows.start : rows.stop, None] for name, value in block.weights.items()
-    }  # (rows, 1, ...)
+    own = slice(rows.start, rows.stop)
+    weights = {name: value[own, None] for name, value in block.weights.items()}  # (rows, 1, ...)
     if noise is not None:
         rng = np.random.default_rng(noise)
         weights = {name: round_otherwise(value, rng) for name, value in weights.items()}
-    data_seeds = block.seeds.data[rows.start : rows.stop]
+    data_seeds = block.seeds.data[own]
     is_whole = len(rows) == len(block.seeds)
     seeds = block.seeds if is_whole else Seeds(int(data_seeds[0]), int(data_seeds[-1]) + 1)
     losses = np.zeros((len(rows), 1), np.float32)  # no column that is asked for depends on them
@@ -224,7 +223,7 @@ def is_among(stored: Any, values: Sequence[Any], tolerance: float) -> bool:
     return bool(agree(stored, nearest, tolerance))
 
 
-def contrast(stored: object, value: object, whose: str, tolerance: float | None = None) -> str:
+def mismatch(stored: object, value: object, whose: str, tolerance: float | None = None) -> str:
     """Say what is stored, and what it should be."""
 
     def show(x: object) -> str:

@@ -29,7 +29,7 @@ from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import CODE, STATE
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import checkpoints
-from qwerties.verify.audit import OF_ONE, Difference, agree, check_scores, contrast, is_among, round_otherwise
+from qwerties.verify.audit import OF_ONE, Difference, agree, check_scores, is_among, mismatch, round_otherwise
 from qwerties.verify.block import Block
 
 # What the trainer promises, of values above 1 relative to them; networks of one hidden unit keep within 1e-6
@@ -47,12 +47,11 @@ LOOP = "by the notebook's loop"
 
 @dataclass(frozen=True)
 class Sample:
-    """A network to be retrained, the ``row``-th of its run; one of ``qwerties train`` is alone, without a block."""
+    """A network to be retrained, the ``row``-th of its run."""
 
     run: Tracked
     config: Config
     seeds: Seeds
-    has_block: bool
     row: int = 0
 
     @property
@@ -78,11 +77,6 @@ class Retrained:
     weights: dict[str, np.ndarray]
     gain: np.ndarray
     scores: dict[str, Any]
-
-    @property
-    def epochs(self) -> np.ndarray:
-        """Epochs of the losses."""
-        return np.arange(1, len(self.losses) + 1)
 
     @property
     def flat_weights(self) -> np.ndarray:
@@ -117,7 +111,7 @@ class NetworkCheck:
 
 
 def check_network(network: Sample, block: Block | None) -> NetworkCheck:
-    """Retrain a network and compare it with its run's block, or with its metrics where it is by itself."""
+    """Retrain a network and compare it with its run's block; one of ``qwerties train`` has only metrics."""
     again = functools.partial(
         retrain,
         network.config,
@@ -224,35 +218,29 @@ def compare(
     """Compare what is stored of a network with what the loop makes of it, given trials of the loop."""
     run = network.run
     loss_tolerance = allowed_distance(loop.losses, [trial.losses for trial in trials], LOSS_TOLERANCE)
-    lost = np.isinf(loss_tolerance)
     if block is None:
-        last = np.array([run.metrics.get("train_loss", np.nan)])
-        loss = max_difference(
-            "loss at epoch {}", loop.epochs[-1:], last, loop.losses[-1:], loss_tolerance[-1:]
-        )
-        weights = [MaxDifference()]
-        wrong = list(_wrong_metrics(run, loop, trials, float(loss_tolerance[-1])))
+        epochs = np.array([network.config.epochs])
+        losses = np.array([run.metrics.get("train_loss", np.nan)])
+        weight = MaxDifference()
+        wrong = _wrong_metrics(run, loop, trials, float(loss_tolerance[-1]))
     else:
-        row, kept = network.row, block.curves["epochs"] - 1
-        loss = max_difference(
-            "loss at epoch {}",
-            loop.epochs[kept],
-            block.curves["loss"][row],
-            loop.losses[kept],
-            loss_tolerance[kept],
-        )
-        weights = list(_weight_differences(block, row, loop, trials))
-        wrong = list(_wrong_columns(block, row, loop, trials, float(loss_tolerance[-1])))
-    weight = max(weights, key=lambda found: found.distance / found.tolerance)
+        epochs, losses = block.curves["epochs"], block.curves["loss"][network.row]
+        weights = _weight_differences(block, network.row, loop, trials)
+        weight = max(weights, key=lambda found: found.distance / found.tolerance)
+        wrong = _wrong_columns(block, network.row, loop, trials, float(loss_tolerance[-1]))
+    loss = max_difference(
+        "loss at epoch {}", epochs, losses, loop.losses[epochs - 1], loss_tolerance[epochs - 1]
+    )
     differences = [
-        Difference(run, f"{network.seed}: {d.what}", contrast(d.stored, d.value, LOOP, d.tolerance))
+        Difference(run, f"{network.seed}: {d.what}", mismatch(d.stored, d.value, LOOP, d.tolerance))
         for d in (loss, weight)
         if d.distance > d.tolerance
     ]
     differences += [
-        Difference(run, f"{network.seed}: {name}", contrast(stored, loop.scores[name], LOOP))
+        Difference(run, f"{network.seed}: {name}", mismatch(stored, loop.scores[name], LOOP))
         for name, stored in wrong
     ]
+    lost = np.isinf(loss_tolerance)
     start = int(lost.argmax()) + 1 if lost.any() else None
     return NetworkCheck(
         network, differences, loss.distance, weight.distance, bool(trials and not differences), start

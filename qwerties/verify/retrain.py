@@ -65,7 +65,7 @@ def verify(
         f"retraining {plural(len(drawn), 'network')} of {plural(experiments, 'experiment')} with the notebook's loop, "
         f"drawn with --seed {seed}"
     )
-    tasks = ((network, _block_of(store, network)) for network in drawn)
+    tasks = ((network, _block_of(store, network.run)) for network in drawn)
     results = run_tasks(check_network, tasks, Workers(max(1, min(workers, len(drawn)))))
     checks = []
     for _, check in _with_progress(results, len(drawn), "network"):
@@ -85,8 +85,9 @@ def verify(
     return not n_different
 
 
-def _block_of(store: Store, sample: Sample) -> Block | None:
-    return read_block(sample.run, artifact_reader(store, sample.run)) if sample.has_block else None
+def _block_of(store: Store, run: Tracked) -> Block | None:
+    """Read a run's block; None for a single network, which has only metrics."""
+    return read_block(run, artifact_reader(store, run)) if "seeds" in run.params else None
 
 
 def _audit(
@@ -116,12 +117,12 @@ def _audit(
                 pass  # an example is compared with its parent; a map has its artifacts alone
             elif "seeds" in run.params:
                 block = read_block(run, read)
-                samples[experiment_name].append(Sample(run, block.config, block.seeds, True))
+                samples[experiment_name].append(Sample(run, block.config, block.seeds))
                 differences += check_block(block, children.get(run.run_id, ()), rng)
             elif "seed" in run.params:
                 number = int(run.params["seed"])
                 config = Config.from_params(run.params)
-                samples[experiment_name].append(Sample(run, config, Seeds(number, number + 1), False))
+                samples[experiment_name].append(Sample(run, config, Seeds(number, number + 1)))
         except ValueError as error:
             differences = differences or [Difference(run, "its record", f"cannot be read: {error}")]
         for difference in differences:

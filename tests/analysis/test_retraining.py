@@ -32,13 +32,7 @@ def enumerated(frame, k):
         any_learned.append(bool(chosen["state"].eq("learned").any()))
     kept = pd.DataFrame(kept)
     train, population = kept["train_accuracy"].mean(), kept["population_accuracy"].mean()
-    return (
-        kept["state"].eq("learned").mean(),
-        np.mean(any_learned),
-        train,
-        population,
-        train - population,
-    )
+    return kept["state"].eq("learned").mean(), np.mean(any_learned), train, population, train - population
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 8])

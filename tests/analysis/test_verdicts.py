@@ -18,13 +18,6 @@ from qwerties.report.build import render, write_report
 from qwerties.stats.confidence import confidence_sequence
 from qwerties.tracking.records import Record
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow's own
-    pytest.mark.filterwarnings(
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning"
-    ),  # MLflow's own import
-]
-
 PACKAGE = Path(__file__).parents[2] / "qwerties"
 CODE = "9bdcd5e26e69"
 GOOD, POOR = 0.97, 0.80

@@ -22,10 +22,6 @@ from qwerties.execution.workers import WorkerLostError
 from qwerties.tracking import store as tracking
 from qwerties.tracking.uri import default_uri
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:DeprecationWarning"
-)  # MLflow's own
-
 COMMANDS = (
     *("sweep", "report", "status", "ui", "compare", "train", "map", "verify"),
     *("export", "import", "relocate"),

@@ -10,48 +10,29 @@ from qwerties.maps.spec import RANGES, Axis, MapSpec
 
 FIELDS = ", ".join(RANGES)
 SIZE = "--size must be a whole number from 1 to 1000, or two such as 120x80, got"
-RISES = "range must go from a number to a larger one, got"
 
 BAD = {
     "--x data": f"--x must be one of {FIELDS}, got 'data' (which is no number)",
-    "--y loss": f"--y must be one of {FIELDS}, got 'loss' (which is no number)",
     "--x lerning-rate": f"--x must be one of {FIELDS}, got 'lerning_rate' (did you mean learning_rate?)",
     "--y zzz": f"--y must be one of {FIELDS}, got 'zzz'",
     "--y learning-rate --x learning_rate": "x and y must be different fields, got learning_rate for both",
-    "--x-range 1:0": f"--x-{RISES} 1.0:0.0",
-    "--y-range 3:3": f"--y-{RISES} 3.0:3.0",
+    "--y-range 3:3": "--y-range must go from a number to a larger one, got 3.0:3.0",
     "--x-range 0:1": "--x-range must be above 0 on a log scale, got 0.0:1.0; or --x-scale linear",
     "--y-range 0:1 --y-scale log": "--y-range must be above 0 on a log scale, got 0.0:1.0",
     "--x-range -1:1": "--x-range must be above 0 on a log scale, got -1.0:1.0; or --x-scale linear",
     "--x-range 1": "--x-range must be two numbers such as 0.001:10, got '1'",
-    "--x-range 1:2:3": "--x-range must be two numbers such as 0.001:10, got '1:2:3'",
     "--y-range a:b": "--y-range must be two numbers such as 0.001:10, got 'a:b'",
-    "--x-range ": "--x-range: expected one argument",
-    "--x-range 1:inf": "--x-range must be finite, got 1.0:inf",
-    "--x-range nan:1": "--x-range must be finite, got nan:1.0",
-    "--y-range 0:200": (
-        "--y-range 0.0:200.0 reaches too far: distance must be a finite number from 0 to 100, got 199.0"
-    ),
     "--x momentum --x-range 0:3": (
         "--x-range 0.0:3.0 reaches too far: momentum must be a number from 0 to below 1, got 2.985"
     ),
-    "--x-range 1:1.0000000000000002": (
-        "--x-range must be wide enough for 100 different numbers, got 1.0:1.0000000000000002"
-    ),
-    "--x-scale lin": "--x-scale must be one of log, linear, got 'lin' (did you mean linear?)",
     "--size 0": f"{SIZE} '0'",
     "--size 1001": f"{SIZE} '1001'",
-    "--size -5": f"{SIZE} '-5'",
     "--size 10x": f"{SIZE} '10x'",
     "--size 10x10x10": f"{SIZE} '10x10x10'",
     "--size 1e2": f"{SIZE} '1e2'",
-    "--seeds 0": "--seeds must be a whole number from 1 to 1000, got '0'",
     "--seeds 1001": "--seeds must be a whole number from 1 to 1000, got '1001'",
-    "--seeds two": "--seeds must be a whole number from 1 to 1000, got 'two'",
-    "--jobs 0": "--jobs must be a whole number from 1 to 1024, got '0'",
     "--show gian": "--show must be one of gain, learned, constant, dead, diverged, got 'gian' (did you mean gain?)",
     "--distance 4": "--distance must not be given where --y is distance, got '4': see --y-range",
-    "--loss bce,hinge": "--loss must be one of bce, mse, got 'hinge'",
     "--loss bce,bce": "--loss must name each loss once, got 'bce,bce'",
     "--activation rely": (
         "--activation must be one of relu, linear, tanh, sigmoid, got 'rely' (did you mean relu?)"
@@ -63,9 +44,6 @@ BAD = {
         "momentum must be 0 where optimizer is adam (it has its own), got 0.005"
     ),
     "--output .": "--output must be a file, got the folder {folder}",
-    "--output none/map.png": "--output must be in a folder that exists, got {folder}/none",
-    "--zoom 1": "unrecognized arguments: --zoom",
-    "sizes": "unrecognized arguments: sizes",
 }
 
 
@@ -74,9 +52,9 @@ def folder(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("map") / "home")
 
 
-@pytest.mark.parametrize(("request_", "message"), BAD.items(), ids=map(repr, BAD))
+@pytest.mark.parametrize(("request_", "message"), BAD.items(), ids=BAD)
 def test_a_bad_option(folder, request_, message):
-    assert refusal(folder, "map", *request_.strip().split(" ")) == message.format(folder=folder)
+    assert refusal(folder, "map", *request_.split()) == message.format(folder=folder)
 
 
 def spec(*argv):

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from map_files import DISTANCE, HOSTILE, RATE, made
 
-from qwerties.config import DEFAULT, FIELDS, Config
-from qwerties.maps.spec import (
-    RANGES,
-    Axis,
-    MapError,
-    MapSpec,
-    from_bytes,
-    to_bytes,
-)
+from qwerties.config import FIELDS, Config
+from qwerties.maps.spec import RANGES, Axis, MapError, MapSpec, from_bytes, to_bytes
 
 
 def test_every_numeric_field_can_be_an_axis_and_its_usual_range_is_one():
@@ -232,7 +225,3 @@ def test_params_that_tell_no_map(changes):
         MapSpec.from_params({**MapSpec(RATE, DISTANCE).to_params(), **changes})
     with pytest.raises(KeyError):
         MapSpec.from_params({})
-
-
-def test_the_defaults_of_a_map_are_the_notebooks():
-    assert MapSpec(RATE, DISTANCE).base == DEFAULT

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from factories import call, fill, make_folder, refusal
 from mlflow import MlflowClient
+from projects import TINY
 
 from qwerties.portability import relocate as module
 from qwerties.portability.relocate import (
@@ -22,13 +23,6 @@ from qwerties.portability.relocate import (
 )
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
-
-TINY = """
-from qwerties.config import Config
-from qwerties.study.experiment import Experiment, grid
-
-experiment = Experiment(title="Tiny", question="Which?", configs=grid(Config(epochs=20), loss=("bce", "mse")))
-"""
 
 
 @pytest.fixture(scope="module")

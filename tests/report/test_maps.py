@@ -17,7 +17,7 @@ from PIL import Image
 
 from qwerties.config import DEFAULT, Config
 from qwerties.maps.make import EXPERIMENT, make_record
-from qwerties.maps.marks import Mark, marks_of, place
+from qwerties.maps.marks import marks_of, place
 from qwerties.maps.pictures import DPI, draw_map, map_arguments, pictures
 from qwerties.maps.spec import STATES, Axis, MapSpec
 from qwerties.plotting.heatmap import GAIN, UNDEFINED, map_figure, scale
@@ -32,18 +32,17 @@ from qwerties.tracking.tags import MAP, STUDY, SUPERSEDED, TRIAL, TUNING
 pytestmark = pytest.mark.usefixtures("undrawn")  # pages; figures by themselves are drawn
 
 SPEC = MapSpec(Axis("learning_rate", 1e-3, 10, "log", 20), Axis("distance", 0, 6, "linear", 15))
-MARKS = [
-    Mark("the default", DEFAULT),
-    Mark("on it", Config(loss="mse", learning_rate=1)),
-    Mark("near it", Config(activation="linear", optimizer="adam", learning_rate=0.1)),
-    Mark("another panel", Config(activation="tanh")),
-    Mark("out of range", Config(learning_rate=11)),
-]
+MARKS = {
+    DEFAULT: "the default",
+    Config(loss="mse", learning_rate=1): "on it",
+    Config(activation="linear", optimizer="adam", learning_rate=0.1): "near it",
+}
+OUTSIDE = {Config(activation="tanh"): "another panel", Config(learning_rate=11): "out of range"}
 
 
 def test_marks_lie_where_their_configs_do():
-    placed = place(SPEC, MARKS)
-    assert [(one.mark.name, one.panel, one.exact) for one in placed] == [
+    placed = list(place(SPEC, MARKS | OUTSIDE).values())
+    assert [(mark.name, mark.panel, mark.exact) for mark in placed] == [
         ("the default", (0, 0), True),
         ("on it", (1, 0), True),
         ("near it", (0, 1), False),
@@ -100,7 +99,7 @@ SIZES = {
 def test_figures_of_any_size_are_legible_and_small(name):
     spec = SIZES[name]
     arrays = made(spec)
-    gain, shares = gain_figure(spec, arrays, place(spec, MARKS[:3])), states_figure(spec, arrays)
+    gain, shares = gain_figure(spec, arrays, place(spec, MARKS)), states_figure(spec, arrays)
     for figure, most in ((gain, 230_000), (shares, 150_000)):
         fig = figure.draw(**figure.arguments)
         assert overlapping(fig) == ([], [])
@@ -173,7 +172,7 @@ def test_tuned_bests_are_marked(store):
     store.write(tuned, trial, parent)
     track(store)
     marks = marks_of(store)
-    assert marks == [Mark("the notebook’s default", DEFAULT), Mark("tuned: mse", winner)]
+    assert marks == {DEFAULT: "the notebook’s default", winner: "tuned: mse"}
     assert "tuned: mse on the panel mse · relu at learning rate 1.5, distance 4" in part(store)
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import qwerties
-from qwerties.stats.compare import Comparison, compare
+from qwerties.stats.compare import compare
 from qwerties.stats.confidence import confidence_sequence
 
 RULE = {"bounds": (0, 1), "margin": 0.01}
@@ -150,11 +149,6 @@ def test_markdown_shows_the_verdict_and_its_numbers(arms):
     assert "| Paired seeds | 298 |" in text
     assert "| Left out | 0 only in new\\|er, 2 only in old |" in text
     assert all(line.count("|") - line.count("\\|") == 3 for line in text.splitlines()[2:])
-
-
-def test_the_package_shows_it():
-    assert qwerties.compare is compare
-    assert Comparison.__module__ == "qwerties.stats.compare"
 
 
 @pytest.mark.parametrize(

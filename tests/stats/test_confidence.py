@@ -75,13 +75,6 @@ def test_the_true_mean_stays_inside_at_every_count(shape):
     assert outside <= alpha * sequences
 
 
-def test_students_t_would_fail_the_same_test():
-    values = draw("rare flips", (300, 500), seed=1)
-    mean, error = values.mean(1), values.std(1, ddof=1) / math.sqrt(500)
-    outside = np.abs(mean - 0.00048) > 1.96 * error
-    assert outside.mean() > 0.3
-
-
 nasty = st.lists(st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 1.0, 0.02]), min_size=1, max_size=60)
 
 
@@ -122,23 +115,11 @@ def test_nothing_seen_gives_the_bounds():
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 1.0])
-def test_one_value_hardly_narrows_the_interval(value):
-    (lower,), (upper,) = confidence_sequence([value], alpha=0.05)
-    assert -1 <= lower < -0.9
-    assert 0.9 < upper <= 1
-
-
-@pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 1.0])
 def test_a_constant_is_enclosed_ever_closer(value):
     lower, upper = confidence_sequence([value] * 3000, alpha=0.05, counts=[30, 300, 3000])
     assert (lower <= value).all()
     assert (upper >= value).all()
     assert upper[2] - lower[2] < 0.01 < upper[1] - lower[1] < upper[0] - lower[0]
-
-
-def test_the_same_values_give_the_same_bounds():
-    values = draw("bimodal", 300)
-    assert confidence_sequence(values, alpha=0.05) == confidence_sequence(list(values), alpha=0.05)
 
 
 @pytest.mark.parametrize(

@@ -68,27 +68,23 @@ def test_nothing_seen_has_no_answer():
 
 def test_narrowing_is_the_sequence_beside_students_t():
     values = np.random.default_rng(0).choice([-0.1, 0.3], 300)
-    shown = narrowing(values, **RULE)
-    lower, upper = confidence_sequence(values, alpha=0.05, counts=shown.counts)
-    assert (shown.counts[0], shown.counts[-1]) == (1, 300)
-    assert (shown.low == lower).all()
-    assert (shown.high == upper).all()
-    for k, count in enumerate(shown.counts):
-        seen = values[:count]
-        assert shown.estimate[k] == pytest.approx(seen.mean())
-        if count > 1 and seen.std() > 0:
+    frame, decided = narrowing(values, **RULE)
+    lower, upper = confidence_sequence(values, alpha=0.05, counts=frame["count"])
+    assert frame["count"].iloc[[0, -1]].tolist() == [1, 300]
+    assert (frame["low"] == lower).all()
+    assert (frame["high"] == upper).all()
+    for row in frame.to_dict("records"):
+        seen = values[: row["count"]]
+        assert row["estimate"] == pytest.approx(seen.mean())
+        if len(seen) > 1 and seen.std() > 0:
             interval = ttest_1samp(seen, 0).confidence_interval(0.95)
-            assert (shown.t_low[k], shown.t_high[k]) == pytest.approx(tuple(interval))
-    assert np.isnan(shown.t_low[0])
-    assert shown.decided == first_decided(values)
+            assert (row["t_low"], row["t_high"]) == pytest.approx(tuple(interval))
+    assert np.isnan(frame["t_low"][0])
+    assert decided == first_decided(values)
 
 
-def test_narrowing_at_counts_and_without_a_decision():
-    shown = narrowing([0.1, 0.2, 0.3], **RULE, counts=[2, 3])
-    assert shown.estimate == pytest.approx([0.15, 0.2])
-    assert shown.decided is None
-
-
-def test_nothing_seen_narrows_nothing():
-    assert [len(values) for values in narrowing([], **RULE)[:6]] == [0] * 6
-    assert narrowing([], **RULE).decided is None
+@pytest.mark.parametrize("values", [[], [0.1, 0.2, 0.3]])
+def test_narrowing_without_a_decision(values):
+    frame, decided = narrowing(values, **RULE)
+    assert frame["count"].tolist() == list(range(1, len(values) + 1))
+    assert decided is None

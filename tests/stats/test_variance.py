@@ -41,23 +41,21 @@ def draw(rng, shape, data, start, interaction):
     )
 
 
-def test_by_hand_start_alone():
-    # every data seed the same, the starts apart by 1: their variance is ½
-    found = variance_components(layout([[0, 1], [0, 1], [0, 1]]))
-    assert variances(found) == [0, 0.5, 0]
-    assert (found.data.share, found.start.share, found.interaction.share) == (0, 1, 0)
-    assert (found.data_seeds, found.weight_seeds, found.mean) == (3, 2, 0.5)
-
-
-def test_by_hand_data_and_start_add_up():
-    found = variance_components(layout([[0, 1], [2, 3]]))
-    assert variances(found) == pytest.approx([2, 0.5, 0])
-    assert found.data.share == pytest.approx(0.8)
-
-
-def test_by_hand_interaction_alone():
-    # residuals ±½ on one degree of freedom: MS 1; the ANOVA's other two are −½, reported as 0
-    assert variances(variance_components(layout([[0, 1], [1, 0]]))) == [0, 0, 1]
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([[0, 1], [0, 1], [0, 1]], [0, 0.5, 0]),  # every data seed the same, the starts apart by 1
+        ([[0, 1], [2, 3]], [2, 0.5, 0]),  # both add up
+        ([[0, 1], [1, 0]], [0, 0, 1]),  # residuals ±½; the ANOVA's other two are −½, reported as 0
+    ],
+)
+def test_by_hand(scores, expected):
+    found = variance_components(layout(scores))
+    assert variances(found) == pytest.approx(expected)
+    shares = [found.data.share, found.start.share, found.interaction.share]
+    assert shares == pytest.approx(np.array(expected) / sum(expected))
+    assert (found.data_seeds, found.weight_seeds) == np.shape(scores)
+    assert found.mean == np.mean(scores)
 
 
 def test_estimates_are_those_of_the_anova_in_statsmodels():

@@ -5,16 +5,17 @@ A map is what somebody wrote into the store: its plan is parsed and its arrays a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
 
+from qwerties.config import Config
 from qwerties.errors import clean, plural
-from qwerties.maps.marks import Placed, marks_of, place
+from qwerties.maps.marks import marks_of, place
 from qwerties.maps.pictures import DPI, map_arguments, map_axes
 from qwerties.maps.spec import STATES, UNREADABLE, Arrays, MapSpec, from_bytes
-from qwerties.plotting.heatmap import UNITS, map_figure, shares_figure
+from qwerties.plotting.heatmap import UNITS, MapMark, map_figure, shares_figure
 from qwerties.report.elements import Block, Cell, Details, Link, Row, Section, Table, Text, notices, paragraph
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
@@ -67,8 +68,7 @@ def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> li
         "A map shows where things happen, not how surely: a pixel is the mean of "
         f"{plural(spec.seeds, 'network')}, all pixels share their seeds, and no verdict comes from here."
     ]
-    configs = {config.mark.config for config in placed}
-    if off := [mark.name for mark in marks if mark.config not in configs]:
+    if off := [name for config, name in marks.items() if config not in placed]:
         notes.append(f"Outside of these ranges or panels: {', '.join(off)}.")
     return [
         paragraph(f"{design}.", "design"),
@@ -91,25 +91,25 @@ def _other_maps(results: Results, runs: Sequence[Tracked]) -> Text:
     return Text(Markup("<p>Other maps in the store: {}.</p>").format(links), "note")
 
 
-def gain_figure(spec: MapSpec, arrays: Arrays, placed: Sequence[Placed]) -> ReportFigure:
+def gain_figure(spec: MapSpec, arrays: Arrays, placed: Mapping[Config, MapMark]) -> ReportFigure:
     """Show the mean gain of every pixel, a panel for each loss and activation, with marked configs."""
     across, up = (UNITS.get(axis.field, axis.field.replace("_", " ")) for axis in (spec.x, spec.y))
     undefined = " Grey is undefined." if np.isnan(arrays["gain"]).any() else ""
     best = "; ".join(f"{name}: {_summary(arrays, i, j)}" for i, j, name in spec.panels)
     marked = "; ".join(
-        f"{config.mark.name} on the panel {spec.losses[config.panel[0]]} · {spec.activations[config.panel[1]]} at "
-        + ", ".join(f"{axis.words} {axis.number(config.mark.config):.3g}" for axis in (spec.x, spec.y))
-        for config in placed
+        f"{mark.name} on the panel {spec.losses[mark.panel[0]]} · {spec.activations[mark.panel[1]]} at "
+        + ", ".join(f"{axis.words} {axis.number(config):.3g}" for axis in (spec.x, spec.y))
+        for config, mark in placed.items()
     )
     hollow = " A hollow mark differs from the map’s networks in other settings."
-    arguments = map_arguments(spec, arrays, "gain", placed)
+    arguments = map_arguments(spec, arrays, "gain", placed.values())
     arguments["names"] = [list(map(display, row)) for row in arguments["names"]]
     return ReportFigure(
         map_figure,
         arguments,
         f"Mean gain of {plural(spec.seeds, 'network')} a pixel, by {across} to the right and {up} upwards: 1 is the "
         "best that any classifier can do, 0 is a guess, below 0 is worse than one. A diverged network counts as a "
-        f"guess.{undefined}{'' if all(config.exact for config in placed) else hollow}",
+        f"guess.{undefined}{'' if all(mark.exact for mark in placed.values()) else hollow}",
         f"Maps, one for each loss and activation. {best}. Marked: {marked or 'nothing'}.",
         dpi=DPI,
     )
