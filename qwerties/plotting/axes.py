@@ -26,9 +26,7 @@ WORDS = ("xlabel", "ylabel", "title")
 Label = tuple[float, str, str]  # height in data units, text, colour
 
 
-def panels(
-    parts: Sequence[Panel], width: float = WIDTH, height: float = 4.2, **kwargs: Any
-) -> Figure:
+def panels(parts: Sequence[Panel], width: float = WIDTH, height: float = 4.2, **kwargs: Any) -> Figure:
     """Draw plots side by side on one figure.
 
     Parameters
