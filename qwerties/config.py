@@ -27,6 +27,8 @@ CHOICES: dict[str, Collection[str]] = {
     "init": ("pytorch", "he"),
 }
 
+Rule = tuple[str, str, Callable[[Any], bool]]  # field, rule in words, whether a value keeps it
+
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 FLOAT32_RULE = "at most 3.4e38 in size (training is float32)"
 ABOVE_0, BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
@@ -45,7 +47,44 @@ def is_number(low: float, high: float) -> Callable[[object], bool]:
     )
 
 
+def is_one_of(names: Collection[str]) -> Callable[[object], bool]:
+    """Return a predicate: strings among ``names``."""
+    return lambda value: isinstance(value, str) and value in names
+
+
 IS_FINITE = is_number(-math.inf, math.inf)
+
+
+def check_fields(declaration: Any, *rules: Rule) -> None:
+    """Check the fields of a dataclass; first, lists become tuples and NumPy scalars become Python's.
+
+    Raises
+    ------
+    ValueError
+        Names every field that breaks its rule, the rule and the value.
+    """
+    for field in dataclasses.fields(declaration):
+        object.__setattr__(declaration, field.name, _as_python(getattr(declaration, field.name)))
+    problems = []
+    for name, rule, holds in rules:
+        value = getattr(declaration, name)
+        if not holds(value):
+            is_choice = rule.startswith("one of ") and isinstance(value, str)
+            hint = suggestion(value, rule.removeprefix("one of ").split(", ")) if is_choice else ""
+            problems.append(f"{name} must be {rule}, got {value!r}{hint}")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _as_python(value: Any) -> Any:
+    """Return lists as tuples, NumPy numbers, flags and strings as Python's own, and anything else unchanged."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_as_python, value))
+    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):  # durations are integers, too
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    return value.item() if isinstance(value, np.bool_ | np.str_) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +151,9 @@ class Config:
     STRUCTURAL: ClassVar = ("data", "loss", "activation", "hidden", "samples", "optimizer")
 
     def __post_init__(self) -> None:
-        if isinstance(self.hidden, list):
-            object.__setattr__(self, "hidden", tuple(self.hidden))
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _as_python(getattr(self, field.name)))
-        rules: list[tuple[str, str, Callable[[Any], bool]]] = [
-            *((name, f"one of {', '.join(names)}", _is_one_of(names)) for name, names in CHOICES.items()),
+        check_fields(
+            self,
+            *((name, f"one of {', '.join(names)}", is_one_of(names)) for name, names in CHOICES.items()),
             ("hidden", "one or more whole numbers from 1 to 1024, at most 64 layers", _is_shape),
             ("distance", "a finite number from 0 to 100", is_number(0, 100)),
             ("samples", "a whole number from 1 to 1000000", is_whole(1, 1_000_000)),
@@ -127,17 +163,11 @@ class Config:
             ("momentum", "a number from 0 to below 1", is_number(0, BELOW_1)),
             ("output_scale", "a finite number", IS_FINITE),
             ("output_scale", FLOAT32_RULE, _fits_float32),
-        ]
-        problems = []
-        for name, rule, holds in rules:
-            value = getattr(self, name)
-            if not holds(value):
-                hint = suggestion(value, CHOICES[name]) if name in CHOICES and isinstance(value, str) else ""
-                problems.append(f"{name} must be {rule}, got {value!r}{hint}")
-        if not problems and self.optimizer == "adam" and self.momentum != 0:
-            problems = [f"momentum must be 0 where optimizer is adam (it has its own), got {self.momentum!r}"]
-        if problems:
-            raise ValueError("; ".join(problems))
+        )
+        if self.optimizer == "adam" and self.momentum != 0:
+            raise ValueError(
+                f"momentum must be 0 where optimizer is adam (it has its own), got {self.momentum!r}"
+            )
         for name in ("distance", "learning_rate", "momentum", "output_scale"):  # 4 and 4.0 are one setting
             object.__setattr__(self, name, float(getattr(self, name)))
 
@@ -186,16 +216,12 @@ class Config:
 
         With ``among``, only the fields in which those configs differ.
         """
-        others = list(among)
-        if others:
-            named = [
-                name for name in FIELDS if len({getattr(config, name) for config in [self, *others]}) > 1
-            ]
+        compared = [self, *among]
+        if len(compared) > 1:
+            named = [name for name in FIELDS if len({getattr(config, name) for config in compared}) > 1]
         else:
             usual = ("loss", "activation", "distance", "epochs")
-            named = [
-                name for name in FIELDS if name in usual or getattr(self, name) != getattr(DEFAULT, name)
-            ]
+            named = [name for name in FIELDS if name in usual or getattr(self, name) != FIELDS[name]]
         return " · ".join(_words(name, getattr(self, name)) for name in named)
 
 
@@ -233,21 +259,6 @@ def parse_field(name: str, text: str) -> Any:
     except ValueError:
         kind = {tuple: "widths such as 8 or 8x8", int: "a whole number", float: "a number"}[type(default)]
         raise ValueError(f"{name} must be {kind}, got {text!r}") from None
-
-
-def _as_python(value: Any) -> Any:
-    """Return NumPy numbers and strings as Python's own, in tuples too, and anything else unchanged."""
-    if isinstance(value, tuple):
-        return tuple(_as_python(item) for item in value)
-    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):  # durations are integers, too
-        return int(value)
-    if isinstance(value, np.floating):
-        return float(value)
-    return str(value) if isinstance(value, np.str_) else value
-
-
-def _is_one_of(names: Collection[str]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and value in names
 
 
 def _is_shape(value: Any) -> bool:

@@ -26,9 +26,7 @@ WORDS = ("xlabel", "ylabel", "title")
 Label = tuple[float, str, str]  # height in data units, text, colour
 
 
-def panels(
-    parts: Sequence[Panel], width: float = WIDTH, height: float = 4.2, ratios: Any = None, **kwargs: Any
-) -> Figure:
+def panels(parts: Sequence[Panel], width: float = WIDTH, height: float = 4.2, **kwargs: Any) -> Figure:
     """Draw plots side by side on one figure.
 
     Parameters
@@ -37,21 +35,18 @@ def panels(
         Each plot, called as ``plot(ax, **arguments)``. Any text may be ``xlabel``, ``ylabel`` and ``title``.
     width, height : float
         Of the figure, in inches of 100 CSS pixels.
-    ratios : sequence of float, optional
-        Relative widths of the panels.
     **kwargs
         For `Figure.subplots`, such as ``sharey=True``.
     """
     with style():
         fig = Figure((width, height))
         FigureCanvasAgg(fig)  # seaborn asks it how large texts are
-        axes = fig.subplots(1, len(parts), squeeze=False, width_ratios=ratios, **kwargs)[0]
+        axes = fig.subplots(1, len(parts), squeeze=False, **kwargs)[0]
         for ax, (plot, arguments) in zip(axes, parts, strict=True):
             plot(ax, **{name: value for name, value in arguments.items() if name not in WORDS})
             name_axes(ax, **{name: arguments[name] for name in WORDS if name in arguments})
         if any(text.get_label() in (END, TOP) for ax in axes for text in ax.texts):
-            engine = fig.get_layout_engine()
-            assert engine is not None
+            engine: Any = fig.get_layout_engine()
             engine.execute(fig)  # labels are separated at the size that the axes will have
             for ax in axes:
                 separate_labels(ax)
@@ -105,18 +100,19 @@ def top_labels(ax: Axes, labels: Iterable[tuple[float, str]]) -> None:
 
 def separate_labels(ax: Axes) -> None:
     """Move the labels of `end_labels` and `top_labels` until none overlaps another; limits must be final."""
-    fig = ax.get_figure(root=True)
-    assert fig is not None
+    fig: Any = ax.get_figure(root=True)
     points = 72 / fig.dpi
     for side, along in ((END, 1), (TOP, 0)):
         notes = [t for t in ax.texts if isinstance(t, Annotation) and t.get_label() == side]
+        if not notes:
+            continue
         low, high = sorted((ax.get_xlim, ax.get_ylim)[along]())
         for note in notes:  # what lies outside is named at the edge
             x, y = note.xy
             note.xy = (x, min(max(y, low), high)) if side == END else (min(max(x, low), high), y)
-        length = (ax.bbox.width, ax.bbox.height)[along]
-        origin = (ax.bbox.x0, ax.bbox.y0)[along]
-        at = np.array([_pixel(ax, note.xy[along], along) for note in notes]) - origin
+        start, end = ax.bbox.get_points()[:, along]
+        length = end - start
+        at = ax.transData.transform([note.xy for note in notes])[:, along] - start
         for note in notes if side == END else ():
             note.set_fontsize(max(min(note.get_fontsize(), length * points / (1.45 * len(notes))), 5))
         boxes = [Text.get_window_extent(note) for note in notes]
@@ -126,12 +122,6 @@ def separate_labels(ax: Axes) -> None:
             note.set_position((note.get_position()[0], move) if side == END else (move, 5))
             if note.arrow_patch is not None:
                 note.arrow_patch.set_visible(abs(move) > 2.5)
-
-
-def _pixel(ax: Axes, value: float, along: int) -> float:
-    """Return where a value lies on the canvas, in pixels along x (0) or y (1)."""
-    other = (ax.get_xlim(), ax.get_ylim())[1 - along][0]
-    return float(ax.transData.transform((value, other) if along == 0 else (other, value))[along])
 
 
 def spread(centres: ArrayLike, sizes: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
@@ -154,9 +144,7 @@ def spread(centres: ArrayLike, sizes: ArrayLike, low: float, high: float) -> NDA
     y = np.asarray(centres, float)
     order = np.argsort(y, kind="stable")
     size = np.asarray(sizes, float)[order]
-    steps = np.append(0, np.cumsum((size[1:] + size[:-1]) / 2))[: len(y)]
-    if len(y) == 0:
-        return y
+    steps = np.append(0, np.cumsum((size[1:] + size[:-1]) / 2))
     if steps[-1] > high - low:
         steps *= (high - low) / steps[-1]
     placed = np.empty_like(y)
@@ -228,8 +216,7 @@ def nice_limits(low: float, high: float) -> tuple[float, float]:
 def ticks_at(ax: Axes, values: Iterable[float]) -> None:
     """Put a tick at each value of x, and a label at each that has room; the last always has one."""
     ticks = np.unique([v for v in values if np.isfinite(v)])
-    fig = ax.get_figure(root=True)
-    assert fig is not None
+    fig: Any = ax.get_figure(root=True)
     room = 0.72 * ax.get_position(original=True).width * fig.get_figwidth() * 72  # labels take the rest
     points = ax.transAxes.inverted().transform(ax.transData.transform([(v, ax.get_ylim()[1]) for v in ticks]))
     labels, edge = [short(v) for v in ticks], np.inf

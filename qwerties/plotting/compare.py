@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import (
@@ -70,43 +69,27 @@ def score_lines(
     log_from : float
         Decades of x from which on its axis is logarithmic.
     """
-    import seaborn as sns  # loads pyplot: only where such a figure is drawn
-
     frame = frame.astype({"x": float, "y": float})
     numeric_axis(ax, frame["x"], log_from)
     if log_y:
         log_axis(ax.yaxis)
     styles = styles or theme.styles(frame["line"])
-    names = list(dict.fromkeys(frame["line"]))
-    scored = frame[np.isfinite(frame["y"])]
-    looks = {
-        "palette": {name: styles[name].color for name in names},
-        "markers": {name: styles[name].marker for name in names},
-        "dashes": {name: styles[name].dash or "" for name in names},
-        "markeredgecolor": CARD,
-    }
-    if len(scored):
-        by = {"x": "x", "y": "y", "hue": "line", "style": "line", "estimator": None}
-        sns.lineplot(scored, ax=ax, legend=False, zorder=4, **by, **looks)
     labels: list[Label] = []
-    for name, part in scored.groupby("line", sort=False):
-        part, color = part.sort_values("x", kind="stable"), styles[name].color
+    for name, part in frame[np.isfinite(frame["y"])].groupby("line", sort=False):
+        part, look, color = part.sort_values("x", kind="stable"), styles[name], styles[name].color
+        x, y = part[["x", "y"]].to_numpy().T
+        ax.plot(x, y, look.marker, color=color, ls=look.ls, mec=CARD, mew=0.75, zorder=4)
         if "lo" in part:
-            x, low, high = part[["x", "lo", "hi"]].to_numpy(float).T
-            _band(ax, x, low, high, color)
-        labels += [(float(part["y"].iloc[-1]), plain(name, NAME), color)] if name != "" else []
+            low, high = part[["lo", "hi"]].to_numpy(float).T
+            ax.fill_between(x, low, high, color=color, alpha=0.16, zorder=2)
+            if len(x) == 1:  # a band needs two points
+                ax.vlines(x, low, high, color=color, lw=1.5, zorder=3)
+        labels += [(float(y[-1]), plain(name, NAME), color)] if name != "" else []
     labels += draw_references(ax, references)
     mark_missing(ax, frame.loc[~np.isfinite(frame["y"]), "x"])
-    ax.set(xlabel="", ylabel="")  # seaborn's
     ax.margins(y=0.06)
     end_labels(ax, labels)
     return ax
-
-
-def _band(ax: Axes, x: NDArray[Any], low: NDArray[Any], high: NDArray[Any], color: str) -> None:
-    ax.fill_between(x, low, high, color=color, alpha=0.16, zorder=2)
-    if len(x) == 1:  # a band needs two points
-        ax.vlines(x, low, high, color=color, lw=1.5, zorder=3)
 
 
 def score_distributions(
@@ -129,7 +112,7 @@ def score_distributions(
     references : mapping of label to level, optional
     styles : mapping of line to Style, optional
     """
-    import seaborn as sns
+    import seaborn as sns  # loads pyplot: only where such a figure is drawn
 
     frame = frame[np.isfinite(frame["y"].to_numpy(float))]
     values, lines = list(dict.fromkeys(frame["x"])), list(dict.fromkeys(frame["line"]))

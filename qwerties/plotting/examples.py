@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from qwerties.plotting.network import Extent, decision_boundary
+from qwerties.plotting.network import NetworkView, decision_boundary
 from qwerties.plotting.style import INK, MUTED, plain, style
 
 PANEL = (1.82, 1.39)  # inches for a panel with its title
@@ -18,16 +16,10 @@ SCALE = 0.42  # of marks and lines, against a run's own picture
 PANEL_DPI = 150  # of the picture: as SVG its points and shades would be large
 
 
-@dataclass(frozen=True)
-class ExamplePanel:
-    """One network as it ended: the arguments of `network.decision_boundary`, and what is written above it."""
+class ExamplePanel(NamedTuple):
+    """One network as it ended, and what is written above it."""
 
-    extent: Extent
-    log_odds: NDArray[Any]  # (rows, columns)
-    best: NDArray[Any]  # (rows, columns)
-    points: NDArray[Any]  # (2, points)
-    labels: NDArray[Any]  # (points,)
-    predicted: NDArray[Any]  # (points,)
+    shown: NetworkView
     name: str
     share: str  # of the training points that it gets right
 
@@ -47,8 +39,7 @@ def examples(rows: Sequence[tuple[str, Sequence[ExamplePanel | None]]]) -> Figur
                     bottom = top - NAME_ROW - PANEL[1] + 0.08
                     left, wide = j * PANEL[0] + 0.05, PANEL[0] - 0.1
                     ax = fig.add_axes((left / width, bottom / height, wide / width, wide / 1.6 / height))
-                    answers = (panel.log_odds, panel.points, panel.labels, panel.predicted)
-                    decision_boundary(ax, panel.extent, *answers, best=panel.best, scale=SCALE)
+                    decision_boundary(ax, panel.shown, SCALE)
                     ax.grid(False)
                     ax.spines[:].set(visible=True)
                     ax.set(xticks=[], yticks=[])

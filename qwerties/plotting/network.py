@@ -5,9 +5,10 @@ The plots draw on given axes; the ``*_picture`` functions blit them into a PNG, 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,9 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.path import Path
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from qwerties.config import Config
 from qwerties.plotting.axes import (
     end_labels,
     epoch_ticks,
@@ -45,6 +47,7 @@ from qwerties.plotting.style import (
     plain,
 )
 from qwerties.scoring import theory
+from qwerties.scoring.predict import Layers, answer
 
 Extent = tuple[float, float, float, float]  # left, right, bottom, top of a part of the plane
 Levels = tuple[tuple[str, float], ...]
@@ -64,6 +67,13 @@ SQUARE: dict[str, Any] = {"marker": "s", "mfc": (*to_rgb(CARD), 0.8), "ls": ""}
 CROSS: dict[str, Any] = {"marker": "x", "mec": INK, "ls": ""}
 SIZES: dict[str, Any] = {"ms": 5.6, "mew": 1.25}
 BOUNDARY: dict[str, Any] = {"color": INK, "lw": 1.6}
+LEGEND: dict[str, dict[str, Any]] = {
+    "qwerties A": {"mec": CLASSES[0], **SQUARE, **SIZES},
+    "qwerties B": {"mec": CLASSES[1], **SQUARE, **SIZES},
+    "misclassified": {**CROSS, "ms": 8, "mew": 1.3},
+    "p = ½": BOUNDARY,
+    "best possible cut": REFERENCE,
+}
 MEAN: dict[str, Any] = {"color": INK, "lw": 1.9}
 MEDIAN: dict[str, Any] = {"color": CLASSES[0], "lw": 1.4, "ls": (0, (1.5, 1.2))}
 
@@ -90,53 +100,65 @@ def grid_points(extent: Extent, shape: tuple[int, int] = GRID_SHAPE) -> NDArray[
     return np.stack((across.ravel(), up.ravel()))
 
 
-def decision_boundary(
-    ax: Axes,
-    extent: Extent,
-    log_odds: ArrayLike,
-    x: ArrayLike,
-    y: ArrayLike,
-    predicted: ArrayLike,
-    *,
-    best: ArrayLike | None = None,
-    scale: float = 1.0,
-) -> Axes:
-    """Draw what a network answers: shading for its probability, a line at one half, crosses on its errors.
+class NetworkView(NamedTuple):
+    """What a network answers over part of the plane, and on its training points.
 
-    Parameters
+    Attributes
     ----------
-    ax : Axes
     extent : (left, right, bottom, top)
-        The part of the plane to show, as from `view`.
-    log_odds : array_like, shape (rows, columns)
+        The part of the plane to show.
+    log_odds : ndarray, shape (rows, columns)
         Of class 1, on the grid of `grid_points`. Contours of the log-odds are exact for linear networks and, unlike
         those of the probability, smooth for steep ones. Values that are not finite leave the shading out.
-    x : array_like, shape (2, points)
+    best : ndarray, shape (rows, columns)
+        Log-odds of the Bayes classifier.
+    x : ndarray, shape (2, points)
         The training points.
-    y, predicted : array_like, shape (points,)
+    y, predicted : ndarray, shape (points,)
         Their labels, 0 for qwerties A and 1 for qwerties B, and the network's answers.
-    best : array_like, shape (rows, columns), optional
-        Log-odds of the Bayes classifier; its boundary is drawn dashed.
-    scale : float
-        Of marks and lines; below 1 for small panels.
     """
-    odds = np.asarray(log_odds, float)
-    _shade(ax, extent, odds)
-    if best is not None:
-        _contour(ax, extent, best, color=MUTED, lw=1.1 * scale, ls=REFERENCE["ls"], zorder=2)
-    _contour(ax, extent, odds, color=INK, lw=BOUNDARY["lw"] * scale, zorder=3)
-    data_points(ax, x, y, predicted, scale=scale)
-    ax.set(xlim=extent[:2], ylim=extent[2:])
+
+    extent: Extent
+    log_odds: NDArray[Any]
+    best: NDArray[Any]
+    x: NDArray[Any]
+    y: NDArray[Any]
+    predicted: NDArray[Any]
+
+
+def view_network(config: Config, layers: Layers, x: NDArray[Any], y: NDArray[Any]) -> NetworkView:
+    """Compute what a network answers in the view of its data; x is (2, points), y is (points,)."""
+    extent = view(config.distance, config.data)
+    log_odds = answer(config.activation, layers, grid_points(extent)).reshape(GRID_SHAPE)
+    predicted = answer(config.activation, layers, x) > 0
+    return NetworkView(extent, log_odds, _best_log_odds(config.distance, config.data), x, y, predicted)
+
+
+@functools.cache
+def _best_log_odds(distance: float, data: str) -> NDArray[np.float64]:
+    return theory.log_odds(grid_points(view(distance, data)), distance, data).reshape(GRID_SHAPE)
+
+
+def decision_boundary(ax: Axes, shown: NetworkView, scale: float = 1.0) -> Axes:
+    """Draw what a network answers: shading for its probability, a line at one half, crosses on its errors.
+
+    The boundary of the Bayes classifier is dashed. Marks and lines are `scale` times as large as in a run's picture.
+    """
+    _shade(ax, shown.extent, shown.log_odds)
+    _contour(ax, shown.extent, shown.best, color=MUTED, lw=1.1 * scale, ls=REFERENCE["ls"], zorder=2)
+    _contour(ax, shown.extent, shown.log_odds, color=INK, lw=BOUNDARY["lw"] * scale, zorder=3)
+    data_points(ax, shown, scale=scale)
+    ax.set(xlim=shown.extent[:2], ylim=shown.extent[2:])
     return ax
 
 
-def _contours(extent: Extent, log_odds: ArrayLike) -> Any:
-    odds = np.ma.masked_invalid(np.asarray(log_odds, float))
+def _contours(extent: Extent, log_odds: NDArray[Any]) -> Any:
+    odds = np.ma.masked_invalid(log_odds)
     grid = np.linspace(*extent[:2], odds.shape[1]), np.linspace(*extent[2:], odds.shape[0])
     return contour_generator(*grid, odds, fill_type=FillType.OuterCode)
 
 
-def _shade(ax: Axes, extent: Extent, log_odds: ArrayLike) -> None:
+def _shade(ax: Axes, extent: Extent, log_odds: NDArray[Any]) -> None:
     """Fill the plane with `SHADES` colours of the probability."""
     contours, edges = _contours(extent, log_odds), [-np.inf, *SHADE_LEVELS, np.inf]
     shades = [contours.filled(low, high) for low, high in itertools.pairwise(edges)]
@@ -147,85 +169,62 @@ def _shade(ax: Axes, extent: Extent, log_odds: ArrayLike) -> None:
     ax.add_artist(PathCollection(outlines, facecolors=colors, lw=0, antialiased=False, zorder=1))
 
 
-def _contour(ax: Axes, extent: Extent, log_odds: ArrayLike, **kwargs: Any) -> None:
+def _contour(ax: Axes, extent: Extent, log_odds: NDArray[Any], **kwargs: Any) -> None:
     """Draw the line where log-odds are zero."""
     ax.add_artist(LineCollection(_contours(extent, log_odds).lines(0.0), **kwargs))
 
 
-def data_points(
-    ax: Axes, x: ArrayLike, y: ArrayLike, predicted: ArrayLike | None = None, *, scale: float = 1.0
-) -> Axes:
+def data_points(ax: Axes, shown: NetworkView, *, scale: float = 1.0, crossed: bool = True) -> Axes:
     """Draw the training points, as the notebook does, and cross out what is classified wrongly."""
-    x, y = np.asarray(x), np.asarray(y)
     sizes: dict[str, Any] = {name: size * scale for name, size in SIZES.items()}
     for label, color in enumerate(CLASSES):
-        across, up = x[:, y == label]
+        across, up = shown.x[:, shown.y == label]
         ax.add_artist(Line2D(across, up, mec=color, zorder=4 + label, **SQUARE, **sizes))
-    if predicted is not None:
-        across, up = x[:, np.asarray(predicted) != y]
+    if crossed:
+        across, up = shown.x[:, shown.predicted != shown.y]
         crosses: dict[str, Any] = {"ms": 8 * scale, "mew": 1.3 * scale}
         ax.add_artist(Line2D(across, up, zorder=6, **CROSS, **crosses))
     return ax
 
 
-def plane(ax: Axes, extent: Extent, legend: tuple[str, ...]) -> None:
-    """Draw axes for the plane of the data, and the legend of what will be shown."""
+def plane(ax: Axes, extent: Extent, entries: int) -> None:
+    """Draw axes for the plane of the data, and so many entries of `LEGEND`."""
     ax.grid(False)
     ax.spines[:].set(visible=True, zorder=0)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal", xlabel="x₀", ylabel="x₁")
     step = max(2, 2 * round((extent[1] - extent[0]) / 16))
     for axis, low, high in ((ax.xaxis, *extent[:2]), (ax.yaxis, *extent[2:])):
         axis.set_ticks(np.arange(np.ceil(low / step) * step, high + 1e-9, step))
-    looks: dict[str, dict[str, Any]] = {
-        "qwerties A": {"mec": CLASSES[0], **SQUARE, **SIZES},
-        "qwerties B": {"mec": CLASSES[1], **SQUARE, **SIZES},
-        "misclassified": {**CROSS, "ms": 8, "mew": 1.3},
-        "p = ½": BOUNDARY,
-        "best possible cut": REFERENCE,
-    }
-    legend_above(ax, [Line2D([], [], label=name, **looks[name]) for name in legend])
+    handles = [Line2D([], [], label=name, **look) for name, look in LEGEND.items()]
+    legend_above(ax, handles[:entries])
 
 
-def boundary_picture(
-    extent: Extent,
-    log_odds: ArrayLike,
-    x: ArrayLike,
-    y: ArrayLike,
-    predicted: ArrayLike,
-    *,
-    best: ArrayLike | None = None,
-    title: str = "",
-) -> bytes:
+def boundary_picture(shown: NetworkView, title: str = "") -> bytes:
     """Draw `decision_boundary` as PNG, and note what it cannot show."""
-    odds = np.asarray(log_odds, float)
-    odds = odds[np.isfinite(odds)]
+    odds = shown.log_odds[np.isfinite(shown.log_odds)]
     notes = [] if len(odds) else ["weights not finite"]
     if len(odds) and not odds.min() < 0 < odds.max():
         notes = ["no boundary in view"]
 
     def foreground(ax: Axes) -> None:
-        decision_boundary(ax, extent, log_odds, x, y, predicted, best=best)
-        _words(ax, title, notes + _outside(np.asarray(x), extent))
+        decision_boundary(ax, shown)
+        _words(ax, title, notes + _outside(shown))
 
-    legend = ("qwerties A", "qwerties B", "misclassified", "p = ½", "best possible cut")
-    return blitted_png(*PLANE, plane, (extent, legend[: 4 + (best is not None)]), foreground)
+    return blitted_png(*PLANE, plane, (shown.extent, len(LEGEND)), foreground)
 
 
-def data_picture(
-    extent: Extent, x: ArrayLike, y: ArrayLike, predicted: ArrayLike | None = None, *, title: str = ""
-) -> bytes:
+def data_picture(shown: NetworkView, title: str = "", *, crossed: bool = False) -> bytes:
     """Draw `data_points` as PNG: one of the notebook's two scatter plots."""
 
     def foreground(ax: Axes) -> None:
-        data_points(ax, x, y, predicted)
-        _words(ax, title, _outside(np.asarray(x), extent))
+        data_points(ax, shown, crossed=crossed)
+        _words(ax, title, _outside(shown))
 
-    legend = ("qwerties A", "qwerties B", "misclassified")[: 2 + (predicted is not None)]
-    return blitted_png(*PLANE, plane, (extent, legend), foreground)
+    return blitted_png(*PLANE, plane, (shown.extent, 2 + crossed), foreground)
 
 
-def _outside(x: NDArray[Any], extent: Extent) -> list[str]:
-    left, right, bottom, top = extent
+def _outside(shown: NetworkView) -> list[str]:
+    (left, right, bottom, top), x = shown.extent, shown.x
     count = int((~((left <= x[0]) & (x[0] <= right) & (bottom <= x[1]) & (x[1] <= top))).sum())
     return [f"{count} point{'s' * (count > 1)} outside"] if count else []
 
@@ -233,28 +232,17 @@ def _outside(x: NDArray[Any], extent: Extent) -> list[str]:
 # ----------------------------------------------------------------------------------------------- the loss
 
 
-def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float | None = None) -> Axes:
-    """Draw the training loss against the epoch over `loss_axes`.
-
-    Parameters
-    ----------
-    ax : Axes
-    curve : DataFrame
-        Index: epoch, from 1. Column ``train_loss``; with ``p10``, ``p50``, ``p90`` a band over seeds as well.
-        Values that are not finite leave a gap, and a dot marks the last value before it.
-    optimum : float, optional
-        The least loss that the network's own sample allows; left out where it is undefined.
-    """
+def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float) -> Axes:
+    """Draw the training loss against the epoch over `loss_axes`; arguments as of `loss_picture`."""
     epoch, limits = curve.index.to_numpy(float), ax.get_ylim()
-    if optimum is not None and optimum > 0:
+    if optimum > 0:
         ax.axhline(optimum, zorder=2, **REFERENCE)
         where: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "bottom", "size": 8.5}
         ax.text(0, optimum, f"  this sample's optimum {optimum:.3g}", color=MUTED, zorder=5, **where)
-    if {"p10", "p90"} <= set(curve):
+    if "p50" in curve:
         low, high = (np.clip(curve[name].to_numpy(float), *limits) for name in ("p10", "p90"))
         both = np.isfinite(low + high)  # an infinite bound was clipped to the edge, and stays
         ax.fill_between(epoch, low, high, both, color=CLASSES[0], alpha=BAND, lw=0, zorder=3)
-    if "p50" in curve:
         _curve(ax, epoch, curve["p50"].to_numpy(float), zorder=4, **MEDIAN)
     _curve(ax, epoch, curve["train_loss"].to_numpy(float), zorder=5, **MEAN)
     return ax
@@ -267,10 +255,8 @@ def _curve(ax: Axes, epoch: NDArray[Any], loss: NDArray[Any], **kwargs: Any) -> 
     ax.plot(epoch, np.where(np.isfinite(loss), loss, np.nan), solid_joinstyle="round", **kwargs)
 
 
-def loss_axes(
-    ax: Axes, last: float, limits: tuple[float, float], levels: Levels, band: bool, median: bool
-) -> None:
-    """Draw log axes for a loss, its reference levels, and a legend.
+def loss_axes(ax: Axes, last: float, limits: tuple[float, float], levels: Levels, quantiles: bool) -> None:
+    """Draw log axes for a loss, its reference levels, and a legend where there are quantiles.
 
     On linear axes the first hundred epochs squeeze the rest into a line that looks flat, which is how the notebook's
     reader came to wonder whether training had ended. On these, twice as many epochs is always the same step to the
@@ -285,44 +271,45 @@ def loss_axes(
         ax.axhline(level, zorder=2, **REFERENCE)
     end_labels(ax, [(at, f"{name} {at:.3g}", MUTED) for name, at in levels], size=8.5)
     separate_labels(ax)
-    mean: list[Any] = [Line2D([], [], label="mean over seeds", **MEAN)]
-    mean += [Line2D([], [], label="median", **MEDIAN)] if median else []
-    mean += [Patch(color=CLASSES[0], alpha=BAND, label="10% to 90% of seeds")] if band else []
-    if len(mean) > 1:
-        legend_above(ax, mean)
+    if quantiles:
+        lines = [Line2D([], [], label="mean over seeds", **MEAN), Line2D([], [], label="median", **MEDIAN)]
+        legend_above(ax, [*lines, Patch(color=CLASSES[0], alpha=BAND, label="10% to 90% of seeds")])
 
 
 def loss_picture(
-    curve: pd.DataFrame,
-    references: Mapping[str, float] | None = None,
-    optimum: float | None = None,
-    *,
-    title: str = "",
+    curve: pd.DataFrame, references: Mapping[str, float], optimum: float = np.nan, *, title: str = ""
 ) -> bytes:
-    """Draw `loss_curve` as PNG over reference levels, with a note where the loss is not finite.
+    """Draw a training loss as PNG, with a note where it is not finite.
 
-    Levels that are not finite and positive are left out.
+    Parameters
+    ----------
+    curve : DataFrame
+        Index: epoch, from 1. Column ``train_loss``, and no other or the quantiles ``p10``, ``p50``, ``p90`` over seeds.
+        Values that are not finite leave a gap, and a dot marks the last value before it.
+    references : mapping of label to level
+        Levels that are not finite and positive are left out.
+    optimum : float
+        The least loss that the network's own sample allows; NaN where it is undefined.
+    title : str
     """
-    columns = [c for c in ("train_loss", "p10", "p50", "p90") if c in curve]
     levels = _levels(references, above=0)
-    shown = np.append(curve[columns].to_numpy(float), [*(at for _, at in levels), optimum or 0.0])
+    shown = np.append(curve.to_numpy(float), [*(at for _, at in levels), optimum])
     shown = shown[np.isfinite(shown) & (shown > 0)]
     limits = nice_limits(shown.min(), shown.max()) if len(shown) else (0.01, 1.0)
     bad = curve.index[~np.isfinite(curve["train_loss"].to_numpy(float))]
-    legend = {"p10", "p90"} <= set(columns), "p50" in columns
+    notes = [f"not finite from epoch {short(float(bad[0]))}"] if len(bad) else []
+    quantiles = "p50" in curve
 
     def foreground(ax: Axes) -> None:
         loss_curve(ax, curve, optimum)
-        notes = [f"not finite from epoch {short(float(bad[0]))}"] if len(bad) else []
-        _words(ax, title, notes, legend=any(legend))
+        _words(ax, title, notes, legend=quantiles)
 
-    settings = (float(max(curve.index, default=1)), limits, levels, *legend)
+    settings = (float(max(curve.index, default=1)), limits, levels, quantiles)
     return blitted_png(*CURVE, loss_axes, settings, foreground)
 
 
-def _levels(references: Mapping[str, float] | None, above: float = -np.inf) -> Levels:
-    items = (references or {}).items()
-    return tuple((plain(name, 26), float(at)) for name, at in items if np.isfinite(at) and at > above)
+def _levels(references: Mapping[str, float], above: float = -np.inf) -> Levels:
+    return tuple((plain(name, 26), at) for name, at in references.items() if above < at < np.inf)
 
 
 # ---------------------------------------------------------------------------------------------- the seeds
@@ -335,21 +322,7 @@ def accuracy_distribution(ax: Axes, scores: pd.DataFrame) -> Axes:
 
     Seeds pile up in two places, at one half and near the best possible, and the rare ones matter. So every state has
     its own row with its count, and heights are logarithmic: one seed among 500 can still be seen.
-
-    Parameters
-    ----------
-    ax : Axes
-    scores : DataFrame
-        One row per seed: ``population_accuracy`` and ``state``. A seed without an accuracy is counted, but has no bar.
-
-    Raises
-    ------
-    ValueError
-        If a state is none of `style.STATES`.
     """
-    unknown = sorted(set(scores["state"]) - set(STATES), key=str)
-    if unknown:
-        raise ValueError(f"state must be one of {', '.join(STATES)}; got {', '.join(map(repr, unknown))}")
     accuracy, state = scores["population_accuracy"].to_numpy(float), scores["state"].to_numpy()
     finite = np.isfinite(accuracy)
     # The last bin ends at the best seed, so that no bar passes the Bayes line
@@ -389,10 +362,17 @@ def state_rows(ax: Axes, low: float, levels: Levels) -> None:
     separate_labels(ax)
 
 
-def accuracy_picture(
-    scores: pd.DataFrame, references: Mapping[str, float] | None = None, *, title: str = ""
-) -> bytes:
-    """Draw `accuracy_distribution` as PNG, with reference accuracies."""
+def accuracy_picture(scores: pd.DataFrame, references: Mapping[str, float], *, title: str = "") -> bytes:
+    """Draw `accuracy_distribution` as PNG, with reference accuracies.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One row per seed: ``population_accuracy`` and ``state``, a key of `style.STATES`. A seed without an accuracy is
+        counted, but has no bar.
+    references : mapping of label to level
+    title : str
+    """
     levels, accuracy = _levels(references), scores["population_accuracy"].to_numpy(float)
     lowest = min(accuracy[np.isfinite(accuracy)].min(initial=1) - 0.005, *(at for _, at in levels), 0.4)
     low = max(float(np.floor(10 * lowest + 1e-9)) / 10, 0.0)

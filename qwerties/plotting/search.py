@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -164,40 +164,31 @@ def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any) ->
 
 
 def study_pictures(
-    frame: pd.DataFrame,
-    trials: Sequence[Mapping[str, Any]],
-    space: Mapping[str, Any],
-    objectives: Sequence[str],
-    shares: Mapping[str, float],
-    title: str,
+    frame: pd.DataFrame, space: Mapping[str, Any], objective: str, shares: Mapping[str, float], title: str
 ) -> dict[str, bytes]:
     """Draw what a search's run keeps, as PNG by path.
 
     Parameters
     ----------
     frame : DataFrame
-        One row per trial: ``number``, a column for each objective, ``best`` so far; ``front`` where there is a cost.
-    trials : sequence of mapping
-        Each trial's parameters, and its ``number``.
-    space : mapping of name to distribution
-    objectives : sequence of str
+        One row per trial: ``number``; ``y``, the objective; ``best``, the best so far; ``params_*``, the parameters;
+        ``front``, ``cost`` and ``regret`` where there is a cost.
+    space : mapping of parameter to distribution
+    objective : str
+        A key of `WORDS`.
     shares : mapping of parameter to share
         May be empty.
     title : str
     """
-    first = objectives[0]
-    values = frame.set_index("number")[first]
-    history = {"best so far": frame.assign(y=frame[first])}
     slices: list[Panel] = []
     for name, distribution in space.items():
-        having = [trial for trial in trials if name in trial and trial["number"] in values.index]
-        points = pd.DataFrame({"x": [t[name] for t in having], "y": [values[t["number"]] for t in having]})
-        ylabel = "" if slices else WORDS[first]
+        points = frame.assign(x=frame[f"params_{name}"]).dropna(subset="x")
+        ylabel = "" if slices else WORDS[objective]
         part = {"frame": points, "name": name, "distribution": distribution, "ylabel": ylabel}
         slices.append((slice_points, part))
-    progress = {"frames": history, "ylabel": WORDS[first], "title": title}
+    history = {"frames": {"best so far": frame}, "ylabel": WORDS[objective], "title": title}
     figures = {
-        "history": panels([(history_lines, progress)], height=3.8),
+        "history": panels([(history_lines, history)], height=3.8),
         "slice": panels(slices, max(5.0, 2.4 * len(space)), 3.0, sharey=True),
     }
     if shares:
@@ -206,6 +197,6 @@ def study_pictures(
         importance = {"frame": bars, "xlabel": "importance", "title": title, "full": False}
         figures["importance"] = panels([(share_bars, importance)], height=rows_height(len(shares)))
     if "front" in frame:
-        scored = frame[frame[first].notna()]
-        figures["pareto"] = panels([(front_points, {"frame": scored, "title": title})])
+        front = {"frame": frame.dropna(subset="y"), "title": title}
+        figures["pareto"] = panels([(front_points, front)])
     return {f"plots/{name}.png": theme.png(figure) for name, figure in figures.items()}

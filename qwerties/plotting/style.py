@@ -53,22 +53,17 @@ class Style(NamedTuple):
 
     color: str
     marker: str
-    dash: tuple[float, ...]  # lengths of dashes and gaps in line widths; empty for a solid line
-
-    @property
-    def ls(self) -> Any:
-        """The dash pattern as matplotlib's line style."""
-        return (0, self.dash) if self.dash else "-"
+    ls: Any  # as matplotlib takes it: solid, or lengths of dashes and gaps in line widths
 
 
 STYLES = (
-    Style("#2467ad", "o", ()),
-    Style("#d9691e", "s", (5, 1.6)),
-    Style("#0b8f76", "^", (1.3, 1.2)),
-    Style("#343844", "D", (6, 1.6, 1.3, 1.6)),
-    Style("#c98bbd", "v", (2.6, 1.2)),
-    Style("#c9a227", "P", (6, 1.4, 1.3, 1.4, 1.3, 1.4)),
-    Style("#7a4b2e", "X", (9, 2)),
+    Style("#2467ad", "o", "-"),
+    Style("#d9691e", "s", (0, (5, 1.6))),
+    Style("#0b8f76", "^", (0, (1.3, 1.2))),
+    Style("#343844", "D", (0, (6, 1.6, 1.3, 1.6))),
+    Style("#c98bbd", "v", (0, (2.6, 1.2))),
+    Style("#c9a227", "P", (0, (6, 1.4, 1.3, 1.4, 1.3, 1.4))),
+    Style("#7a4b2e", "X", (0, (9, 2))),
 )
 
 _active = ContextVar("active", default=False)
@@ -120,12 +115,12 @@ def encode(canvas: FigureCanvasAgg, dpi: float) -> bytes:
     return out.getvalue()
 
 
-def svg(fig: Figure, dpi: float = 150) -> bytes:
-    """Render a figure as SVG, with the same bytes each time; rasterised parts have so many dots per inch."""
+def svg(fig: Figure) -> bytes:
+    """Render a figure as SVG, with the same bytes each time."""
     out = io.BytesIO()
     with style():
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        fig.savefig(out, format="svg", dpi=dpi, metadata=no_metadata)
+        fig.savefig(out, format="svg", dpi=150, metadata=no_metadata)  # of rasterised parts
     return _shortened(out.getvalue())
 
 

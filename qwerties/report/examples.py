@@ -17,12 +17,11 @@ from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import UNREADABLE, SeedTable
 from qwerties.config import Config
 from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
-from qwerties.plotting.network import GRID_SHAPE, grid_points, view
+from qwerties.plotting.network import view_network
 from qwerties.plotting.style import STATES
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.text import display
-from qwerties.scoring import theory
-from qwerties.scoring.predict import Layers, answer
+from qwerties.scoring.predict import Layers
 from qwerties.stats.formats import percent
 from qwerties.study.experiment import config_names
 from qwerties.tracking.arrays import read_arrays
@@ -102,20 +101,11 @@ def examples_figure(
 
 def _panel(config: Config, example: Example) -> ExamplePanel:
     """Compute what a network answers, over the plane and on its own points."""
-    extent = view(config.distance, config.data)
-    plane, points = grid_points(extent), example.points
-    labels = (np.arange(points.shape[1]) >= points.shape[1] // 2).astype(int)
-    predicted = answer(config.activation, example.layers, points) > 0
-    return ExamplePanel(
-        extent=extent,
-        log_odds=answer(config.activation, example.layers, plane).reshape(GRID_SHAPE),
-        best=theory.log_odds(plane, config.distance, config.data).reshape(GRID_SHAPE),
-        points=points,
-        labels=labels,
-        predicted=predicted,
-        name=f"seed {example.seed:,} · {example.state}",
-        share=percent(float((predicted == labels).mean())),
-    )
+    n_points = example.points.shape[1]
+    labels = (np.arange(n_points) >= n_points // 2).astype(int)
+    shown = view_network(config, example.layers, example.points, labels)
+    right = percent(float((shown.predicted == labels).mean()))
+    return ExamplePanel(shown, f"seed {example.seed:,} · {example.state}", right)
 
 
 # What the runs kept

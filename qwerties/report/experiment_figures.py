@@ -414,7 +414,7 @@ def _variance(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
         f"variance: {listed}.",
         width=8.6,
         height=3.9,
-        ratios=(1.15, 1),
+        width_ratios=(1.15, 1),
     )
 
 

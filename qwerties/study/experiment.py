@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from qwerties.config import ABOVE_0, DEFAULT, FIELDS, Config, Seeds, is_number, is_whole
-from qwerties.errors import suggestion
+from qwerties.config import (
+    ABOVE_0,
+    DEFAULT,
+    FIELDS,
+    Config,
+    Rule,
+    Seeds,
+    check_fields,
+    is_number,
+    is_one_of,
+    is_whole,
+)
 
 MAX_SHARE = 4.0
 MAX_ORDER = 10**6
@@ -24,24 +32,6 @@ FIGURES = (
     *("scores", "lines", "distribution", "outcomes", "losses", "gradients", "variance"),
     *("relu_minus_linear", "retraining"),
 )
-
-Rule = tuple[str, str, Callable[[Any], bool]]  # field, rule in words, whether a value keeps it
-
-
-def check_fields(declaration: Any, *rules: Rule) -> None:
-    """Raise ValueError that names every field that breaks its rule; NumPy scalars become Python values first."""
-    problems = []
-    for name, rule, holds in rules:
-        value = getattr(declaration, name)
-        if isinstance(value, np.generic):
-            value = value.item()
-            object.__setattr__(declaration, name, value)
-        if not holds(value):
-            is_item = rule in ("Configs", "Contrasts", "Figures") and type(value).__name__ == rule[:-1]
-            hint = " (a comma is missing: `(x,)` is a tuple)" if is_item else ""
-            problems.append(f"{name} must be {rule}{hint}, got {value!r}")
-    if problems:
-        raise ValueError("; ".join(problems))
 
 
 def is_text(value: object) -> bool:
@@ -57,17 +47,13 @@ CONTRAST_RULES: tuple[Rule, ...] = (  # of a contrast, whatever its arms are
 )
 
 
-def _is_names(value: object) -> bool:
-    return value is None or (_is_pair(is_text)(value) and value[0] != value[1])  # type: ignore[index]
-
-
-def _is_pair(holds: Callable[[Any], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, tuple | list) and len(value) == 2 and all(map(holds, value))
-
-
 def are_all(kind: type) -> Callable[[object], bool]:
-    """Return a predicate: a tuple or list of instances of a class."""
-    return lambda value: isinstance(value, tuple | list) and all(isinstance(item, kind) for item in value)
+    """Return a predicate: a tuple of instances of a class."""
+    return lambda value: isinstance(value, tuple) and all(isinstance(item, kind) for item in value)
+
+
+def _is_pair(value: object, holds: Callable[[object], bool]) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(holds, value))
 
 
 @dataclass(frozen=True)
@@ -100,9 +86,15 @@ class Contrast:
     def __post_init__(self) -> None:
         if not (isinstance(self.a, Config) and isinstance(self.b, Config)):
             raise ValueError(f"a contrast needs two Configs, got {self.a!r} and {self.b!r}")
-        check_fields(self, *CONTRAST_RULES, ("names", "None or two different names", _is_names))
-        if self.names is not None:
-            object.__setattr__(self, "names", tuple(self.names))
+        check_fields(
+            self,
+            *CONTRAST_RULES,
+            (
+                "names",
+                "None or two different names",
+                lambda value: value is None or (_is_pair(value, is_text) and value[0] != value[1]),
+            ),
+        )
         if self.a == self.b:
             raise ValueError(f"a contrast needs two different configs, got {self.a.label()} twice")
 
@@ -138,12 +130,12 @@ class Figure:
     score: str = "population_accuracy"
 
     def __post_init__(self) -> None:
-        for name, value, known in (("figure kind", self.kind, FIGURES), ("x", self.x, (None, *FIELDS))):
-            if not isinstance(value, str | None) or value not in known:
-                names = [text for text in known if text]
-                hint = suggestion(value, names) if isinstance(value, str) else ""
-                raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}{hint}")
-        check_fields(self, ("score", "the name of a score", is_text))
+        check_fields(
+            self,
+            ("kind", f"one of {', '.join(FIGURES)}", is_one_of(FIGURES)),
+            ("x", f"one of {', '.join(FIELDS)}", lambda value: value is None or is_one_of(FIELDS)(value)),
+            ("score", "the name of a score", is_text),
+        )
 
 
 @dataclass(frozen=True)
@@ -184,26 +176,21 @@ class Experiment:
     order: int = 100
 
     def __post_init__(self) -> None:
-        if isinstance(self.crossed, tuple | list):
-            crossed = tuple(n.item() if isinstance(n, np.generic) else n for n in self.crossed)
-            object.__setattr__(self, "crossed", crossed)
         check_fields(
             self,
             ("title", "text", is_text),
             ("question", "text", is_text),
-            ("configs", "Configs", are_all(Config)),
-            ("contrasts", "Contrasts", are_all(Contrast)),
-            ("figures", "Figures", are_all(Figure)),
+            ("configs", "a tuple of Configs, (config,) for one", are_all(Config)),
+            ("contrasts", "a tuple of Contrasts, (contrast,) for one", are_all(Contrast)),
+            ("figures", "a tuple of Figures, (figure,) for one", are_all(Figure)),
             ("share", f"above 0 and at most {MAX_SHARE:g}", is_number(ABOVE_0, MAX_SHARE)),
             (
                 "crossed",
                 "None or two whole numbers above 0",
-                lambda value: value is None or _is_pair(is_whole(1, 10**6))(value),
+                lambda value: value is None or _is_pair(value, is_whole(1, 10**6)),
             ),
             ("order", f"a whole number of at most {MAX_ORDER}", is_whole(-MAX_ORDER, MAX_ORDER)),
         )
-        for name in ("configs", "contrasts", "figures"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.configs:
             raise ValueError("configs must hold one config or more, got none")
         if len(set(self.configs)) < len(self.configs):

@@ -335,11 +335,6 @@ class _SearchRun:
         shares = storages.importances(finished, OBJECTIVES[objectives[0]])
         assert best is not None
         assert tracked.winner is not None
-        params = [
-            {"number": row["number"]}
-            | {p: x for p in tracked.params if (x := row[f"params_{p}"]) is not None}
-            for row in tracked.trials.to_dict("records")
-        ]
         record = Record(
             name="",
             params={},
@@ -355,9 +350,8 @@ class _SearchRun:
             },
             files=figures.study_pictures(
                 progress_of(tracked.trials, objectives),
-                params,
                 self.search.distributions,
-                objectives,
+                objectives[0],
                 shares,
                 self.search.label,
             ),

@@ -18,7 +18,6 @@ from qwerties.plotting import style as theme
         ([0.0, 0.0], [0.1] * 2, [0.0, 0.1]),  # at an edge they move inwards
         ([1.0, 1.0], [0.1] * 2, [0.9, 1.0]),
         ([0.5, 0.5], [0.1, 0.3], [0.4, 0.6]),  # a large label takes more room
-        ([], [], []),
     ],
 )
 def test_labels_are_spread(centres, sizes, placed):

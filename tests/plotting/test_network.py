@@ -17,14 +17,15 @@ REFERENCES = {"Bayes floor": 0.0604, "dead plateau": 0.6931}
 
 
 def network(distance=4.0, slope=2.0, seed=0, points=100):
-    """Data as the notebook's, and a network whose logit is `slope * (x0 - 3)`."""
+    """Data as the notebook's, and a network whose logit is `slope * (x0 - 3)`, the best one's −3 times that."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2, 2 * points)) + 1
     x[0, points:] += distance
     y = np.repeat([0.0, 1.0], points)
     extent = plots.view(distance)
     log_odds = (slope * (plots.grid_points(extent)[0] - 3)).reshape(plots.GRID_SHAPE)
-    return extent, log_odds, x, y, (slope * (x[0] - 3) > 0).astype(float)
+    predicted = (slope * (x[0] - 3) > 0).astype(float)
+    return plots.NetworkView(extent, log_odds, -3 * log_odds, x, y, predicted)
 
 
 def curve(epochs=2000, level=0.7, band=True):
@@ -80,34 +81,33 @@ def pixels(content):
 
 
 def test_points_are_open_squares_and_errors_and_no_others_are_crossed(axes_of):
-    extent, _, x, y, predicted = network(distance=1.0)
-    ax = axes_of(plots.data_picture, extent, x, y, predicted)
+    shown = network(distance=1.0)
+    ax = axes_of(plots.data_picture, shown, crossed=True)
     a, b, crosses = (line for line in ax.lines if len(line.get_xdata()))
     for label, line in enumerate((a, b)):
-        np.testing.assert_array_equal(line.get_xydata().T, x[:, y == label])
+        np.testing.assert_array_equal(line.get_xydata().T, shown.x[:, shown.y == label])
         assert (line.get_marker(), line.get_markeredgecolor()) == ("s", theme.CLASSES[label])
-    np.testing.assert_array_equal(crosses.get_xydata().T, x[:, predicted != y])
+    np.testing.assert_array_equal(crosses.get_xydata().T, shown.x[:, shown.predicted != shown.y])
     assert crosses.get_marker() == "x"
 
 
 def test_the_boundary_is_where_the_log_odds_are_zero(axes_of):
-    extent, log_odds, x, y, predicted = network()
-    ax = axes_of(plots.boundary_picture, extent, log_odds, x, y, predicted, best=-3 * log_odds)
+    shown = network()
+    ax = axes_of(plots.boundary_picture, shown)
     best, own = (c for c in ax.collections if isinstance(c, LineCollection))
     for lines in (best, own):
         (segment,) = lines.get_segments()
         np.testing.assert_allclose(segment[:, 0], 3, atol=1e-9)  # exact, though no grid column lies at 3
-        assert sorted(segment[[0, -1], 1]) == pytest.approx(extent[2:])
+        assert sorted(segment[[0, -1], 1]) == pytest.approx(shown.extent[2:])
     assert best.get_linestyle() != own.get_linestyle()
-    assert ax.get_xlim() + ax.get_ylim() == pytest.approx(extent)
+    assert ax.get_xlim() + ax.get_ylim() == pytest.approx(shown.extent)
 
 
 @pytest.mark.parametrize("slope", [2.0, 40.0, -1.0])
 def test_the_shading_is_the_probability_in_steps(slope):
     """Each place has the colour of its own sixteenth of the probability."""
-    extent, log_odds, *_ = network(slope=slope)
-    nobody = np.zeros((2, 0)), np.zeros(0), np.zeros(0)
-    drawn = pixels(plots.boundary_picture(extent, log_odds, *nobody))
+    shown = network(slope=slope, points=0)
+    extent, drawn = shown.extent, pixels(plots.boundary_picture(shown))
     (_, height), (left, bottom, wide, tall) = plots.PLANE
     row = drawn[round(100 * (height - bottom - 0.9 * tall))]
     for share in np.linspace(0.02, 0.98, 60):
@@ -129,23 +129,25 @@ def test_the_shading_is_the_probability_in_steps(slope):
     ],
 )
 def test_constant_networks_have_no_boundary_and_say_so(log_odds, note, axes_of):
-    extent, grid, x, y, predicted = network()
-    assert note in words(axes_of(plots.boundary_picture, extent, np.full_like(grid, log_odds), x, y, 0 * y))
-    assert note not in words(axes_of(plots.boundary_picture, extent, grid, x, y, predicted))
+    shown = network()
+    constant = shown._replace(log_odds=np.full_like(shown.log_odds, log_odds))
+    assert note in words(axes_of(plots.boundary_picture, constant))
+    assert note not in words(axes_of(plots.boundary_picture, shown))
 
 
 def test_weights_that_overflow_in_places_leave_those_out():
-    extent, log_odds, x, y, predicted = network(slope=1e300)
-    log_odds[:5, :5] = np.nan
-    log_odds[-5:, -5:] = np.inf
-    assert plots.boundary_picture(extent, log_odds, x, y, predicted, best=log_odds)
+    shown = network(slope=1e300)
+    shown.log_odds[:5, :5] = np.nan
+    shown.log_odds[-5:, -5:] = np.inf
+    assert plots.boundary_picture(shown)
 
 
 def test_points_out_of_view_are_counted(axes_of):
-    extent, log_odds, x, y, predicted = network()
-    x[0, :2] = 100
-    assert "2 points outside" in words(axes_of(plots.boundary_picture, extent, log_odds, x, y, predicted))
-    assert "1 point outside" in words(axes_of(plots.data_picture, extent, x[:, 1:], y[1:]))
+    shown = network()
+    shown.x[0, :2] = 100
+    assert "2 points outside" in words(axes_of(plots.boundary_picture, shown))
+    shown.x[0, 0] = 0
+    assert "1 point outside" in words(axes_of(plots.data_picture, shown))
 
 
 @pytest.mark.parametrize("distance", [0.5, 1.0, 4.0, 6.0, 20.0])
@@ -176,11 +178,11 @@ def test_loss_curve_draws_every_epoch_and_the_band(axes_of):
 
 
 def test_loss_of_one_network_has_no_band_no_legend_and_its_optimum(axes_of):
-    ax = axes_of(plots.loss_picture, curve(band=False), optimum=0.09)
+    ax = axes_of(plots.loss_picture, curve(band=False), {}, 0.09)
     assert ax.get_legend() is None
     assert not any(isinstance(c, FillBetweenPolyCollection) for c in ax.collections)
     assert "this sample's optimum 0.09" in " ".join(words(ax))
-    undefined = axes_of(plots.loss_picture, curve(band=False), optimum=np.nan)
+    undefined = axes_of(plots.loss_picture, curve(band=False), {})
     assert not any("optimum" in text for text in words(undefined))
 
 
@@ -188,7 +190,7 @@ def test_loss_of_one_network_has_no_band_no_legend_and_its_optimum(axes_of):
 def test_loss_that_is_not_finite_breaks_off_with_a_note(bad, axes_of):
     frame = curve(band=False)
     frame.loc[138:] = bad
-    ax = axes_of(plots.loss_picture, frame)
+    ax = axes_of(plots.loss_picture, frame, {})
     (line,) = ax.lines
     assert np.isfinite(line.get_ydata()[:137]).all()
     assert np.isnan(line.get_ydata()[137:]).all()
@@ -199,7 +201,7 @@ def test_loss_that_is_not_finite_breaks_off_with_a_note(bad, axes_of):
 def test_band_reaches_the_edge_where_a_tenth_of_seeds_is_infinite(axes_of):
     frame = curve()
     frame.loc[1000:, "p90"] = np.inf
-    ax = axes_of(plots.loss_picture, frame)
+    ax = axes_of(plots.loss_picture, frame, {})
     (band,) = [c for c in ax.collections if isinstance(c, FillBetweenPolyCollection)]
     assert band.get_paths()[0].vertices[:, 1].max() == ax.get_ylim()[1]
 
@@ -252,7 +254,7 @@ def test_distribution_counts_every_seed_in_its_row(axes_of):
 def test_no_bar_passes_the_best_seed_and_one_is_centred_on_one_half(axes_of):
     frame = scores(learned=10, dead=10)
     frame.loc[:4, "population_accuracy"] = 0.977249
-    boxes = [vertices[:, 0] for vertices in bars_of(axes_of(plots.accuracy_picture, frame))[0]]
+    boxes = [vertices[:, 0] for vertices in bars_of(axes_of(plots.accuracy_picture, frame, {}))[0]]
     assert max(box.max() for box in boxes) <= 0.977249
     assert (boxes[-1].min() + boxes[-1].max()) / 2 == pytest.approx(0.5, abs=1e-3)
 
@@ -265,15 +267,9 @@ def test_odd_runs_are_drawn_without_a_warning(counts):
 
 
 def test_accuracies_at_both_ends_are_in_view(axes_of):
-    ax = axes_of(plots.accuracy_picture, scores(learned=2).assign(population_accuracy=[0.0, 1.0]))
+    ax = axes_of(plots.accuracy_picture, scores(learned=2).assign(population_accuracy=[0.0, 1.0]), {})
     assert ax.get_xlim() == (0, 1)
     assert len(bars_of(ax)[0]) == 2
-
-
-def test_an_unknown_state_is_named():
-    message = "^state must be one of learned, slow, constant, dead, diverged; got 'zombie'$"
-    with pytest.raises(ValueError, match=message):
-        plots.accuracy_picture(scores(learned=1).assign(state="zombie"))
 
 
 # -------------------------------------------------------------------------------------- how it looks
@@ -285,7 +281,7 @@ LONG = "mse · relu · d=4 · 2000 epochs · learning rate 0.02 · seed 17 · le
 @pytest.mark.parametrize("picture", ["plane", "loss", "long loss", "seeds"])
 def test_no_text_is_cut_or_covered(picture, axes_of):
     if picture == "plane":
-        arguments = (plots.boundary_picture, *network(6.0))
+        arguments = (plots.boundary_picture, network(6.0))
     elif picture == "seeds":
         levels = {"always one class": 0.5, "best strip": 0.891, "Bayes accuracy": 0.97725}
         arguments = (plots.accuracy_picture, scores(learned=100_000, slow=3), levels)
@@ -302,13 +298,12 @@ def test_no_text_is_cut_or_covered(picture, axes_of):
 def pictures():
     """Every picture, of arguments that differ in foreground and in background."""
     one, other = network(), network(distance=6.0, slope=0.5, seed=1)
-    extent, _, x, y, predicted = one
     return {
-        "data": lambda: plots.data_picture(extent, x, y),
-        "crossed": lambda: plots.data_picture(extent, x, y, predicted, title="Performance = 93 %"),
-        "boundary": lambda: plots.boundary_picture(*one, best=one[1], title="seed 0"),
-        "same background": lambda: plots.boundary_picture(*network(seed=2, slope=-1), best=one[1]),
-        "other background": lambda: plots.boundary_picture(*other, title="seed 1"),
+        "data": lambda: plots.data_picture(one),
+        "crossed": lambda: plots.data_picture(one, "Performance = 93 %", crossed=True),
+        "boundary": lambda: plots.boundary_picture(one, "seed 0"),
+        "same background": lambda: plots.boundary_picture(network(seed=2, slope=-1)),
+        "other background": lambda: plots.boundary_picture(other, "seed 1"),
         "loss": lambda: plots.loss_picture(curve(), REFERENCES, title="a"),
         "same loss background": lambda: plots.loss_picture(curve(level=0.65), REFERENCES),
         "short loss": lambda: plots.loss_picture(curve(500, band=False), REFERENCES, 0.07, title="b"),
@@ -329,7 +324,7 @@ def test_bytes_do_not_depend_on_earlier_pictures():
 def test_blitting_draws_what_drawing_everything_draws_and_256_colours_do_not_show(axes_of):
     for picture, *arguments in (
         (plots.loss_picture, curve(), REFERENCES),
-        (plots.boundary_picture, *network()),
+        (plots.boundary_picture, network()),
     ):
         fig = axes_of(picture, *arguments).figure
         whole = pixels(theme.png(fig))
@@ -342,8 +337,8 @@ def test_blitting_draws_what_drawing_everything_draws_and_256_colours_do_not_sho
 
 
 def test_a_plot_that_fails_half_way_leaves_nothing_behind():
-    extent, log_odds, x, y, predicted = network()
-    expected = plots.boundary_picture(extent, log_odds, x, y, predicted)
+    shown = network()
+    expected = plots.boundary_picture(shown)
     with pytest.raises(IndexError):
-        plots.boundary_picture(extent, log_odds, x, y[:-1], predicted)
-    assert plots.boundary_picture(extent, log_odds, x, y, predicted) == expected
+        plots.boundary_picture(shown._replace(y=shown.y[:-1]))
+    assert plots.boundary_picture(shown) == expected

@@ -16,6 +16,7 @@ from PIL import Image
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import panels
 from qwerties.plotting.compare import curve_lines
+from qwerties.scoring.states import STATES
 
 # Machado, Oliveira & Fernandes (2009), severity 1, on linear RGB.
 EYES = {
@@ -69,6 +70,10 @@ def test_contrast_is_that_of_wcag():
 def test_text_can_be_read_on_the_card():
     for color in (theme.INK, theme.MUTED, *theme.CLASSES, *(style.color for style in theme.STYLES)):
         assert theme.contrast(theme.readable(color), theme.CARD) >= 4.5
+
+
+def test_every_state_has_a_colour():
+    assert tuple(theme.STATES) == STATES
 
 
 def test_styles_differ_in_every_respect_and_then_in_some():

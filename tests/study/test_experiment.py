@@ -50,10 +50,10 @@ BAD = [
     ),
     (
         lambda: Figure("score"),
-        f"figure kind must be one of {', '.join(FIGURES)}, got 'score' (did you mean scores?)",
+        f"kind must be one of {', '.join(FIGURES)}, got 'score' (did you mean scores?)",
     ),
-    (lambda: Figure("pie"), f"figure kind must be one of {', '.join(FIGURES)}, got 'pie'"),
-    (lambda: Figure(["scores"]), f"figure kind must be one of {', '.join(FIGURES)}, got ['scores']"),
+    (lambda: Figure("pie"), f"kind must be one of {', '.join(FIGURES)}, got 'pie'"),
+    (lambda: Figure(["scores"]), f"kind must be one of {', '.join(FIGURES)}, got ('scores',)"),
     (lambda: Figure(score=3), "score must be the name of a score, got 3"),
     (lambda: experiment(title=3), "title must be text, got 3"),
     (lambda: experiment(title=" "), "title must be text, got ' '"),
@@ -62,11 +62,11 @@ BAD = [
     (lambda: experiment(configs=()), "configs must hold one config or more, got none"),
     (
         lambda: experiment(configs=DEFAULT),
-        f"configs must be Configs (a comma is missing: `(x,)` is a tuple), got {DEFAULT!r}",
+        f"configs must be a tuple of Configs, (config,) for one, got {DEFAULT!r}",
     ),
     (
         lambda: experiment(contrasts=(Contrast(DEFAULT, MSE))),
-        f"contrasts must be Contrasts (a comma is missing: `(x,)` is a tuple), got {Contrast(DEFAULT, MSE)!r}",
+        f"contrasts must be a tuple of Contrasts, (contrast,) for one, got {Contrast(DEFAULT, MSE)!r}",
     ),
     (
         lambda: experiment(configs=(DEFAULT, MSE, Config(loss="mse"))),

@@ -62,7 +62,7 @@ def test_a_bad_arm_or_contrast_is_refused(declare, message):
         ({"seeds": 19}, "seeds must be a whole number from 20 to 10000, got 19"),
         ({"objectives": ("speed",)}, "objectives must be a tuple of population_accuracy, regret, cost, got"),
         ({"objectives": ()}, "objectives must be a tuple of population_accuracy, regret, cost, got ()"),
-        ({"sampler": ["tpe"]}, "sampler must be one of tpe, random, qmc, got ['tpe']"),
+        ({"sampler": ["tpe"]}, "sampler must be one of tpe, random, qmc, got ('tpe',)"),
         ({"baselines": ("tpe",)}, "baselines must be a tuple of other samplers, got"),
         ({"baselines": "random"}, "baselines must be a tuple of other samplers, got"),
         ({"figures": 3}, "figures must be Figures in a tuple, got 3"),
