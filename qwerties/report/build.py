@@ -223,7 +223,7 @@ def _fill_in(
         if isinstance(block, Table):
             number = next(tables)
             name = f"tables/{number:02d}-{anchor}{block.suffix}.csv"
-            files[name] = export.to_csv(block.data)
+            files[name] = export.to_csv([row.data for row in block.rows])
             return replace(block, number=number, file=name)
         if isinstance(block, ReportFigure):
             rendered = next(drawn)

@@ -9,7 +9,6 @@ store's text says.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import tempfile
@@ -22,12 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
 from qwerties.report.cache_key import bytes_digest
-from qwerties.report.experiment_figures import score_interval
-from qwerties.scoring.states import STATES
-from qwerties.stats.intervals import Interval
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
@@ -49,33 +44,6 @@ def place(page: Path, name: str) -> Path:
 def link(page: Path, name: str) -> str:
     """Return the address of an export, from the page."""
     return "./" + urllib.parse.quote(place(page, name).relative_to(page.parent).as_posix())
-
-
-def outcome_record(name: str, table: SeedTable) -> dict[str, Any]:
-    """Put one config's outcomes into numbers, as the table of its section rounds them."""
-    frame, config = table.frame, table.config
-    states, phi = frame["state"].to_numpy(), frame["phi"].to_numpy(float)
-    undefined = np.isnan(phi)
-    ranked = np.sort(np.where(undefined, -np.inf, phi))  # undefined ranks lowest
-    middle = float(ranked[[(len(ranked) - 1) // 2, len(ranked) // 2]].mean()) if len(ranked) else math.nan
-    return {
-        "config": name,
-        **config.to_params(),
-        "n": len(frame),
-        **interval_record("learned", score_interval(frame, "learned", config)),
-        **{state: int(np.count_nonzero(states == state)) for state in STATES[1:]},
-        **interval_record("population_accuracy", score_interval(frame, "population_accuracy", config)),
-        **interval_record("train_accuracy", score_interval(frame, "train_accuracy", config)),
-        "phi_median": middle if math.isfinite(middle) else math.nan,
-        "phi_undefined": int(undefined.sum()),
-        "runs": [run.run_id for run in table.runs],
-    }
-
-
-def interval_record(name: str, interval: Interval | None) -> dict[str, Any]:
-    """Put an estimate and its bounds into three columns."""
-    values = (interval.estimate, interval.lo, interval.hi) if interval else (math.nan,) * 3
-    return dict(zip((name, f"{name}_lo", f"{name}_hi"), values, strict=True))
 
 
 def runs_csv(store: Store, experiments: Mapping[str, str]) -> bytes:

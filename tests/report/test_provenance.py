@@ -67,8 +67,8 @@ def test_it_counts_as_status_does(store):
         "No longer planned": 1,
     }
     assert ledger.headers == ("Experiment", "Seeds", *counts)
-    assert [cell.main for cell in ledger.rows[0].cells] == ["0–15", *map(str, counts.values())]
-    assert ledger.data[0]["done"] == status["done"] == 1
+    assert [cell.main for cell in ledger.rows[0].cells.values()] == ["0–15", *map(str, counts.values())]
+    assert ledger.rows[0].data["done"] == status["done"] == 1
 
 
 def test_what_made_the_runs_is_told(store, tmp_path):
