@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from qwerties.errors import clean
-from qwerties.report.cache_key import bytes_digest
+from qwerties.study.coverage import Coverage
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
@@ -46,9 +46,11 @@ def link(page: Path, name: str) -> str:
     return "./" + urllib.parse.quote(place(page, name).relative_to(page.parent).as_posix())
 
 
-def runs_csv(store: Store, experiments: Mapping[str, str]) -> bytes:
-    """Make ``runs.csv``: every run of these experiments (ids by their names), oldest first."""
-    return to_csv([_run(name, run) for name, id_ in experiments.items() for run in store.runs(id_)])
+def runs_csv(store: Store, coverages: Iterable[Coverage]) -> bytes:
+    """Make ``runs.csv``: every run of these experiments, oldest first."""
+    return to_csv(
+        [_run(each.experiment_name, run) for each in coverages for run in store.runs(each.experiment_id)]
+    )
 
 
 def _run(experiment_name: str, run: Tracked) -> dict[str, Any]:
@@ -150,17 +152,21 @@ def digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
-def are_intact(page: Path, listed: Mapping[str, str]) -> bool:
-    """Tell whether the files of a page are there as they were written."""
-    return all(
-        OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest for name, digest in listed.items()
-    )
+def is_intact(page: Path, name: str, digest: str) -> bool:
+    """Tell whether a listed file of a page is one of its exports, and there as it was written."""
+    try:
+        return (
+            OURS.fullmatch(name) is not None
+            and hashlib.sha256(place(page, name).read_bytes()).hexdigest() == digest
+        )
+    except OSError:
+        return False
 
 
 def remove_old(page: Path, listed: Mapping[str, str], kept: Mapping[str, str]) -> None:
     """Remove the exports that an earlier report listed and this one does not have, if nobody altered them."""
     for name, digest in listed.items():
-        if name not in kept and OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest:
+        if name not in kept and is_intact(page, name, digest):
             place(page, name).unlink(missing_ok=True)
 
 
