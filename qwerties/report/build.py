@@ -24,7 +24,7 @@ from qwerties.report.cache_key import store_digest
 from qwerties.report.elements import Block, Details, Notice, Section, Table, walk
 from qwerties.report.rendering import RenderedFigure, ReportFigure
 from qwerties.report.rendering import render as render_figures
-from qwerties.report.results import make_results
+from qwerties.report.results import Results
 from qwerties.report.text import fill, source
 from qwerties.report.verdicts_file import (
     VerdictsError,
@@ -39,12 +39,11 @@ from qwerties.tracking.store import Store
 
 @dataclass(frozen=True)
 class Written:
-    """What a report left, and what its verdicts are (`verdicts_file.make_document`).
+    """What a report left.
 
     Attributes
     ----------
     page, verdicts : Path
-    document : mapping
     files : mapping of str to bytes
         By their names beside ``summary.html``; the page is the one without links to the others.
     text : str
@@ -55,7 +54,6 @@ class Written:
 
     page: Path
     verdicts: Path
-    document: Mapping[str, Any]
     files: Mapping[str, bytes]
     text: str
     failures: tuple[str, ...] = ()
@@ -73,13 +71,14 @@ class Composed:
 
     def html(self, links: Mapping[str, str] | None = None) -> str:
         """Return the page's markup, with links to the files where there are any."""
-        made = self.sections
-        style = "\n".join([source("page.css"), *(section.style for section in made if section.style)])
-        scripts = [source("page.js"), *(section.script for section in made if section.script)] if made else []
+        own = [section.style for section in self.sections if section.style]
+        style = "\n".join([source("page.css"), *own])
+        scripts = [source("page.js")] if self.sections else []
+        scripts += [section.script for section in self.sections if section.script]
         return fill(
             "page.html",
             kind_of=lambda block: type(block).__name__,
-            sections=made,
+            sections=self.sections,
             lead=self.lead,
             introduction=self.introduction,
             links=links,
@@ -117,9 +116,7 @@ def write_report(
         experiments = load_results(store)
         document = make_document(experiments, before)
         composed = compose(store, experiments, document["changes"], progress, jobs)
-        runs = export.runs_csv(
-            store, {result.coverage.experiment_name: result.coverage.experiment_id for result in experiments}
-        )
+        runs = export.runs_csv(store, (result.coverage for result in experiments))
     exports = {
         **composed.files,
         export.FINDINGS: export.findings_tex(document["contrasts"]),
@@ -140,7 +137,7 @@ def write_report(
     if before is not None:
         parts.append(changes_text(document["changes"]))
     files[export.PAGE] = composed.html().encode()
-    return Written(page, verdicts, document, files, "\n".join(filter(None, parts)), composed.failures)
+    return Written(page, verdicts, files, "\n".join(filter(None, parts)), composed.failures)
 
 
 def is_current(store: Store, page: Path) -> bool:
@@ -151,19 +148,19 @@ def is_current(store: Store, page: Path) -> bool:
         return False
     return (
         before is not None
-        and export.are_intact(page, before["files"])
+        and all(export.is_intact(page, name, digest) for name, digest in before["files"].items())
         and before.get("made_from") == store_digest(store)
     )
 
 
-def render(store: Store, changes: Sequence[Mapping[str, Any]] = (), jobs: int = 1) -> str:
-    """Make the page by itself; parameters as in `compose`."""
-    return compose(store, changes=changes, jobs=jobs).html()
+def render(store: Store) -> str:
+    """Make the page by itself."""
+    return compose(store, load_results(store)).html()
 
 
 def compose(
     store: Store,
-    experiments: Sequence[ExperimentResult] | None = None,
+    experiments: Sequence[ExperimentResult],
     changes: Sequence[Mapping[str, Any]] = (),
     progress: Callable[[str], None] = lambda section: None,
     jobs: int = 1,
@@ -173,8 +170,8 @@ def compose(
     Parameters
     ----------
     store : Store
-    experiments : sequence of ExperimentResult, optional
-        Of the store, where it has been read already.
+    experiments : sequence of ExperimentResult
+        Of the store, from `load_results`.
     changes : sequence
         What changed since the previous report, from `verdicts_file.changes`.
     progress : callable
@@ -182,7 +179,7 @@ def compose(
     jobs : int
         Processes that draw.
     """
-    results = make_results(store, experiments, changes, taken=sections.ANCHORS)
+    results = Results(store, experiments, changes, reserved=sections.ANCHORS)
     failures: list[str] = []
     made = []
 
@@ -223,7 +220,7 @@ def _fill_in(
         if isinstance(block, Table):
             number = next(tables)
             name = f"tables/{number:02d}-{anchor}{block.suffix}.csv"
-            files[name] = export.to_csv(block.data)
+            files[name] = export.to_csv([row.data for row in block.rows])
             return replace(block, number=number, file=name)
         if isinstance(block, ReportFigure):
             rendered = next(drawn)

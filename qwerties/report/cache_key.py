@@ -15,10 +15,18 @@ from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
 
 # Libraries that a report's bytes may depend on.
-LIBRARIES = (
-    *("contourpy", "jinja2", "markdown-it-py", "matplotlib", "mlflow", "numpy", "pandas", "pillow", "scipy"),
+LIBRARIES = [
+    "contourpy",
+    "jinja2",
+    "markdown-it-py",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "scipy",
     "seaborn",
-)
+]
 
 
 def store_digest(store: Store) -> str:
@@ -50,11 +58,3 @@ def _code_digest() -> str:
     content = b"\0".join(path.read_bytes() for path in sources if path.is_file())
     versions = " ".join(f"{name}=={version(name)}" for name in LIBRARIES)
     return hashlib.sha256(content + versions.encode()).hexdigest()
-
-
-def bytes_digest(path: Path) -> str | None:
-    """Hash a file; None where it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

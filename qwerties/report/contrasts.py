@@ -1,12 +1,12 @@
-"""Contrasts as the page tells them: a sentence with its evidence, and a table of three views."""
+"""Contrasts as the page tells them: a sentence each, a table of three views, and how the evidence came in."""
 
 from __future__ import annotations
 
 from qwerties.analysis.contrasts import LEARNED_GAINS, ContrastResult, ExperimentResult
 from qwerties.analysis.verdicts import make_verdicts
 from qwerties.errors import plural
+from qwerties.plotting.evidence import evidence
 from qwerties.report.answers import contrast_sentence, points_of
-from qwerties.report.contrast_figures import evidence_figure
 from qwerties.report.elements import (
     Block,
     Cell,
@@ -20,12 +20,15 @@ from qwerties.report.elements import (
     interval_cell,
     paragraph,
 )
+from qwerties.report.figure_words import spaced
+from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.results import Results
 from qwerties.report.text import display
+from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
+from qwerties.stats.planning import narrowing
 
 HEADERS = (
-    "A − B",
     "Pairs",
     "A learned",
     "B learned",
@@ -79,14 +82,17 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
         notes.append(
             "Where shapes or kinds of initial weights differ, both arms share a seed’s data, not its weights."
         )
+    records = make_verdicts([experiment])["contrasts"]
     table = Table(
         "Contrasts, A − B on the same seeds: shares in percent, differences in points of accuracy.",
-        HEADERS,
-        tuple(_row(result) for result in contrasts),
-        tuple(make_verdicts([experiment])["contrasts"]),
+        "A − B",
+        [
+            Row(Link(contrast_name(result), ""), dict(zip(HEADERS, _cells(result), strict=True)), record)
+            for result, record in zip(contrasts, records, strict=True)
+        ],
         "-contrasts",
     )
-    evidence = [
+    figures = [
         evidence_figure(contrast_name(result), result.comparison)
         for result in contrasts
         if result.contrast.primary
@@ -94,19 +100,19 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
         and result.comparison.n
         and result.verdict != "identical"
     ]
-    title = f"The contrasts in numbers{', and how the evidence came in' if evidence else ''}"
+    title = f"The contrasts in numbers{', and how the evidence came in' if figures else ''}"
     return (
         Heading("Contrasts"),
         statements,
-        Details(title, (table, *map(paragraph, notes), *evidence)),
+        Details(title, (table, *map(paragraph, notes), *figures)),
     )
 
 
-def _row(result: ContrastResult) -> Row:
+def _cells(result: ContrastResult) -> tuple[Cell, ...]:
+    """Return what stands under `HEADERS`."""
     compared, learned = result.comparison, result.learned
-    name = Link(contrast_name(result), "")
     if compared is None or learned is None:
-        return Row(name, (Cell("–"),) * (len(HEADERS) - 1))
+        return (Cell("–"),) * len(HEADERS)
     counts = {
         "unpaired": len(compared.unpaired_a) + len(compared.unpaired_b),
         "without a score": len(compared.missing),
@@ -120,14 +126,31 @@ def _row(result: ContrastResult) -> Row:
             Cell(percent(rule.estimate), (*cell.small, ", ".join(percent(at.estimate) for at in others)))
         )
     outcomes = interval_cell(learned.difference, 1, scale=100, sign=True)
-    return Row(
-        name,
-        (
-            Cell(f"{compared.n:,}", (rest,) if rest else ()),
-            *shares,
-            Cell(outcomes.main, (*outcomes.small, f"{learned.only_a:,} : {learned.only_b:,}")),
-            Cell(number(100 * learned.both.estimate, 2, sign=True), (plural(learned.both.n, "seed"),)),
-            interval_cell(result.difference, 2, scale=100, sign=True),
-            Cell(f"{100 * compared.margin:g}", (f"({number(100 * compared.equivalence_margin, 2)})",)),
-        ),
+    return (
+        Cell(f"{compared.n:,}", (rest,) if rest else ()),
+        *shares,
+        Cell(outcomes.main, (*outcomes.small, f"{learned.only_a:,} : {learned.only_b:,}")),
+        Cell(number(100 * learned.both.estimate, 2, sign=True), (plural(learned.both.n, "seed"),)),
+        interval_cell(result.difference, 2, scale=100, sign=True),
+        Cell(f"{100 * compared.margin:g}", (f"({number(100 * compared.equivalence_margin, 2)})",)),
+    )
+
+
+def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
+    """Show how the interval of a contrast narrowed as seeds came in, beside what Student's t would have claimed."""
+    frame, final = narrowing(
+        comparison.differences, alpha=comparison.alpha, margin=comparison.margin, bounds=comparison.bounds
+    )
+    decided = "not decided yet" if final is None else f"decided after {final:,} seeds"
+    listed = "; ".join(
+        f"{plural(int(row['count']), 'seed')} [{number(row['low'], sign=True)}, {number(row['high'], sign=True)}]"
+        for _, row in frame.iloc[spaced(len(frame))].iterrows()
+    )
+    return figure_of(
+        [(evidence, {"frame": frame, "margin": comparison.margin, "decided": final})],
+        f"How the evidence came in: {name}, {decided}. The mean difference and its interval at α = "
+        f"{comparison.alpha:g}, which holds at every number of seeds at once; dashed, Student’s t interval at the same "
+        f"level, which holds at one number alone. The band is ±δ = {comparison.margin:g}.",
+        f"An interval that narrows as seeds come in, {decided}: {listed}.",
+        height=3.6,
     )

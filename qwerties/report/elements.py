@@ -6,6 +6,7 @@ by the walk of `build.compose`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +37,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its name, links beside the name, and its cells."""
+    """A row of a table: its name, a cell under each header, the same in full for the download, and more links."""
 
     name: Link  # without an address, plain words
-    cells: tuple[Cell, ...]
+    cells: Mapping[str, Cell]
+    data: Mapping[str, Any]
     more: tuple[Link, ...] = ()
 
 
@@ -78,15 +80,19 @@ def notices(lines: Sequence[str]) -> list[Notice]:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `data` is the same in full, for the download."""
+    """A table of at least one row; all rows have the same headers."""
 
     caption: str
-    headers: tuple[str, ...]
-    rows: tuple[Row, ...]
-    data: tuple[Mapping[str, Any], ...]
+    names: str  # the header above the rows' names
+    rows: Sequence[Row]
     suffix: str = ""  # of its file's name, where a section has several tables
     number: int = 0
     file: str = ""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The header of every column."""
+        return (self.names, *self.rows[0].cells)
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ def walk(blocks: Sequence[Block]) -> Iterator[Block]:
             yield from walk(block.blocks)
 
 
-# Numbers as table cells
+# Numbers in tables
 
 
 def interval_cell(
@@ -169,3 +175,9 @@ def interval_cell(
         return Cell("–")
     small = bounds(interval, digits, sign=sign, scale=scale)
     return Cell(number(scale * interval.estimate, digits, sign=sign), (small,) if small else ())
+
+
+def interval_record(name: str, interval: Interval | None) -> dict[str, float]:
+    """Put an estimate and its bounds into three columns of a download."""
+    values = (interval.estimate, interval.lo, interval.hi) if interval else (math.nan,) * 3
+    return dict(zip((name, f"{name}_lo", f"{name}_hi"), values, strict=True))

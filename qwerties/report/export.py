@@ -9,12 +9,11 @@ store's text says.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean
-from qwerties.report.cache_key import bytes_digest
-from qwerties.report.experiment_figures import score_interval
-from qwerties.scoring.states import STATES
-from qwerties.stats.intervals import Interval
+from qwerties.study.coverage import Coverage
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 
@@ -51,36 +46,11 @@ def link(page: Path, name: str) -> str:
     return "./" + urllib.parse.quote(place(page, name).relative_to(page.parent).as_posix())
 
 
-def outcome_record(name: str, table: SeedTable) -> dict[str, Any]:
-    """Put one config's outcomes into numbers, as the table of its section rounds them."""
-    frame, config = table.frame, table.config
-    states, phi = frame["state"].to_numpy(), frame["phi"].to_numpy(float)
-    undefined = np.isnan(phi)
-    ranked = np.sort(np.where(undefined, -np.inf, phi))  # undefined ranks lowest
-    middle = float(ranked[[(len(ranked) - 1) // 2, len(ranked) // 2]].mean()) if len(ranked) else math.nan
-    return {
-        "config": name,
-        **config.to_params(),
-        "n": len(frame),
-        **interval_record("learned", score_interval(frame, "learned", config)),
-        **{state: int(np.count_nonzero(states == state)) for state in STATES[1:]},
-        **interval_record("population_accuracy", score_interval(frame, "population_accuracy", config)),
-        **interval_record("train_accuracy", score_interval(frame, "train_accuracy", config)),
-        "phi_median": middle if math.isfinite(middle) else math.nan,
-        "phi_undefined": int(undefined.sum()),
-        "runs": [run.run_id for run in table.runs],
-    }
-
-
-def interval_record(name: str, interval: Interval | None) -> dict[str, Any]:
-    """Put an estimate and its bounds into three columns."""
-    values = (interval.estimate, interval.lo, interval.hi) if interval else (math.nan,) * 3
-    return dict(zip((name, f"{name}_lo", f"{name}_hi"), values, strict=True))
-
-
-def runs_csv(store: Store, experiments: Mapping[str, str]) -> bytes:
-    """Make ``runs.csv``: every run of these experiments (ids by their names), oldest first."""
-    return to_csv([_run(name, run) for name, id_ in experiments.items() for run in store.runs(id_)])
+def runs_csv(store: Store, coverages: Iterable[Coverage]) -> bytes:
+    """Make ``runs.csv``: every run of these experiments, oldest first."""
+    return to_csv(
+        [_run(each.experiment_name, run) for each in coverages for run in store.runs(each.experiment_id)]
+    )
 
 
 def _run(experiment_name: str, run: Tracked) -> dict[str, Any]:
@@ -182,17 +152,21 @@ def digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
-def are_intact(page: Path, listed: Mapping[str, str]) -> bool:
-    """Tell whether the files of a page are there as they were written."""
-    return all(
-        OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest for name, digest in listed.items()
-    )
+def is_intact(page: Path, name: str, digest: str) -> bool:
+    """Tell whether a listed file of a page is one of its exports, and there as it was written."""
+    try:
+        return (
+            OURS.fullmatch(name) is not None
+            and hashlib.sha256(place(page, name).read_bytes()).hexdigest() == digest
+        )
+    except OSError:
+        return False
 
 
 def remove_old(page: Path, listed: Mapping[str, str], kept: Mapping[str, str]) -> None:
     """Remove the exports that an earlier report listed and this one does not have, if nobody altered them."""
     for name, digest in listed.items():
-        if name not in kept and OURS.fullmatch(name) and bytes_digest(place(page, name)) == digest:
+        if name not in kept and is_intact(page, name, digest):
             place(page, name).unlink(missing_ok=True)
 
 

@@ -8,8 +8,10 @@ and can be restored from there.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 
+from qwerties.report.export import digests
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store, StoreError, store_failures
 from qwerties.tracking.tags import NOTE, PAGE, REPORT, TITLE
@@ -35,10 +37,7 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
         What came of it, in one line: where the store does not take it, the report stands all the same.
     """
     kept = {name: content for name, content in files.items() if not name.startswith("figures/")}
-    digest = hashlib.sha256()
-    for name, content in sorted(kept.items()):
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    key = digest.hexdigest()
+    key = hashlib.sha256(json.dumps(digests(kept), sort_keys=True).encode()).hexdigest()
     try:
         experiment_id = store.experiment(EXPERIMENT, {REPORT: "kept", TITLE: "Reports", NOTE: DESCRIPTION})
         reports = store.runs(experiment_id)

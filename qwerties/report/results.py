@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from qwerties.analysis.contrasts import ContrastResult, ExperimentResult, load_results
+from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
 from qwerties.analysis.tables import SeedTable, read_curves
 from qwerties.errors import clean
 from qwerties.report.elements import Link
@@ -31,21 +31,33 @@ class Results:
     Attributes
     ----------
     store : Store
-    experiments : tuple of ExperimentResult
-        In the report's order.
-    ui : str
-        Address of MLflow's UI.
-    anchors : mapping of str to str
-        Id of each experiment's section, by the experiment's name.
-    changes : tuple of mapping
+    experiments : sequence of ExperimentResult
+        In the report's order, from `load_results`.
+    changes : sequence of mapping
         What changed since the previous report, from `verdicts_file.changes`.
+    reserved : sequence of str
+        Ids of the page that no experiment's section may have.
     """
 
     store: Store
-    experiments: tuple[ExperimentResult, ...]
-    ui: str
-    anchors: Mapping[str, str]
-    changes: tuple[Mapping[str, Any], ...] = ()
+    experiments: Sequence[ExperimentResult]
+    changes: Sequence[Mapping[str, Any]] = ()
+    reserved: Sequence[str] = ()
+
+    @cached_property
+    def anchors(self) -> dict[str, str]:
+        """Id of each experiment's section, by the experiment's name."""
+        ids = set(self.reserved)
+        names = (result.coverage.experiment_name for result in self.experiments)
+        return {name: slug(name, ids) for name in names}
+
+    @property
+    def ui(self) -> str:
+        """Address of MLflow's UI, without a user's name and password."""
+        parts = urlsplit(self.store.uri)
+        if parts.scheme not in ("http", "https"):
+            return LOCAL_UI
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
 
     @cached_property
     def by_name(self) -> dict[str, ExperimentResult]:
@@ -105,30 +117,11 @@ class Results:
             If it is missing, cannot be read, or is not two-dimensional numbers.
         """
         epochs, values = read_curves(self.store, table, name)
-        sound = values.ndim == 2 and values.shape[1] > 0 and np.issubdtype(values.dtype, np.number)
-        if not sound or epochs.ndim != 1 or not np.issubdtype(epochs.dtype, np.number):
-            raise StoreError(f"{name} in curves.npz of {table.config.label()} has the shape {values.shape}")
-        if name == "loss" and values.shape[1] != len(epochs):
-            raise StoreError(f"loss in curves.npz of {table.config.label()} has other epochs than it names")
+        numeric = all(np.issubdtype(array.dtype, np.number) for array in (epochs, values))
+        shaped = epochs.ndim == 1 and values.ndim == 2 and values.shape[1] > 0
+        if not numeric or not shaped or (name == "loss" and values.shape[1] != len(epochs)):
+            raise StoreError(
+                f"{name} in curves.npz of {table.config.label()} must be numbers of shape (networks, columns), got "
+                f"shape {values.shape} at epochs of shape {epochs.shape}"
+            )
         return epochs, values
-
-
-def make_results(
-    store: Store,
-    experiments: Sequence[ExperimentResult] | None = None,
-    changes: Sequence[Mapping[str, Any]] = (),
-    taken: Sequence[str] = (),
-) -> Results:
-    """Read a store; `experiments` where that has been done already, `taken` are ids that no experiment gets."""
-    experiments = load_results(store) if experiments is None else experiments
-    ids = set(taken)
-    anchors = {name: slug(name, ids) for name in (result.coverage.experiment_name for result in experiments)}
-    return Results(store, tuple(experiments), _ui(store.uri), anchors, tuple(changes))
-
-
-def _ui(uri: str) -> str:
-    """Return the address of MLflow's UI, without a user's name and password."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https"):
-        return LOCAL_UI
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")

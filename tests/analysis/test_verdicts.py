@@ -397,11 +397,11 @@ def test_the_next_report_tells_what_changed_and_goes_on_telling(store, tmp_path)
     few, many = Seeds(0, 5), Seeds(5, 200)
     path = tmp_path / "summary.html"
     track(store, "loss", few, {a: table(few, GOOD), b: table(few, POOR)}, [contrast(a, b)])
-    assert write_report(store, path).document["changes"] == []
+    assert verdicts.read_verdicts(write_report(store, path).verdicts)["changes"] == []
     assert "Changes since" not in path.read_text()
     tables = {a: table(many, GOOD), b: table(many, POOR)}
     track(store, "loss", many, tables, [contrast(a, b)], planned=Seeds(0, 200))
-    [change] = write_report(store, path).document["changes"]
+    [change] = verdicts.read_verdicts(write_report(store, path).verdicts)["changes"]
     assert change["why"] == ["more seeds: 200 pairs, 5 before"]
     page = path.read_bytes()
     assert b"Changes since the previous report" in page

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from qwerties.config import CHOICES, DEFAULT, Config, Seeds
 from qwerties.report import panel_seeds
 from qwerties.report.elements import Section
-from qwerties.report.results import make_results
+from qwerties.report.results import Results
 from qwerties.report.sections import panel
 from qwerties.report.text import source
 
@@ -177,7 +177,7 @@ def test_crossed_layouts_and_unknown_states_are_left_out():
 
 
 def results(*experiments):
-    return make_results(SimpleNamespace(uri="sqlite://"), experiments)
+    return Results(SimpleNamespace(uri="sqlite://"), experiments)
 
 
 def test_there_is_no_panel_before_anything_is_tracked():

@@ -12,13 +12,14 @@ from pages import CODE as PAGES_CODE
 from pages import record as page_record
 from trained import CODE, SEEDS, make_store, plan, record
 
+from qwerties.analysis.contrasts import load_results
 from qwerties.cli.status import read_status
 from qwerties.config import DEFAULT, Config
 from qwerties.report import report_archive
 from qwerties.report.build import is_current, write_report
 from qwerties.report.cache_key import LIBRARIES, store_digest
 from qwerties.report.elements import Facts, Table, Text
-from qwerties.report.results import make_results
+from qwerties.report.results import Results
 from qwerties.report.sections import provenance
 from qwerties.scoring import score as scoring
 from qwerties.tracking.store import Store, StoreError
@@ -27,7 +28,11 @@ from qwerties.training.trainer import train
 
 
 def blocks(store, kind):
-    return [block for block in provenance.build(make_results(store)).blocks if isinstance(block, kind)]
+    return [
+        block
+        for block in provenance.build(Results(store, load_results(store))).blocks
+        if isinstance(block, kind)
+    ]
 
 
 def test_a_number_is_made_again_by_its_lines(tmp_path, monkeypatch):
@@ -67,8 +72,8 @@ def test_it_counts_as_status_does(store):
         "No longer planned": 1,
     }
     assert ledger.headers == ("Experiment", "Seeds", *counts)
-    assert [cell.main for cell in ledger.rows[0].cells] == ["0–15", *map(str, counts.values())]
-    assert ledger.data[0]["done"] == status["done"] == 1
+    assert [cell.main for cell in ledger.rows[0].cells.values()] == ["0–15", *map(str, counts.values())]
+    assert ledger.rows[0].data["done"] == status["done"] == 1
 
 
 def test_what_made_the_runs_is_told(store, tmp_path):
@@ -93,7 +98,7 @@ def test_what_made_the_runs_is_told(store, tmp_path):
 def test_the_store_is_named_without_a_password(store):
     store.file, store.uri = None, "https://me:secret@example.org/mlflow"
     assert "secret" not in provenance.public_address(store)
-    assert make_results(store, []).ui == "https://example.org/mlflow"
+    assert Results(store, []).ui == "https://example.org/mlflow"
 
 
 # The report as an artifact
@@ -122,7 +127,7 @@ def test_a_page_is_kept_once_and_counts_nowhere(store, tmp_path, undrawn):
     assert "no verdict changed since the previous report" not in written.text  # there was none
     assert "run " in report_archive.keep(store, written.files)
     again = write_report(store, page)
-    assert (again.document, again.files) == (written.document, written.files)
+    assert again.files == written.files
     assert "no verdict changed since the previous report" in again.text
     assert "already" in report_archive.keep(store, again.files)
     assert store_digest(store) == digest

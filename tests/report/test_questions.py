@@ -13,7 +13,7 @@ from qwerties.config import CHOICES, DEFAULT, Config, Seeds
 from qwerties.report.build import render
 from qwerties.report.examples import examples_figure, read_examples
 from qwerties.report.rendering import render as render_figures
-from qwerties.report.results import make_results
+from qwerties.report.results import Results
 from qwerties.report.sections import questions
 from qwerties.report.text import display
 from qwerties.scoring.predict import answer
@@ -66,7 +66,7 @@ def section(store):
 
 
 def figure(store, key):
-    return questions.QUESTIONS[key][-1](make_results(store))
+    return questions.QUESTIONS[key][-1](Results(store, load_results(store)))
 
 
 def test_the_fall_and_the_levels_of_the_loss_are_those_of_the_store(store):
@@ -133,7 +133,7 @@ def test_an_incomplete_experiment_is_named(store):
 
 
 def test_nothing_tracked_gives_no_section(store):
-    assert questions.build(make_results(store)) is None
+    assert questions.build(Results(store, load_results(store))) is None
     assert 'id="questions"' not in render(store)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import SeedTable
 from qwerties.errors import clean, plural
-from qwerties.report import export
 from qwerties.report.contrasts import contrast_blocks
 from qwerties.report.elements import (
     Block,
@@ -22,18 +21,18 @@ from qwerties.report.elements import (
     Table,
     Text,
     interval_cell,
+    interval_record,
     notices,
     paragraph,
 )
 from qwerties.report.examples import examples_figure
-from qwerties.report.experiment_figures import experiment_figure
+from qwerties.report.experiment_figures import experiment_figure, score_interval
 from qwerties.report.results import Results
 from qwerties.report.sections.reading import sampling_sd
 from qwerties.report.text import display, markdown
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
-from qwerties.stats.intervals import Interval
 from qwerties.study.coverage import Coverage
 from qwerties.study.experiment import config_names
 from qwerties.study.plan import config_of
@@ -137,45 +136,56 @@ def _notes(tables: Sequence[SeedTable]) -> list[str]:
 
 def _outcomes(results: Results, tables: Sequence[SeedTable]) -> Table:
     names = config_names([table.config for table in tables])
-    records = [export.outcome_record(name, table) for name, table in zip(names, tables, strict=True)]
-    rows = []
-    for record, table in zip(records, tables, strict=True):
-        first, *more = table.runs
-        links = tuple(Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2))
-        learned, population = (
-            Interval(record[name], record[f"{name}_lo"], record[f"{name}_hi"], record["n"], 0.95)
-            for name in ("learned", "population_accuracy")
-        )
-        phi = record["phi_median"]
-        cells = (
-            Cell(f"{record['n']:,}"),
-            Cell(percent(learned.estimate), interval_cell(learned, 0, scale=100).small),
-            *(Cell(f"{record[state]:,}") for state in STATES[1:]),
-            interval_cell(population),
-            Cell(number(record["train_accuracy"])),
-            Cell(
-                number(phi, 2) if np.isfinite(phi) else "undefined",
-                (f"{record['phi_undefined']:,} undefined",),
-            ),
-        )
-        rows.append(Row(Link(display(record["config"]), results.run_url(first)), cells, links))
     return Table(
         "Outcomes by config. Shares with Wilson, means with t intervals, both at 95%. Names lead to the runs in "
         "MLflow, while its server runs.",
-        (
-            *("Config", "Seeds", *map(str.capitalize, STATES)),
-            *("Population accuracy", "Training accuracy", "Phi, median"),
-        ),
-        tuple(rows),
-        tuple(records),
+        "Config",
+        [_outcome(results, name, table) for name, table in zip(names, tables, strict=True)],
     )
+
+
+def _outcome(results: Results, name: str, table: SeedTable) -> Row:
+    frame, config = table.frame, table.config
+    scores = {
+        score: score_interval(frame, score, config)
+        for score in ("learned", "population_accuracy", "train_accuracy")
+    }
+    counts = {state: int(frame["state"].eq(state).sum()) for state in STATES[1:]}
+    undefined = int(frame["phi"].isna().sum())
+    phi = float(frame["phi"].fillna(-np.inf).median())  # undefined ranks lowest
+    shares = interval_cell(scores["learned"], 0, scale=100).small
+    cells = {
+        "Seeds": Cell(f"{len(frame):,}"),
+        "Learned": Cell(percent(scores["learned"].estimate), shares),
+        **{state.capitalize(): Cell(f"{count:,}") for state, count in counts.items()},
+        "Population accuracy": interval_cell(scores["population_accuracy"]),
+        "Training accuracy": Cell(number(scores["train_accuracy"].estimate)),
+        "Phi, median": Cell(
+            number(phi, 2) if np.isfinite(phi) else "undefined", (f"{undefined:,} undefined",)
+        ),
+    }
+    data = {
+        "config": name,
+        **config.to_params(),
+        "n": len(frame),
+        **interval_record("learned", scores["learned"]),
+        **counts,
+        **interval_record("population_accuracy", scores["population_accuracy"]),
+        **interval_record("train_accuracy", scores["train_accuracy"]),
+        "phi_median": phi if np.isfinite(phi) else None,
+        "phi_undefined": undefined,
+        "runs": [run.run_id for run in table.runs],
+    }
+    first, *more = table.runs
+    links = tuple(Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2))
+    return Row(Link(display(name), results.run_url(first)), cells, data, links)
 
 
 # Runs without a plan
 
 
 def _loose_blocks(results: Results, coverage: Coverage) -> list[Block]:
-    rows, data = [], []
+    rows = []
     for run in coverage.loose:
         config = config_of(run)
         name = run.name
@@ -186,14 +196,11 @@ def _loose_blocks(results: Results, coverage: Coverage) -> list[Block]:
             for key in ("final_train_loss", "train_accuracy", "population_accuracy", "phi")
         )
         state = clean(run.tags.get(STATE, ""), 20) or run.status.lower()
-        data.append({"run": run.run_id, "name": name, "state": state, **run.params, **run.metrics})
-        cells = (Cell(state), Cell(number(loss, 4)), *(Cell(number(score)) for score in scores))
-        rows.append(Row(Link(clean(name), results.run_url(run)), cells))
-    table = Table(
-        "Runs tracked one by one. A dash is an undefined score.",
-        ("Run", "State", "Training loss", "Training accuracy", "Population accuracy", "Phi"),
-        tuple(rows),
-        tuple(data),
-    )
+        cells = {"State": Cell(state), "Training loss": Cell(number(loss, 4))}
+        titles = ("Training accuracy", "Population accuracy", "Phi")
+        cells |= {title: Cell(number(score)) for title, score in zip(titles, scores, strict=True)}
+        data = {"run": run.run_id, "name": name, "state": state, **run.params, **run.metrics}
+        rows.append(Row(Link(clean(name), results.run_url(run)), cells, data))
+    table = Table("Runs tracked one by one. A dash is an undefined score.", "Run", rows)
     design = f"{plural(len(coverage.loose), 'run')}, not part of a plan."
     return [paragraph(design, "design"), *notices(coverage.problems), *([table] if rows else [])]

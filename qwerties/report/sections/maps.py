@@ -153,26 +153,20 @@ def _good(gain: np.ndarray) -> float:
 
 
 def _table(results: Results, spec: MapSpec, arrays: Arrays, run: Tracked) -> Table:
-    rows, data = [], []
+    rows = []
     for i, j, name in spec.panels:
         gain = arrays["gain"][i, j]
         known = gain[np.isfinite(gain)].astype(float)
         mean, good = float(known.mean()) if len(known) else np.nan, _good(gain)
         states = {state: float(arrays[state][i, j].mean(dtype=float)) for state in STATES}
-        cells = (
-            Cell(number(mean, 2)),
-            Cell(percent(good)),
-            *(Cell(percent(share)) for share in states.values()),
-        )
-        rows.append(Row(Link(name, results.run_url(run)), cells))
+        cells = {"Gain": Cell(number(mean, 2)), f"Pixels with gain ≥ {GOOD}": Cell(percent(good))}
+        cells |= {state.capitalize(): Cell(percent(share)) for state, share in states.items()}
         counts = {"pixels": int(gain.size), "undefined": int(gain.size - len(known))}
-        data.append(
-            {"panel": name, "run": run.run_id, **counts, "mean_gain": mean, "good_pixels": good, **states}
-        )
+        data = {"panel": name, "run": run.run_id, **counts, "mean_gain": mean, "good_pixels": good, **states}
+        rows.append(Row(Link(name, results.run_url(run)), cells, data))
     return Table(
         "The panels in numbers: means over all pixels, each counted alike, so that they describe the ranges that were "
         "chosen as much as the networks.",
-        ("Panel", "Gain", f"Pixels with gain ≥ {GOOD}", *map(str.capitalize, STATES)),
-        tuple(rows),
-        tuple(data),
+        "Panel",
+        rows,
     )

@@ -108,20 +108,20 @@ def public_address(store: Store) -> str:
 def _coverage(results: Results) -> Table:
     known = [(result.coverage, experiment_json(result.coverage)) for result in results.experiments]
     columns = {**COLUMNS, **{key: name for key, name in RARE.items() if any(n[key] for _, n in known)}}
-    rows, data = [], []
+    rows = []
     for coverage, counts in known:
         name = coverage.experiment_name
         seeds = str(coverage.plan.seeds) if coverage.plan else None
-        cells = [Cell(seeds.replace("-", "–") if seeds else "–")]
-        cells += [Cell("–" if counts[key] is None else f"{counts[key]:,}") for key in columns]
-        rows.append(Row(Link(clean(coverage.title), f"#{results.anchors[name]}"), tuple(cells)))
-        data.append({"experiment": name, "seeds": seeds, **{key: counts[key] for key in columns}})
+        texts = {"Seeds": seeds.replace("-", "–") if seeds else "–"}
+        texts |= {title: "–" if counts[key] is None else f"{counts[key]:,}" for key, title in columns.items()}
+        cells = {title: Cell(text) for title, text in texts.items()}
+        data = {"experiment": name, "seeds": seeds, **{key: counts[key] for key in columns}}
+        rows.append(Row(Link(clean(coverage.title), f"#{results.anchors[name]}"), cells, data))
     return Table(
         "Planned configs and what became of them. Tracked, missing and failed count configs. The last columns count "
         "excluded runs: made by other code (stale), re-run since (superseded), or of configs no longer planned.",
-        ("Experiment", "Seeds", *columns.values()),
-        tuple(rows),
-        tuple(data),
+        "Experiment",
+        rows,
     )
 
 

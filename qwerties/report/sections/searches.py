@@ -23,11 +23,11 @@ from qwerties.report.elements import (
     Section,
     Table,
     interval_cell,
+    interval_record,
     notices,
     paragraph,
 )
 from qwerties.report.experiment_figures import score_interval, within
-from qwerties.report.export import interval_record
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
 from qwerties.report.search_figures import FIGURES, Confirmed
@@ -100,43 +100,37 @@ def _check_budgets(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> t
 
 
 def _table(results: Results, searches: Sequence[TrackedSearch], confirmed: Confirmed) -> Table:
-    rows, data = [], []
+    rows = []
     for search in searches:
         tuned, fresh = _tuning_score(search), _confirmation(search, confirmed)
         chosen = f": {search.winner.label()}" if search.winner else ""
         name = Link(display(search.label + chosen), results.run_url(search.run) if search.run else "")
         networks = len(search.trials) * len(search.seeds)
-        cells = (
-            Cell(f"{len(search.trials):,} of {search.n_trials:,}"),
-            Cell(f"{search.n_failed:,}"),
-            Cell(f"{networks:,}"),
-            _score_cell(tuned),
-            _score_cell(fresh),
-            interval_cell(_gap(tuned, fresh), 4, sign=True),
-        )
-        rows.append(Row(name, cells))
-        data.append(
-            {
-                "search": search.label,
-                "run": search.run.run_id if search.run is not None else None,
-                "trials": len(search.trials),
-                "trials_planned": search.n_trials,
-                "diverged": search.n_failed,
-                "networks": networks,
-                **interval_record("tuning", tuned),
-                **interval_record("confirmation", fresh),
-                "chosen": search.winner.to_params() if search.winner else {},
-            }
-        )
+        cells = {
+            "Trials": Cell(f"{len(search.trials):,} of {search.n_trials:,}"),
+            "Diverged": Cell(f"{search.n_failed:,}"),
+            "Networks": Cell(f"{networks:,}"),
+            "Tuning score": _score_cell(tuned),
+            "Confirmation score": _score_cell(fresh),
+            "Tuning − confirmation": interval_cell(_gap(tuned, fresh), 4, sign=True),
+        }
+        data = {
+            "search": search.label,
+            "run": search.run.run_id if search.run is not None else None,
+            "trials": len(search.trials),
+            "trials_planned": search.n_trials,
+            "diverged": search.n_failed,
+            "networks": networks,
+            **interval_record("tuning", tuned),
+            **interval_record("confirmation", fresh),
+            "chosen": search.winner.to_params() if search.winner else {},
+        }
+        rows.append(Row(name, cells, data))
     return Table(
         "Each search’s budget, counted in the store, and what it chose; the population accuracy of that, on the seeds "
         "that it was chosen on and on fresh ones, with 95% intervals.",
-        (
-            *("Search", "Trials", "Diverged", "Networks"),
-            *("Tuning score", "Confirmation score", "Tuning − confirmation"),
-        ),
-        tuple(rows),
-        tuple(data),
+        "Search",
+        rows,
     )
 
 
