@@ -129,8 +129,8 @@ def test_planted_data_flip_every_sentence(both_ways):
     for forth, back in zip(spoken(page), spoken(flipped_page), strict=True):
         assert len(forth) == len(back) == len(QUESTIONS)
         for gain, loss in zip(forth, back, strict=True):
-            assert " gains 17 points of accuracy over " in gain
-            assert loss == gain.replace("gains", "costs").replace(" over ", " against ")
+            assert re.search(" gains? 17 points of accuracy over ", gain)
+            assert loss == gain.replace(" gain", " cost").replace(" over ", " against ")
 
 
 def test_nothing_else_on_the_page_says_which_side_is_better(both_ways):
