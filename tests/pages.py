@@ -143,7 +143,7 @@ def seed_scores(accuracy, *, n=200, spread=0.002, seed=0, state="learned"):
 
 
 def experiment_result(name, tables, contrasts=(), *, complete=True, margin=0.01):
-    """An experiment as `load_results` returns it: `tables` are by config, `contrasts` (a, b, primary)."""
+    """An experiment as `load_results` returns it: `tables` are by config, `contrasts` (a, b, primary[, names])."""
     seeds = Seeds(0, max(map(len, tables.values()), default=1))
     keys = {fingerprint(config, seeds, CODE): config.label() for config in tables}
     coverage = Coverage(
@@ -153,7 +153,7 @@ def experiment_result(name, tables, contrasts=(), *, complete=True, margin=0.01)
         question="",
         order=1,
         figures=(),
-        contrasts=tuple(PlannedContrast(a, b, margin, primary) for a, b, primary in contrasts),
+        contrasts=tuple(PlannedContrast(a, b, margin, *rest) for a, b, *rest in contrasts),
         plan=Plan(seeds, CODE, keys),
         entries=tuple(PlannedConfig(config.label(), config, (), "done") for config in tables),
         stale=0,

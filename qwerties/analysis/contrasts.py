@@ -281,19 +281,23 @@ def _has_learned(frame: pd.DataFrame, gain: float) -> NDArray[np.bool_]:
 
 
 def _arm_names(contrast: PlannedContrast) -> tuple[str, str]:
-    """Name both arms by what differs between them, after what the plan called them."""
+    """Name both arms by what differs between them, after what the plan called them: `bce (lr 0.335)`."""
     a, b = (arm.label([contrast.a, contrast.b]) for arm in (contrast.a, contrast.b))
     if contrast.names is None:
         return a, b
+
+    def named(name: str, label: str) -> str:
+        parts = [part for part in label.split(" · ") if part and part != name]
+        return f"{name} ({' · '.join(parts)})" if parts else name
+
     name_a, name_b = (clean(name, 40) for name in contrast.names)
-    return (
-        a if name_a in a.split(" · ") else f"{name_a}: {a}",
-        b if name_b in b.split(" · ") else f"{name_b}: {b}",
-    )
+    return named(name_a, a), named(name_b, b)
 
 
 def _shared(contrast: PlannedContrast, arms: Sequence[Config]) -> str:
-    """Return what both arms share that other contrasts beside them do not."""
+    """Return what both arms share that other contrasts beside them do not; empty where the plan names the arms."""
+    if contrast.names is not None:
+        return ""
     names = dict(zip(arms, config_names(arms), strict=True))
     a, b = (names[arm].split(" · ") for arm in (contrast.a, contrast.b))
     return " · ".join(part for part in a if part in b)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from factories import new_store
+from pages import experiment_result, seed_scores
 
 from qwerties.analysis.contrasts import load_results
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
@@ -467,3 +468,23 @@ def test_hostile_text_of_an_earlier_report_is_inert(store, plain_document, tmp_p
     assert "<script>alert" not in page
     assert "\u202e" not in page
     assert "&lt;script&gt;alert" in page
+
+
+BCE, SLOWER, MSE = (Config(learning_rate=0.3), Config(learning_rate=0.2), Config(loss="mse"))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "names", "sides"),
+    [
+        (BCE, MSE, None, "bce, lr 0.3 − mse, lr 0.01"),
+        (BCE, MSE, ("bce", "mse"), "bce (lr 0.3) − mse (lr 0.01)"),
+        (BCE, SLOWER, ("bce", "bce by random"), "bce (lr 0.3) − bce by random (lr 0.2)"),
+        (BCE, BCE, ("best", "plain"), "best − plain"),
+    ],
+)
+def test_arms_are_called_as_the_plan_does_with_what_differs(a, b, names, sides):
+    tables = {config: seed_scores(0.9, n=5) for config in (BCE, SLOWER, MSE)}
+    result, other = experiment_result("rates", tables, [(a, b, True, names), (SLOWER, MSE, False)]).findings
+    assert result.sides == sides
+    assert result.where == ""
+    assert other.sides == "bce, lr 0.2 − mse, lr 0.01"
