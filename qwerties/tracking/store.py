@@ -96,7 +96,7 @@ class Store:
         try:
             with without_side_effects(self.uri):
                 yield
-        except store_failures(ImportError) as error:
+        except store_failures(ImportError, ValueError) as error:  # ValueError: of an MLFLOW_... setting
             raise StoreError(
                 f"the store {public_uri(self.uri)} cannot be opened: {reason_of(error)}"
             ) from error

@@ -219,3 +219,11 @@ def test_a_database_that_does_not_answer(postgres):
         assert message.startswith(f"the database {uri.replace('hush', '***')} must answer, got: ")
         assert reason in message
         assert "\n" not in message
+
+
+def test_a_setting_of_mlflow_that_is_wrong_is_told(mlflow_server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0.3")
+    with pytest.raises(
+        StoreError, match=r"cannot be opened: .*'0\.3' for MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"
+    ):
+        Store(mlflow_server.uri)
