@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from qwerties.analysis.searches import read_search
 from qwerties.config import Config
 from qwerties.study.coverage import is_search_done
-from qwerties.study.plan import PlannedContrast, arms_by_name, question_tags, readable_contrasts
+from qwerties.study.plan import (
+    UNREADABLE_JSON,
+    PlannedContrast,
+    arms_by_name,
+    question_tags,
+    readable_contrasts,
+)
 from qwerties.study.plan_changes import revise
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -69,5 +75,5 @@ def _search_changes(before: str, now: str) -> list[str]:
             for text in (before, now)
         )
         return [f"search for {x}: {text}" for x in new if x in old for text in differences(old[x], new[x])]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except UNREADABLE_JSON:
         return []
