@@ -23,12 +23,13 @@ from qwerties.tuning.declaration import CONFIRMATION, Tuning
 from qwerties.tuning.search import Search, differences
 
 
-def winners_of(searches: Sequence[Search], runs: Sequence[Tracked], store: Store) -> dict[str, Config | None]:
-    """Return the winners by `Search.confirmed_as`; None of a search that needs more work."""
+def winners_of(searches: Sequence[Search], runs: Sequence[Tracked], store: Store) -> dict[str, Config]:
+    """Return the winners of searches that need no more work, by `Search.confirmed_as`."""
     specs = {search.confirmed_as: search.spec() for search in searches}
     return {
-        name: read_search(spec, runs).winner if is_search_done(spec, runs, store) else None
+        name: winner
         for name, spec in specs.items()
+        if is_search_done(spec, runs, store) and (winner := read_search(spec, runs).winner) is not None
     }
 
 
