@@ -87,6 +87,7 @@ def tracked(store):
     winners = {run.tags[STUDY]: json.loads(run.tags["qwerties.winner"]) for run in searches.values()}
     assert len(winners) == len(searches)
     assert {run.status for run in searches.values()} == {"FINISHED"}
+    assert all(run.params["study"] == run.tags[STUDY] for run in searches.values())
     assert {run.parent for run in runs if TRIAL in run.tags and is_whole_trial(run)} <= set(searches)
     return sorted(rows, key=lambda row: row[:2]), winners
 

@@ -46,12 +46,7 @@ def sqlite_uri(path: Path) -> str:
 
 def sqlite_path(uri: str) -> Path | None:
     """Return the file of a SQLite URI; None where the URI names another kind of store."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    try:
-        return Path(sa.make_url(uri).database or "")
-    except (sa.exc.ArgumentError, ValueError):
-        return Path(uri.removeprefix("sqlite:///"))
+    return Path(sa.make_url(uri).database or "") if uri.startswith("sqlite:///") else None
 
 
 def is_on_disk(uri: str) -> bool:

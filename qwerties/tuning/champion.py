@@ -22,6 +22,7 @@ from qwerties.stats.scores import scores
 from qwerties.study.budget import EXPLORATORY_ALPHA
 from qwerties.study.coverage import Coverage, make_coverage
 from qwerties.study.experiment import Contrast, Experiment
+from qwerties.study.plan import UNREADABLE_JSON
 from qwerties.tracking import models, tags
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.records import Model, Record
@@ -42,20 +43,8 @@ def challenge(
 ) -> str | None:
     """Register the winner of a search if there is no model yet, or if it beats the registered config.
 
-    Parameters
-    ----------
-    experiment_name : str
-        The experiment in which the winner is confirmed.
-    config : Config
-        The winner.
-    store : Store
-    sweep : callable
-        Trains and tracks experiments, given by name.
-
-    Returns
-    -------
-    str or None
-        What happened, to be printed; None where the config is registered already.
+    The winner is confirmed in the experiment of the given name; ``sweep`` trains and tracks experiments by their names.
+    Return what happened, to be printed, or None where the config is registered already.
     """
     confirmed = _confirmed(experiment_name, config, store)
     if confirmed is None:
@@ -76,7 +65,8 @@ def challenge(
         )
     challenges = _challenges(store)
     challengers = challenges.setdefault(registered.number, [])
-    if (digest := _digest(config)) not in challengers:
+    digest = hashlib.sha256(json.dumps(config.to_params(), sort_keys=True).encode()).hexdigest()[:12]
+    if digest not in challengers:
         challengers.append(digest)
     count = f"challenge {challengers.index(digest) + 1} of version {registered.number}"
     sweep({EXPERIMENT_NAME: _experiment(config, champion, count)})
@@ -114,12 +104,8 @@ def _challenges(store: Store) -> dict[str, list[str]]:
     try:
         stored = json.loads(stored_tags.get(tags.CHALLENGES, "{}"))
         return {str(number): [str(digest) for digest in digests] for number, digests in stored.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except UNREADABLE_JSON:
         return {}
-
-
-def _digest(config: Config) -> str:
-    return hashlib.sha256(json.dumps(config.to_params(), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _coverage(experiment_name: str, store: Store) -> Coverage:
@@ -148,7 +134,7 @@ def _about(config: Config, confirmed: SeedTable) -> dict[str, str]:
 def _config_of(registered: models.Version) -> Config | None:
     try:
         return Config.from_params(json.loads(registered.tags[tags.CONFIG]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except UNREADABLE_JSON:
         return None
 
 
@@ -165,7 +151,7 @@ def _register(experiment_name: str, confirmed: SeedTable, store: Store, about: M
         return f"{experiment_name}: none of its winner's networks learned, no model is registered"
     places = [(run, row) for run, rows in zip(confirmed.runs, confirmed.rows, strict=True) for row in rows]
     run, row = places[chosen]
-    network: dict[str, Any] = {str(name): value for name, value in confirmed.frame.loc[chosen].items()}
+    network: Mapping[Any, Any] = confirmed.frame.loc[chosen].to_dict()
     arrays = {name: array[row] for name, array in read_arrays(store.read(run, "weights.npz")).items()}
     config, seed = confirmed.config, int(network["seed"])
     record = Record(

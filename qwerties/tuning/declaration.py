@@ -61,10 +61,8 @@ class TunedArm:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            *(
-                ("name", "text without ' by '", lambda name: is_text(name) and " by " not in name),
-                ("space", f"a function of a trial (arm {self.name})", callable),
-            ),
+            ("name", "text without ' by '", lambda name: is_text(name) and " by " not in name),
+            ("space", f"a function of a trial (arm {self.name})", callable),
         )
 
 
@@ -139,42 +137,30 @@ class Tuning:
 
     def __post_init__(self) -> None:
         arms = tuple(arm.name for arm in self.arms) if are_all(TunedArm)(self.arms) else ()
+        others = {*SAMPLERS} - {str(self.sampler)}
         check_fields(
             self,
-            *(
-                ("title", "text", is_text),
-                ("question", "text", is_text),
-                ("arms", "a tuple of TunedArms, (arm,) for one", lambda _: bool(arms)),
-                ("contrasts", "a tuple of ArmContrasts, (c,) for one", are_all(ArmContrast)),
-                ("fixed", "Configs by the arms' names", _is_named_configs),
-                ("trials", "a whole number from 1 to 100000", is_whole(1, 100_000)),
-                ("batch", "a whole number from 1 to 1000", is_whole(1, 1000)),
-                ("seeds", f"a whole number from {MIN_SEEDS} to 10000", is_whole(MIN_SEEDS, 10_000)),
-                ("seed", "a whole number from 0 to 2**32 - 1", is_whole(0, 2**32 - 1)),
-                ("objectives", f"a tuple of {', '.join(OBJECTIVES)}", lambda x: x and _are_of(OBJECTIVES, x)),
-                ("sampler", f"one of {', '.join(SAMPLERS)}", lambda name: name in SAMPLERS),
-                (
-                    "baselines",
-                    "a tuple of other samplers",
-                    lambda names: _are_of({*SAMPLERS} - {str(self.sampler)}, names),
-                ),
-                ("figures", "Figures in a tuple", are_all(Figure)),
-                (
-                    "champion",
-                    f"one of {', '.join(arms)}, or None",
-                    lambda name: name is None or name in arms,
-                ),
-                ("order", f"a whole number of at most {MAX_ORDER}", is_whole(-MAX_ORDER, MAX_ORDER)),
-            ),
+            ("title", "text", is_text),
+            ("question", "text", is_text),
+            ("arms", "a tuple of TunedArms, (arm,) for one", lambda _: bool(arms)),
+            ("contrasts", "a tuple of ArmContrasts, (c,) for one", are_all(ArmContrast)),
+            ("fixed", "Configs by the arms' names", _is_named_configs),
+            ("trials", "a whole number from 1 to 100000", is_whole(1, 100_000)),
+            ("batch", "a whole number from 1 to 1000", is_whole(1, 1000)),
+            ("seeds", f"a whole number from {MIN_SEEDS} to 10000", is_whole(MIN_SEEDS, 10_000)),
+            ("seed", "a whole number from 0 to 2**32 - 1", is_whole(0, 2**32 - 1)),
+            ("objectives", f"a tuple of {', '.join(OBJECTIVES)}", lambda x: x and _are_of(OBJECTIVES, x)),
+            ("sampler", f"one of {', '.join(SAMPLERS)}", lambda name: name in SAMPLERS),
+            ("baselines", "a tuple of other samplers", lambda names: _are_of(others, names)),
+            ("figures", "Figures in a tuple", are_all(Figure)),
+            ("champion", f"one of {', '.join(arms)}, or None", lambda name: name in (None, *arms)),
+            ("order", f"a whole number of at most {MAX_ORDER}", is_whole(-MAX_ORDER, MAX_ORDER)),
         )
         names = [*arms, *self.fixed]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"every arm must have a name of its own, got {twice!r} twice")
-        for contrast in self.contrasts:
-            for arm in (contrast.a, contrast.b):
-                if arm not in names:
-                    raise ValueError(f"a contrast compares arms: one of {', '.join(names)}, got {arm!r}")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"every arm must have a name of its own, got {twice[0]!r} twice")
+        if unknown := [arm for c in self.contrasts for arm in (c.a, c.b) if arm not in names]:
+            raise ValueError(f"a contrast compares arms: one of {', '.join(names)}, got {unknown[0]!r}")
         pairs = [frozenset((contrast.a, contrast.b)) for contrast in self.contrasts]
         if again := [c for c, pair in zip(self.contrasts, pairs, strict=True) if pairs.count(pair) > 1]:
             raise ValueError(f"contrasts must differ, got {again[0].a} − {again[0].b} twice")
@@ -195,13 +181,10 @@ class Tuning:
         """
         configs = {**self.fixed, **winners}
         contrasts: dict[frozenset[Config], Contrast] = {}
-        for contrast in self.all_contrasts():
-            a, b = configs[contrast.a], configs[contrast.b]
+        for c in self.all_contrasts():
+            a, b = configs[c.a], configs[c.b]
             if a != b:
-                names = (contrast.a, contrast.b)
-                contrasts.setdefault(
-                    frozenset((a, b)), Contrast(a, b, contrast.delta, contrast.primary, names=names)
-                )
+                contrasts.setdefault(frozenset((a, b)), Contrast(a, b, c.delta, c.primary, (c.a, c.b)))
         return Experiment(
             title=self.title,
             question=self.question,

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from qwerties.analysis.searches import read_search
 from qwerties.config import Config
 from qwerties.study.coverage import is_search_done
-from qwerties.study.plan import PlannedContrast, arms_by_name, question_tags, readable_contrasts
+from qwerties.study.plan import (
+    UNREADABLE_JSON,
+    PlannedContrast,
+    arms_by_name,
+    question_tags,
+    readable_contrasts,
+)
 from qwerties.study.plan_changes import revise
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -17,12 +23,13 @@ from qwerties.tuning.declaration import CONFIRMATION, Tuning
 from qwerties.tuning.search import Search, differences
 
 
-def winners_of(searches: Sequence[Search], runs: Sequence[Tracked], store: Store) -> dict[str, Config | None]:
-    """Return the winners by `Search.confirmed_as`; None of a search that needs more work."""
+def winners_of(searches: Sequence[Search], runs: Sequence[Tracked], store: Store) -> dict[str, Config]:
+    """Return the winners of searches that need no more work, by `Search.confirmed_as`."""
     specs = {search.confirmed_as: search.spec() for search in searches}
     return {
-        name: read_search(spec, runs).winner if is_search_done(spec, runs, store) else None
+        name: winner
         for name, spec in specs.items()
+        if is_search_done(spec, runs, store) and (winner := read_search(spec, runs).winner) is not None
     }
 
 
@@ -69,5 +76,5 @@ def _search_changes(before: str, now: str) -> list[str]:
             for text in (before, now)
         )
         return [f"search for {x}: {text}" for x in new if x in old for text in differences(old[x], new[x])]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except UNREADABLE_JSON:
         return []

@@ -196,19 +196,7 @@ class Proposal:
 
 
 def propose(search: Search, earlier: Sequence[FrozenTrial]) -> list[Proposal]:
-    """Propose the batch that follows the trials of all earlier batches.
-
-    Parameters
-    ----------
-    search : Search
-    earlier : sequence of FrozenTrial
-        Finished trials, in the order of their proposals; a whole number of batches.
-
-    Returns
-    -------
-    list of Proposal
-        As many as a batch has.
-    """
+    """Propose the batch that follows all earlier ones, whose finished trials stand in the order of their proposals."""
     start, size = len(earlier), search.tuning.batch
     seed = int(np.random.SeedSequence((search.tuning.seed, start // size)).generate_state(1)[0])
     sampler: BaseSampler = RandomSampler(seed=seed)

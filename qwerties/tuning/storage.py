@@ -36,12 +36,7 @@ def default_storage(root: Path) -> str:
 
 @contextmanager
 def open_storage(target: str | Path) -> Iterator[BaseStorage]:
-    """Open a storage for the block.
-
-    Parameters
-    ----------
-    target : str or Path
-        A URL as Optuna takes it (``sqlite:///...``, ``postgresql://...``, ``mysql://...``), or a journal's path.
+    """Open a storage for the block: a journal's path, or a URL as Optuna takes it, such as ``sqlite:///...``.
 
     Raises
     ------
@@ -189,25 +184,16 @@ def importances(
 ) -> dict[str, float]:
     """Return each parameter's share in what sets the best tenth of the trials apart, largest first; they sum to 1.
 
-    Parameters
-    ----------
-    trials : mapping of int to FrozenTrial
-        As from `finished_trials`.
-    direction : {"minimize", "maximize"}
-        Of their first objective.
-
-    Notes
-    -----
-    Computed by PED-ANOVA (Watanabe et al. 2023, arXiv 2304.10255), which takes conditional parameters, has no seed, and
-    measures what was needed to be good rather than what moved the score anywhere. Empty where fewer than 20 trials are
-    complete: their best tenth would be a single trial.
+    The trials are those of `finished_trials`, and the direction is that of their first objective. PED-ANOVA (Watanabe
+    et al. 2023, arXiv 2304.10255) takes conditional parameters, has no seed, and measures what was needed to be good
+    rather than what moved the score anywhere. The result is empty where fewer than 20 trials are complete: their best
+    tenth would be a single trial.
     """
     complete = [trial for _, trial in sorted(trials.items()) if trial.state == TrialState.COMPLETE]
     if len(complete) < 20:
         return {}
     first = optuna.create_study(direction=direction)
-    for trial in complete:
-        first.add_trial(
-            create_trial(value=trial.values[0], params=trial.params, distributions=trial.distributions)
-        )
+    first.add_trials(
+        create_trial(value=t.values[0], params=t.params, distributions=t.distributions) for t in complete
+    )
     return {name: float(share) for name, share in optuna.importance.get_param_importances(first).items()}

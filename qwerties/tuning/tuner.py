@@ -100,7 +100,8 @@ def run_searches(
         experiment_id, tags = store.experiments().get(experiment_name, ("", {}))
         runs = store.runs(experiment_id) if experiment_id else []
         winners = winners_of(searches, runs, store)
-        if not all(winners.values()) or not plan_tags(tuning, searches, n_seeds).items() <= tags.items():
+        is_planned = plan_tags(tuning, searches, n_seeds).items() <= tags.items()
+        if len(winners) < len(searches) or not is_planned:
             experiment_id = store.experiment(experiment_name, {})
             with sweep_lock(
                 store, [experiment_id], lambda holder: log(f"waiting for another sweep, {holder}, to end")
@@ -108,14 +109,14 @@ def run_searches(
                 session = _Session(
                     experiment_name, store, experiment_id, str(storage), workers, step, later, check_turn
                 )
-                winners = _search_all(tuning, searches, n_seeds, session)
+                return _search_all(tuning, searches, n_seeds, session)
+        return winners
     except SearchError as error:
         raise SearchError(f"experiments/{experiment_name}.py: {error}") from None
     except optuna.exceptions.OptunaError as error:
         raise FailedError(
             f"the storage of searches failed, the same command goes on from there: {reason_of(error)}"
         ) from None
-    return {name: config for name, config in winners.items() if config is not None}
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,12 @@ class _Session:
 
 def _search_all(
     tuning: Tuning, searches: Sequence[Search], n_seeds: int, session: _Session
-) -> dict[str, Config | None]:
+) -> dict[str, Config]:
     """Write the plan, then run every search that is not finished; to be called under the lock."""
     store = session.store
     runs = store.runs(session.experiment_id)
     winners = winners_of(searches, runs, store)
-    unfinished = [search for search in searches if winners[search.confirmed_as] is None]
+    unfinished = [search for search in searches if search.confirmed_as not in winners]
     with storages.open_storage(session.storage) if unfinished else nullcontext() as storage:
         # all are checked before anything is written or trained
         studies = [storages.open_study(search, storage, session.storage) for search in unfinished if storage]
@@ -163,7 +164,9 @@ def _search_all(
                 f"every trial of {search.label} diverged: its space must hold configs that do not"
             )
         winners[search.confirmed_as] = winner
-    return winners
+    return {
+        search.confirmed_as: winners[search.confirmed_as] for search in searches
+    }  # however it was interrupted
 
 
 def _train(

@@ -76,12 +76,6 @@ def module():
 @pytest.fixture(scope="module")
 def written(store, module):
     """Experiment and run of a record that has everything, by somebody who has MLflow measure the machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
-        return write_everything(store, module)
-
-
-def write_everything(store, module):
     example = np.array([[1, 1], [5, 1]], np.float32)
     record = Record(
         name="bce · relu · d=4 · 4 epochs",
@@ -105,7 +99,9 @@ def write_everything(store, module):
         ],
     )
     experiment_id = store.experiment("round trip", {})
-    return experiment_id, store.write(experiment_id, record)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+        return experiment_id, store.write(experiment_id, record)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +109,7 @@ def runs(store, written):
     return store.runs(written[0])
 
 
-def test_the_parent_comes_first_and_its_children_below_it(runs, written):
+def test_the_parent_comes_first_and_what_is_undefined_is_absent(runs, written):
     assert [(run.name, run.parent, run.status) for run in runs] == [
         ("bce · relu · d=4 · 4 epochs", None, "FINISHED"),
         ("seed 0", written[1], "FINISHED"),
@@ -121,9 +117,6 @@ def test_the_parent_comes_first_and_its_children_below_it(runs, written):
     ]
     assert runs[0].run_id == written[1]
     assert {run.experiment_id for run in runs} == {written[0]}
-
-
-def test_params_and_final_metrics_come_back_and_what_is_undefined_is_absent(runs):
     assert runs[0].params == {"loss": "bce", "hidden": "8x8", "seeds": "0-3"}
     assert repr(sorted(runs[0].metrics.items())) == repr(
         [("dead_fraction", 0.25), ("gain", NAN), ("phi", 0.5), ("train_loss", 0.3)]
@@ -153,12 +146,9 @@ def test_tags_hold_ours_and_those_that_the_ui_shows(runs):
     assert child["mlflow.user"] == parent["mlflow.user"]
 
 
-def test_files_come_back_byte_for_byte(store, runs):
+def test_files_come_back_byte_for_byte_and_lie_in_mlruns_below_the_root(store, root, runs):
     assert {path: store.read(runs[0], path) for path in FILES} == FILES
     assert [store.read(run, "a") for run in runs[1:]] == [b"1", b"2"]
-
-
-def test_files_lie_in_mlruns_below_the_root(root, runs):
     assert {p.name for p in root.iterdir()} - {".cache"} == {
         "mlflow.db",
         "mlflow.db-shm",
@@ -234,26 +224,18 @@ def test_an_artifact_that_is_not_local_is_fetched_through_mlflow(store, runs, mo
 # Experiments
 
 
-def test_an_experiment_is_made_once_and_its_tags_follow(store, client):
-    first = store.experiment("loss", {NOTE: "Why?", "qwerties.plan": "old"})
-    again = store.experiment("loss", {NOTE: "Why?", "qwerties.plan": "new"})
-    assert first == again
-    found = client.get_experiment(first)
-    assert found.name == "qwerties/loss"
-    assert {key: found.tags[key] for key in (NOTE, "qwerties.plan")} == {NOTE: "Why?", "qwerties.plan": "new"}
-
-
-def test_experiments_are_ours_by_stem_and_sorted(store, client):
+def test_experiments_are_ours_are_made_once_and_their_tags_follow(store, client):
     client.create_experiment("somebody else's")
-    for experiment_name in ("zebra", "aardvark"):
-        store.experiment(experiment_name, {"qwerties.title": experiment_name.upper()})
+    first = store.experiment("zebra", {NOTE: "Why?", "qwerties.plan": "old"})
+    assert store.experiment("zebra", {NOTE: "Why?", "qwerties.plan": "new"}) == first
+    store.experiment("aardvark", {})
     found = store.experiments()
     assert list(found) == sorted(found)
-    assert {"zebra", "aardvark"} <= set(found)
     assert not {name for name in found if "somebody" in name or "Default" in name}
     experiment_id, tags = found["zebra"]
-    assert client.get_experiment(experiment_id).name == "qwerties/zebra"
-    assert tags["qwerties.title"] == "ZEBRA"
+    assert experiment_id == first
+    assert client.get_experiment(first).name == "qwerties/zebra"
+    assert {key: tags[key] for key in (NOTE, "qwerties.plan")} == {NOTE: "Why?", "qwerties.plan": "new"}
 
 
 def test_a_deleted_experiment_is_told_with_a_way_out_that_works(store, client, monkeypatch):
@@ -420,7 +402,9 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", "-C", str(tmp_path)]
+    monkeypatch.chdir(tmp_path)
+    assert commit_tags() == {}  # no repository yet
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
     subprocess.run([*git, "init", "-q"], check=True)
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "tiny.py").write_text("")
@@ -429,16 +413,9 @@ def test_a_run_tells_the_commit_of_the_working_folder(tmp_path, monkeypatch):
     commit = subprocess.run(
         [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    monkeypatch.chdir(tmp_path)
-    tags = commit_tags()
-    assert tags == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
+    assert commit_tags() == {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": "false"}
     (tmp_path / "new").touch()
     assert commit_tags()["mlflow.source.git.dirty"] == "true"
-
-
-def test_without_a_repository_there_is_no_commit(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert commit_tags() == {}
 
 
 def test_an_experiment_that_somebody_creates_at_the_same_moment_is_taken(store, monkeypatch):

@@ -23,6 +23,8 @@ from qwerties.tracking.uri import (
     sqlite_uri,
 )
 
+pytestmark = pytest.mark.timeout(20)  # seconds; MLflow would ask for minutes
+
 NAMES = ("plain", "with space", "a%20b", "50%", "a#b", "a?b", "ünïcode", "quote'\"", "a&b=c", "%2F")
 
 
@@ -167,7 +169,6 @@ def well(handler):
     handler.end_headers()
 
 
-@pytest.mark.timeout(20)
 def test_a_server_that_does_not_answer_or_refuses(closed_port):
     uri = f"http://127.0.0.1:{closed_port}"
     assert refuse(uri) == f"the tracking server {uri} must answer, got: [Errno 111] Connection refused"
@@ -177,7 +178,6 @@ def test_a_server_that_does_not_answer_or_refuses(closed_port):
         )
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # urllib3's own, after such an answer
 def test_a_server_that_speaks_no_http():
     with server(lambda handler: handler.wfile.write(b"220 smtp ready\r\n")) as host:
@@ -185,26 +185,20 @@ def test_a_server_that_speaks_no_http():
     gc.collect()
 
 
-@pytest.mark.parametrize(
-    "uri", ["http://u:sec:ret/@127.0.0.1:1", "http://u:secret#x@h", "http://u:secret?x@h"]
-)
-def test_what_cannot_be_taken_apart_is_not_shown(uri):
-    assert "sec" not in refuse(uri)
-
-
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("uri", ["http://", "https://[", "http://127.0.0.1:notaport"])
 def test_a_server_that_is_no_address(uri):
     assert refuse(uri).startswith(f"the tracking server {uri} must answer, got: ")
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "uri",
     [
         "http://user:secret@127.0.0.1:{port}",
         "http://user:secret@127.0.0.1:port",
         "https://user:sec%40ret@[::1",
+        "http://u:sec:ret/@127.0.0.1:1",
+        "http://u:secret#x@h",
+        "http://u:secret?x@h",
         "ftp://user:secret@127.0.0.1/x",
         "user:secret@127.0.0.1",
         "postgresql+nodriver://user:secret@127.0.0.1:{port}/x",
@@ -222,7 +216,6 @@ def test_a_password_is_never_told(uri, closed_port):
     assert "***" in message
 
 
-@pytest.mark.timeout(20)
 def test_a_server_with_a_password_is_asked_with_it():
     """``http://user:password@host`` is what MLflow takes: the check sends the password on, too."""
     asked = []
@@ -236,7 +229,6 @@ def test_a_server_with_a_password_is_asked_with_it():
     assert asked == [("/health", "Basic dXNlcjpzZWNyZXQ=")]
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("exempt", [None, "example.org"])
 def test_a_server_of_this_machine_is_not_asked_through_a_proxy(monkeypatch, closed_port, exempt):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
