@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwerties.tracking.artifacts import temporary_folder
 from qwerties.tracking.records import Dataset, Series, Tracked, TrackedExperiment
@@ -15,6 +15,7 @@ from qwerties.tracking.tags import PARENT
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+PAGE = 1000  # experiments or runs of one answer
 ENTRIES_PER_BATCH = 1000  # MLflow's limit of `log_batch`: metrics, params and tags together
 
 
@@ -64,6 +65,17 @@ def write_dataset(client: MlflowClient, run_id: str, dataset: Dataset) -> None:
     client.log_inputs(run_id, [DatasetInput(entity, tags=[InputTag("mlflow.data.context", "training")])])
 
 
+def _pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+    """Yield all that one of MLflow's searches finds, page by page."""
+    token = None
+    while True:
+        page = search(*arguments, max_results=PAGE, page_token=token, **options)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def read_experiments(client: MlflowClient, filter_string: str) -> list[TrackedExperiment]:
     """Read experiments, active and deleted."""
     from mlflow.entities import ViewType
@@ -72,36 +84,27 @@ def read_experiments(client: MlflowClient, filter_string: str) -> list[TrackedEx
         TrackedExperiment(
             e.experiment_id, e.name, e.artifact_location, e.lifecycle_stage == "active", dict(e.tags)
         )
-        for e in client.search_experiments(ViewType.ALL, filter_string=filter_string)
+        for e in _pages(client.search_experiments, ViewType.ALL, filter_string=filter_string)
     ]
 
 
 def read_runs(client: MlflowClient, experiment_id: str) -> list[Tracked]:
     """Read the active runs of an experiment, oldest first."""
-    runs: list[Tracked] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], order_by=["attributes.start_time ASC"], page_token=token, max_results=1000
+    return [
+        Tracked(
+            run_id=run.info.run_id,
+            experiment_id=experiment_id,
+            name=run.info.run_name or run.info.run_id,
+            status=run.info.status,
+            parent=run.data.tags.get(PARENT),
+            params=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+            tags=dict(run.data.tags),
+            artifact_uri=run.info.artifact_uri,
+            start_time=run.info.start_time / 1000,
         )
-        runs += [
-            Tracked(
-                run_id=run.info.run_id,
-                experiment_id=experiment_id,
-                name=run.info.run_name or run.info.run_id,
-                status=run.info.status,
-                parent=run.data.tags.get(PARENT),
-                params=dict(run.data.params),
-                metrics=dict(run.data.metrics),
-                tags=dict(run.data.tags),
-                artifact_uri=run.info.artifact_uri,
-                start_time=run.info.start_time / 1000,
-            )
-            for run in page
-        ]
-        token = page.token
-        if not token:
-            return runs
+        for run in _pages(client.search_runs, [experiment_id], order_by=["attributes.start_time ASC"])
+    ]
 
 
 def read_artifact(tracking_uri: str, artifact_uri: str, path: str) -> bytes:

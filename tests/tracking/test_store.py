@@ -368,21 +368,31 @@ def test_more_metrics_than_a_batch_holds_go_through_log_batch(store, client, exp
     assert max(sizes) == 1000
 
 
-def test_runs_are_read_page_by_page(store, client, experiment_id, monkeypatch):
+def test_runs_and_experiments_are_read_page_by_page(store, client, experiment_id, monkeypatch):
     for i in range(5):
         client.create_run(experiment_id, run_name=str(i), start_time=i + 1)
-    real, pages = store._client.search_runs, []
+        store.experiment(f"page {i}", {})
+    ours = store.experiments().keys()
+    pages = []
 
-    def search_runs(*arguments, max_results, **options):
-        assert max_results <= 50_000
-        page = real(*arguments, max_results=2, **options)
-        pages.append(len(page))
-        return page
+    def in_pages(name):
+        real = getattr(store._client, name)
 
-    monkeypatch.setattr(store._client, "search_runs", search_runs)
+        def search(*arguments, max_results, **options):
+            assert max_results <= 50_000
+            page = real(*arguments, max_results=2, **options)
+            pages.append(len(page))
+            return page
+
+        monkeypatch.setattr(store._client, name, search)
+
+    in_pages("search_runs")
+    in_pages("search_experiments")
     monkeypatch.setattr(store, "_connection", None)  # as of a server
     assert [run.name for run in store.runs(experiment_id)] == ["0", "1", "2", "3", "4"]
     assert pages == [2, 2, 1]
+    assert store.experiments().keys() == ours >= {f"page {i}" for i in range(5)}
+    assert len(pages) > 5
 
 
 # Stores that cannot be used
