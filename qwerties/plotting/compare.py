@@ -341,7 +341,7 @@ def share_bars(ax: Axes, frame: pd.DataFrame, *, full: bool = True) -> Axes:
     else:
         ax.bar_label(bars, [f"{s:.0%}" for s in share], padding=5, size=8.5, color=MUTED)
     ax.set_xlim(0, max(1.0, high) if full else 1.1 * high)
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return ax
 
 

@@ -17,7 +17,10 @@ from markupsafe import Markup
 from qwerties.errors import clean
 
 MAX_TEXT = 6000  # characters of the longest text shown
-NAMES = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "xor": "XOR", "sgd": "SGD", "adam": "Adam"}
+NAMES = {
+    **{"bce": "BCE", "mse": "MSE", "relu": "ReLU", "xor": "XOR", "sgd": "SGD", "adam": "Adam"},
+    **{"tpe": "TPE", "qmc": "QMC"},
+}
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -61,7 +64,7 @@ def slug(text: str, taken: set[str]) -> str:
 
 def display(name: object) -> str:
     """Write the name of a config or an arm as people do: `bce · lr 0.335321` becomes `BCE · rate 0.335`."""
-    text = re.sub(r"\b(bce|mse|relu|xor|sgd|adam)\b", lambda match: NAMES[match[1]], clean(name, 300))
+    text = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda match: NAMES[match[1]], clean(name, 300))
     text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: _units(int(match[1])), text)
     return re.sub(r"\blr (\d+(?:\.\d+)?(?:e-?\d+)?)\b", lambda match: f"rate {float(match[1]):.3g}", text)
 
