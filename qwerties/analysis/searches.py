@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -69,8 +70,6 @@ class TrackedSearch:
         Names of the searched parameters.
     importances : dict of str to float
         Share of each parameter in what sets the best trials apart; empty where unknown.
-    winner : Config or None
-        Config of the best trial; None until the budget is spent, or where every trial diverged.
     """
 
     name: str
@@ -84,7 +83,6 @@ class TrackedSearch:
     trials: pd.DataFrame
     params: tuple[str, ...]
     importances: dict[str, float]
-    winner: Config | None
 
     @property
     def label(self) -> str:
@@ -101,12 +99,15 @@ class TrackedSearch:
         """Number of trials that diverged."""
         return int((self.trials["state"] == "failed").sum())
 
-    @property
+    @cached_property
     def best(self) -> dict[str, Any] | None:
         """Row of the best trial; None where no trial has a score."""
-        number = best_of(self.trials, self.objectives)
-        rows = self.trials[self.trials["number"] == number].to_dict("records")
-        return {str(key): value for row in rows for key, value in row.items()} or None
+        return best_of(self.trials, self.objectives)
+
+    @property
+    def winner(self) -> Config | None:
+        """Config of the best trial; None until the budget is spent, or where every trial diverged."""
+        return self.best["config"] if self.best is not None and self.is_complete else None
 
 
 def load_searches(store: Store, coverage: Coverage) -> list[TrackedSearch]:
@@ -137,12 +138,8 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
     if not objectives or not set(objectives) <= set(OBJECTIVES):
         raise ValueError("objectives")
     run, children = runs_of_search(name, runs)
-    params, n_trials = tuple(map(str, spec["space"])), int(spec["trials"])
-    trials = trial_frame(
-        [child for child in children if run is not None and child.parent == run.run_id], params
-    )
-    best = best_of(trials, objectives) if len(trials) == n_trials else None
-    winner = None if best is None else trials.set_index("number")["config"][best]
+    own = [child for child in children if run is not None and child.parent == run.run_id]
+    params = tuple(map(str, spec["space"]))
     metrics = run.metrics if run is not None else {}
     return TrackedSearch(
         name=name,
@@ -151,12 +148,11 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         is_baseline=bool(spec["is_baseline"]),
         objectives=objectives,
         seeds=Seeds.parse(str(spec["seeds"])),
-        n_trials=n_trials,
+        n_trials=int(spec["trials"]),
         run=run,
-        trials=trials,
+        trials=trial_frame(own, params),
         params=params,
         importances={p: metrics[IMPORTANCE + p] for p in params if 0 <= metrics.get(IMPORTANCE + p, -1) <= 1},
-        winner=winner,
     )
 
 
@@ -203,10 +199,12 @@ def losses_of(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
     return np.where((frame["state"] == "complete").to_numpy()[:, None], values, np.nan)
 
 
-def best_of(frame: pd.DataFrame, objectives: Sequence[str]) -> int | None:
-    """Return the number of the trial that is best in the first objective, the earliest of equals."""
+def best_of(frame: pd.DataFrame, objectives: Sequence[str]) -> dict[str, Any] | None:
+    """Return the row of the trial that is best in the first objective, the earliest of equals."""
     first = losses_of(frame, objectives)[:, 0]
-    return None if not np.isfinite(first).any() else int(frame["number"].iloc[int(np.nanargmin(first))])
+    if not np.isfinite(first).any():
+        return None
+    return {str(name): value for name, value in frame.iloc[int(np.nanargmin(first))].items()}
 
 
 def progress_of(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
