@@ -94,10 +94,7 @@ def parse_scores(content: bytes) -> pd.DataFrame:
         raise ValueError("its seeds must be whole numbers")
     if not set(frame["state"]) <= set(STATES):
         raise ValueError(f"its states must be among {', '.join(STATES)}")
-    for column in SCORES:
-        if frame[column].dtype != np.float64:
-            frame[column] = frame[column].astype(float)
-    return frame
+    return frame.astype(dict.fromkeys(SCORES, float))
 
 
 def read_curves(store: Store, table: SeedTable, name: str) -> tuple[NDArray[Any], NDArray[Any]]:

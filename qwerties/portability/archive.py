@@ -196,12 +196,8 @@ def _sources(root: Path, database: Path, connection: sqlite3.Connection) -> dict
     """Return what the file is to hold by its name there, in its order."""
     ended = f"SELECT run_uuid FROM runs WHERE status NOT IN {UNFINISHED}"
     runs = {row[0] for row in connection.execute(ended)}
-    models = {
-        row[0]
-        for row in connection.execute(
-            f"SELECT model_id FROM logged_models WHERE source_run_id IS NULL OR source_run_id IN ({ended})"
-        )
-    }
+    query = f"SELECT model_id FROM logged_models WHERE source_run_id IS NULL OR source_run_id IN ({ended})"
+    models = {row[0] for row in connection.execute(query)}
     sources: dict[str, Path | bytes] = {DATABASE: database}
     for (number,) in connection.execute("SELECT experiment_id FROM experiments ORDER BY experiment_id"):
         folder = root / ARTIFACTS / str(number)
