@@ -21,43 +21,29 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
 
 @dataclass(frozen=True)
 class Settings:
-    """How much to measure: ``repeats`` of each way, in ``processes`` of one thread each; small sizes if ``quick``."""
+    """How much to measure."""
 
     root: Path
-    repeats: int
-    quick: bool
-    processes: int
+    repeats: int  # of each way
+    quick: bool  # whether sizes are small
+    processes: int  # of one thread each
     log: Callable[[str], None] = lambda line: None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to do a piece of work, measured.
+    """One way to do a piece of work, measured."""
 
-    Attributes
-    ----------
-    group, name : str
-        Rows of one group are ways to the same work.
-    work : str
-        What one repeat did: networks, epochs, processes.
-    unit : str
-        Of the values, such as ``ms/network``.
-    values : tuple of float
-        Of each repeat, wall time; empty where the row is ``skipped``, with the reason.
-    set_up : float, optional
-        Seconds of what was done once before, compiling above all; not in the values.
-    difference : float, optional
-        Largest difference of its losses from the notebook's loop's.
-    """
-
-    group: str
+    group: str  # rows of one group are ways to the same work
     name: str
-    work: str = ""
-    unit: str = ""
-    values: tuple[float, ...] = ()
-    set_up: float | None = None
-    difference: float | None = None
-    skipped: str = ""
+    work: str = ""  # what one repeat did: networks, epochs, processes
+    unit: str = ""  # of the values, such as ``ms/network``
+    values: tuple[float, ...] = ()  # wall time of each repeat
+    set_up: float | None = (
+        None  # seconds of what was done once before, compiling above all; not in the values
+    )
+    difference: float | None = None  # largest one of its losses from the notebook's loop's
+    skipped: str = ""  # why there are no values
 
     @property
     def median(self) -> float:

@@ -36,64 +36,34 @@ NEVER_LEARNED = ("dead", "constant", "diverged")
 
 @dataclass(frozen=True)
 class Learned:
-    """How many networks of each arm learned, on the seeds that were compared.
+    """How many networks of each arm learned, on the seeds that were compared."""
 
-    Attributes
-    ----------
-    a, b : tuple of Interval
-        Share of each arm at each of `LEARNED_GAINS`, with Wilson's 95% intervals.
-    only_a, only_b : int
-        Seeds on which one arm alone learned.
-    difference : Interval
-        Mean difference of the 0/1 outcomes, with its 95% confidence sequence, which is not corrected for
-        multiplicity.
-    both : Interval
-        Mean difference in accuracy where both arms learned, with a t interval. It conditions on an outcome and is
-        descriptive.
-    """
-
-    a: tuple[Interval, ...]
+    a: tuple[Interval, ...]  # share at each of `LEARNED_GAINS`, with Wilson's 95% intervals
     b: tuple[Interval, ...]
-    only_a: int
+    only_a: int  # seeds on which one arm alone learned
     only_b: int
-    difference: Interval
-    both: Interval
+    difference: (
+        Interval  # of the mean 0/1 outcomes: a 95% confidence sequence, not corrected for multiplicity
+    )
+    both: Interval  # mean difference in accuracy where both learned: descriptive, as it conditions on an outcome
 
 
 @dataclass(frozen=True)
 class ContrastResult:
-    """One planned contrast, and its result.
-
-    Attributes
-    ----------
-    name_a, name_b : str
-        What differs between the arms, in words.
-    where : str
-        What both arms share that other contrasts of the experiment do not; may be empty.
-    alpha : float
-        Probability that the true mean difference is ever outside the interval.
-    comparison, learned : Comparison, Learned or None
-        None where an arm has no scores, or scores that cannot be compared.
-    diverged : int
-        Diverged networks of both arms among the seeds that were compared.
-    withheld : str
-        Why there is no verdict; empty where there is one.
-    plan_changes : tuple of str
-        What was changed in the experiment's contrasts after there were data.
-    """
+    """One planned contrast, and its result."""
 
     experiment_name: str
-    title: str
+    title: str  # of the experiment
     contrast: PlannedContrast
-    name_a: str
+    name_a: str  # what differs between the arms, in words
     name_b: str
-    where: str
-    alpha: float
-    comparison: Comparison | None
-    learned: Learned | None
-    diverged: int
-    withheld: str
-    plan_changes: tuple[str, ...]
+    where: str  # what both arms share that other contrasts of the experiment do not; may be empty
+    alpha: float  # probability that the true mean difference is ever outside the interval
+    comparison: Comparison | None  # None where an arm has no scores, or scores that cannot be compared
+    learned: Learned | None  # likewise
+    diverged: int  # networks of both arms, among the seeds that were compared
+    withheld: str  # why there is no verdict; empty where there is one
+    plan_changes: tuple[str, ...]  # of the experiment's contrasts, after there were data
     runs_a: tuple[Tracked, ...]
     runs_b: tuple[Tracked, ...]
 
@@ -132,26 +102,15 @@ class ContrastResult:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """One experiment and its results.
-
-    Attributes
-    ----------
-    coverage : Coverage
-    networks : mapping of int to SeedTable
-        By the index of their config in ``coverage.entries``; those that could be read.
-    problems : tuple of str
-        What could not be read.
-    incomplete : tuple of str
-        Planned configs that are not complete, and why.
-    findings : tuple of ContrastResult
-        In the plan's order.
-    """
+    """One experiment and its results."""
 
     coverage: Coverage
-    networks: Mapping[int, SeedTable]
-    problems: tuple[str, ...]
-    incomplete: tuple[str, ...]
-    findings: tuple[ContrastResult, ...]
+    networks: Mapping[
+        int, SeedTable
+    ]  # those that could be read, by their config's index in ``coverage.entries``
+    problems: tuple[str, ...]  # what could not be read
+    incomplete: tuple[str, ...]  # planned configs that are not complete, and why
+    findings: tuple[ContrastResult, ...]  # in the plan's order
 
 
 def load_results(store: Store, experiment_names: Collection[str] | None = None) -> list[ExperimentResult]:

@@ -47,42 +47,19 @@ def cost(config: Config, n_networks: int) -> float:
 
 @dataclass(frozen=True)
 class TrackedSearch:
-    """One planned search, and its tracked part.
+    """One planned search, and its tracked part."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the Optuna study.
-    arm, sampler : str
-    is_baseline : bool
-        Whether the sampler is a baseline, so that the winner is not the arm's own.
-    objectives : tuple of str
-        Of `OBJECTIVES`; the first one decides the winner.
-    seeds : Seeds
-        Seeds of every trial.
-    n_trials : int
-        The budget.
-    run : Tracked or None
-        The search's MLflow run; None where the search was not started.
-    trials : DataFrame
-        One row per tracked trial, as `trial_frame` returns it.
-    params : tuple of str
-        Names of the searched parameters.
-    importances : dict of str to float
-        Share of each parameter in what sets the best trials apart; empty where unknown.
-    """
-
-    name: str
+    name: str  # of the Optuna study
     arm: str
     sampler: str
-    is_baseline: bool
-    objectives: tuple[str, ...]
-    seeds: Seeds
-    n_trials: int
-    run: Tracked | None
-    trials: pd.DataFrame
-    params: tuple[str, ...]
-    importances: dict[str, float]
+    is_baseline: bool  # whether the sampler is a baseline, so that the winner is not the arm's own
+    objectives: tuple[str, ...]  # of `OBJECTIVES`; the first one decides the winner
+    seeds: Seeds  # of every trial
+    n_trials: int  # the budget
+    run: Tracked | None  # the search's MLflow run; None where the search was not started
+    trials: pd.DataFrame  # one row per tracked trial, as `trial_frame` returns it
+    params: tuple[str, ...]  # names of the searched parameters
+    importances: dict[str, float]  # share of each parameter in what sets the best trials apart; may be empty
 
     @property
     def label(self) -> str:

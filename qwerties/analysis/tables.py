@@ -28,35 +28,16 @@ UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib
 
 @dataclass(frozen=True)
 class SeedTable:
-    """Every network of one config.
-
-    Attributes
-    ----------
-    config : Config
-    runs : tuple of Tracked
-        Those that could be read.
-    rows : tuple of ndarray
-        For each run, which rows of its tables are used.
-    frame : DataFrame
-        ``seeds.csv`` of all of them, in the runs' order.
-    """
+    """Every network of one config."""
 
     config: Config
-    runs: tuple[Tracked, ...]
-    rows: tuple[NDArray[np.intp], ...]
-    frame: pd.DataFrame
+    runs: tuple[Tracked, ...]  # those that could be read
+    rows: tuple[NDArray[np.intp], ...]  # for each run, which rows of its tables are used
+    frame: pd.DataFrame  # ``seeds.csv`` of all of them, in the runs' order
 
 
 def read_seed_table(store: Store, entry: PlannedConfig) -> tuple[SeedTable | None, list[str]]:
-    """Read a config's per-seed scores.
-
-    Returns
-    -------
-    SeedTable or None
-        None where no run could be read.
-    list of str
-        What could not be read.
-    """
+    """Read a config's per-seed scores, None where no run could be read; and say what could not be read."""
     runs, rows, frames, problems = [], [], [], []
     seen = np.empty(0, int)
     for run in entry.runs:

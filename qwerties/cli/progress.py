@@ -25,15 +25,9 @@ class _Lines:
 
 
 class Progress(tqdm):
-    """Progress of one piece of work.
+    """Progress of one piece of work: a bar where it has a ``total``, else a text alone.
 
-    Parameters
-    ----------
-    label : str
-    total : float, optional
-        Of a piece of work whose parts are counted; without it, the text alone is shown.
-    stay : bool
-        Leave the bar on the terminal when the work is done.
+    It goes from the terminal when the work is done, unless it is to ``stay``.
     """
 
     monitor_interval = 0  # no thread of tqdm's own

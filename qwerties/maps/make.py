@@ -90,19 +90,10 @@ def train_map(
     progress: Callable[[int, int], None] = lambda done, total: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Arrays:
-    """Train what is not in the scratch folder yet.
+    """Train what is not in ``scratch``, the folder of finished blocks, yet.
 
-    Parameters
-    ----------
-    spec : MapSpec
-    scratch : Path
-        Folder of the finished blocks.
-    workers : int
-        Processes that train.
-    progress : callable
-        Called with the number of finished networks and that of all.
-    log : callable
-        Called with a line where finished blocks were found.
+    ``progress`` is called with the number of finished networks and that of all, ``log`` with a line where finished
+    blocks were found.
 
     Returns
     -------
@@ -167,20 +158,10 @@ def make_map(
     progress: Callable[[int, int], None] = lambda done, total: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> MadeMap:
-    """Train and track a map, unless it is tracked.
+    """Train and track a map, unless it is tracked, with its ``pictures``, artifacts by their paths.
 
-    Parameters
-    ----------
-    spec : MapSpec
-    store : Store
-    root : Path
-        The project; finished blocks lie in its ``.cache`` until the run is written.
-    pictures : callable
-        Draws the map: artifacts by their paths.
-    workers, progress, log
-        As in `train_map`.
-
-    Two processes that make the same map in one store take turns: the second finds the map tracked.
+    Finished blocks lie in the project's ``.cache`` until the run is written. Two processes that make the same map in
+    one store take turns: the second finds the map tracked. ``workers``, ``progress`` and ``log`` are as in `train_map`.
     """
     code = code_digest()
     key = spec.fingerprint(code)

@@ -33,17 +33,14 @@ Read = Callable[[str], bytes]  # path of an artifact -> its bytes; StoreError if
 
 @dataclass(frozen=True)
 class Block:
-    """A run of one config on a block of seeds, as the store holds it.
-
-    ``table`` is ``seeds.csv``; the arrays of ``curves.npz`` and ``weights.npz`` lead with networks.
-    """
+    """A run of one config on a block of seeds, as the store holds it."""
 
     run: Tracked
     config: Config
     seeds: Seeds
-    table: pd.DataFrame
-    curves: dict[str, np.ndarray]
-    weights: dict[str, np.ndarray]
+    table: pd.DataFrame  # ``seeds.csv``
+    curves: dict[str, np.ndarray]  # of ``curves.npz``
+    weights: dict[str, np.ndarray]  # of ``weights.npz``, (networks, ...)
 
 
 def artifact_reader(store: Store, run: Tracked) -> Read:
