@@ -82,20 +82,9 @@ def interleave(
 ) -> dict[str, tuple[float, ...]]:
     """Time several ways to the same work in turns, so that a busy minute meets all of them.
 
-    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one.
-
-    Parameters
-    ----------
-    ways : mapping of name to callable
-        Returns its seconds, a float, if it measures them itself.
-    repeats : int
-    once : sequence of str
-        Ways that take so long that they are measured in the first round alone.
-
-    Returns
-    -------
-    dict of tuple of float
-        Seconds of each repeat.
+    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one. A way that
+    returns a float has measured its seconds itself. Ways that take long are measured ``once``, in the first round.
+    Return the seconds of each repeat.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats):
