@@ -20,7 +20,7 @@ from qwerties.errors import clean, plural
 from qwerties.scoring.states import LEARNED_GAIN
 from qwerties.stats.compare import Comparison, compare
 from qwerties.stats.confidence import confidence_sequence
-from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.intervals import Interval, mean_interval, share_interval
 from qwerties.stats.scores import scores
 from qwerties.stats.verdict import UNDECIDED, words
 from qwerties.study.budget import EXPLORATORY_ALPHA, PRIMARY_SLOTS, primary_alpha
@@ -215,17 +215,13 @@ def _describe(frames: tuple[pd.DataFrame, pd.DataFrame], comparison: Comparison)
     frame_a, frame_b = (frame.loc[seeds] for frame in frames)
     n = len(seeds)
 
-    def shares(frame: pd.DataFrame) -> tuple[Interval, ...]:
-        counts = [int(_has_learned(frame, gain).sum()) for gain in LEARNED_GAINS]
-        return tuple(Interval(k / n if n else math.nan, *wilson(k, n), n, 0.95) for k in counts)
-
     a, b = _has_learned(frame_a, LEARNED_GAIN), _has_learned(frame_b, LEARNED_GAIN)  # (n,) each
     outcomes = a.astype(float) - b.astype(float)  # (n,)
     (low,), (high,) = confidence_sequence(outcomes, alpha=EXPLORATORY_ALPHA)
     mean = float(outcomes.mean()) if n else math.nan
     learned = Learned(
-        shares(frame_a),
-        shares(frame_b),
+        tuple(share_interval(_has_learned(frame_a, gain)) for gain in LEARNED_GAINS),
+        tuple(share_interval(_has_learned(frame_b, gain)) for gain in LEARNED_GAINS),
         only_a=int((a & ~b).sum()),
         only_b=int((b & ~a).sum()),
         difference=Interval(mean, float(low), float(high), n, 1 - EXPLORATORY_ALPHA),
