@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from qwerties.config import Config, Seeds
-from qwerties.study.plan import is_whole_trial
+from qwerties.study.plan import UNREADABLE_JSON, is_whole_trial
 from qwerties.tracking.tags import STUDY, SUGGESTED, SUPERSEDED, TRIAL, TUNING
 
 if TYPE_CHECKING:  # workers import this module, and need neither the store nor MLflow
@@ -36,8 +36,6 @@ SCORES = (  # metrics of a trial that are read
 IMPORTANCE = "importance_"  # prefix of metrics of a search's run
 
 LEAST_REGRET = 1e-4  # smaller regrets are below the error of the score; log axes show this one instead
-
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def cost(config: Config, n_networks: int) -> float:
@@ -105,7 +103,7 @@ def read_searches(tags: Mapping[str, str], runs: Sequence[Tracked]) -> list[Trac
         return []
     try:
         return [read_search(spec, runs) for spec in json.loads(tags[TUNING])["searches"]]
-    except UNREADABLE:
+    except UNREADABLE_JSON:
         raise ValueError(f"the tag {TUNING} cannot be read") from None
 
 
@@ -158,7 +156,7 @@ def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.D
         try:
             number, config = int(child.tags[TRIAL]), Config.from_params(child.params)
             suggested = dict(json.loads(child.tags.get(SUGGESTED, "{}")))
-        except UNREADABLE:
+        except UNREADABLE_JSON:
             continue
         state = "complete" if child.status == "FINISHED" else "failed"
         values = (suggested.get(name) for name in params)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +20,8 @@ from qwerties.tracking.store import Store, StoreError
 # A seeds.csv without one of them is of no use
 SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
 
-# What NumPy raises on bytes that are no archive of arrays
-UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+# Raised on files that hold no arrays, or others than they should
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def read_curves(store: Store, table: SeedTable, name: str) -> tuple[NDArray[Any]
             arrays = read_arrays(content, ("epochs", name))
             epochs = arrays["epochs"]
             parts.append(arrays[name][rows])
-        except (*UNREADABLE, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
     try:
         return epochs, np.concatenate(parts)

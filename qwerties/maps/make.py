@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qwerties.config import Seeds
 from qwerties.execution.signals import finishing_first, stop_if_asked
 from qwerties.execution.workers import Workers, run_tasks
-from qwerties.maps.spec import MEASURES, STATES, UNREADABLE, Arrays, MapSpec, from_bytes, to_bytes
+from qwerties.maps.spec import MEASURES, STATES, Arrays, MapSpec, from_bytes, to_bytes
 from qwerties.scoring.digest import code_digest
 from qwerties.scoring.final import final_scores
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
@@ -198,7 +198,7 @@ def _read(store: Store, run: Tracked, spec: MapSpec, log: Callable[[str], None])
     try:
         if not damaged:
             return from_bytes(store.read(run, ARRAYS), spec)
-    except (StoreError, *UNREADABLE):
+    except (StoreError, ValueError):
         damaged = [ARRAYS]
     log(f"making the map again, because {', '.join(damaged)} of run {run.run_id} is lost or altered")
     return None

@@ -43,7 +43,7 @@ SCALES = ("log", "linear")
 MAX_SIDE, MAX_SEEDS = 1000, 1000
 PANELS = ("loss", "activation")
 
-UNREADABLE = (ValueError, TypeError, KeyError)  # raised on params and bytes that are no map
+UNREADABLE = (ValueError, TypeError, KeyError)  # raised on params that are no map
 
 Arrays = dict[str, NDArray[np.float32]]
 

@@ -25,8 +25,8 @@ THREADS = 4  # requests to a server at once
 FLOATS = ("train_loss", "bce", "brier", "excess_loss", "epochs_to_learn")
 FLAGS = ("dead_at_init", "settled")
 
-# What files raise that are not what they should be
-BROKEN = (*UNREADABLE, KeyError, IndexError, AttributeError, RuntimeError, MemoryError)
+# Raised on files that are not what they should be
+BROKEN = (*UNREADABLE, AttributeError, RuntimeError, MemoryError)
 
 Read = Callable[[str], bytes]  # path of an artifact -> its bytes; StoreError if it cannot be read
 
