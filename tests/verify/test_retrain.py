@@ -138,13 +138,14 @@ def cell(column, row, of):
     return alter
 
 
-def entry(name, place, of):
-    """Alter one number of an archive of arrays."""
+def entry(name, place, of, dtype=None):
+    """Alter one number of an archive of arrays, or the type of an array."""
 
     def alter(content):
         with np.load(io.BytesIO(content)) as arrays:
             values = {key: arrays[key].copy() for key in arrays.files}
         values[name][place] = of(values[name][place])
+        values[name] = values[name].astype(dtype or values[name].dtype)
         buffer = io.BytesIO()
         np.savez(buffer, **values)
         return buffer.getvalue()
@@ -331,6 +332,9 @@ def test_one_altered_cell_is_named_beside_the_artifact(copy):
         ("seeds.csv", lambda _: b"seed,state\n0,learned\n"),
         ("seeds.csv", cell("settled", 1, lambda _: "maybe")),
         ("curves.npz", lambda _: b""),
+        ("curves.npz", entry("exemplars", 0, lambda seed: 99)),
+        ("curves.npz", entry("exemplar.0.weight", slice(None), lambda w: w, dtype=float)),
+        ("weights.npz", entry("0.weight", slice(None), lambda w: w, dtype=float)),
         ("weights.npz", lambda _: b"\x93NUMPY\x01\x00v\x00{}"),
     ],
 )
