@@ -198,7 +198,9 @@ def outside(connection: sqlite3.Connection, home: Path) -> str | None:
     for table, column in LOCATIONS:
         for (location,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}"):
             path = artifact_path(str(location))
-            if location is not None and (not path.is_relative_to(home / ARTIFACTS) or ".." in path.parts):
+            if location is None and table == "model_versions":
+                continue  # of a version without files of its own
+            if not path.is_relative_to(home / ARTIFACTS) or ".." in path.parts:
                 return str(location)
     return None
 
@@ -211,7 +213,7 @@ def count_artifacts(connection: sqlite3.Connection) -> tuple[int, int]:
     )
     for location, tag in connection.execute(tagged):
         with contextlib.suppress(ValueError, TypeError, RecursionError):  # somebody else's tag
-            paths += [artifact_path(location) / str(path) for path in json.loads(tag)]
+            paths += [artifact_path(str(location)) / str(path) for path in json.loads(tag)]
     models = connection.execute("SELECT artifact_location FROM logged_models")
     paths += [artifact_path(str(row[0])) for row in models]
     n_existing = sum(_exists(path) for path in paths)

@@ -248,6 +248,10 @@ FOREIGN = {
         altered("UPDATE runs SET artifact_uri = replace(artifact_uri, '/mlruns/', '/mlruns/../../x/')"),
         "its artifacts must be its own, got one at ",
     ),
+    "artifacts nowhere": (
+        altered("UPDATE runs SET artifact_uri = NULL"),
+        "its artifacts must be its own, got one at None",
+    ),
     "artifacts elsewhere": (
         altered("UPDATE runs SET artifact_uri = 'http://example.org/x'"),
         "its artifacts must be its own, got one at http://example.org/x",
