@@ -77,22 +77,26 @@ class Result:
     targets: Sequence[Target]
 
 
+def seconds_of(way: Callable[[], Any]) -> float:
+    """Return the seconds that a way to do something takes, or those that it has measured itself: a float."""
+    began = time.perf_counter()
+    own = way()
+    return own if isinstance(own, float) else time.perf_counter() - began
+
+
 def interleave(
     ways: Mapping[str, Callable[[], Any]], repeats: int, once: Sequence[str] = ()
 ) -> dict[str, tuple[float, ...]]:
     """Time several ways to the same work in turns, so that a busy minute meets all of them.
 
-    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one. A way that
-    returns a float has measured its seconds itself. Ways that take long are measured ``once``, in the first round.
-    Return the seconds of each repeat.
+    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one. Ways that
+    take long are measured ``once``, in the first round. Return the seconds of each repeat.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats):
         for name, way in list(ways.items())[:: -1 if turn % 2 else 1]:
             if turn == 0 or name not in once:
-                began = time.perf_counter()
-                own = way()
-                seconds[name].append(time.perf_counter() - began if not isinstance(own, float) else own)
+                seconds[name].append(seconds_of(way))
     return {name: tuple(values) for name, values in seconds.items()}
 
 
@@ -105,6 +109,15 @@ def ratio(rows: Sequence[Row], group: str, slow: str, fast: str) -> float:
     """Return how many times the median of one row is that of another; NaN if either is missing."""
     medians = {row.name: row.median for row in rows if row.group == group}
     return medians.get(slow, float("nan")) / medians.get(fast, float("nan"))
+
+
+def make_project(folder: Path, sources: Mapping[str, str]) -> Path:
+    """Make a project with nothing tracked, whose experiments are given by their names."""
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
+    for name, source in sources.items():
+        (folder / "experiments" / f"{name}.py").write_text(source)
+    return folder
 
 
 @contextmanager

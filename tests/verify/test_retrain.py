@@ -215,14 +215,11 @@ def test_so_it_is_from_its_weights_where_the_metrics_were_altered_too(copy, colu
     )
 
 
-@pytest.mark.parametrize(
-    ("experiment_name", "of"),
-    [("fast", lambda text: "7"), ("crossed", lambda text: "" if text else "30"), ("wide", lambda text: "7")],
-    ids=["another epoch, fast", "never, crossed", "another epoch, wide"],
-)
-def test_an_altered_time_to_learn_is_found_by_retraining(copy, experiment_name, of):
-    rewrite(copy, experiment_name, "seeds.csv", cell("epochs_to_learn", 0, of))
-    assert any("seed 0: epochs_to_learn is " in line for line in differing(copy, ALL))
+def test_an_altered_time_to_learn_is_found_by_retraining(copy):
+    for experiment_name in ("fast", "wide"):
+        rewrite(copy, experiment_name, "seeds.csv", cell("epochs_to_learn", 0, lambda text: "7"))
+    rewrite(copy, "crossed", "seeds.csv", cell("epochs_to_learn", 0, lambda text: "" if text else "30"))
+    assert sum("seed 0: epochs_to_learn is " in line for line in differing(copy, ALL)) == 3
 
 
 LOOP = " by the notebook's loop (tolerance 0.0001)"
