@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
                 spec,
                 store,
                 root,
-                lambda spec, arrays: pictures(spec, arrays, marks),
+                lambda arrays: pictures(spec, arrays, marks),
                 workers=arguments.jobs or cores(),
                 progress=lambda done, total: progress.show(f"{done:,}/{total:,} networks", done),
                 log=tqdm.write,

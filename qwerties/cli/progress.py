@@ -32,9 +32,7 @@ class Progress(tqdm):
 
     monitor_interval = 0  # no thread of tqdm's own
 
-    def __init__(
-        self, label: str, total: float | None = None, *, stay: bool = False, **settings: Any
-    ) -> None:
+    def __init__(self, label: str, total: float | None = None, *, stay: bool = False) -> None:
         self.terminal = terminal = sys.stderr.isatty()
         self.text = ""
         if total is None:
@@ -53,7 +51,6 @@ class Progress(tqdm):
             delay=0.001,  # nothing is shown where nothing was done
             smoothing=0.05,
             dynamic_ncols=terminal,
-            **settings,
         )
 
     @property

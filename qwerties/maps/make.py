@@ -152,7 +152,7 @@ def make_map(
     spec: MapSpec,
     store: Store,
     root: Path,
-    pictures: Callable[[MapSpec, Arrays], Mapping[str, bytes]],
+    pictures: Callable[[Arrays], Mapping[str, bytes]],
     *,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -180,7 +180,7 @@ def make_map(
             if run.tags.get(FINGERPRINT) == key and (arrays := _read(store, run, spec, log)) is not None:
                 return MadeMap(run.run_id, arrays, 0)
         arrays = train_map(spec, scratch, workers=workers, progress=progress, log=log)
-        record = make_record(spec, arrays, pictures(spec, arrays), code)
+        record = make_record(spec, arrays, pictures(arrays), code)
         experiment_id = store.experiment(EXPERIMENT, about)
         stop_if_asked()
         with finishing_first():

@@ -166,7 +166,7 @@ def test_blocks_are_small_whatever_the_map_is(spec):
             assert networks == 1 or networks * values <= mapping.MAX_VALUES
 
 
-def no_pictures(spec, arrays):
+def no_pictures(arrays):
     return {"plots/gain.png": b"picture"}
 
 
