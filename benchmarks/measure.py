@@ -39,9 +39,7 @@ class Row:
     work: str = ""  # what one repeat did: networks, epochs, processes
     unit: str = ""  # of the values, such as ``ms/network``
     values: tuple[float, ...] = ()  # wall time of each repeat
-    set_up: float | None = (
-        None  # seconds of what was done once before, compiling above all; not in the values
-    )
+    set_up: float | None = None  # seconds of what was done once before, compiling above all
     difference: float | None = None  # largest one of its losses from the notebook's loop's
     skipped: str = ""  # why there are no values
 

@@ -42,10 +42,8 @@ class Learned:
     b: tuple[Interval, ...]
     only_a: int  # seeds on which one arm alone learned
     only_b: int
-    difference: (
-        Interval  # of the mean 0/1 outcomes: a 95% confidence sequence, not corrected for multiplicity
-    )
-    both: Interval  # mean difference in accuracy where both learned: descriptive, as it conditions on an outcome
+    difference: Interval  # in learning (0 or 1): a 95% confidence sequence, not corrected for multiplicity
+    both: Interval  # in accuracy where both learned: descriptive, as it conditions on an outcome
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,7 @@ class ExperimentResult:
     """One experiment and its results."""
 
     coverage: Coverage
-    networks: Mapping[
-        int, SeedTable
-    ]  # those that could be read, by their config's index in ``coverage.entries``
+    networks: Mapping[int, SeedTable]  # that could be read, by their config's index in ``coverage.entries``
     problems: tuple[str, ...]  # what could not be read
     incomplete: tuple[str, ...]  # planned configs that are not complete, and why
     findings: tuple[ContrastResult, ...]  # in the plan's order

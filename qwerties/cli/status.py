@@ -47,10 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         from qwerties.portability.relocate import database_of
 
         status = _document(f"sqlite:///{database_of(root)}", [], 0, 0)
-    lines = (
-        [json.dumps(status, indent=1)] if arguments.json else [table(status), *_strays(root, status, renamed)]
-    )
-    print("\n".join(lines))
+    if arguments.json:
+        print(json.dumps(status, indent=1))
+    else:
+        print("\n".join([table(status), *_strays(root, status, renamed)]))
     return 0 if status["complete"] else 1
 
 
