@@ -4,7 +4,6 @@ import collections
 import contextlib
 import io
 import json
-import sqlite3
 import unicodedata
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from factories import new_store
-from projects import copy_project
+from projects import copy_project, sql
 
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds
@@ -81,8 +80,7 @@ def copy(sound, tmp_path):
 
 def change(folder, statement, *values):
     """Alter the database behind MLflow's back; something must have been altered."""
-    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-        assert database.execute(statement, values).rowcount
+    assert sql(folder, f"{statement} RETURNING 1", *values)
 
 
 def told(folder, networks=1, seed=0, workers=1):
