@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import urllib.parse
@@ -216,15 +217,8 @@ def count_artifacts(connection: sqlite3.Connection) -> tuple[int, int]:
             paths += [artifact_path(str(location)) / str(path) for path in json.loads(tag)]
     models = connection.execute("SELECT artifact_location FROM logged_models")
     paths += [artifact_path(str(row[0])) for row in models]
-    n_existing = sum(_exists(path) for path in paths)
+    n_existing = sum(map(os.path.exists, paths))  # False where no file can have the name
     return n_existing, len(paths) - n_existing
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 # The database
