@@ -54,7 +54,9 @@ def forecast_table(
     the config that it will choose.
     """
     stored = store.experiments() if store else {}
-    findings = [finding for result in load_results(store) for finding in result.findings] if store else []
+    findings = (
+        [finding for result in load_results(store, declared) for finding in result.findings] if store else []
+    )
     decided = {(f.experiment_name, f.contrast.a, f.contrast.b) for f in findings if f.decided}
     work: dict[str, Work] = {}
     everything: list[MissingRun] = []  # what two experiments share is trained once
