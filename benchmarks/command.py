@@ -21,7 +21,7 @@ import torch
 
 from benchmarks import tables
 from benchmarks.measure import Result, Settings
-from qwerties.cli.parser import Parser, count
+from qwerties.cli.parser import Parser, count, output_file
 from qwerties.cli.project import enter_root
 from qwerties.errors import FailedError, UsageError
 from qwerties.execution.signals import asked, heeding_signals
@@ -50,21 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = "Measure what the project costs, side by side with other ways to the same."
     parser = Parser(prog="bench", description=what)
     parts_help = f"of {', '.join(PARTS)} (default: {', '.join(DEFAULT)})"
-    parser.add_argument("parts", nargs="*", metavar="PART", help=parts_help)
+    parser.add_argument("parts", nargs="*", choices=PARTS, metavar="PART", help=parts_help)
     parser.option("--repeats", count(MAX_REPEATS), "N", "of each way", 3)
     parser.flag("--quick", "small sizes: the figures mean little")
-    parser.option("--output", Path, "FILE", f"default: {OUTPUT}")
+    parser.option("--output", output_file, "FILE", f"default: {OUTPUT}")
     try:
         arguments = parser.parse_args(argv)
-        for name in arguments.parts:
-            if name not in PARTS:
-                raise UsageError(f"a part must be one of {', '.join(PARTS)}, got {name!r}")
-        output = arguments.output.resolve() if arguments.output else None
-        if output and (output.is_dir() or not output.parent.is_dir()):
-            raise UsageError(f"--output must be a file in a folder that exists, got {output}")
         parts = tuple(dict.fromkeys(arguments.parts)) or DEFAULT
         with heeding_signals():  # servers that a part has started must end with it
-            return _run(enter_root(), parts, arguments.repeats, arguments.quick, output)
+            return _run(enter_root(), parts, arguments.repeats, arguments.quick, arguments.output)
     except (UsageError, FailedError) as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -16,7 +16,17 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
+from benchmarks.measure import (
+    Result,
+    Row,
+    Settings,
+    Target,
+    interleave,
+    make_project,
+    milliseconds,
+    ratio,
+    seconds_of,
+)
 from qwerties.config import DEFAULT, Seeds, fingerprint
 from qwerties.errors import FailedError, reason_of
 from qwerties.portability.relocate import copy_database
@@ -59,8 +69,7 @@ def measure(settings: Settings, folder: Path) -> Result:
 
 def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
     stored, reported = (QUICK_STORED, QUICK_REPORTED) if settings.quick else (STORED, REPORTED)
-    study = folder / "study"
-    _make_study(study, {})
+    study = make_project(folder / "study", {})
     with chdir(study):  # where MLflow puts artifacts, of its default experiment too
         store = Store(f"sqlite:///{study / 'mlflow.db'}")
     endless = _runs(store, study)
@@ -73,10 +82,9 @@ def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
             stores[f"at {runs} runs"] = Store(f"sqlite:///{folder / f'{runs}.db'}")
         if runs in reported:
             settings.log(f"the report from {runs} runs")
-            began = time.perf_counter()
-            run_command([sys.executable, "-m", "qwerties", "report"], study)
+            seconds = seconds_of(partial(run_command, [sys.executable, "-m", "qwerties", "report"], study))
             work = f"`qwerties report`, runs of {len(SEEDS)} networks"
-            reports.append(Row("the report", f"at {runs} runs", work, "s", (time.perf_counter() - began,)))
+            reports.append(Row("the report", f"at {runs} runs", work, "s", (seconds,)))
     settings.log("writing runs")
     records = [next(endless)[1] for _ in range(WRITES)]
 
@@ -87,17 +95,10 @@ def _grow(settings: Settings, folder: Path) -> tuple[list[Row], list[Row]]:
     for copy in stores.values():
         write(copy)  # connects
     ways = {name: partial(write, copy) for name, copy in stores.items()}
-    seconds = interleave(ways, settings.repeats * TURNS)
+    each = interleave(ways, settings.repeats * TURNS)
     work = f"{WRITES} runs at a time, of {len(SEEDS)} networks and {EPOCHS} epochs, without examples"
-    values = {name: milliseconds(seconds[name], WRITES) for name in ways}
-    return [Row("writing a run", name, work, "ms/run", values[name]) for name in ways], reports
-
-
-def _make_study(study: Path, sources: Mapping[str, str]) -> None:
-    (study / "experiments").mkdir(parents=True)
-    (study / "pyproject.toml").write_text("[tool.qwerties]\n")
-    for name, source in sources.items():
-        (study / "experiments" / f"{name}.py").write_text(source)
+    rows = [Row("writing a run", name, work, "ms/run", milliseconds(each[name], WRITES)) for name in ways]
+    return rows, reports
 
 
 def experiment(number: int, configs: int, epochs: int) -> Experiment:
@@ -158,9 +159,9 @@ def _memory(settings: Settings, folder: Path, networks: int, epochs: int) -> Row
     settings.log(f"a sweep of {networks} networks")
     seeds = 4 if settings.quick else 500
     configs = networks // seeds
-    study = folder / f"swept-{networks}"
     sizes = [min(TOGETHER, configs - first) for first in range(0, configs, TOGETHER)]
-    _make_study(study, {f"growth{i}": SOURCE.format(i, size, epochs) for i, size in enumerate(sizes)})
+    sources = {f"growth{i}": SOURCE.format(i, size, epochs) for i, size in enumerate(sizes)}
+    study = make_project(folder / f"swept-{networks}", sources)
     options = f"--no-report --seeds {seeds} --max-seeds {seeds} --jobs {settings.processes}".split()
     looks = [0.0]
     command = [sys.executable, "-m", "qwerties", "sweep", *options]

@@ -47,16 +47,10 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Loop:
-    """Networks laid out for the loop, to be trained again and again.
+    """Networks of one hidden layer of 1 or 8 units, laid out for the loop, to be trained again and again.
 
-    Parameters
-    ----------
-    library : Path
-        From :func:`build`.
-    x : ndarray, (networks, 2, points), float32
-        First class 0, then class 1.
-    weights : dict of ndarray, (networks, ...)
-        Of one hidden layer of 1 or 8 units, under the names of ``nn.Sequential``'s state dict.
+    Points ``x`` are float32, (networks, 2, points), those of class 0 first. The weights, (networks, ...), have the
+    names of ``nn.Sequential``'s state dict.
     """
 
     def __init__(self, library: Path, x: np.ndarray, weights: dict[str, np.ndarray]) -> None:

@@ -21,24 +21,14 @@ def missing() -> str:
 def trainer(
     form: str, x: np.ndarray, y: np.ndarray, weights: dict[str, np.ndarray], epochs: int, learning_rate: float
 ) -> Callable[[], np.ndarray]:
-    """Prepare a training of ReLU networks by BCE and plain gradient descent.
+    """Prepare a training of ReLU networks by BCE, in one of `FORMS`, and plain gradient descent.
 
     ``vmap`` over networks of ``value_and_grad``, ``scan`` over epochs, ``jit`` around it, float32. Layers are matrix
-    products: on XLA's CPU backend they were some fifteen times faster than sums of elementwise ones.
+    products: on XLA's CPU backend they were some fifteen times faster than sums of elementwise ones. Shapes: ``x``
+    (networks, 2, points), ``y`` (points,), ``weights`` (networks, ...).
 
-    Parameters
-    ----------
-    form : {"log1p", "BCELoss"}
-    x : ndarray, (networks, 2, points)
-    y : ndarray, (points,)
-    weights : dict of ndarray, (networks, ...)
-    epochs : int
-    learning_rate : float
-
-    Returns
-    -------
-    callable
-        Trains all networks from their start; returns the losses, (networks, epochs). Compiles when first called.
+    The returned function trains all networks from their start and returns the losses, (networks, epochs). It compiles
+    when it is first called.
     """
     import jax
     import jax.numpy as jnp

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.measure import make_project
 from qwerties.portability.relocate import copy_database, relocate
 
 # Imported before commands are forked, which spares each of them seconds
@@ -186,19 +187,10 @@ def copy(project: Path, target: Path) -> Path:
     return target
 
 
-def make_project(folder: Path) -> Path:
-    """Make a project with two experiments and nothing tracked."""
-    (folder / "experiments").mkdir(parents=True)
-    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
-    (folder / "experiments" / "tiny.py").write_text(TINY)
-    (folder / "experiments" / "search.py").write_text(SEARCH)
-    return folder
-
-
 def run(kills: int, seed: int, folder: Path, log: Callable[[str], object] = print) -> int:
     """Kill so many commands, and log what became of each; return how many did harm."""
     rng = random.Random(seed)
-    empty = make_project(folder / "empty")
+    empty = make_project(folder / "empty", {"tiny": TINY, "search": SEARCH})
     swept = copy(empty, folder / "swept")
     call(swept, COMMANDS["sweep"][1])
     call(copy(swept, folder / "reported"), "report")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import time
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio
+from benchmarks.measure import Result, Row, Settings, Target, interleave, milliseconds, ratio, seconds_of
 from qwerties.cli.main import build_parser
 from qwerties.cli.map import SIZE as WHOLE
 from qwerties.cli.map import spec_of
@@ -33,9 +33,7 @@ def measure(settings: Settings, folder: Path) -> Result:
             for seed in range(spec.seeds):
                 train_reference(spec.config(pixel), seed)
 
-    began = time.perf_counter()
-    ours(default_map(size // 2, epochs))  # starts the processes and compiles
-    set_up = time.perf_counter() - began
+    set_up = seconds_of(partial(ours, default_map(size // 2, epochs)))  # starts the processes and compiles
     seconds = interleave({LOOP: loop, OURS: ours}, settings.repeats)
     panels, each = len(middle), f"{spec.seeds} networks a pixel, {epochs} epochs"
     group = f"a map of {size}×{size} pixels, {panels} panels"

@@ -21,43 +21,27 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NPROC": "1"}
 
 @dataclass(frozen=True)
 class Settings:
-    """How much to measure: ``repeats`` of each way, in ``processes`` of one thread each; small sizes if ``quick``."""
+    """How much to measure."""
 
     root: Path
-    repeats: int
-    quick: bool
-    processes: int
+    repeats: int  # of each way
+    quick: bool  # whether sizes are small
+    processes: int  # of one thread each
     log: Callable[[str], None] = lambda line: None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to do a piece of work, measured.
+    """One way to do a piece of work, measured."""
 
-    Attributes
-    ----------
-    group, name : str
-        Rows of one group are ways to the same work.
-    work : str
-        What one repeat did: networks, epochs, processes.
-    unit : str
-        Of the values, such as ``ms/network``.
-    values : tuple of float
-        Of each repeat, wall time; empty where the row is ``skipped``, with the reason.
-    set_up : float, optional
-        Seconds of what was done once before, compiling above all; not in the values.
-    difference : float, optional
-        Largest difference of its losses from the notebook's loop's.
-    """
-
-    group: str
+    group: str  # rows of one group are ways to the same work
     name: str
-    work: str = ""
-    unit: str = ""
-    values: tuple[float, ...] = ()
-    set_up: float | None = None
-    difference: float | None = None
-    skipped: str = ""
+    work: str = ""  # what one repeat did: networks, epochs, processes
+    unit: str = ""  # of the values, such as ``ms/network``
+    values: tuple[float, ...] = ()  # wall time of each repeat
+    set_up: float | None = None  # seconds of what was done once before, compiling above all
+    difference: float | None = None  # largest one of its losses from the notebook's loop's
+    skipped: str = ""  # why there are no values
 
     @property
     def median(self) -> float:
@@ -91,33 +75,26 @@ class Result:
     targets: Sequence[Target]
 
 
+def seconds_of(way: Callable[[], Any]) -> float:
+    """Return the seconds that a way to do something takes, or those that it has measured itself: a float."""
+    began = time.perf_counter()
+    own = way()
+    return own if isinstance(own, float) else time.perf_counter() - began
+
+
 def interleave(
     ways: Mapping[str, Callable[[], Any]], repeats: int, once: Sequence[str] = ()
 ) -> dict[str, tuple[float, ...]]:
     """Time several ways to the same work in turns, so that a busy minute meets all of them.
 
-    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one.
-
-    Parameters
-    ----------
-    ways : mapping of name to callable
-        Returns its seconds, a float, if it measures them itself.
-    repeats : int
-    once : sequence of str
-        Ways that take so long that they are measured in the first round alone.
-
-    Returns
-    -------
-    dict of tuple of float
-        Seconds of each repeat.
+    Every other round goes backwards (A B C C B A ...), as what one way leaves behind may cost the next one. Ways that
+    take long are measured ``once``, in the first round. Return the seconds of each repeat.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(repeats):
         for name, way in list(ways.items())[:: -1 if turn % 2 else 1]:
             if turn == 0 or name not in once:
-                began = time.perf_counter()
-                own = way()
-                seconds[name].append(time.perf_counter() - began if not isinstance(own, float) else own)
+                seconds[name].append(seconds_of(way))
     return {name: tuple(values) for name, values in seconds.items()}
 
 
@@ -130,6 +107,15 @@ def ratio(rows: Sequence[Row], group: str, slow: str, fast: str) -> float:
     """Return how many times the median of one row is that of another; NaN if either is missing."""
     medians = {row.name: row.median for row in rows if row.group == group}
     return medians.get(slow, float("nan")) / medians.get(fast, float("nan"))
+
+
+def make_project(folder: Path, sources: Mapping[str, str]) -> Path:
+    """Make a project with nothing tracked, whose experiments are given by their names."""
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text("[tool.qwerties]\n")
+    for name, source in sources.items():
+        (folder / "experiments" / f"{name}.py").write_text(source)
+    return folder
 
 
 @contextmanager

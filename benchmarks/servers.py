@@ -51,12 +51,7 @@ def free_port() -> int:
 class Server:
     """A real tracking server on the loopback, to be killed and started again on the same port and store.
 
-    Parameters
-    ----------
-    folder : Path
-        For its artifacts and its log.
-    database : str, optional
-        Where it keeps the rest; a SQLite file in the folder by default.
+    Its artifacts and its log lie in a folder, and so does its database, a SQLite file, unless another is given.
     """
 
     def __init__(self, folder: Path, database: str | None = None) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.growth import run_command
-from benchmarks.measure import Result, Row, Settings, Target, ratio
+from benchmarks.measure import Result, Row, Settings, Target, ratio, seconds_of
 from qwerties.config import Config
 from qwerties.training.reference import train_reference
 
@@ -32,14 +32,11 @@ def measure(settings: Settings, folder: Path) -> Result:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(settings.root / "experiments", study / "experiments", ignore=ignored)
             shutil.copy(settings.root / "pyproject.toml", study)
-            began = time.perf_counter()
-            run_command([sys.executable, "-m", "qwerties", "sweep", *options], study, {**os.environ, **cache})
+            command = [sys.executable, "-m", "qwerties", "sweep", *options]
+            seconds = seconds_of(partial(run_command, command, study, {**os.environ, **cache}))
             work = f"`{' '.join(('qwerties sweep', *options))}`, empty store"
-            rows.append(Row(GROUP, name, work, "s", (time.perf_counter() - began,)))
-        for seed in range(networks):
-            began = time.perf_counter()
-            train_reference(config, seed)
-            loop.append(time.perf_counter() - began)
+            rows.append(Row(GROUP, name, work, "s", (seconds,)))
+        loop += [seconds_of(partial(train_reference, config, seed)) for seed in range(networks)]
     work = f"1 network, {config.epochs} epochs, 1 thread; before, between and after"
     rows.insert(0, Row(GROUP, LOOP, work, "s", tuple(loop)))
     bounds = {COLD: MAX_COLD, WARM: MAX_WARM}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from benchmarks.measure import (
     interleave,
     milliseconds,
     ratio,
+    seconds_of,
     team,
 )
 from qwerties.config import Config
@@ -72,9 +72,7 @@ class Way:
         if self.name in baselines.INTERPRETED:
             self.call(baselines.prepare)
         elif self.set_up is None:
-            began = time.perf_counter()
-            self.call()
-            self.set_up = time.perf_counter() - began
+            self.set_up = seconds_of(self.call)
 
 
 def measure(settings: Settings, folder: Path) -> Result:

@@ -42,7 +42,7 @@ def hostile():
     spec = MapSpec(RATE, DISTANCE)
     arrays = made(spec)
     good = {f"{name}.npy": npy(value) for name, value in arrays.items()}
-    huge = npy(np.zeros(4, np.float32), shape=(10**12,))
+    huge, endless, odd = (npy(np.zeros(4, np.float32), shape=(n,)) for n in (10**12, 10**30, True))
     shares = {f"{name}.npy": npy(np.full_like(arrays["gain"], 0.5)) for name in STATES}
     objects = io.BytesIO()
     np.save(objects, np.array([{}], object), allow_pickle=True)
@@ -52,6 +52,8 @@ def hostile():
         "half": (to_bytes(spec, arrays)[:-200], "cannot be read"),
         "lacking": (archive({k: v for k, v in good.items() if k != "dead.npy"}), "cannot be read"),
         "huge": (archive({**good, "gain.npy": huge}), "cannot be read"),
+        "endless": (archive({**good, "gain.npy": endless}), "cannot be read"),
+        "odd": (archive({**good, "gain.npy": odd}), "cannot be read"),
         "short": (archive({**good, "gain.npy": good["gain.npy"][:-1]}), "cannot be read"),
         "objects": (archive({**good, "gain.npy": objects.getvalue()}), "cannot be read"),
         "doubles": (archive({**good, "gain.npy": npy(arrays["gain"].astype(float))}), "gain must be float32"),

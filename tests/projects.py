@@ -18,6 +18,12 @@ experiment = Experiment(
 """
 
 
+def sql(folder, statement, *values):
+    """Run a statement on a project's store behind MLflow's back; return its rows."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        return database.execute(statement, values).fetchall()
+
+
 def copy_project(project, target):
     """Copy a project with its store; the copy's store names the copy's artifacts. Return the copy."""
     shutil.copytree(project, target, ignore=shutil.ignore_patterns("mlflow.db*", ".cache", "__pycache__"))

@@ -38,16 +38,9 @@ CONTRASTS: dict[str, tuple[Config, Config]] = {
 
 
 def load_differences(size: int, *, cache: Path, workers: int) -> dict[str, NDArray[np.float64]]:
-    """Return the differences of every contrast, each of shape (size,), training what is not cached.
+    """Return the differences of every contrast on ``size`` seeds, a multiple of `BLOCK`, training what is not cached.
 
-    Parameters
-    ----------
-    size : int
-        Seeds, a multiple of `BLOCK`.
-    cache : Path
-        Folder of pools; each has a subfolder that names its code and configs.
-    workers : int
-        Processes that train.
+    Each pool has a subfolder of ``cache`` that names its code and configs.
     """
     from qwerties.scoring.digest import code_digest
 

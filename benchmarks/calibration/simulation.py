@@ -60,16 +60,7 @@ def trained_shape(name: str, differences: ArrayLike) -> Shape:
 
 
 def measure(shape: Shape, sequences: int, alpha: float, seed: int) -> dict[str, Any]:
-    """Draw sequences of `LENGTH` values and measure both intervals on them.
-
-    Parameters
-    ----------
-    shape : Shape
-    sequences : int
-    alpha : float
-        Of both intervals.
-    seed : int
-        Of the draws.
+    """Draw sequences of `LENGTH` values and measure both intervals on them, each at this ``alpha``.
 
     Returns
     -------

@@ -20,7 +20,7 @@ from qwerties.errors import clean, plural
 from qwerties.scoring.states import LEARNED_GAIN
 from qwerties.stats.compare import Comparison, compare
 from qwerties.stats.confidence import confidence_sequence
-from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.intervals import Interval, mean_interval, share_interval
 from qwerties.stats.scores import scores
 from qwerties.stats.verdict import UNDECIDED, words
 from qwerties.study.budget import EXPLORATORY_ALPHA, PRIMARY_SLOTS, primary_alpha
@@ -36,64 +36,32 @@ NEVER_LEARNED = ("dead", "constant", "diverged")
 
 @dataclass(frozen=True)
 class Learned:
-    """How many networks of each arm learned, on the seeds that were compared.
+    """How many networks of each arm learned, on the seeds that were compared."""
 
-    Attributes
-    ----------
-    a, b : tuple of Interval
-        Share of each arm at each of `LEARNED_GAINS`, with Wilson's 95% intervals.
-    only_a, only_b : int
-        Seeds on which one arm alone learned.
-    difference : Interval
-        Mean difference of the 0/1 outcomes, with its 95% confidence sequence, which is not corrected for
-        multiplicity.
-    both : Interval
-        Mean difference in accuracy where both arms learned, with a t interval. It conditions on an outcome and is
-        descriptive.
-    """
-
-    a: tuple[Interval, ...]
+    a: tuple[Interval, ...]  # share at each of `LEARNED_GAINS`, with Wilson's 95% intervals
     b: tuple[Interval, ...]
-    only_a: int
+    only_a: int  # seeds on which one arm alone learned
     only_b: int
-    difference: Interval
-    both: Interval
+    difference: Interval  # in learning (0 or 1): a 95% confidence sequence, not corrected for multiplicity
+    both: Interval  # in accuracy where both learned: descriptive, as it conditions on an outcome
 
 
 @dataclass(frozen=True)
 class ContrastResult:
-    """One planned contrast, and its result.
-
-    Attributes
-    ----------
-    name_a, name_b : str
-        What differs between the arms, in words.
-    where : str
-        What both arms share that other contrasts of the experiment do not; may be empty.
-    alpha : float
-        Probability that the true mean difference is ever outside the interval.
-    comparison, learned : Comparison, Learned or None
-        None where an arm has no scores, or scores that cannot be compared.
-    diverged : int
-        Diverged networks of both arms among the seeds that were compared.
-    withheld : str
-        Why there is no verdict; empty where there is one.
-    plan_changes : tuple of str
-        What was changed in the experiment's contrasts after there were data.
-    """
+    """One planned contrast, and its result."""
 
     experiment_name: str
-    title: str
+    title: str  # of the experiment
     contrast: PlannedContrast
-    name_a: str
+    name_a: str  # what differs between the arms, in words
     name_b: str
-    where: str
-    alpha: float
-    comparison: Comparison | None
-    learned: Learned | None
-    diverged: int
-    withheld: str
-    plan_changes: tuple[str, ...]
+    where: str  # what both arms share that other contrasts of the experiment do not; may be empty
+    alpha: float  # probability that the true mean difference is ever outside the interval
+    comparison: Comparison | None  # None where an arm has no scores, or scores that cannot be compared
+    learned: Learned | None  # likewise
+    diverged: int  # networks of both arms, among the seeds that were compared
+    withheld: str  # why there is no verdict; empty where there is one
+    plan_changes: tuple[str, ...]  # of the experiment's contrasts, after there were data
     runs_a: tuple[Tracked, ...]
     runs_b: tuple[Tracked, ...]
 
@@ -132,26 +100,13 @@ class ContrastResult:
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """One experiment and its results.
-
-    Attributes
-    ----------
-    coverage : Coverage
-    networks : mapping of int to SeedTable
-        By the index of their config in ``coverage.entries``; those that could be read.
-    problems : tuple of str
-        What could not be read.
-    incomplete : tuple of str
-        Planned configs that are not complete, and why.
-    findings : tuple of ContrastResult
-        In the plan's order.
-    """
+    """One experiment and its results."""
 
     coverage: Coverage
-    networks: Mapping[int, SeedTable]
-    problems: tuple[str, ...]
-    incomplete: tuple[str, ...]
-    findings: tuple[ContrastResult, ...]
+    networks: Mapping[int, SeedTable]  # that could be read, by their config's index in ``coverage.entries``
+    problems: tuple[str, ...]  # what could not be read
+    incomplete: tuple[str, ...]  # planned configs that are not complete, and why
+    findings: tuple[ContrastResult, ...]  # in the plan's order
 
 
 def load_results(store: Store, experiment_names: Collection[str] | None = None) -> list[ExperimentResult]:
@@ -256,17 +211,13 @@ def _describe(frames: tuple[pd.DataFrame, pd.DataFrame], comparison: Comparison)
     frame_a, frame_b = (frame.loc[seeds] for frame in frames)
     n = len(seeds)
 
-    def shares(frame: pd.DataFrame) -> tuple[Interval, ...]:
-        counts = [int(_has_learned(frame, gain).sum()) for gain in LEARNED_GAINS]
-        return tuple(Interval(k / n if n else math.nan, *wilson(k, n), n, 0.95) for k in counts)
-
     a, b = _has_learned(frame_a, LEARNED_GAIN), _has_learned(frame_b, LEARNED_GAIN)  # (n,) each
     outcomes = a.astype(float) - b.astype(float)  # (n,)
     (low,), (high,) = confidence_sequence(outcomes, alpha=EXPLORATORY_ALPHA)
     mean = float(outcomes.mean()) if n else math.nan
     learned = Learned(
-        shares(frame_a),
-        shares(frame_b),
+        tuple(share_interval(_has_learned(frame_a, gain)) for gain in LEARNED_GAINS),
+        tuple(share_interval(_has_learned(frame_b, gain)) for gain in LEARNED_GAINS),
         only_a=int((a & ~b).sum()),
         only_b=int((b & ~a).sum()),
         difference=Interval(mean, float(low), float(high), n, 1 - EXPLORATORY_ALPHA),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from qwerties.config import Config, Seeds
-from qwerties.study.plan import is_whole_trial
+from qwerties.study.plan import UNREADABLE_JSON, is_whole_trial
 from qwerties.tracking.tags import STUDY, SUGGESTED, SUPERSEDED, TRIAL, TUNING
 
 if TYPE_CHECKING:  # workers import this module, and need neither the store nor MLflow
@@ -36,8 +37,6 @@ IMPORTANCE = "importance_"  # prefix of metrics of a search's run
 
 LEAST_REGRET = 1e-4  # smaller regrets are below the error of the score; log axes show this one instead
 
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-
 
 def cost(config: Config, n_networks: int) -> float:
     """Return network-epochs times parameters of ``n_networks`` networks."""
@@ -46,45 +45,19 @@ def cost(config: Config, n_networks: int) -> float:
 
 @dataclass(frozen=True)
 class TrackedSearch:
-    """One planned search, and its tracked part.
+    """One planned search, and its tracked part."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the Optuna study.
-    arm, sampler : str
-    is_baseline : bool
-        Whether the sampler is a baseline, so that the winner is not the arm's own.
-    objectives : tuple of str
-        Of `OBJECTIVES`; the first one decides the winner.
-    seeds : Seeds
-        Seeds of every trial.
-    n_trials : int
-        The budget.
-    run : Tracked or None
-        The search's MLflow run; None where the search was not started.
-    trials : DataFrame
-        One row per tracked trial, as `trial_frame` returns it.
-    params : tuple of str
-        Names of the searched parameters.
-    importances : dict of str to float
-        Share of each parameter in what sets the best trials apart; empty where unknown.
-    winner : Config or None
-        Config of the best trial; None until the budget is spent, or where every trial diverged.
-    """
-
-    name: str
+    name: str  # of the Optuna study
     arm: str
     sampler: str
-    is_baseline: bool
-    objectives: tuple[str, ...]
-    seeds: Seeds
-    n_trials: int
-    run: Tracked | None
-    trials: pd.DataFrame
-    params: tuple[str, ...]
-    importances: dict[str, float]
-    winner: Config | None
+    is_baseline: bool  # whether the sampler is a baseline, so that the winner is not the arm's own
+    objectives: tuple[str, ...]  # of `OBJECTIVES`; the first one decides the winner
+    seeds: Seeds  # of every trial
+    n_trials: int  # the budget
+    run: Tracked | None  # the search's MLflow run; None where the search was not started
+    trials: pd.DataFrame  # one row per tracked trial, as `trial_frame` returns it
+    params: tuple[str, ...]  # names of the searched parameters
+    importances: dict[str, float]  # share of each parameter in what sets the best trials apart; may be empty
 
     @property
     def label(self) -> str:
@@ -101,12 +74,15 @@ class TrackedSearch:
         """Number of trials that diverged."""
         return int((self.trials["state"] == "failed").sum())
 
-    @property
+    @cached_property
     def best(self) -> dict[str, Any] | None:
         """Row of the best trial; None where no trial has a score."""
-        number = best_of(self.trials, self.objectives)
-        rows = self.trials[self.trials["number"] == number].to_dict("records")
-        return {str(key): value for row in rows for key, value in row.items()} or None
+        return best_of(self.trials, self.objectives)
+
+    @property
+    def winner(self) -> Config | None:
+        """Config of the best trial; None until the budget is spent, or where every trial diverged."""
+        return self.best["config"] if self.best is not None and self.is_complete else None
 
 
 def load_searches(store: Store, coverage: Coverage) -> list[TrackedSearch]:
@@ -127,7 +103,7 @@ def read_searches(tags: Mapping[str, str], runs: Sequence[Tracked]) -> list[Trac
         return []
     try:
         return [read_search(spec, runs) for spec in json.loads(tags[TUNING])["searches"]]
-    except UNREADABLE:
+    except UNREADABLE_JSON:
         raise ValueError(f"the tag {TUNING} cannot be read") from None
 
 
@@ -137,12 +113,8 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
     if not objectives or not set(objectives) <= set(OBJECTIVES):
         raise ValueError("objectives")
     run, children = runs_of_search(name, runs)
-    params, n_trials = tuple(map(str, spec["space"])), int(spec["trials"])
-    trials = trial_frame(
-        [child for child in children if run is not None and child.parent == run.run_id], params
-    )
-    best = best_of(trials, objectives) if len(trials) == n_trials else None
-    winner = None if best is None else trials.set_index("number")["config"][best]
+    own = [child for child in children if run is not None and child.parent == run.run_id]
+    params = tuple(map(str, spec["space"]))
     metrics = run.metrics if run is not None else {}
     return TrackedSearch(
         name=name,
@@ -151,12 +123,11 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         is_baseline=bool(spec["is_baseline"]),
         objectives=objectives,
         seeds=Seeds.parse(str(spec["seeds"])),
-        n_trials=n_trials,
+        n_trials=int(spec["trials"]),
         run=run,
-        trials=trials,
+        trials=trial_frame(own, params),
         params=params,
         importances={p: metrics[IMPORTANCE + p] for p in params if 0 <= metrics.get(IMPORTANCE + p, -1) <= 1},
-        winner=winner,
     )
 
 
@@ -185,7 +156,7 @@ def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.D
         try:
             number, config = int(child.tags[TRIAL]), Config.from_params(child.params)
             suggested = dict(json.loads(child.tags.get(SUGGESTED, "{}")))
-        except UNREADABLE:
+        except UNREADABLE_JSON:
             continue
         state = "complete" if child.status == "FINISHED" else "failed"
         values = (suggested.get(name) for name in params)
@@ -203,10 +174,12 @@ def losses_of(frame: pd.DataFrame, objectives: Sequence[str]) -> np.ndarray:
     return np.where((frame["state"] == "complete").to_numpy()[:, None], values, np.nan)
 
 
-def best_of(frame: pd.DataFrame, objectives: Sequence[str]) -> int | None:
-    """Return the number of the trial that is best in the first objective, the earliest of equals."""
+def best_of(frame: pd.DataFrame, objectives: Sequence[str]) -> dict[str, Any] | None:
+    """Return the row of the trial that is best in the first objective, the earliest of equals."""
     first = losses_of(frame, objectives)[:, 0]
-    return None if not np.isfinite(first).any() else int(frame["number"].iloc[int(np.nanargmin(first))])
+    if not np.isfinite(first).any():
+        return None
+    return {str(name): value for name, value in frame.iloc[int(np.nanargmin(first))].items()}
 
 
 def progress_of(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:

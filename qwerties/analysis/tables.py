@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,41 +20,22 @@ from qwerties.tracking.store import Store, StoreError
 # A seeds.csv without one of them is of no use
 SCORES = ("train_accuracy", "phi", "population_accuracy", "gain")
 
-# What NumPy raises on bytes that are no archive of arrays
-UNREADABLE = (ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+# Raised on files that hold no arrays, or others than they should
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError)
 
 
 @dataclass(frozen=True)
 class SeedTable:
-    """Every network of one config.
-
-    Attributes
-    ----------
-    config : Config
-    runs : tuple of Tracked
-        Those that could be read.
-    rows : tuple of ndarray
-        For each run, which rows of its tables are used.
-    frame : DataFrame
-        ``seeds.csv`` of all of them, in the runs' order.
-    """
+    """Every network of one config."""
 
     config: Config
-    runs: tuple[Tracked, ...]
-    rows: tuple[NDArray[np.intp], ...]
-    frame: pd.DataFrame
+    runs: tuple[Tracked, ...]  # those that could be read
+    rows: tuple[NDArray[np.intp], ...]  # for each run, which rows of its tables are used
+    frame: pd.DataFrame  # ``seeds.csv`` of all of them, in the runs' order
 
 
 def read_seed_table(store: Store, entry: PlannedConfig) -> tuple[SeedTable | None, list[str]]:
-    """Read a config's per-seed scores.
-
-    Returns
-    -------
-    SeedTable or None
-        None where no run could be read.
-    list of str
-        What could not be read.
-    """
+    """Read a config's per-seed scores, None where no run could be read; and say what could not be read."""
     runs, rows, frames, problems = [], [], [], []
     seen = np.empty(0, int)
     for run in entry.runs:
@@ -94,10 +73,7 @@ def parse_scores(content: bytes) -> pd.DataFrame:
         raise ValueError("its seeds must be whole numbers")
     if not set(frame["state"]) <= set(STATES):
         raise ValueError(f"its states must be among {', '.join(STATES)}")
-    for column in SCORES:
-        if frame[column].dtype != np.float64:
-            frame[column] = frame[column].astype(float)
-    return frame
+    return frame.astype(dict.fromkeys(SCORES, float))
 
 
 def read_curves(store: Store, table: SeedTable, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -123,7 +99,7 @@ def read_curves(store: Store, table: SeedTable, name: str) -> tuple[NDArray[Any]
             arrays = read_arrays(content, ("epochs", name))
             epochs = arrays["epochs"]
             parts.append(arrays[name][rows])
-        except (*UNREADABLE, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             raise StoreError(f"run {run.run_id} ({run.name}): curves.npz cannot be read") from error
     try:
         return epochs, np.concatenate(parts)

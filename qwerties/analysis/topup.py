@@ -32,24 +32,12 @@ def gets_more(contrast: Contrast | PlannedContrast, settle: str) -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """What to train next.
+    """What to train next."""
 
-    Attributes
-    ----------
-    more : dict of str to dict of Config to int
-        By experiment, how many seeds each config needs.
-    open : tuple of ContrastResult
-        Undecided contrasts that get more seeds.
-    capped : tuple of ContrastResult
-        Undecided contrasts that have as many as they may.
-    decided : int
-        Number of the other contrasts.
-    """
-
-    more: dict[str, dict[Config, int]]
-    open: tuple[ContrastResult, ...]
-    capped: tuple[ContrastResult, ...]
-    decided: int
+    more: dict[str, dict[Config, int]]  # by experiment, how many seeds each config needs
+    open: tuple[ContrastResult, ...]  # undecided contrasts that get more seeds
+    capped: tuple[ContrastResult, ...]  # undecided contrasts that have as many as they may
+    decided: int  # number of the other contrasts
 
     @property
     def words(self) -> str:

@@ -54,7 +54,9 @@ def forecast_table(
     the config that it will choose.
     """
     stored = store.experiments() if store else {}
-    findings = [finding for result in load_results(store) for finding in result.findings] if store else []
+    findings = (
+        [finding for result in load_results(store, declared) for finding in result.findings] if store else []
+    )
     decided = {(f.experiment_name, f.contrast.a, f.contrast.b) for f in findings if f.decided}
     work: dict[str, Work] = {}
     everything: list[MissingRun] = []  # what two experiments share is trained once
@@ -92,12 +94,8 @@ def forecast_table(
             f"while contrasts are open ({n_open}), up to {max_seeds:,} seeds of their configs: at most {networks} more "
             f"networks, about {about}, {disk}"
         )
-    source = (
-        f"from {plural(len(tracked), 'tracked run')}"
-        if measured
-        else "from a default sweep on another machine"
-    )
-    lines.append(f"times are estimated {source}, with {plural(workers, 'worker')}; nothing was written")
+    source = plural(len(tracked), "tracked run") if measured else "a default sweep on another machine"
+    lines.append(f"times are estimated from {source}, with {plural(workers, 'worker')}; nothing was written")
     return "\n".join(lines)
 
 
@@ -153,8 +151,5 @@ def measured_pace(runs: Iterable[Tracked]) -> float | None:
 def _cells(work: Work, pace: float, besides: float = 0.0) -> tuple[str, ...]:
     seconds = _worker_seconds(work) / pace + besides
     about = f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
-    return (
-        *(f"{work[name]:,}" for name in ("configs", "runs", "networks")),
-        about,
-        f"{work['size'] / 1e6:,.0f} MB",
-    )
+    counts = (f"{work[name]:,}" for name in ("configs", "runs", "networks"))
+    return (*counts, about, f"{work['size'] / 1e6:,.0f} MB")

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
                 spec,
                 store,
                 root,
-                lambda spec, arrays: pictures(spec, arrays, marks),
+                lambda arrays: pictures(spec, arrays, marks),
                 workers=arguments.jobs or cores(),
                 progress=lambda done, total: progress.show(f"{done:,}/{total:,} networks", done),
                 log=tqdm.write,
@@ -99,21 +99,17 @@ def spec_of(arguments: argparse.Namespace) -> MapSpec:
     shared = {name: getattr(arguments, name) for name in FIELDS if name not in PANELS}
     try:
         base = Config(**{name: parse_field(name, text) for name, text in shared.items() if text is not None})
-        x_axis, y_axis = (
-            _axis(
-                which, name, getattr(arguments, f"{which}_range"), getattr(arguments, f"{which}_scale"), size
-            )
-            for which, name, size in zip("xy", (x, y), arguments.size, strict=True)
-        )
+        width, height = arguments.size
+        x_axis, y_axis = _axis(arguments, "x", x, width), _axis(arguments, "y", y, height)
         return MapSpec(x_axis, y_axis, arguments.loss, arguments.activation, arguments.seeds, base)
     except ValueError as error:
         raise UsageError(error) from None
 
 
-def _axis(which: str, name: str, given: tuple[float, float] | None, scale: str | None, size: int) -> Axis:
-    low, high, usual = RANGES[name]
-    if given is not None:
-        low, high = given
+def _axis(arguments: argparse.Namespace, which: str, name: str, size: int) -> Axis:
+    *range_, usual = RANGES[name]
+    low, high = getattr(arguments, f"{which}_range") or range_
+    scale = getattr(arguments, f"{which}_scale")
     try:
         return Axis(name, low, high, scale or usual, size)
     except MapError as error:

@@ -25,22 +25,14 @@ class _Lines:
 
 
 class Progress(tqdm):
-    """Progress of one piece of work.
+    """Progress of one piece of work: a bar where it has a ``total``, else a text alone.
 
-    Parameters
-    ----------
-    label : str
-    total : float, optional
-        Of a piece of work whose parts are counted; without it, the text alone is shown.
-    stay : bool
-        Leave the bar on the terminal when the work is done.
+    It goes from the terminal when the work is done, unless it is to ``stay``.
     """
 
     monitor_interval = 0  # no thread of tqdm's own
 
-    def __init__(
-        self, label: str, total: float | None = None, *, stay: bool = False, **settings: Any
-    ) -> None:
+    def __init__(self, label: str, total: float | None = None, *, stay: bool = False) -> None:
         self.terminal = terminal = sys.stderr.isatty()
         self.text = ""
         if total is None:
@@ -59,7 +51,6 @@ class Progress(tqdm):
             delay=0.001,  # nothing is shown where nothing was done
             smoothing=0.05,
             dynamic_ncols=terminal,
-            **settings,
         )
 
     @property

@@ -47,11 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         from qwerties.portability.relocate import database_of
 
         status = _document(f"sqlite:///{database_of(root)}", [], 0, 0)
-    print(
-        json.dumps(status, indent=1)
-        if arguments.json
-        else "\n".join([table(status), *_strays(root, status, renamed)])
-    )
+    if arguments.json:
+        print(json.dumps(status, indent=1))
+    else:
+        print("\n".join([table(status), *_strays(root, status, renamed)]))
     return 0 if status["complete"] else 1
 
 
@@ -163,12 +162,9 @@ def _reason(config: Mapping[str, Any]) -> str:
     """Return why a config is in its state."""
     others = config["others"]
     if config["state"] == "damaged":
-        damaged = [
-            f"{clean(_some(run['damage']), 120)} of run {clean(run['run'], 40)}"
-            for run in others
-            if run["damage"]
-        ]
-        return f"damaged, {_some(damaged)} is lost or altered; a sweep re-runs it"
+        damaged = [run for run in others if run["damage"]]
+        lost = [f"{clean(_some(run['damage']), 120)} of run {clean(run['run'], 40)}" for run in damaged]
+        return f"damaged, {_some(lost)} is lost or altered; a sweep re-runs it"
     if config["state"] == "running":
         running = [run for run in others if run["status"] in ("RUNNING", "SCHEDULED")]
         return f"running, {_some(sorted({_writer(run['process'] or '') for run in running}))}"

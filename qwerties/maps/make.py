@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qwerties.config import Seeds
 from qwerties.execution.signals import finishing_first, stop_if_asked
 from qwerties.execution.workers import Workers, run_tasks
-from qwerties.maps.spec import MEASURES, STATES, UNREADABLE, Arrays, MapSpec, from_bytes, to_bytes
+from qwerties.maps.spec import MEASURES, STATES, Arrays, MapSpec, from_bytes, to_bytes
 from qwerties.scoring.digest import code_digest
 from qwerties.scoring.final import final_scores
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
@@ -90,19 +90,10 @@ def train_map(
     progress: Callable[[int, int], None] = lambda done, total: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Arrays:
-    """Train what is not in the scratch folder yet.
+    """Train what is not in ``scratch``, the folder of finished blocks, yet.
 
-    Parameters
-    ----------
-    spec : MapSpec
-    scratch : Path
-        Folder of the finished blocks.
-    workers : int
-        Processes that train.
-    progress : callable
-        Called with the number of finished networks and that of all.
-    log : callable
-        Called with a line where finished blocks were found.
+    ``progress`` is called with the number of finished networks and that of all, ``log`` with a line where finished
+    blocks were found.
 
     Returns
     -------
@@ -161,26 +152,16 @@ def make_map(
     spec: MapSpec,
     store: Store,
     root: Path,
-    pictures: Callable[[MapSpec, Arrays], Mapping[str, bytes]],
+    pictures: Callable[[Arrays], Mapping[str, bytes]],
     *,
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> MadeMap:
-    """Train and track a map, unless it is tracked.
+    """Train and track a map, unless it is tracked, with its ``pictures``, artifacts by their paths.
 
-    Parameters
-    ----------
-    spec : MapSpec
-    store : Store
-    root : Path
-        The project; finished blocks lie in its ``.cache`` until the run is written.
-    pictures : callable
-        Draws the map: artifacts by their paths.
-    workers, progress, log
-        As in `train_map`.
-
-    Two processes that make the same map in one store take turns: the second finds the map tracked.
+    Finished blocks lie in the project's ``.cache`` until the run is written. Two processes that make the same map in
+    one store take turns: the second finds the map tracked. ``workers``, ``progress`` and ``log`` are as in `train_map`.
     """
     code = code_digest()
     key = spec.fingerprint(code)
@@ -199,7 +180,7 @@ def make_map(
             if run.tags.get(FINGERPRINT) == key and (arrays := _read(store, run, spec, log)) is not None:
                 return MadeMap(run.run_id, arrays, 0)
         arrays = train_map(spec, scratch, workers=workers, progress=progress, log=log)
-        record = make_record(spec, arrays, pictures(spec, arrays), code)
+        record = make_record(spec, arrays, pictures(arrays), code)
         experiment_id = store.experiment(EXPERIMENT, about)
         stop_if_asked()
         with finishing_first():
@@ -217,7 +198,7 @@ def _read(store: Store, run: Tracked, spec: MapSpec, log: Callable[[str], None])
     try:
         if not damaged:
             return from_bytes(store.read(run, ARRAYS), spec)
-    except (StoreError, *UNREADABLE):
+    except (StoreError, ValueError):
         damaged = [ARRAYS]
     log(f"making the map again, because {', '.join(damaged)} of run {run.run_id} is lost or altered")
     return None

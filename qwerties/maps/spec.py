@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +43,7 @@ SCALES = ("log", "linear")
 MAX_SIDE, MAX_SEEDS = 1000, 1000
 PANELS = ("loss", "activation")
 
-UNREADABLE = (ValueError, TypeError, KeyError)  # raised on params and bytes that are no map
+UNREADABLE = (ValueError, TypeError, KeyError)  # raised on params that are no map
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -54,28 +54,13 @@ class MapError(ValueError):
 
 @dataclass(frozen=True)
 class Axis:
-    """One field, spread over a number of pixels.
+    """One field, spread over a number of pixels; MapError if it cannot be."""
 
-    Parameters
-    ----------
-    field : str
-        A key of `RANGES`.
-    low, high : float
-        Edges of the first and of the last pixel.
-    scale : {"log", "linear"}
-    size : int
-        Pixels.
-
-    Raises
-    ------
-    MapError
-    """
-
-    field: str
-    low: float
-    high: float
-    scale: str
-    size: int
+    field: str  # a key of `RANGES`
+    low: float  # edge of the first pixel
+    high: float  # edge of the last pixel
+    scale: str  # "log" or "linear"
+    size: int  # pixels
 
     def __post_init__(self) -> None:
         if self.field not in RANGES:
@@ -143,31 +128,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class MapSpec:
-    """All that decides a map's numbers, except the code.
-
-    Parameters
-    ----------
-    x, y : Axis
-        Of different fields.
-    losses, activations : tuple of str
-        One panel for each pair.
-    seeds : int
-        Every pixel is trained on seeds 0 to ``seeds - 1``.
-    base : Config
-        What all pixels share; its loss, activation and the fields of the axes are set to the defaults.
-
-    Raises
-    ------
-    MapError
-        Also where a pixel's config breaks a rule.
-    """
+    """All that decides a map's numbers, except the code; MapError if it cannot be."""
 
     x: Axis
-    y: Axis
-    losses: tuple[str, ...] = ("bce", "mse")
+    y: Axis  # of another field than `x`
+    losses: tuple[str, ...] = ("bce", "mse")  # a panel for each loss and activation
     activations: tuple[str, ...] = ("relu", "linear")
-    seeds: int = 2
-    base: Config = field(default_factory=Config)
+    seeds: int = 2  # every pixel is trained on seeds 0 to ``seeds - 1``
+    base: Config = DEFAULT  # what all pixels share; the fields in which they differ are set to their defaults
 
     def __post_init__(self) -> None:
         if self.x.field == self.y.field:

@@ -76,16 +76,13 @@ class ArchiveError(UsageError):
 
 @dataclass(frozen=True)
 class Transferred:
-    """What went into a file, or came out of it.
-
-    ``ended`` counts runs that were being written, ``missing`` the artifacts that the store names and the file lacks.
-    """
+    """What went into a file, or came out of it."""
 
     runs: int
     files: int
-    size: int
-    ended: int
-    missing: int = 0
+    size: int  # bytes
+    ended: int  # runs that were being written
+    missing: int = 0  # artifacts that the store names and the file lacks
 
 
 @contextlib.contextmanager
@@ -137,16 +134,7 @@ def _delete(path: Path) -> None:
 
 
 def export_study(root: Path, target: Path, progress: Progress = lambda done, total: None) -> Transferred:
-    """Write the study in a folder into one file, whole or not at all; a sweep may go on meanwhile.
-
-    Parameters
-    ----------
-    root : Path
-        The project, with MLflow's default store in it.
-    target : Path
-        Ends with ``.tar.gz``; must not exist.
-    progress : callable
-        Called with bytes done, and in all.
+    """Write the study in a project into one new file, whole or not at all; a sweep may go on meanwhile.
 
     Raises
     ------
@@ -196,12 +184,8 @@ def _sources(root: Path, database: Path, connection: sqlite3.Connection) -> dict
     """Return what the file is to hold by its name there, in its order."""
     ended = f"SELECT run_uuid FROM runs WHERE status NOT IN {UNFINISHED}"
     runs = {row[0] for row in connection.execute(ended)}
-    models = {
-        row[0]
-        for row in connection.execute(
-            f"SELECT model_id FROM logged_models WHERE source_run_id IS NULL OR source_run_id IN ({ended})"
-        )
-    }
+    query = f"SELECT model_id FROM logged_models WHERE source_run_id IS NULL OR source_run_id IN ({ended})"
+    models = {row[0] for row in connection.execute(query)}
     sources: dict[str, Path | bytes] = {DATABASE: database}
     for (number,) in connection.execute("SELECT experiment_id FROM experiments ORDER BY experiment_id"):
         folder = root / ARTIFACTS / str(number)
@@ -259,16 +243,7 @@ def _write(
 
 
 def import_study(root: Path, source: Path, progress: Progress = lambda done, total: None) -> Transferred:
-    """Bring a study from a file into a folder that has none.
-
-    Parameters
-    ----------
-    root : Path
-        The project.
-    source : Path
-        From `export_study`.
-    progress : callable
-        Called with bytes done, and in all.
+    """Bring a study from a file of `export_study` into a project that has none.
 
     Raises
     ------

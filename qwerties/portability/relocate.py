@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import urllib.parse
@@ -39,25 +40,13 @@ class RelocateError(FailedError):
 
 @dataclass(frozen=True)
 class Relocated:
-    """What `relocate` did.
+    """What `relocate` did."""
 
-    Attributes
-    ----------
-    old : tuple of str
-        The folders that the store named as its own.
-    values : int
-        Locations that were rewritten.
-    backup : Path
-        The database as it was.
-    found, missing : int
-        Artifacts that are, or are not, at the new locations.
-    """
-
-    old: tuple[str, ...]
-    values: int
-    backup: Path
-    found: int
-    missing: int
+    old: tuple[str, ...]  # folders that the store named as its own
+    values: int  # locations that were rewritten
+    backup: Path  # the database as it was
+    found: int  # artifacts at the new locations
+    missing: int  # artifacts that are not there
 
 
 def database_of(root: Path) -> Path | None:
@@ -89,24 +78,9 @@ def check_place(database: Path, root: Path) -> None:
 
 
 def moved_from(database: Path, root: Path) -> tuple[str, ...]:
-    """Return where a store says that it is, if that is not the folder that it is in.
+    """Return the other folders, sorted, in which the store of a project says that it is; sqlite3.Error if unreadable.
 
-    Parameters
-    ----------
-    database : Path
-        Of the store.
-    root : Path
-        The project. Of a database elsewhere only those artifacts count that are not where they are said to be.
-
-    Returns
-    -------
-    tuple of str
-        Other folders, sorted; empty where all is well.
-
-    Raises
-    ------
-    sqlite3.Error
-        If the database cannot be read.
+    Of a database outside the project only those artifacts count that are not where they are said to be.
     """
     home = _home_of(database, root)
     with connected(database) as connection:
@@ -148,20 +122,9 @@ def _is_same(a: Path, b: Path) -> bool:
 def relocate(
     database: Path, root: Path, progress: Callable[[str], None] = lambda what: None
 ) -> Relocated | None:
-    """Make a moved or copied store say where it is now; the database as it was is kept beside it.
+    """Make a moved or copied store say where it is now; None if the store is where it says.
 
-    Parameters
-    ----------
-    database : Path
-    root : Path
-        The project.
-    progress : callable
-        Called with the name of each step.
-
-    Returns
-    -------
-    Relocated or None
-        None if the store is where it says.
+    The database as it was is kept beside it. ``progress`` is called with the name of each step.
 
     Raises
     ------
@@ -236,7 +199,9 @@ def outside(connection: sqlite3.Connection, home: Path) -> str | None:
     for table, column in LOCATIONS:
         for (location,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}"):
             path = artifact_path(str(location))
-            if location is not None and (not path.is_relative_to(home / ARTIFACTS) or ".." in path.parts):
+            if location is None and table == "model_versions":
+                continue  # of a version without files of its own
+            if not path.is_relative_to(home / ARTIFACTS) or ".." in path.parts:
                 return str(location)
     return None
 
@@ -249,18 +214,11 @@ def count_artifacts(connection: sqlite3.Connection) -> tuple[int, int]:
     )
     for location, tag in connection.execute(tagged):
         with contextlib.suppress(ValueError, TypeError, RecursionError):  # somebody else's tag
-            paths += [artifact_path(location) / str(path) for path in json.loads(tag)]
+            paths += [artifact_path(str(location)) / str(path) for path in json.loads(tag)]
     models = connection.execute("SELECT artifact_location FROM logged_models")
     paths += [artifact_path(str(row[0])) for row in models]
-    n_existing = sum(_exists(path) for path in paths)
+    n_existing = sum(map(os.path.exists, paths))  # False where no file can have the name
     return n_existing, len(paths) - n_existing
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 # The database

@@ -130,7 +130,7 @@ def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
             continue
         try:
             examples += _parse(networks.config, read_arrays(content), states)
-        except (*UNREADABLE, KeyError, IndexError) as error:
+        except UNREADABLE as error:
             raise StoreError(
                 f"run {run.run_id} ({run.name}): the examples in curves.npz cannot be read: {error}"
             ) from error

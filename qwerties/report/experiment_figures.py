@@ -36,7 +36,7 @@ from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
-from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.intervals import Interval, mean_interval, share_interval
 from qwerties.stats.scores import CHANCE, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.experiment import config_names
@@ -98,8 +98,7 @@ def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
             f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
         )
     if values.dtype == bool:
-        count, n = int(values.sum()), len(values)
-        interval = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
+        interval = share_interval(values)
     else:
         interval = within(mean_interval(values), *RANGES.get(score, (-math.inf, math.inf)))
     return replace(interval, lo=math.nan, hi=math.nan) if "weight_seed" in frame else interval

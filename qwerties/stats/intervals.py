@@ -1,4 +1,4 @@
-"""Descriptive intervals: a proportion's by Wilson, a mean's by Student's t. What is undefined is NaN, None in JSON."""
+"""Descriptive intervals: a share's by Wilson, a mean's by Student's t. What is undefined is NaN, None in JSON."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
+LEVEL = 0.95
 SAME = 1e-12  # scores no further apart are equal: rounding
 
 
@@ -35,18 +36,20 @@ class Interval:
         return plain(asdict(self))
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval for a proportion; (NaN, NaN) where `n` is 0."""
+def share_interval(outcomes: ArrayLike) -> Interval:
+    """Return the share of true `outcomes`, shape (n,), with Wilson's 95% interval."""
     from scipy.stats import binomtest  # takes a second to import
 
+    outcomes = np.asarray(outcomes, bool)
+    k, n = int(outcomes.sum()), outcomes.size
     if n == 0:
-        return math.nan, math.nan
-    interval = binomtest(successes, n).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+        return Interval(math.nan, math.nan, math.nan, 0, LEVEL)
+    bounds = binomtest(k, n).proportion_ci(LEVEL, method="wilson")
+    return Interval(k / n, float(bounds.low), float(bounds.high), n, LEVEL)
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the mean of `values`, shape (n,), with its t interval.
+def mean_interval(values: ArrayLike) -> Interval:
+    """Return the mean of `values`, shape (n,), with its 95% t interval.
 
     The bounds are NaN with fewer than two values, and equal the mean where all values are the SAME. A NaN
     among the values makes the mean NaN: nothing is left out.
@@ -55,8 +58,8 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     n = values.size
     estimate = float(values.mean()) if n else math.nan
     if n < 2 or math.isnan(estimate):
-        return Interval(estimate, math.nan, math.nan, n, level)
+        return Interval(estimate, math.nan, math.nan, n, LEVEL)
     if np.ptp(values) <= SAME:
-        return Interval(estimate, estimate, estimate, n, level)
-    half = float(stdtrit(n - 1, (1 + level) / 2) * values.std(ddof=1)) / math.sqrt(n)
-    return Interval(estimate, estimate - half, estimate + half, n, level)
+        return Interval(estimate, estimate, estimate, n, LEVEL)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2) * values.std(ddof=1)) / math.sqrt(n)
+    return Interval(estimate, estimate - half, estimate + half, n, LEVEL)

@@ -17,15 +17,9 @@ PARQUET = (".parquet", ".pq")
 
 
 def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str] = ()) -> pd.DataFrame:
-    """Read some columns of a CSV or Parquet file.
+    """Read some columns of a CSV file, which may be compressed, or of a Parquet file, ``.parquet`` or ``.pq``.
 
-    Parameters
-    ----------
-    path : Path
-        Compressed CSV is read too. Parquet files end in ``.parquet`` or ``.pq``.
-    columns : sequence of str
-    text : sequence of str
-        Columns of a CSV file that are not to be taken for numbers.
+    The columns ``text`` of a CSV file are not taken for numbers.
 
     Raises
     ------
@@ -60,17 +54,9 @@ def read_table(path: Path, columns: Sequence[str], *, text: Sequence[str] = ()) 
 
 
 def metric_by_unit(table: pd.DataFrame, metric: str, units: Sequence[str], source: str) -> pd.Series:
-    """Return a metric as numbers, indexed by unit.
+    """Return a column as numbers, indexed by the columns ``units``, which pair the rows of two arms.
 
-    Parameters
-    ----------
-    table : DataFrame
-    metric : str
-        A column.
-    units : sequence of str
-        The column or columns that pair the rows of two arms.
-    source : str
-        The table's name in messages.
+    Messages name the table by its ``source``.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qwerties.stats.intervals import LEVEL
 from qwerties.stats.scores import scores
 
 
@@ -41,9 +42,7 @@ def variance_components(
     frame: pd.DataFrame,
     column: str = "population_accuracy",
     *,
-    level: float = 0.95,
     resamples: int = 1999,
-    seed: int = 0,
 ) -> VarianceComponents:
     """Split the variance of a score by the method of moments (two-way ANOVA without replication).
 
@@ -59,10 +58,8 @@ def variance_components(
         One row a network: `data_seed`, `weight_seed`, `state` and `column`; a diverged one counts as a guess.
     column : str
         One of `scores.CHANCE`.
-    level : float
-        Of the bounds.
-    resamples, seed : int
-        Of the bootstrap.
+    resamples : int
+        Of the bootstrap, with a fixed seed.
 
     Raises
     ------
@@ -81,13 +78,13 @@ def variance_components(
     if min(y.shape) < 2:
         raise ValueError(f"it takes at least 2 data seeds and 2 weight seeds, not {y.shape}")
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     u, v = (np.vstack([np.ones(size), rng.exponential(size=(resamples, size))]) for size in y.shape)
     variances = _components(y, u, v)  # (1 + resamples, 3); the first row is the estimate
     total = variances.sum(axis=1, keepdims=True)
     shares = np.divide(variances, total, out=np.full_like(variances, np.nan), where=total > 0)
     drawn = np.hstack([variances, shares])[1:]
-    lo, hi = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)  # (6,) each
+    lo, hi = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)  # (6,) each
     data, start, interaction = (
         Component(*map(float, (variances[0, k], lo[k], hi[k], shares[0, k], lo[k + 3], hi[k + 3])))
         for k in range(3)

@@ -44,10 +44,7 @@ def read_arrays(content: bytes, names: Collection[str] | None = None) -> dict[st
                     arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"it is no npz file: {error}") from error
-    except (
-        NotImplementedError,
-        RuntimeError,
-        MemoryError,
-    ) as error:  # odd packing, encryption, a false shape
+    # odd packing, encryption, a false shape
+    except (NotImplementedError, RuntimeError, MemoryError, OverflowError, TypeError) as error:
         raise ValueError(f"it cannot be unpacked: {error}") from error
     return arrays

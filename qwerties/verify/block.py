@@ -25,25 +25,22 @@ THREADS = 4  # requests to a server at once
 FLOATS = ("train_loss", "bce", "brier", "excess_loss", "epochs_to_learn")
 FLAGS = ("dead_at_init", "settled")
 
-# What files raise that are not what they should be
-BROKEN = (*UNREADABLE, KeyError, IndexError, AttributeError, RuntimeError, MemoryError)
+# Raised on files that are not what they should be
+BROKEN = (*UNREADABLE, AttributeError, RuntimeError, MemoryError)
 
 Read = Callable[[str], bytes]  # path of an artifact -> its bytes; StoreError if it cannot be read
 
 
 @dataclass(frozen=True)
 class Block:
-    """A run of one config on a block of seeds, as the store holds it.
-
-    ``table`` is ``seeds.csv``; the arrays of ``curves.npz`` and ``weights.npz`` lead with networks.
-    """
+    """A run of one config on a block of seeds, as the store holds it."""
 
     run: Tracked
     config: Config
     seeds: Seeds
-    table: pd.DataFrame
-    curves: dict[str, np.ndarray]
-    weights: dict[str, np.ndarray]
+    table: pd.DataFrame  # ``seeds.csv``
+    curves: dict[str, np.ndarray]  # of ``curves.npz``
+    weights: dict[str, np.ndarray]  # of ``weights.npz``, (networks, ...)
 
 
 def artifact_reader(store: Store, run: Tracked) -> Read:
@@ -79,9 +76,9 @@ def read_block(run: Tracked, read: Read) -> Block:
         table = _read_table(read(name), seeds)
         name = "curves.npz"
         curves = read_arrays(read(name))
-        _check_curves(curves, config, seeds)
+        _check_curves(curves, config, seeds, shapes)
         name = "weights.npz"
-        weights = read_arrays(read(name))
+        weights = read_arrays(read(name), shapes)
         _check_shapes(weights, {key: (len(seeds), *shape) for key, shape in shapes.items()})
     except StoreError:
         raise ValueError(f"{name} cannot be read") from None
@@ -104,15 +101,26 @@ def _read_table(content: bytes, seeds: Seeds) -> pd.DataFrame:
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, shape in shapes.items():
-        if arrays[name].shape != shape or arrays[name].dtype.kind != "f":
-            raise ValueError(f"{name} must be numbers of shape {shape}, got {arrays[name].shape}")
+        array = arrays[name]
+        if array.shape != shape or array.dtype != np.float32:
+            raise ValueError(f"{name} must be float32 of shape {shape}, got {array.dtype} of {array.shape}")
 
 
-def _check_curves(curves: Mapping[str, np.ndarray], config: Config, seeds: Seeds) -> None:
+def _check_curves(
+    curves: Mapping[str, np.ndarray], config: Config, seeds: Seeds, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
     for name, first in (("epochs", 1), ("checkpoints", 0)):
         steps = curves[name]
         rises = steps.ndim == 1 and steps.dtype.kind == "i" and (np.diff(steps) > 0).all()
         if not (rises and len(steps) and steps[0] == first and steps[-1] == config.epochs):
             raise ValueError(f"its {name} must rise from {first} to {config.epochs}")
-    _check_shapes(curves, {"loss": (len(seeds), len(curves["epochs"]))})
-    _check_shapes(curves, {"gradient_rms": (len(seeds), len(config.hidden) + 1)})
+    examples = curves["exemplars"]
+    if not (examples.ndim == 1 and examples.dtype.kind == "i" and np.isin(examples, seeds.numbers).all()):
+        raise ValueError("its exemplars must be seeds of the run")
+    n, kept = len(examples), len(curves["checkpoints"])
+    expected = {
+        "loss": (len(seeds), len(curves["epochs"])),
+        "gradient_rms": (len(seeds), len(config.hidden) + 1),
+        "exemplar_points": (n, 2, 2 * config.samples),
+    }
+    _check_shapes(curves, expected | {f"exemplar.{name}": (n, kept, *s) for name, s in shapes.items()})

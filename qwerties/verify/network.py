@@ -67,16 +67,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Retrained:
-    """One network as the notebook's loop trains it.
+    """One network as the notebook's loop trains it."""
 
-    Losses are (epochs,), weights (checkpoints, ...), gains (checkpoints,); scores are its row of ``seeds.csv``.
-    """
-
-    losses: np.ndarray
-    checkpoints: np.ndarray
-    weights: dict[str, np.ndarray]
-    gain: np.ndarray
-    scores: dict[str, Any]
+    losses: np.ndarray  # (epochs,)
+    checkpoints: np.ndarray  # (checkpoints,)
+    weights: dict[str, np.ndarray]  # (checkpoints, ...)
+    gain: np.ndarray  # (checkpoints,)
+    scores: dict[str, Any]  # its row of ``seeds.csv``
 
     @property
     def flat_weights(self) -> np.ndarray:
@@ -97,17 +94,14 @@ class MaxDifference:
 
 @dataclass(frozen=True)
 class NetworkCheck:
-    """A retrained network: what differs, and how far its losses and weights are from the loop's.
-
-    ``unpredictable_from`` is the epoch from which on the loop, rounded otherwise, gives other numbers; None if none.
-    """
+    """A retrained network, and how it differs from what is stored."""
 
     network: Sample
     differences: list[Difference]
-    loss: float
-    weight: float
-    is_sensitive: bool = False
-    unpredictable_from: int | None = None
+    loss: float  # how far its losses are from the loop's, at most
+    weight: float  # likewise its weights
+    is_sensitive: bool  # whether it agrees only as far as the loop, rounded otherwise, agrees with itself
+    unpredictable_from: int | None  # epoch from which on the loop, rounded otherwise, gives other numbers
 
 
 def check_network(network: Sample, block: Block | None) -> NetworkCheck:
@@ -133,14 +127,8 @@ def retrain(
 ) -> Retrained:
     """Train one network by the notebook's loop, and score it.
 
-    Parameters
-    ----------
-    config : Config
-    data_seed, weight_seed : int
-    kept_after : ndarray, (checkpoints,)
-        Numbers of updates after which weights are kept: 0 first, ``config.epochs`` last.
-    noise : int, optional
-        A seed: round the weights of every step otherwise, by up to one unit in the last place.
+    Weights are kept after as many updates as ``kept_after``, (checkpoints,), says: 0 first, ``config.epochs`` last.
+    With ``noise``, a seed, the weights of every step are rounded otherwise, by up to one unit in the last place.
     """
     stops, done = set(kept_after.tolist()), 0
     snapshots: dict[int, dict[str, np.ndarray]] = {}
@@ -185,20 +173,10 @@ def retrain(
 
 
 def allowed_distance(loop: np.ndarray, trials: Sequence[np.ndarray], least: float) -> np.ndarray:
-    """Return how far numbers may be from the loop's at each step, by how far trials of the loop have been so far.
+    """Return how far numbers may be from the loop's, (steps, ...), at each step: at least ``least``, (steps,).
 
-    Parameters
-    ----------
-    loop : ndarray, (steps, ...)
-    trials : sequence of ndarray, (steps, ...)
-        The same of the loop, rounded otherwise.
-    least : float
-        Allowed anyhow.
-
-    Returns
-    -------
-    ndarray, (steps,)
-        Infinite from the step on at which trials have nothing in common with the loop.
+    It follows from how far trials, the same of the loop rounded otherwise, have been so far, and is infinite from the
+    step on at which they have nothing in common with the loop.
     """
     each = [distances(trial, loop).reshape(len(loop), -1).max(1) for trial in trials]
     spread = np.maximum.accumulate(np.max([np.zeros(len(loop)), *each], axis=0))

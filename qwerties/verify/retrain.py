@@ -27,27 +27,10 @@ from qwerties.verify.block import Block, artifact_reader, read_block
 from qwerties.verify.network import NetworkCheck, Sample, check_network
 
 
-def verify(
-    store: Store, networks: int, seed: int, *, workers: int = 1, echo: Callable[[str], object] = print
-) -> bool:
-    """Check every finished run without training, retrain some networks, and report what differs.
+def verify(store: Store, networks: int, seed: int, *, workers: int, echo: Callable[[str], object]) -> bool:
+    """Check every finished run without training, retrain some networks, and return whether all agrees.
 
-    Parameters
-    ----------
-    store : Store
-    networks : int
-        How many to retrain; all where there are fewer.
-    seed : int
-        Of the draw.
-    workers : int
-        Processes that retrain.
-    echo : callable
-        Takes each line of the report.
-
-    Returns
-    -------
-    bool
-        Whether all agrees.
+    ``networks`` are drawn by ``seed``; all are retrained where there are fewer. ``echo`` takes each line of the report.
     """
     runs = {
         experiment_name: [run for run in store.runs(experiment_id) if run.status == "FINISHED"]

@@ -101,14 +101,7 @@ def test_curves_that_cannot_be_read_are_told(tmp_path):
     short = npz(tmp_path, epochs=np.array([1]), loss=np.zeros((1, 1)))
     array = io.BytesIO()
     np.save(array, np.zeros(2))
-    for content in (
-        b"",
-        b"PK",
-        b"PK\x03\x04xx",
-        array.getvalue(),
-        pickled,
-        short,
-        npz(tmp_path, epochs=np.array([1])),
-    ):
+    without = npz(tmp_path, epochs=np.array([1]))
+    for content in (b"", b"PK", b"PK\x03\x04xx", array.getvalue(), pickled, short, without):
         with pytest.raises(StoreError, match=r"run one .* curves\.npz cannot be read"):
             read_curves(Shelf({("one", "curves.npz"): content}), found, "loss")

@@ -9,21 +9,14 @@ from qwerties.analysis.contrasts import ExperimentResult, compare_contrasts
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.study.coverage import Coverage, PlannedConfig
-from qwerties.study.plan import Plan, PlannedContrast
+from qwerties.study.plan import Declaration, Plan, PlannedContrast
 
 OTHER = Config(loss="mse")
 
 
 def networks(config, scores):
-    frame = pd.DataFrame(
-        {
-            "seed": np.arange(len(scores)),
-            "state": "learned",
-            "population_accuracy": scores,
-            "gain": (scores - 0.5) / 0.47725,
-        }
-    )
-    return SeedTable(config, (), (), frame)
+    columns = {"seed": np.arange(len(scores)), "state": "learned", "population_accuracy": scores}
+    return SeedTable(config, (), (), pd.DataFrame({**columns, "gain": (scores - 0.5) / 0.47725}))
 
 
 def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complete=True, late=""):
@@ -33,22 +26,9 @@ def evidence(difference, *, sd=0.02, seeds=500, base=None, primary=True, complet
     configs = (DEFAULT, OTHER)
     plan = Plan(plan_seeds, "code", {fingerprint(c, plan_seeds, "code"): c.label() for c in configs})
     entries = tuple(PlannedConfig(config.label(), config, (), "done") for config in configs)
-    coverage = Coverage(
-        experiment_name="loss",
-        experiment_id="1",
-        title="Losses",
-        question="",
-        order=1,
-        figures=(),
-        contrasts=(PlannedContrast(*configs, 0.01, primary, late=late),),
-        plan=plan,
-        entries=entries,
-        stale=0,
-        unplanned=0,
-        loose=(),
-        plan_changes=(),
-        problems=(),
-    )
+    contrast = PlannedContrast(*configs, 0.01, primary, late=late)
+    declared = Declaration("Losses", "", 1, (), (contrast,), plan, (), ())
+    coverage = Coverage(**vars(declared), experiment_name="loss", entries=entries)
     arms = {
         0: networks(DEFAULT, np.clip(0.5 + difference + noise[:seeds], 0, 1)),
         1: networks(OTHER, np.full(seeds, 0.5)),

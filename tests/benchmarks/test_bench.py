@@ -254,9 +254,9 @@ def test_the_commit_says_whether_files_differ(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["speed"], f"a part must be one of {', '.join(command.PARTS)}, got 'speed'"),
+        (["speed"], f"PART must be one of {', '.join(command.PARTS)}, got 'speed'"),
         (["--repeats", "0"], "--repeats must be a whole number from 1 to 99, got '0'"),
-        (["--output", "/no/where"], "--output must be a file in a folder that exists, got /no/where"),
+        (["--output", "/no/where"], "--output must be in a folder that exists, got /no"),
         (["--fast"], "unrecognized arguments: --fast"),
     ],
 )

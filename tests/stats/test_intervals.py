@@ -5,20 +5,23 @@ import math
 import pytest
 from scipy import stats
 
-from qwerties.stats.intervals import mean_interval, wilson
+from qwerties.stats.intervals import mean_interval, share_interval
 
 
-def test_wilson_recomputed_from_its_formula():
+def test_a_share_recomputed_by_wilsons_formula():
     k, n, z = 7, 10, stats.norm.ppf(0.975)
     centre = (k / n + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(k / n * (1 - k / n) / n + z**2 / (4 * n**2))
-    assert wilson(k, n) == pytest.approx((centre - half, centre + half))
+    found = share_interval([True] * k + [False] * (n - k))
+    assert (found.estimate, found.n, found.level) == (0.7, 10, 0.95)
+    assert (found.lo, found.hi) == pytest.approx((centre - half, centre + half))
 
 
-def test_wilson_at_the_ends():
-    assert wilson(0, 10)[0] == 0
-    assert wilson(10, 10)[1] == 1
-    assert all(math.isnan(bound) for bound in wilson(0, 0))
+def test_a_share_at_the_ends():
+    assert share_interval([False] * 10).lo == 0
+    assert share_interval([True] * 10).hi == 1
+    nothing = share_interval([])
+    assert all(map(math.isnan, (nothing.estimate, nothing.lo, nothing.hi)))
 
 
 def test_mean_interval_by_hand():

@@ -60,10 +60,8 @@ def test_by_hand(scores, expected):
 
 def test_estimates_are_those_of_the_anova_in_statsmodels():
     frame = layout(0.7 + 0.1 * draw(np.random.default_rng(0), (7, 9), 1, 2, 0.5))
-    mean_squares = anova_lm(ols("population_accuracy ~ C(data_seed) + C(weight_seed)", frame).fit())[
-        "mean_sq"
-    ]
-    data, start, residual = mean_squares
+    model = ols("population_accuracy ~ C(data_seed) + C(weight_seed)", frame).fit()
+    data, start, residual = anova_lm(model)["mean_sq"]
     assert variances(variance_components(frame)) == pytest.approx(
         [(data - residual) / 9, (start - residual) / 7, residual]
     )

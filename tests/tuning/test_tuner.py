@@ -550,7 +550,7 @@ def test_the_best_is_the_earliest_of_equals():
     frame = frame.reindex(range(4)).assign(
         number=range(4), state=[s for s, _ in scores], regret=[r for _, r in scores], cost=[1, 3, 2, 2]
     )
-    assert best_of(frame, ["regret"]) == 2
+    assert best_of(frame, ["regret"])["number"] == 2
     progress = progress_of(frame, ["regret", "cost"])
     assert progress["best"].tolist()[1:] == [0.3, 0.2, 0.2]
     assert progress["front"].tolist() == [False, False, True, True]
