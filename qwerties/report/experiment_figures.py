@@ -6,7 +6,6 @@ read: curves come through a callable.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 
 from qwerties.analysis.retraining import best_of
 from qwerties.analysis.tables import SeedTable
-from qwerties.config import DEFAULT, FIELDS, Config
+from qwerties.config import DEFAULT, FIELDS
 from qwerties.plotting import compare as plots
 from qwerties.plotting.axes import Panel
 from qwerties.plotting.style import WIDE, WIDTH, styles
@@ -32,24 +31,18 @@ from qwerties.report.figure_words import (
     words_of,
 )
 from qwerties.report.rendering import ReportFigure, figure_of
+from qwerties.report.scores import RANGES, references_of, score_interval, shared_references, within
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
-from qwerties.stats.intervals import Interval, mean_interval, wilson
+from qwerties.stats.intervals import Interval, mean_interval
 from qwerties.stats.scores import CHANCE, score_values, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.experiment import config_names
 from qwerties.study.plan import FigureSpec
 
 Tables = Sequence[SeedTable]
-
-RANGES = {  # of scores that have one; all of them are shares or losses, or differences of these
-    **dict.fromkeys(("population_accuracy", "train_accuracy", "regret", "brier"), (0.0, 1.0)),
-    "phi": (-1.0, 1.0),
-    "gain": (-math.inf, 1.0),
-    **dict.fromkeys(("bce", "train_loss"), (0.0, math.inf)),
-}
 
 
 def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> ReportFigure:
@@ -73,69 +66,12 @@ def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> 
     return KINDS[spec.kind](spec, seed_tables, curves)
 
 
-def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
-    """Estimate a score of a config over seeds with its 95% interval: Wilson for a share, t for a mean.
-
-    The bounds stay within the range of the score. Networks of a crossed layout share data and starts and are not
-    independent: no interval.
-
-    Raises
-    ------
-    ValueError
-        If there is no such score.
-    """
-    if score == "learned":
-        values = frame["state"].to_numpy() == "learned"
-    elif score == "regret":
-        best = theory.bayes_accuracy(config.distance, config.data)
-        values = best - score_values(frame, "population_accuracy")
-    elif score in CHANCE:
-        values = score_values(frame, score)
-    elif score in frame and pd.api.types.is_numeric_dtype(frame[score]):  # also of booleans
-        values = frame[score].to_numpy()
-    else:
-        raise ValueError(
-            f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
-        )
-    if values.dtype == bool:
-        count, n = int(values.sum()), len(values)
-        interval = Interval(count / n if n else math.nan, *wilson(count, n), n, 0.95)
-    else:
-        interval = within(mean_interval(values), *RANGES.get(score, (-math.inf, math.inf)))
-    return replace(interval, lo=math.nan, hi=math.nan) if "weight_seed" in frame else interval
-
-
-def within(interval: Interval, low: float, high: float) -> Interval:
-    """Cut an interval off at the ends of its score's range; NaN stays NaN."""
-    lo, hi = np.clip([interval.lo, interval.hi], low, high).tolist()
-    return replace(interval, lo=lo, hi=hi)
-
-
-def references_of(score: str, config: Config) -> dict[str, float]:
-    """Name the levels that a config's score is compared with: its limit, and what simpler classifiers reach."""
-    at = (config.distance, config.data)
-    match score:
-        case "population_accuracy" | "train_accuracy":
-            return theory.reference_accuracies(*at)
-        case "phi":
-            return {"Bayes phi": float(theory.bayes_phi(*at))}
-        case "gain":
-            return {"Bayes": 1.0}
-        case "regret":
-            return {"Bayes": 0.0}
-        case "bce":
-            return {"floor": float(theory.bce_floor(*at))}
-        case "brier":
-            return {"floor": float(theory.brier_floor(*at))}
-    return {}
-
-
 # ------------------------------------------------------------------------------------- scores with intervals
 
 
 def _score_points(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     intervals = [score_interval(table.frame, spec.score, table.config) for table in tables]
-    references = _shared_references(spec.score, tables)
+    references = shared_references(spec.score, tables)
     every, words = names(tables), words_of(spec.score)
     rows = [
         (every[i], intervals[i].estimate, intervals[i].lo, intervals[i].hi)
@@ -154,22 +90,22 @@ def _score_points(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFig
 
 def _score_lines(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     shown, field = _by_number(spec, tables)
-    lines, words, xlabel = _line_names(field, shown), words_of(spec.score), words_of(field)
-    by_data: dict[str, list[tuple[SeedTable, str]]] = {}  # each arrangement of the data has its own limits
-    for table, line in zip(shown, lines, strict=True):
-        by_data.setdefault(table.config.data, []).append((table, line))
+    words, xlabel = words_of(spec.score), words_of(field)
+    intervals = [score_interval(table.frame, spec.score, table.config) for table in shown]
+    frame = _line_frame(field, shown, intervals, _line_names(field, shown))
+    frame["data"] = [table.config.data for table in shown]  # each arrangement of the data has its own limits
     parts: list[Panel] = []
-    described, looks = [], styles(lines)
+    described, looks = [], styles(frame["line"])
     references: dict[str, Any] = {}
-    for arrangement, members in by_data.items():
-        own = _limits_over(field, spec.score, [table for table, _ in members])
-        intervals = [score_interval(table.frame, spec.score, table.config) for table, _ in members]
-        frame = _line_frame(field, [table for table, _ in members], intervals, [line for _, line in members])
-        title = display(arrangement) if len(by_data) > 1 else ""
+    for arrangement, own in frame.groupby("data", sort=False):
+        limits = _limits_over(
+            field, spec.score, [table for table in shown if table.config.data == arrangement]
+        )
+        title = display(arrangement) if len(own) < len(frame) else ""
         labels = {"xlabel": xlabel, "ylabel": "" if parts else words, "title": title}
-        parts.append((plots.score_lines, {"frame": frame, "references": own, "styles": looks, **labels}))
-        described.append((f"{title}: " if title else "") + line_words(frame) + level_words(own))
-        references |= own
+        parts.append((plots.score_lines, {"frame": own, "references": limits, "styles": looks, **labels}))
+        described.append((f"{title}: " if title else "") + line_words(own) + level_words(limits))
+        references |= limits
     return figure_of(
         parts,
         f"{capitalised(words)}, by {xlabel}, with 95% intervals{limit_words(references)}.",
@@ -217,7 +153,7 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
         text = "x".join(map(str, value)) if isinstance(value, tuple) else value
         parts.append(pd.DataFrame({"x": text, "y": score_values(table.frame, spec.score), "line": line}))
     frame = pd.concat(parts, ignore_index=True)
-    references = _shared_references(spec.score, tables)
+    references = shared_references(spec.score, tables)
     words, xlabel = words_of(spec.score), words_of(field)
     summary = (
         frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9]).reset_index()
@@ -255,11 +191,12 @@ def _retraining(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigur
     parts: list[Panel] = []
     described = []
     for ylabel, lines, levels in panels_of:
-        columns = [
-            best[[name, f"{name}_lo", f"{name}_hi"]].set_axis(["y", "lo", "hi"], axis=1) for name in lines
-        ]
+        columns = {line: best[[name, f"{name}_lo", f"{name}_hi"]] for name, line in lines.items()}
         frame = pd.concat(
-            [part.assign(x=part.index, line=line) for part, line in zip(columns, lines.values(), strict=True)]
+            [
+                part.set_axis(["y", "lo", "hi"], axis=1).assign(x=part.index, line=line)
+                for line, part in columns.items()
+            ]
         )
         labels = {"xlabel": "networks trained, k", "ylabel": ylabel}
         parts.append((plots.score_lines, {"frame": frame, "references": levels, **labels}))
@@ -326,16 +263,10 @@ def _line_names(field: str, tables: Tables, *, keep_data: bool = False) -> list[
 
 def _limits_over(field: str, score: str, tables: Tables) -> dict[str, float | pd.Series]:
     if field != "distance" or score == "regret":
-        return dict(_shared_references(score, tables))
+        return dict(shared_references(score, tables))
     configs = [table.config for table in tables]
     levels = pd.DataFrame({config.distance: references_of(score, config) for config in configs}).T
     return {str(name): column.dropna() for name, column in levels.items()}
-
-
-def _shared_references(score: str, tables: Tables) -> dict[str, float]:
-    """Return the levels that are the same for all configs."""
-    levels = [references_of(score, table.config) for table in tables]
-    return levels[0] if all(own == levels[0] for own in levels) else {}
 
 
 # ------------------------------------------------------------------------------------------ outcomes, variance

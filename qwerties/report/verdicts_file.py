@@ -73,6 +73,8 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
                 _check({"low": low, "high": high}, {"low": NUMBER, "high": NUMBER})
         for change in document["changes"]:
             _check(change, CHANGE_TYPES)
+            for reason in change["why"]:
+                _check({"why": reason}, {"why": (str,)})
         document.setdefault("files", {})  # those of an older report are not listed
         _check(document, {"files": (dict,)})
         _check(document["files"], dict.fromkeys(document["files"], (str,)))

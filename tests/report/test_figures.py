@@ -16,9 +16,10 @@ from qwerties.config import DEFAULT, Config
 from qwerties.plotting.examples import examples
 from qwerties.report import rendering
 from qwerties.report.curve_figures import gradient_ratios
-from qwerties.report.experiment_figures import RANGES, experiment_figure, references_of, score_interval
+from qwerties.report.experiment_figures import experiment_figure
 from qwerties.report.figure_words import MAX_ROWS
 from qwerties.report.rendering import ReportFigure, render
+from qwerties.report.scores import RANGES, references_of, score_interval
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number

@@ -26,8 +26,9 @@ from qwerties.report.elements import (
     paragraph,
 )
 from qwerties.report.examples import examples_figure
-from qwerties.report.experiment_figures import experiment_figure, score_interval
+from qwerties.report.experiment_figures import experiment_figure
 from qwerties.report.results import Results
+from qwerties.report.scores import score_interval
 from qwerties.report.sections.reading import sampling_sd
 from qwerties.report.text import display, markdown
 from qwerties.scoring import theory

@@ -27,9 +27,9 @@ from qwerties.report.elements import (
     notices,
     paragraph,
 )
-from qwerties.report.experiment_figures import score_interval, within
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
+from qwerties.report.scores import score_interval, within
 from qwerties.report.search_figures import FIGURES, Confirmed
 from qwerties.report.text import display
 from qwerties.stats.intervals import Interval
