@@ -94,15 +94,8 @@ def write_report(
 ) -> Written:
     """Write the page and its exports, all of them or none, and then ``verdicts.json``, which lists them.
 
-    Parameters
-    ----------
-    store : Store
-    page : Path
-        Its folder is made if need be.
-    progress : callable
-        Called with the name of each section before it is made.
-    jobs : int
-        Processes that draw.
+    The page's folder is made if need be. ``progress`` is called with the name of each section before it is made, and
+    figures are drawn by ``jobs`` processes.
 
     Raises
     ------
@@ -165,40 +158,23 @@ def compose(
     progress: Callable[[str], None] = lambda section: None,
     jobs: int = 1,
 ) -> Composed:
-    """Make the page's sections and draw their figures.
-
-    Parameters
-    ----------
-    store : Store
-    experiments : sequence of ExperimentResult
-        Of the store, from `load_results`.
-    changes : sequence
-        What changed since the previous report, from `verdicts_file.changes`.
-    progress : callable
-        Called with the name of each section before it is made.
-    jobs : int
-        Processes that draw.
-    """
+    """Make the page's sections and draw their figures; parameters as in `write_report` and `Results`."""
     results = Results(store, experiments, changes, reserved=sections.ANCHORS)
     failures: list[str] = []
     made = []
-
-    def make_figures() -> Iterator[ReportFigure]:
-        """Make section after section, while the figures of those before are drawn."""
-        for anchor, title, build in sections.parts(results):
-            stop_if_asked()
-            progress(title)
-            try:
-                section = build()
-            except Exception as error:  # all other sections stand
-                reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
-                failures.append(f"section {title}: {reason}")
-                section = Section(title, (Notice((reason,), "This section could not be made."),))
-            if section is not None:
-                made.append(replace(section, anchor=anchor))
-                yield from (block for block in walk(section.blocks) if isinstance(block, ReportFigure))
-
-    drawn = render_figures(make_figures(), jobs)
+    for anchor, title, build in sections.parts(results):
+        stop_if_asked()
+        progress(title)
+        try:
+            section = build()
+        except Exception as error:  # all other sections stand
+            reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
+            failures.append(f"section {title}: {reason}")
+            section = Section(title, (Notice((reason,), "This section could not be made."),))
+        if section is not None:
+            made.append(replace(section, anchor=anchor))
+    blocks = (block for section in made for block in walk(section.blocks))
+    drawn = render_figures([block for block in blocks if isinstance(block, ReportFigure)], jobs)
     stop_if_asked()
     filled, files = _fill_in(made, iter(drawn))
     return Composed(*sections.head(results), filled, files, tuple(failures))

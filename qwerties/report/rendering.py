@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import collections
-import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -88,35 +86,20 @@ def figure_of(
     return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, dpi)
 
 
-def render(figures: Iterable[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
+def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
     """Draw figures, by several processes where there are many.
-
-    Parameters
-    ----------
-    figures : iterable of ReportFigure
-        Read while those before are drawn.
-    jobs : int
-        Processes that draw.
 
     Returns
     -------
     list of RenderedFigure or Exception
         In the order of ``figures``: the picture, or why it could not be drawn.
     """
-    rest = iter(figures)
-    waiting = collections.deque(itertools.islice(rest, MIN_PARALLEL))
-    if jobs == 1 or len(waiting) < MIN_PARALLEL:
-        return _render((*waiting, *rest))
+    if jobs == 1 or len(figures) < MIN_PARALLEL:
+        return _render(figures)
     from qwerties.execution.workers import Workers, run_tasks
 
-    def batches() -> Iterator[tuple[list[ReportFigure]]]:
-        while True:
-            waiting.extend(itertools.islice(rest, max(0, BATCH - len(waiting))))
-            if not waiting:
-                return
-            yield ([waiting.popleft() for _ in range(min(BATCH, len(waiting)))],)
-
-    drawn = dict(run_tasks(_render, batches(), Workers(jobs), meanwhile=lambda: waiting.extend(rest)))
+    batches = ((figures[i : i + BATCH],) for i in range(0, len(figures), BATCH))
+    drawn = dict(run_tasks(_render, batches, Workers(jobs)))
     return [picture for i in sorted(drawn) for picture in drawn[i]]
 
 
