@@ -39,24 +39,15 @@ from qwerties.tracking.store import Store
 
 @dataclass(frozen=True)
 class Written:
-    """What a report left.
-
-    Attributes
-    ----------
-    page, verdicts : Path
-    files : mapping of str to bytes
-        By their names beside ``summary.html``; the page is the one without links to the others.
-    text : str
-        Answers, verdicts and changes for the terminal.
-    failures : tuple of str
-        Sections that could not be made, with the reason.
-    """
+    """What a report left."""
 
     page: Path
     verdicts: Path
-    files: Mapping[str, bytes]
-    text: str
-    failures: tuple[str, ...] = ()
+    files: Mapping[
+        str, bytes
+    ]  # by their names beside summary.html; the page is one without links to the others
+    text: str  # answers, verdicts and changes for the terminal
+    failures: tuple[str, ...]  # sections that could not be made, with the reason
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ class Composed:
     introduction: str
     sections: Sequence[Section]
     files: Mapping[str, bytes]
-    failures: tuple[str, ...] = ()
+    failures: tuple[str, ...]
 
     def html(self, links: Mapping[str, str] | None = None) -> str:
         """Return the page's markup, with links to the files where there are any."""

@@ -1,7 +1,7 @@
 """What a page is made of: sections of blocks, as plain data. The template gives each kind of block its markup.
 
-A section's ``build`` says what is shown and in which order. Numbers, anchors, file names and rendered figures are added
-by the walk of `build.compose`.
+A section's ``build`` says what is shown and in which order; `build.compose` adds numbers, anchors, file names and
+rendered figures.
 """
 
 from __future__ import annotations
@@ -134,25 +134,13 @@ Block = Text | Heading | Notice | ReportFigure | Table | Statements | Facts | De
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
-
-    Attributes
-    ----------
-    title : str
-    blocks : tuple of Block
-    anchor : str
-        Its id on the page; filled in by the walk.
-    unfinished : bool
-        Whether it withholds conclusions, so that the page's head names it.
-    style, script : str
-        CSS and JavaScript of its own; the page's policy lets them through by their hashes.
-    """
+    """A part of the page."""
 
     title: str
     blocks: tuple[Block, ...]
-    anchor: str = ""
-    unfinished: bool = False
-    style: str = ""
+    anchor: str = ""  # its id on the page; filled in by `build.compose`
+    unfinished: bool = False  # whether it withholds conclusions, so that the page's head names it
+    style: str = ""  # CSS and JavaScript of its own; the page's policy lets them through by their hashes
     script: str = ""
 
 

@@ -46,15 +46,9 @@ Tables = Sequence[SeedTable]
 
 
 def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> ReportFigure:
-    """Make the figure that an experiment declares.
+    """Make the figure that an experiment declares, of at least one table, in the plan's order.
 
-    Parameters
-    ----------
-    spec : FigureSpec
-    seed_tables : sequence of SeedTable
-        At least one, in the plan's order.
-    curves : callable
-        ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``, (networks, columns).
+    ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``, (networks, columns).
 
     Raises
     ------

@@ -45,40 +45,20 @@ class RenderedFigure:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of the page: a block, of which the walk of `build.compose` fills in the last three fields.
+    """A figure of the page: a block, of which `build.compose` fills in the last three fields."""
 
-    Attributes
-    ----------
-    draw : callable
-        A function of a module of `plotting`, which loads neither the store nor torch: ``draw(**arguments)``.
-    arguments : mapping of str to object
-        Picklable: frames, numbers, words.
-    caption : str
-    alt : str
-        Its content in words.
-    dpi : float or None
-        Dots per inch of a PNG, for what would be large as SVG; None for SVG.
-    number, file, rendered : int, str, RenderedFigure or None
-        Its place among the page's figures, the name of its file, and the picture.
-    """
-
-    draw: Callable[..., Figure]
-    arguments: Mapping[str, Any]
+    draw: Callable[..., Figure]  # of a module of `plotting`, which loads neither the store nor torch
+    arguments: Mapping[str, Any]  # picklable: frames, numbers, words
     caption: str
-    alt: str
-    dpi: float | None = None
+    alt: str  # its content in words
+    dpi: float | None = None  # of a PNG, for what would be large as SVG; None for SVG
     number: int = 0
     file: str = ""
     rendered: RenderedFigure | None = None
 
 
 def figure_of(
-    parts: Sequence[Panel],
-    caption: str,
-    alt: str,
-    *,
-    dpi: float | None = None,
-    **size: Any,
+    parts: Sequence[Panel], caption: str, alt: str, *, dpi: float | None = None, **size: Any
 ) -> ReportFigure:
     """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
     from qwerties.plotting.axes import panels

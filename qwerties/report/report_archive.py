@@ -23,13 +23,7 @@ DESCRIPTION = "What `qwerties report` wrote: page, verdicts and tables, one run 
 
 
 def keep(store: Store, files: Mapping[str, bytes]) -> str:
-    """Keep a report in the store.
-
-    Parameters
-    ----------
-    store : Store
-    files : mapping of str to bytes
-        From `build.Written`; figures are in the page, and stay out.
+    """Keep the files of a report (`build.Written`) in the store; figures are in the page, and stay out.
 
     Returns
     -------
