@@ -65,14 +65,10 @@ def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> 
 
 def _score_points(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     intervals = [score_interval(table.frame, spec.score, table.config) for table in tables]
-    references = shared_references(spec.score, tables)
-    every, words = names(tables), words_of(spec.score)
-    rows = [
-        (every[i], intervals[i].estimate, intervals[i].lo, intervals[i].hi)
-        for i in _extremes([interval.estimate for interval in intervals])
-    ]
-    frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
-    listed = "; ".join(f"{label} {number(y)}" for label, y, *_ in rows)
+    references, words = shared_references(spec.score, tables), words_of(spec.score)
+    frame = pd.DataFrame(intervals).rename(columns={"estimate": "y"}).assign(label=names(tables))
+    frame = frame.iloc[_extremes(frame["y"].tolist())]
+    listed = "; ".join(f"{label} {number(y)}" for label, y in zip(frame["label"], frame["y"], strict=True))
     return figure_of(
         [(plots.score_points, {"frame": frame, "references": references, "xlabel": words})],
         f"{capitalised(words)}: the mean over seeds with its 95% interval{limit_words(references)}."
@@ -126,8 +122,7 @@ def _relu_minus_linear(spec: FigureSpec, tables: Tables, curves: Curves) -> Repo
     relus = [relu for relu, _ in pairs]
     frame = _line_frame(field, relus, gaps, _line_names(field, relus, keep_data=True))
     words, xlabel = words_of(spec.score), words_of(field)
-    ylabel = f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"
-    labels = {"xlabel": xlabel, "ylabel": ylabel}
+    labels = {"xlabel": xlabel, "ylabel": f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"}
     return figure_of(
         [(plots.score_lines, {"frame": frame, "references": {"no difference": 0.0}, **labels})],
         f"ReLU minus linear, {words}, on the same seeds, by {xlabel}: the mean difference with its 95% interval.",
@@ -158,9 +153,9 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
         f"nine tenths {number(row['90%'])}"
         for row in summary.to_dict("records")
     )
-    labels = {"xlabel": xlabel, "ylabel": words}
+    arguments = {"frame": frame, "references": references, "xlabel": xlabel, "ylabel": words}
     return figure_of(
-        [(plots.score_distributions, {"frame": frame, "references": references, **labels})],
+        [(plots.score_distributions, arguments)],
         f"{capitalised(words)} of every seed, by {xlabel}: the wider a shape, the more seeds. Dots are means"
         f"{limit_words(references)}.",
         f"Distributions of {words} over seeds, by {xlabel}. {described}{level_words(references)}.",
@@ -185,12 +180,11 @@ def _retraining(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigur
     parts: list[Panel] = []
     described = []
     for ylabel, lines, levels in panels_of:
-        columns = {line: best[[name, f"{name}_lo", f"{name}_hi"]] for name, line in lines.items()}
         frame = pd.concat(
-            [
-                part.set_axis(["y", "lo", "hi"], axis=1).assign(x=part.index, line=line)
-                for line, part in columns.items()
-            ]
+            best[[name, f"{name}_lo", f"{name}_hi"]]
+            .set_axis(["y", "lo", "hi"], axis=1)
+            .assign(x=best.index, line=line)
+            for name, line in lines.items()
         )
         labels = {"xlabel": "networks trained, k", "ylabel": ylabel}
         parts.append((plots.score_lines, {"frame": frame, "references": levels, **labels}))
@@ -237,15 +231,8 @@ def _line_frame(
     field: str, tables: Tables, intervals: Sequence[Interval], lines: Sequence[str]
 ) -> pd.DataFrame:
     values = [getattr(table.config, field) for table in tables]
-    return pd.DataFrame(
-        {
-            "x": [float(value[0] if field == "hidden" else value) for value in values],
-            "y": [interval.estimate for interval in intervals],
-            "lo": [interval.lo for interval in intervals],
-            "hi": [interval.hi for interval in intervals],
-            "line": lines,
-        }
-    )
+    x = [float(value[0] if field == "hidden" else value) for value in values]
+    return pd.DataFrame(intervals).rename(columns={"estimate": "y"}).assign(x=x, line=lines)
 
 
 def _line_names(field: str, tables: Tables, *, keep_data: bool = False) -> list[str]:
@@ -310,15 +297,12 @@ def _variance(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     frame = tables[0].frame
     score = spec.score if spec.score in CHANCE else "population_accuracy"
     components = variance_components(frame, score)
-    sources = {
-        "data": components.data,
-        "start": components.start,
-        "the two together": components.interaction,
-    }
+    parts = (components.data, components.start, components.interaction)
     shares = pd.DataFrame(
-        {name: (part.share, part.share_lo, part.share_hi) for name, part in sources.items()},
-        index=["share", "lo", "hi"],
-    ).T
+        [(part.share, part.share_lo, part.share_hi) for part in parts],
+        index=["data", "start", "the two together"],
+        columns=["share", "lo", "hi"],
+    )
     table = frame.assign(score=scores(frame, score)).pivot_table(
         index="data_seed", columns="weight_seed", values="score"
     )
