@@ -115,11 +115,11 @@ def write_report(
         export.remove_old(page, before["files"], document["files"])
     files[export.VERDICTS] = to_text(document).encode()
     export.write_files({verdicts: files[export.VERDICTS]})  # last: it says that the others are there
-    parts = [table(document)]
-    if experiments:
-        parts.insert(0, answers.to_text(answers.answers(experiments)))
-    if before is not None:
-        parts.append(changes_text(document["changes"]))
+    parts = (
+        answers.to_text(answers.answers(experiments)) if experiments else "",
+        table(document),
+        changes_text(document["changes"]) if before is not None else "",
+    )
     files[export.PAGE] = composed.html().encode()
     return Written(page, verdicts, files, "\n".join(filter(None, parts)), composed.failures)
 

@@ -437,6 +437,10 @@ def test_a_sound_document_is_read(tmp_path):
         *(with_contrast(interval=["0", 1]), with_contrast(n=True), with_contrast(words=3)),
         '{"format": 2, "contrasts": [], "changes": [{"experiment": "", "contrast": "", "before": "", "now": "", '
         '"why": [1], "flipped": true}]}',
+        *(
+            f'{{"format": 2, "contrasts": [], "changes": [], "files": {files}}}'
+            for files in ('""', "[]", '["runs.csv"]', '{"runs.csv": null}')
+        ),
     ],
 )
 def test_a_file_that_holds_no_verdicts_is_left_alone(store, tmp_path, text):

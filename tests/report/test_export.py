@@ -18,7 +18,6 @@ from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 from qwerties.execution import signals
 from qwerties.report import export as exports
 from qwerties.report.build import is_current, render, write_report
-from qwerties.report.verdicts_file import VerdictsError, read_verdicts
 from qwerties.tracking.records import Record
 
 EVIL = "../../=cmd|' /C calc'!A0"
@@ -210,14 +209,6 @@ def test_only_what_was_written_here_is_removed(store, tmp_path, undrawn):
     assert foreign.exists()
     assert outside.exists()
     assert is_current(store, page)
-
-
-@pytest.mark.parametrize("listed", ["", [], ["runs.csv"], {"runs.csv": None}])
-def test_a_list_of_files_that_is_none_is_refused(tmp_path, listed):
-    path = tmp_path / "verdicts.json"
-    path.write_text(json.dumps({"format": 2, "contrasts": [], "changes": [], "files": listed}))
-    with pytest.raises(VerdictsError, match="must hold the verdicts of a report"):
-        read_verdicts(path)
 
 
 def test_all_of_them_or_none(store, tmp_path, undrawn):
