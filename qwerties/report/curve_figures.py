@@ -30,9 +30,8 @@ def loss_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) ->
     """Show mean training losses by epoch, a panel for each loss; of configs that differ in epochs, the longest."""
     longest: dict[Config, SeedTable] = {}
     for table in tables:
-        kept = longest.get(table.config.without_epochs)
-        if kept is None or kept.config.epochs < table.config.epochs:
-            longest[table.config.without_epochs] = table
+        key = table.config.without_epochs
+        longest[key] = max(longest.get(key, table), table, key=lambda each: each.config.epochs)
     by_loss: dict[str, list[SeedTable]] = {}
     for table in longest.values():
         by_loss.setdefault(table.config.loss, []).append(table)
