@@ -161,9 +161,9 @@ def compose(
         except Exception as error:  # all other sections stand
             reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
             failures.append(f"section {title}: {reason}")
-            section = Section(title, (Notice((reason,), "This section could not be made."),))
+            section = Section((Notice((reason,), "This section could not be made."),))
         if section is not None:
-            made.append(replace(section, anchor=anchor))
+            made.append(replace(section, title=title, anchor=anchor))
     blocks = (block for section in made for block in walk(section.blocks))
     drawn = render_figures([block for block in blocks if isinstance(block, ReportFigure)], jobs)
     stop_if_asked()
@@ -183,7 +183,7 @@ def _fill_in(
 
     def fill_block(block: Block, anchor: str) -> Block:
         if isinstance(block, Details):
-            return replace(block, blocks=tuple(fill_block(inner, anchor) for inner in block.blocks))
+            return replace(block, blocks=[fill_block(inner, anchor) for inner in block.blocks])
         if isinstance(block, Table):
             number = next(tables)
             name = f"tables/{number:02d}-{anchor}{block.suffix}.csv"
@@ -200,7 +200,7 @@ def _fill_in(
         return block
 
     filled = [
-        replace(section, blocks=tuple(fill_block(block, section.anchor) for block in section.blocks))
+        replace(section, blocks=[fill_block(block, section.anchor) for block in section.blocks])
         for section in made
     ]
     return filled, files

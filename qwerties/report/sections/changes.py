@@ -11,7 +11,7 @@ TITLE, ANCHOR = "Changes since the previous report", "changes"
 
 def build(results: Results) -> Section | None:
     """List the changes; None where there are none."""
-    items = tuple(
+    items = [
         Statement(
             f"{clean(change['contrast'], 300)} ({clean(change['experiment'], 300)}): {clean(change['now'], 300)}",
             settled=change["flipped"],
@@ -22,5 +22,5 @@ def build(results: Results) -> Section | None:
             ),
         )
         for change in results.changes
-    )
-    return Section(TITLE, (Statements(items, "verdicts changes"),)) if items else None
+    ]
+    return Section([Statements(items, "verdicts changes")]) if items else None

@@ -54,7 +54,7 @@ def build(results: Results) -> Section | None:
         break
     blocks: list[Block] = [paragraph(QUESTION, "question"), *notices(warnings), *shown]
     blocks += [_other_maps(results, others[:MAX_OTHERS])] if others else []
-    return Section(TITLE, tuple(blocks))
+    return Section(blocks)
 
 
 def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> list[Block]:

@@ -70,7 +70,7 @@ def build(results: Results) -> Section | None:
     data = script_data((table.config, table.frame) for table in tables)
     safe = htmlsafe_json_dumps(data, allow_nan=False, separators=(",", ":"))  # no markup can end it
     html = fill("panel.html", data=safe, presets=PRESETS, seeds=panel_seeds.SEEDS)
-    return Section(TITLE, (Text(html),), style=source("panel.css"), script=source("panel.js"))
+    return Section((Text(html),), style=source("panel.css"), script=source("panel.js"))
 
 
 def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]:
