@@ -49,7 +49,7 @@ def search_rates(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> lis
         scored = frame[frame["y"].notna()]
         words = f"{arm}: {plural(len(frame), 'trial')}, {len(frame) - len(scored)} diverged"
         if len(scored):
-            top = scored.loc[scored["y"].astype(float).idxmax()]
+            top = scored.iloc[int(scored["y"].to_numpy(float).argmax())]
             words += f", highest {number(float(top['y']))} at {top['learning_rate']:.3g}"
         described.append(words)
     return [
