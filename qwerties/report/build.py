@@ -39,24 +39,15 @@ from qwerties.tracking.store import Store
 
 @dataclass(frozen=True)
 class Written:
-    """What a report left.
-
-    Attributes
-    ----------
-    page, verdicts : Path
-    files : mapping of str to bytes
-        By their names beside ``summary.html``; the page is the one without links to the others.
-    text : str
-        Answers, verdicts and changes for the terminal.
-    failures : tuple of str
-        Sections that could not be made, with the reason.
-    """
+    """What a report left."""
 
     page: Path
     verdicts: Path
-    files: Mapping[str, bytes]
-    text: str
-    failures: tuple[str, ...] = ()
+    files: Mapping[
+        str, bytes
+    ]  # by their names beside summary.html; the page is one without links to the others
+    text: str  # answers, verdicts and changes for the terminal
+    failures: tuple[str, ...]  # sections that could not be made, with the reason
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ class Composed:
     introduction: str
     sections: Sequence[Section]
     files: Mapping[str, bytes]
-    failures: tuple[str, ...] = ()
+    failures: tuple[str, ...]
 
     def html(self, links: Mapping[str, str] | None = None) -> str:
         """Return the page's markup, with links to the files where there are any."""
@@ -94,15 +85,8 @@ def write_report(
 ) -> Written:
     """Write the page and its exports, all of them or none, and then ``verdicts.json``, which lists them.
 
-    Parameters
-    ----------
-    store : Store
-    page : Path
-        Its folder is made if need be.
-    progress : callable
-        Called with the name of each section before it is made.
-    jobs : int
-        Processes that draw.
+    The page's folder is made if need be. ``progress`` is called with the name of each section before it is made, and
+    figures are drawn by ``jobs`` processes.
 
     Raises
     ------
@@ -131,11 +115,11 @@ def write_report(
         export.remove_old(page, before["files"], document["files"])
     files[export.VERDICTS] = to_text(document).encode()
     export.write_files({verdicts: files[export.VERDICTS]})  # last: it says that the others are there
-    parts = [table(document)]
-    if experiments:
-        parts.insert(0, answers.to_text(answers.answers(experiments)))
-    if before is not None:
-        parts.append(changes_text(document["changes"]))
+    parts = (
+        answers.to_text(answers.answers(experiments)) if experiments else "",
+        table(document),
+        changes_text(document["changes"]) if before is not None else "",
+    )
     files[export.PAGE] = composed.html().encode()
     return Written(page, verdicts, files, "\n".join(filter(None, parts)), composed.failures)
 
@@ -165,40 +149,23 @@ def compose(
     progress: Callable[[str], None] = lambda section: None,
     jobs: int = 1,
 ) -> Composed:
-    """Make the page's sections and draw their figures.
-
-    Parameters
-    ----------
-    store : Store
-    experiments : sequence of ExperimentResult
-        Of the store, from `load_results`.
-    changes : sequence
-        What changed since the previous report, from `verdicts_file.changes`.
-    progress : callable
-        Called with the name of each section before it is made.
-    jobs : int
-        Processes that draw.
-    """
+    """Make the page's sections and draw their figures; parameters as in `write_report` and `Results`."""
     results = Results(store, experiments, changes, reserved=sections.ANCHORS)
     failures: list[str] = []
     made = []
-
-    def make_figures() -> Iterator[ReportFigure]:
-        """Make section after section, while the figures of those before are drawn."""
-        for anchor, title, build in sections.parts(results):
-            stop_if_asked()
-            progress(title)
-            try:
-                section = build()
-            except Exception as error:  # all other sections stand
-                reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
-                failures.append(f"section {title}: {reason}")
-                section = Section(title, (Notice((reason,), "This section could not be made."),))
-            if section is not None:
-                made.append(replace(section, anchor=anchor))
-                yield from (block for block in walk(section.blocks) if isinstance(block, ReportFigure))
-
-    drawn = render_figures(make_figures(), jobs)
+    for anchor, title, build in sections.parts(results):
+        stop_if_asked()
+        progress(title)
+        try:
+            section = build()
+        except Exception as error:  # all other sections stand
+            reason = clean(f"{type(error).__name__}: {reason_of(error)}", 300)
+            failures.append(f"section {title}: {reason}")
+            section = Section((Notice((reason,), "This section could not be made."),))
+        if section is not None:
+            made.append(replace(section, title=title, anchor=anchor))
+    blocks = (block for section in made for block in walk(section.blocks))
+    drawn = render_figures([block for block in blocks if isinstance(block, ReportFigure)], jobs)
     stop_if_asked()
     filled, files = _fill_in(made, iter(drawn))
     return Composed(*sections.head(results), filled, files, tuple(failures))
@@ -216,7 +183,7 @@ def _fill_in(
 
     def fill_block(block: Block, anchor: str) -> Block:
         if isinstance(block, Details):
-            return replace(block, blocks=tuple(fill_block(inner, anchor) for inner in block.blocks))
+            return replace(block, blocks=[fill_block(inner, anchor) for inner in block.blocks])
         if isinstance(block, Table):
             number = next(tables)
             name = f"tables/{number:02d}-{anchor}{block.suffix}.csv"
@@ -233,7 +200,7 @@ def _fill_in(
         return block
 
     filled = [
-        replace(section, blocks=tuple(fill_block(block, section.anchor) for block in section.blocks))
+        replace(section, blocks=[fill_block(block, section.anchor) for block in section.blocks])
         for section in made
     ]
     return filled, files

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import qwerties
-from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
 
 # Libraries that a report's bytes may depend on.
-LIBRARIES = [
-    "contourpy",
-    "jinja2",
-    "markdown-it-py",
-    "matplotlib",
-    "mlflow",
-    "numpy",
-    "pandas",
-    "pillow",
-    "scipy",
+LIBRARIES = (
+    *("contourpy", "jinja2", "markdown-it-py", "matplotlib", "mlflow", "numpy", "pandas", "pillow", "scipy"),
     "seaborn",
-]
+)
 
 
 def store_digest(store: Store) -> str:
@@ -36,22 +25,16 @@ def store_digest(store: Store) -> str:
     that was altered since is for ``qwerties verify`` to find.
     """
     parts = [_code_digest(), public_uri(store.uri)]  # links lead to the store's address
+    runs = store.maps()
     for experiment_name, (experiment_id, tags) in store.experiments().items():
         parts.append(json.dumps([experiment_name, experiment_id, tags], sort_keys=True))
-        parts += _described(store, store.runs(experiment_id))
-    parts += _described(store, store.maps())
+        runs = [*runs, *store.runs(experiment_id)]
+    for run in runs:
+        listed = [run.run_id, run.name, run.status, run.parent, run.params, run.metrics, run.tags]
+        parts.append(json.dumps([listed, store.sizes(run)], sort_keys=True))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _described(store: Store, runs: Sequence[Tracked]) -> Iterator[str]:
-    for run in runs:
-        yield json.dumps(
-            [run.run_id, run.name, run.status, run.parent, run.params, run.metrics, run.tags], sort_keys=True
-        )
-        yield json.dumps(store.sizes(run), sort_keys=True)
-
-
-@functools.cache
 def _code_digest() -> str:
     folder = Path(qwerties.__file__).parent
     sources = sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)

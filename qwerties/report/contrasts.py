@@ -67,7 +67,7 @@ def _statement(results: Results, result: ContrastResult) -> Statement:
     links = results.run_links(result.runs_a, "A run") + results.run_links(result.runs_b, "B run")
     label = "primary" if result.contrast.primary else "exploratory"
     return Statement(
-        contrast_sentence(result, a, b, where), result.decided, label, tuple(filter(None, receipts)), links
+        contrast_sentence(result, a, b, where), result.decided, label, list(filter(None, receipts)), links
     )
 
 
@@ -76,7 +76,7 @@ def contrast_blocks(results: Results, experiment: ExperimentResult) -> tuple[Blo
     contrasts = experiment.findings
     if not contrasts:
         return ()
-    statements = Statements(tuple(_statement(results, result) for result in contrasts))
+    statements = Statements([_statement(results, result) for result in contrasts])
     notes = [NOTE]
     if any(c.a.hidden != c.b.hidden or c.a.init != c.b.init for c in experiment.coverage.contrasts):
         notes.append(

@@ -30,9 +30,8 @@ def loss_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) ->
     """Show mean training losses by epoch, a panel for each loss; of configs that differ in epochs, the longest."""
     longest: dict[Config, SeedTable] = {}
     for table in tables:
-        kept = longest.get(table.config.without_epochs)
-        if kept is None or kept.config.epochs < table.config.epochs:
-            longest[table.config.without_epochs] = table
+        key = table.config.without_epochs
+        longest[key] = max(longest.get(key, table), table, key=lambda each: each.config.epochs)
     by_loss: dict[str, list[SeedTable]] = {}
     for table in longest.values():
         by_loss.setdefault(table.config.loss, []).append(table)
@@ -102,18 +101,17 @@ def gradient_ratios(tables: Sequence[SeedTable], curves: Curves) -> pd.DataFrame
 
 def gradient_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) -> ReportFigure:
     """Show gradient ratios by depth, a line for each activation, a panel for each initialisation."""
-    ratios = gradient_ratios(tables, curves)
-    looks = styles(ratios["activation"].map(display))
+    ratios = gradient_ratios(tables, curves).rename(columns={"depth": "x", "ratio": "y"})
+    ratios["line"] = ratios["activation"].map(display)
+    looks = styles(ratios["line"])
     inits = [replace(DEFAULT, init=init) for init in dict.fromkeys(ratios["init"])]
     parts: list[Panel] = []
     described = []
     for config in inits:
-        own = ratios[ratios["init"] == config.init]
-        line, ratio = own["activation"].map(display), own["ratio"]
-        frame = pd.DataFrame({"x": own["depth"], "y": ratio, "line": line})
+        frame = ratios[ratios["init"] == config.init]
         title = config.label(inits) or config.init
         arguments = {
-            "frame": frame.assign(y=ratio.where(ratio > 0)),  # on a log axis
+            "frame": frame.assign(y=frame["y"].where(frame["y"] > 0)),  # on a log axis
             "references": {"": 1.0},
             "title": title,
             "xlabel": "hidden layers",

@@ -1,7 +1,7 @@
 """What a page is made of: sections of blocks, as plain data. The template gives each kind of block its markup.
 
-A section's ``build`` says what is shown and in which order. Numbers, anchors, file names and rendered figures are added
-by the walk of `build.compose`.
+A section's ``build`` says what is shown and in which order; `build.compose` adds numbers, anchors, file names and
+rendered figures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cell:
     """A value, and its bounds or counts in small print below it."""
 
     main: str
-    small: tuple[str, ...] = ()
+    small: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Row:
     name: Link  # without an address, plain words
     cells: Mapping[str, Cell]
     data: Mapping[str, Any]
-    more: tuple[Link, ...] = ()
+    more: Sequence[Link] = ()
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class Heading:
 class Notice:
     """A box that says what is missing, or what failed."""
 
-    lines: tuple[str, ...]
+    lines: Sequence[str]
     title: str = ""
 
 
 def notices(lines: Sequence[str]) -> list[Notice]:
     """Make a notice of lines from the store; none where there are no lines."""
-    return [Notice(tuple(clean(line, 300) for line in lines))] if lines else []
+    return [Notice([clean(line, 300) for line in lines])] if lines else []
 
 
 @dataclass(frozen=True)
@@ -102,15 +102,15 @@ class Statement:
     text: str
     settled: bool = True  # whether it says how the arms stand
     label: str = ""  # primary, exploratory
-    receipts: tuple[str, ...] = ()
-    links: tuple[Link, ...] = ()
+    receipts: Sequence[str] = ()
+    links: Sequence[Link] = ()
 
 
 @dataclass(frozen=True)
 class Statements:
     """A list of statements."""
 
-    items: tuple[Statement, ...]
+    items: Sequence[Statement]
     role: str = "verdicts"
 
 
@@ -126,7 +126,7 @@ class Details:
     """Blocks that are folded away until the reader opens them."""
 
     summary: str
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
 
 
 Block = Text | Heading | Notice | ReportFigure | Table | Statements | Facts | Details
@@ -134,26 +134,14 @@ Block = Text | Heading | Notice | ReportFigure | Table | Statements | Facts | De
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
+    """A part of the page."""
 
-    Attributes
-    ----------
-    title : str
-    blocks : tuple of Block
-    anchor : str
-        Its id on the page; filled in by the walk.
-    unfinished : bool
-        Whether it withholds conclusions, so that the page's head names it.
-    style, script : str
-        CSS and JavaScript of its own; the page's policy lets them through by their hashes.
-    """
-
-    title: str
-    blocks: tuple[Block, ...]
-    anchor: str = ""
-    unfinished: bool = False
-    style: str = ""
+    blocks: Sequence[Block]
+    unfinished: bool = False  # whether it withholds conclusions, so that the page's head names it
+    style: str = ""  # CSS and JavaScript of its own; the page's policy lets them through by their hashes
     script: str = ""
+    title: str = ""  # filled in by `build.compose`, like its id on the page
+    anchor: str = ""
 
 
 def walk(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -174,7 +162,7 @@ def interval_cell(
     if interval is None:
         return Cell("–")
     small = bounds(interval, digits, sign=sign, scale=scale)
-    return Cell(number(scale * interval.estimate, digits, sign=sign), (small,) if small else ())
+    return Cell(number(scale * interval.estimate, digits, sign=sign), [small] if small else [])
 
 
 def interval_record(name: str, interval: Interval | None) -> dict[str, float]:

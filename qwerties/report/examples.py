@@ -124,9 +124,7 @@ def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
     for run in networks.runs:
         try:
             content = store.read(run, "curves.npz")
-        except (
-            StoreError
-        ):  # without curves there are no examples; the figure of the losses names what is missing
+        except StoreError:  # no curves, no examples; the figure of the losses names what is missing
             continue
         try:
             examples += _parse(networks.config, read_arrays(content), states)
@@ -134,11 +132,8 @@ def read_examples(store: Store, networks: SeedTable) -> dict[str, Example]:
             raise StoreError(
                 f"run {run.run_id} ({run.name}): the examples in curves.npz cannot be read: {error}"
             ) from error
-    lowest: dict[str, Example] = {}
-    for example in sorted(examples, key=lambda example: example.seed):
-        if example.state in SHOWN:
-            lowest.setdefault(example.state, example)
-    return lowest
+    by_seed = sorted(examples, key=lambda example: example.seed, reverse=True)
+    return {example.state: example for example in by_seed if example.state in SHOWN}
 
 
 def _parse(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[int, str]) -> list[Example]:
@@ -149,14 +144,15 @@ def _parse(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[i
     if seeds.ndim != 1 or not np.issubdtype(seeds.dtype, np.integer):
         raise ValueError("examples must be seeds")
     n = len(seeds)
-    points = _floats(arrays, "exemplar_points", (n, 2, 2 * config.samples))
+    points = _floats("exemplar_points", arrays["exemplar_points"], (n, 2, 2 * config.samples))
     if not np.isfinite(points).all():
         raise ValueError("points must be finite")
+
+    def final(name: str, *shape: int) -> NDArray[np.float64]:
+        return _floats(name, arrays[name][:, -1], (n, *shape))
+
     layers = [
-        (
-            _floats(arrays, f"exemplar.{2 * k}.weight", (n, -1, out, into))[:, -1],
-            _floats(arrays, f"exemplar.{2 * k}.bias", (n, -1, out))[:, -1],
-        )
+        (final(f"exemplar.{2 * k}.weight", out, into), final(f"exemplar.{2 * k}.bias", out))
         for k, (into, out) in enumerate(itertools.pairwise((2, *config.hidden, 1)))
     ]
     return [
@@ -165,12 +161,7 @@ def _parse(config: Config, arrays: Mapping[str, NDArray[Any]], states: Mapping[i
     ]
 
 
-def _floats(arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """One array, of this shape (−1: any length but none) and of numbers."""
-    array = arrays[name]
-    fits = array.ndim == len(shape) and all(
-        n > 0 if want == -1 else n == want for n, want in zip(array.shape, shape, strict=True)
-    )
-    if not fits or not np.issubdtype(array.dtype, np.floating):
+def _floats(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if array.shape != shape or not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"{name} must be numbers of shape {shape}, got {array.shape}")
     return array.astype(np.float64)

@@ -6,7 +6,6 @@ read: curves come through a callable.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 
 from qwerties.analysis.retraining import best_of
 from qwerties.analysis.tables import SeedTable
-from qwerties.config import DEFAULT, FIELDS, Config
+from qwerties.config import DEFAULT, FIELDS
 from qwerties.plotting import compare as plots
 from qwerties.plotting.axes import Panel
 from qwerties.plotting.style import WIDE, WIDTH, styles
@@ -32,11 +31,12 @@ from qwerties.report.figure_words import (
     words_of,
 )
 from qwerties.report.rendering import ReportFigure, figure_of
+from qwerties.report.scores import RANGES, references_of, score_interval, shared_references, within
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
-from qwerties.stats.intervals import Interval, mean_interval, share_interval
+from qwerties.stats.intervals import Interval, mean_interval
 from qwerties.stats.scores import CHANCE, scores
 from qwerties.stats.variance import variance_components
 from qwerties.study.experiment import config_names
@@ -44,24 +44,11 @@ from qwerties.study.plan import FigureSpec
 
 Tables = Sequence[SeedTable]
 
-RANGES = {  # of scores that have one; all of them are shares or losses, or differences of these
-    **dict.fromkeys(("population_accuracy", "train_accuracy", "regret", "brier"), (0.0, 1.0)),
-    "phi": (-1.0, 1.0),
-    "gain": (-math.inf, 1.0),
-    **dict.fromkeys(("bce", "train_loss"), (0.0, math.inf)),
-}
-
 
 def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> ReportFigure:
-    """Make the figure that an experiment declares.
+    """Make the figure that an experiment declares, of at least one table, in the plan's order.
 
-    Parameters
-    ----------
-    spec : FigureSpec
-    seed_tables : sequence of SeedTable
-        At least one, in the plan's order.
-    curves : callable
-        ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``, (networks, columns).
+    ``curves(table, name)`` gives the epochs kept and one array of ``curves.npz``, (networks, columns).
 
     Raises
     ------
@@ -73,75 +60,15 @@ def experiment_figure(spec: FigureSpec, seed_tables: Tables, curves: Curves) -> 
     return KINDS[spec.kind](spec, seed_tables, curves)
 
 
-def score_interval(frame: pd.DataFrame, score: str, config: Config) -> Interval:
-    """Estimate a score of a config over seeds with its 95% interval: Wilson for a share, t for a mean.
-
-    The bounds stay within the range of the score. Networks of a crossed layout share data and starts and are not
-    independent: no interval.
-
-    Raises
-    ------
-    ValueError
-        If there is no such score.
-    """
-    if score == "learned":
-        values = frame["state"].to_numpy() == "learned"
-    elif score == "regret":
-        best = theory.bayes_accuracy(config.distance, config.data)
-        values = best - scores(frame, "population_accuracy").to_numpy()
-    elif score in CHANCE:
-        values = scores(frame, score).to_numpy()
-    elif score in frame and pd.api.types.is_numeric_dtype(frame[score]):  # also of booleans
-        values = frame[score].to_numpy()
-    else:
-        raise ValueError(
-            f"the score must be learned, regret or a column of numbers in seeds.csv, got {score!r}"
-        )
-    if values.dtype == bool:
-        interval = share_interval(values)
-    else:
-        interval = within(mean_interval(values), *RANGES.get(score, (-math.inf, math.inf)))
-    return replace(interval, lo=math.nan, hi=math.nan) if "weight_seed" in frame else interval
-
-
-def within(interval: Interval, low: float, high: float) -> Interval:
-    """Cut an interval off at the ends of its score's range; NaN stays NaN."""
-    lo, hi = np.clip([interval.lo, interval.hi], low, high).tolist()
-    return replace(interval, lo=lo, hi=hi)
-
-
-def references_of(score: str, config: Config) -> dict[str, float]:
-    """Name the levels that a config's score is compared with: its limit, and what simpler classifiers reach."""
-    at = (config.distance, config.data)
-    match score:
-        case "population_accuracy" | "train_accuracy":
-            return theory.reference_accuracies(*at)
-        case "phi":
-            return {"Bayes phi": float(theory.bayes_phi(*at))}
-        case "gain":
-            return {"Bayes": 1.0}
-        case "regret":
-            return {"Bayes": 0.0}
-        case "bce":
-            return {"floor": float(theory.bce_floor(*at))}
-        case "brier":
-            return {"floor": float(theory.brier_floor(*at))}
-    return {}
-
-
 # ------------------------------------------------------------------------------------- scores with intervals
 
 
 def _score_points(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     intervals = [score_interval(table.frame, spec.score, table.config) for table in tables]
-    references = _shared_references(spec.score, tables)
-    every, words = names(tables), words_of(spec.score)
-    rows = [
-        (every[i], intervals[i].estimate, intervals[i].lo, intervals[i].hi)
-        for i in _extremes([interval.estimate for interval in intervals])
-    ]
-    frame = pd.DataFrame(rows, columns=["label", "y", "lo", "hi"])
-    listed = "; ".join(f"{label} {number(y)}" for label, y, *_ in rows)
+    references, words = shared_references(spec.score, tables), words_of(spec.score)
+    frame = pd.DataFrame(intervals).rename(columns={"estimate": "y"}).assign(label=names(tables))
+    frame = frame.iloc[_extremes(frame["y"].tolist())]
+    listed = "; ".join(f"{label} {number(y)}" for label, y in zip(frame["label"], frame["y"], strict=True))
     return figure_of(
         [(plots.score_points, {"frame": frame, "references": references, "xlabel": words})],
         f"{capitalised(words)}: the mean over seeds with its 95% interval{limit_words(references)}."
@@ -153,22 +80,22 @@ def _score_points(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFig
 
 def _score_lines(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     shown, field = _by_number(spec, tables)
-    lines, words, xlabel = _line_names(field, shown), words_of(spec.score), words_of(field)
-    by_data: dict[str, list[tuple[SeedTable, str]]] = {}  # each arrangement of the data has its own limits
-    for table, line in zip(shown, lines, strict=True):
-        by_data.setdefault(table.config.data, []).append((table, line))
+    words, xlabel = words_of(spec.score), words_of(field)
+    intervals = [score_interval(table.frame, spec.score, table.config) for table in shown]
+    frame = _line_frame(field, shown, intervals, _line_names(field, shown))
+    frame["data"] = [table.config.data for table in shown]  # each arrangement of the data has its own limits
     parts: list[Panel] = []
-    described, looks = [], styles(lines)
+    described, looks = [], styles(frame["line"])
     references: dict[str, Any] = {}
-    for arrangement, members in by_data.items():
-        own = _limits_over(field, spec.score, [table for table, _ in members])
-        intervals = [score_interval(table.frame, spec.score, table.config) for table, _ in members]
-        frame = _line_frame(field, [table for table, _ in members], intervals, [line for _, line in members])
-        title = display(arrangement) if len(by_data) > 1 else ""
+    for arrangement, own in frame.groupby("data", sort=False):
+        limits = _limits_over(
+            field, spec.score, [table for table in shown if table.config.data == arrangement]
+        )
+        title = display(arrangement) if len(own) < len(frame) else ""
         labels = {"xlabel": xlabel, "ylabel": "" if parts else words, "title": title}
-        parts.append((plots.score_lines, {"frame": frame, "references": own, "styles": looks, **labels}))
-        described.append((f"{title}: " if title else "") + line_words(frame) + level_words(own))
-        references |= own
+        parts.append((plots.score_lines, {"frame": own, "references": limits, "styles": looks, **labels}))
+        described.append((f"{title}: " if title else "") + line_words(own) + level_words(limits))
+        references |= limits
     return figure_of(
         parts,
         f"{capitalised(words)}, by {xlabel}, with 95% intervals{limit_words(references)}.",
@@ -195,8 +122,7 @@ def _relu_minus_linear(spec: FigureSpec, tables: Tables, curves: Curves) -> Repo
     relus = [relu for relu, _ in pairs]
     frame = _line_frame(field, relus, gaps, _line_names(field, relus, keep_data=True))
     words, xlabel = words_of(spec.score), words_of(field)
-    ylabel = f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"
-    labels = {"xlabel": xlabel, "ylabel": ylabel}
+    labels = {"xlabel": xlabel, "ylabel": f"ReLU − linear: {words}" if len(words) < 24 else "ReLU − linear"}
     return figure_of(
         [(plots.score_lines, {"frame": frame, "references": {"no difference": 0.0}, **labels})],
         f"ReLU minus linear, {words}, on the same seeds, by {xlabel}: the mean difference with its 95% interval.",
@@ -216,7 +142,7 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
         text = "x".join(map(str, value)) if isinstance(value, tuple) else value
         parts.append(pd.DataFrame({"x": text, "y": scores(table.frame, spec.score), "line": line}))
     frame = pd.concat(parts, ignore_index=True)
-    references = _shared_references(spec.score, tables)
+    references = shared_references(spec.score, tables)
     words, xlabel = words_of(spec.score), words_of(field)
     summary = (
         frame.groupby(["line", "x"], sort=False)["y"].describe(percentiles=[0.1, 0.5, 0.9]).reset_index()
@@ -227,9 +153,9 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
         f"nine tenths {number(row['90%'])}"
         for row in summary.to_dict("records")
     )
-    labels = {"xlabel": xlabel, "ylabel": words}
+    arguments = {"frame": frame, "references": references, "xlabel": xlabel, "ylabel": words}
     return figure_of(
-        [(plots.score_distributions, {"frame": frame, "references": references, **labels})],
+        [(plots.score_distributions, arguments)],
         f"{capitalised(words)} of every seed, by {xlabel}: the wider a shape, the more seeds. Dots are means"
         f"{limit_words(references)}.",
         f"Distributions of {words} over seeds, by {xlabel}. {described}{level_words(references)}.",
@@ -254,11 +180,11 @@ def _retraining(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigur
     parts: list[Panel] = []
     described = []
     for ylabel, lines, levels in panels_of:
-        columns = [
-            best[[name, f"{name}_lo", f"{name}_hi"]].set_axis(["y", "lo", "hi"], axis=1) for name in lines
-        ]
         frame = pd.concat(
-            [part.assign(x=part.index, line=line) for part, line in zip(columns, lines.values(), strict=True)]
+            best[[name, f"{name}_lo", f"{name}_hi"]]
+            .set_axis(["y", "lo", "hi"], axis=1)
+            .assign(x=best.index, line=line)
+            for name, line in lines.items()
         )
         labels = {"xlabel": "networks trained, k", "ylabel": ylabel}
         parts.append((plots.score_lines, {"frame": frame, "references": levels, **labels}))
@@ -305,15 +231,8 @@ def _line_frame(
     field: str, tables: Tables, intervals: Sequence[Interval], lines: Sequence[str]
 ) -> pd.DataFrame:
     values = [getattr(table.config, field) for table in tables]
-    return pd.DataFrame(
-        {
-            "x": [float(value[0] if field == "hidden" else value) for value in values],
-            "y": [interval.estimate for interval in intervals],
-            "lo": [interval.lo for interval in intervals],
-            "hi": [interval.hi for interval in intervals],
-            "line": lines,
-        }
-    )
+    x = [float(value[0] if field == "hidden" else value) for value in values]
+    return pd.DataFrame(intervals).rename(columns={"estimate": "y"}).assign(x=x, line=lines)
 
 
 def _line_names(field: str, tables: Tables, *, keep_data: bool = False) -> list[str]:
@@ -325,16 +244,10 @@ def _line_names(field: str, tables: Tables, *, keep_data: bool = False) -> list[
 
 def _limits_over(field: str, score: str, tables: Tables) -> dict[str, float | pd.Series]:
     if field != "distance" or score == "regret":
-        return dict(_shared_references(score, tables))
+        return dict(shared_references(score, tables))
     configs = [table.config for table in tables]
     levels = pd.DataFrame({config.distance: references_of(score, config) for config in configs}).T
     return {str(name): column.dropna() for name, column in levels.items()}
-
-
-def _shared_references(score: str, tables: Tables) -> dict[str, float]:
-    """Return the levels that are the same for all configs."""
-    levels = [references_of(score, table.config) for table in tables]
-    return levels[0] if all(own == levels[0] for own in levels) else {}
 
 
 # ------------------------------------------------------------------------------------------ outcomes, variance
@@ -384,15 +297,12 @@ def _variance(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigure:
     frame = tables[0].frame
     score = spec.score if spec.score in CHANCE else "population_accuracy"
     components = variance_components(frame, score)
-    sources = {
-        "data": components.data,
-        "start": components.start,
-        "the two together": components.interaction,
-    }
+    parts = (components.data, components.start, components.interaction)
     shares = pd.DataFrame(
-        {name: (part.share, part.share_lo, part.share_hi) for name, part in sources.items()},
-        index=["share", "lo", "hi"],
-    ).T
+        [(part.share, part.share_lo, part.share_hi) for part in parts],
+        index=["data", "start", "the two together"],
+        columns=["share", "lo", "hi"],
+    )
     table = frame.assign(score=scores(frame, score)).pivot_table(
         index="data_seed", columns="weight_seed", values="score"
     )

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from qwerties.errors import clean
+from qwerties.report.verdicts_file import sides_of
 from qwerties.study.coverage import Coverage
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -126,11 +127,10 @@ def findings_tex(contrasts: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _tex_row(contrast: Mapping[str, Any]) -> list[str]:
-    where = f" at {contrast['where']}" if contrast["where"] else ""
     lo, hi = contrast.get("interval") or (None, None)
     return [
         latex(contrast["experiment"]),
-        latex(f"{contrast['a_minus_b']}{where}"),
+        latex(sides_of(contrast)),
         "primary" if contrast["primary"] else "exploratory",
         "" if contrast["n"] is None else str(contrast["n"]),
         _tex_number(contrast.get("estimate")),

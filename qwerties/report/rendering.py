@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import collections
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from markupsafe import Markup
-
-from qwerties.report.compact import compact_png, compact_svg, data_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,46 +32,33 @@ class RenderedFigure:
 
     @property
     def src(self) -> Markup:
-        """The picture as a data URI, ready for an attribute."""
-        return data_uri(self.content, self.suffix)
+        """The picture as a data URI, ready for an attribute: an SVG percent-encoded, which is shorter than base64."""
+        if self.suffix != "svg":
+            return Markup(f"data:image/{self.suffix};base64,{base64.b64encode(self.content).decode()}")
+        text = self.content.decode()
+        text = re.sub(r"<!--.*?-->|(?<=>)\n+(?=<)", "", text[text.index("<svg") :], flags=re.DOTALL)
+        text = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"(?<=\d) (?=[-\d])", ",", path[0]), text)
+        return Markup(
+            f"data:image/svg+xml,{quote(text.replace(chr(34), chr(39)), safe=chr(39) + '=:/,;().!*')}"
+        )
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of the page: a block, of which the walk of `build.compose` fills in the last three fields.
+    """A figure of the page: a block, of which `build.compose` fills in the last three fields."""
 
-    Attributes
-    ----------
-    draw : callable
-        A function of a module of `plotting`, which loads neither the store nor torch: ``draw(**arguments)``.
-    arguments : mapping of str to object
-        Picklable: frames, numbers, words.
-    caption : str
-    alt : str
-        Its content in words.
-    dpi : float or None
-        Dots per inch of a PNG, for what would be large as SVG; None for SVG.
-    number, file, rendered : int, str, RenderedFigure or None
-        Its place among the page's figures, the name of its file, and the picture.
-    """
-
-    draw: Callable[..., Figure]
-    arguments: Mapping[str, Any]
+    draw: Callable[..., Figure]  # of a module of `plotting`, which loads neither the store nor torch
+    arguments: Mapping[str, Any]  # picklable: frames, numbers, words
     caption: str
-    alt: str
-    dpi: float | None = None
+    alt: str  # its content in words
+    dpi: float | None = None  # of a PNG, for what would be large as SVG; None for SVG
     number: int = 0
     file: str = ""
     rendered: RenderedFigure | None = None
 
 
 def figure_of(
-    parts: Sequence[Panel],
-    caption: str,
-    alt: str,
-    *,
-    dpi: float | None = None,
-    **size: Any,
+    parts: Sequence[Panel], caption: str, alt: str, *, dpi: float | None = None, **size: Any
 ) -> ReportFigure:
     """Make a figure of plots side by side; ``size`` goes to `plotting.axes.panels`."""
     from qwerties.plotting.axes import panels
@@ -80,35 +66,20 @@ def figure_of(
     return ReportFigure(panels, {"parts": list(parts), **size}, caption, alt, dpi)
 
 
-def render(figures: Iterable[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
+def render(figures: Sequence[ReportFigure], jobs: int = 1) -> list[RenderedFigure | Exception]:
     """Draw figures, by several processes where there are many.
-
-    Parameters
-    ----------
-    figures : iterable of ReportFigure
-        Read while those before are drawn.
-    jobs : int
-        Processes that draw.
 
     Returns
     -------
     list of RenderedFigure or Exception
         In the order of ``figures``: the picture, or why it could not be drawn.
     """
-    rest = iter(figures)
-    waiting = collections.deque(itertools.islice(rest, MIN_PARALLEL))
-    if jobs == 1 or len(waiting) < MIN_PARALLEL:
-        return _render((*waiting, *rest))
+    if jobs == 1 or len(figures) < MIN_PARALLEL:
+        return _render(figures)
     from qwerties.execution.workers import Workers, run_tasks
 
-    def batches() -> Iterator[tuple[list[ReportFigure]]]:
-        while True:
-            waiting.extend(itertools.islice(rest, max(0, BATCH - len(waiting))))
-            if not waiting:
-                return
-            yield ([waiting.popleft() for _ in range(min(BATCH, len(waiting)))],)
-
-    drawn = dict(run_tasks(_render, batches(), Workers(jobs), meanwhile=lambda: waiting.extend(rest)))
+    batches = ((figures[i : i + BATCH],) for i in range(0, len(figures), BATCH))
+    drawn = dict(run_tasks(_render, batches, Workers(jobs)))
     return [picture for i in sorted(drawn) for picture in drawn[i]]
 
 
@@ -119,7 +90,7 @@ def _render(figures: Sequence[ReportFigure]) -> list[RenderedFigure | Exception]
     for figure in figures:
         try:
             fig = figure.draw(**figure.arguments)
-            content = compact_png(png(fig, figure.dpi)) if figure.dpi else compact_svg(svg(fig))
+            content = png(fig, figure.dpi) if figure.dpi else svg(fig)
         except Exception as error:  # whatever the store's numbers led to: the other figures stand
             drawn.append(error)
             continue

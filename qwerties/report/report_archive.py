@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from qwerties.errors import first_line
 from qwerties.report.export import digests
 from qwerties.tracking.records import Record
 from qwerties.tracking.store import Store, StoreError, store_failures
@@ -23,13 +24,7 @@ DESCRIPTION = "What `qwerties report` wrote: page, verdicts and tables, one run 
 
 
 def keep(store: Store, files: Mapping[str, bytes]) -> str:
-    """Keep a report in the store.
-
-    Parameters
-    ----------
-    store : Store
-    files : mapping of str to bytes
-        From `build.Written`; figures are in the page, and stay out.
+    """Keep the files of a report (`build.Written`) in the store; figures are in the page, and stay out.
 
     Returns
     -------
@@ -48,7 +43,9 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
         for run in reports[: max(len(reports) + 1 - MAX_REPORTS, 0)]:
             store.delete_run(run.run_id)
     except store_failures(StoreError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised")]
-        reason = lines[0].strip() if lines else type(error).__name__  # SQLAlchemy begins with where it was
-        return f"the report is not kept in the store: {reason}"
+        lines = [
+            line for line in str(error).splitlines() if not line.startswith("(raised")
+        ]  # where SQLAlchemy was
+        reason = first_line("\n".join(lines)) or type(error).__name__
+        return f"the report is not kept in the store: {reason.strip()}"
     return f"kept in the store: run {run_id} of qwerties/{EXPERIMENT}"

@@ -26,30 +26,19 @@ LOCAL_UI = "http://127.0.0.1:5000"  # where `make ui` serves a store that has no
 
 @dataclass(frozen=True)
 class Results:
-    """All that a section may show.
-
-    Attributes
-    ----------
-    store : Store
-    experiments : sequence of ExperimentResult
-        In the report's order, from `load_results`.
-    changes : sequence of mapping
-        What changed since the previous report, from `verdicts_file.changes`.
-    reserved : sequence of str
-        Ids of the page that no experiment's section may have.
-    """
+    """All that a section may show."""
 
     store: Store
-    experiments: Sequence[ExperimentResult]
-    changes: Sequence[Mapping[str, Any]] = ()
-    reserved: Sequence[str] = ()
+    experiments: Sequence[ExperimentResult]  # in the report's order, from `load_results`
+    changes: Sequence[Mapping[str, Any]] = ()  # since the previous report, from `verdicts_file.changes`
+    reserved: Sequence[str] = ()  # ids of the page that no experiment's section may have
 
     @cached_property
     def anchors(self) -> dict[str, str]:
         """Id of each experiment's section, by the experiment's name."""
-        ids = set(self.reserved)
-        names = (result.coverage.experiment_name for result in self.experiments)
-        return {name: slug(name, ids) for name in names}
+        taken = set(self.reserved)
+        names = [result.coverage.experiment_name for result in self.experiments]
+        return {name: slug(name, taken) for name in names}
 
     @property
     def ui(self) -> str:

@@ -14,8 +14,8 @@ from qwerties.plotting import search as plots
 from qwerties.plotting.axes import Panel
 from qwerties.plotting.compare import rows_height, share_bars
 from qwerties.plotting.style import WIDE, styles
-from qwerties.report.experiment_figures import score_interval
 from qwerties.report.rendering import ReportFigure, figure_of
+from qwerties.report.scores import score_interval
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number

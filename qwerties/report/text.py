@@ -6,7 +6,6 @@ escapes whatever is not `Markup`. `markdown` alone makes `Markup` of foreign tex
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
 
@@ -14,17 +13,22 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from qwerties.errors import clean
+from qwerties.errors import clean, plural
 
 MAX_TEXT = 6000  # characters of the longest text shown
 NAMES = {
-    **{"bce": "BCE", "mse": "MSE", "relu": "ReLU", "xor": "XOR", "sgd": "SGD", "adam": "Adam"},
-    **{"tpe": "TPE", "qmc": "QMC"},
+    "bce": "BCE",
+    "mse": "MSE",
+    "relu": "ReLU",
+    "xor": "XOR",
+    "sgd": "SGD",
+    "adam": "Adam",
+    "tpe": "TPE",
+    "qmc": "QMC",
 }
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-@functools.cache
 def source(name: str) -> str:
     """Return the text of a template, style or script as it stands."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
@@ -38,17 +42,13 @@ def fill(name: str, **values: object) -> Markup:
     return Markup(environment.from_string(source(name)).render(values))
 
 
-@functools.cache
-def _parser() -> MarkdownIt:
-    # Headings would break the page's own outline, and an image would ask the network for something.
-    return MarkdownIt("commonmark", {"html": False}).disable(["heading", "lheading", "image"])
-
-
 def markdown(text: str) -> Markup:
     """Render CommonMark without HTML, headings and images; controls become U+FFFD."""
     lines = text[:MAX_TEXT].expandtabs(4).replace("\r\n", "\n").replace("\r", "\n")
     printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in lines)
-    return Markup(_parser().render(printable))
+    # headings would break the page's own outline, and an image would ask the network for something
+    parser = MarkdownIt("commonmark", {"html": False}).disable(["heading", "lheading", "image"])
+    return Markup(parser.render(printable))
 
 
 def slug(text: str, taken: set[str]) -> str:
@@ -65,9 +65,5 @@ def slug(text: str, taken: set[str]) -> str:
 def display(name: object) -> str:
     """Write the name of a config or an arm as people do: `bce · lr 0.335321` becomes `BCE · rate 0.335`."""
     text = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda match: NAMES[match[1]], clean(name, 300))
-    text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: _units(int(match[1])), text)
+    text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: plural(int(match[1]), "hidden unit"), text)
     return re.sub(r"\blr (\d+(?:\.\d+)?(?:e-?\d+)?)\b", lambda match: f"rate {float(match[1]):.3g}", text)
-
-
-def _units(count: int) -> str:
-    return f"{count} hidden unit{'' if count == 1 else 's'}"

@@ -26,20 +26,9 @@ class VerdictsError(UsageError):
 def make_document(
     experiments: Sequence[ExperimentResult], before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Make the document of all findings, with the changes since an earlier one.
+    """Make the document of all findings (`make_verdicts`), with the changes since an earlier one, ``before``.
 
-    Parameters
-    ----------
-    experiments : sequence of ExperimentResult
-        Every experiment of the store.
-    before : mapping, optional
-        The document before this one, from `read_verdicts`.
-
-    Returns
-    -------
-    dict
-        From `make_verdicts`, and ``changes``. Where no contrast's numbers differ from those before, its changes stay,
-        so that the same store gives the same bytes.
+    Where no contrast's numbers differ from those before, its changes stay, so that the same store gives the same bytes.
     """
     document = {**make_verdicts(experiments), "changes": []}
     if before is not None:
@@ -73,6 +62,8 @@ def read_verdicts(path: Path) -> dict[str, Any] | None:
                 _check({"low": low, "high": high}, {"low": NUMBER, "high": NUMBER})
         for change in document["changes"]:
             _check(change, CHANGE_TYPES)
+            for reason in change["why"]:
+                _check({"why": reason}, {"why": (str,)})
         document.setdefault("files", {})  # those of an older report are not listed
         _check(document, {"files": (dict,)})
         _check(document["files"], dict.fromkeys(document["files"], (str,)))
@@ -113,6 +104,12 @@ def key(contrast: Mapping[str, Any]) -> str:
     return json.dumps([contrast[name] for name in ("experiment", "a", "b")], sort_keys=True)
 
 
+def sides_of(contrast: Mapping[str, Any]) -> str:
+    """Name a contrast as a difference: ``bce − mse at relu``."""
+    sides, where = contrast.get("a_minus_b", ""), contrast.get("where")
+    return f"{sides} at {where}" if where else str(sides)
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return which verdicts differ from the previous ones, and why.
 
@@ -140,11 +137,9 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[dict[str,
 def _change(
     contrast: Mapping[str, Any], before: str, now: str, why: Sequence[str], flipped: bool = False
 ) -> dict[str, Any]:
-    sides = contrast.get("a_minus_b", "")
-    where = f" at {contrast['where']}" if contrast.get("where") else ""
     return {
         "experiment": contrast["experiment"],
-        "contrast": f"{sides}{where}",
+        "contrast": sides_of(contrast),
         "before": before,
         "now": now,
         "why": list(why),
@@ -159,17 +154,15 @@ def _why(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     elif old["verdict"] == "withheld":
         why.append("the design is now complete")
     if old["n"] != new["n"] and old["n"] and new["n"]:
-        why.append(
-            f"{'more' if new['n'] > old['n'] else 'fewer'} seeds: {new['n']:,} pairs, {old['n']:,} before"
-        )
+        more = "more" if new["n"] > old["n"] else "fewer"
+        why.append(f"{more} seeds: {new['n']:,} pairs, {old['n']:,} before")
     if old["code"] != new["code"]:
         why.append("other code")
     if old["delta"] != new["delta"]:
         why.append(f"other margin: {new['delta']:g}, {old['delta']:g} before")
     if old.get("alpha") != new.get("alpha"):
         why.append(f"other error rate: {new['alpha']:g} now")
-    runs = ("runs_a", "runs_b")
-    if not why and any(old.get(name) != new.get(name) for name in runs):
+    if not why and any(old.get(runs) != new.get(runs) for runs in ("runs_a", "runs_b")):
         why.append("other runs of the same seeds")
     return why or ["other scores in the same runs, or another rule"]
 

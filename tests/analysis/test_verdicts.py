@@ -429,6 +429,12 @@ def test_a_sound_document_is_read(tmp_path):
         *("", "[]", "{", '{"format": 2}', '{"format": 2, "contrasts": [3]}'),
         *(with_contrast(n="many"), with_contrast(delta="wide"), with_contrast(interval="0 to 1")),
         *(with_contrast(interval=["0", 1]), with_contrast(n=True), with_contrast(words=3)),
+        '{"format": 2, "contrasts": [], "changes": [{"experiment": "", "contrast": "", "before": "", "now": "", '
+        '"why": [1], "flipped": true}]}',
+        *(
+            f'{{"format": 2, "contrasts": [], "changes": [], "files": {files}}}'
+            for files in ('""', "[]", '["runs.csv"]', '{"runs.csv": null}')
+        ),
     ],
 )
 def test_a_file_that_holds_no_verdicts_is_left_alone(store, tmp_path, text):

@@ -15,35 +15,15 @@ from factories import make_folder
 from processes import run, started
 from projects import TINY, copy_project
 
+from qwerties.tracking import tags
+
 pytestmark = pytest.mark.slow
 
 TEXTS = (
-    "",
-    "\0",
-    "\u202e\x1b[31m",
-    "{",
-    "[" * 5000,
-    "null",
-    "NaN",
-    "1e400",
-    "0-2147483647",
-    "9" * 4000,
-    "../../x",
-    "é" * 900,
+    *("", "\0", "\u202e\x1b[31m", "{", "[" * 5000, "null", "NaN", "1e400", "0-2147483647", "9" * 4000),
+    *("../../x", "é" * 900),
 )
-TAGS = (
-    "plan",
-    "contrasts",
-    "figures",
-    "order",
-    "title",
-    "question",
-    "code",
-    "fingerprint",
-    "artifacts",
-    "superseded",
-)
-TAGS += ("process", "failure", "state", "trial", "study", "tuning", "search", "map", "report")
+TAGS = [tag for tag in vars(tags).values() if isinstance(tag, str) and tag.startswith("qwerties.")]
 FILES = {"seeds.csv": b"seed,state\n0,learned\n", "curves.npz": b"PK\x03\x04", "weights.npz": b""}
 COMMANDS = (
     ("status",),
@@ -68,14 +48,12 @@ def damage(folder, rng):
             "SELECT experiment_id FROM experiments WHERE name LIKE 'qwerties/%'"
         ).fetchone()
         for _ in range(rng.randrange(1, 5)):
-            run_id, tag, value = rng.choice(runs), f"qwerties.{rng.choice(TAGS)}", text(rng)
+            run_id, tag, value = rng.choice(runs), rng.choice(TAGS), text(rng)
             kind = rng.choice(("tag", "experiment tag", "param", "metric", "name", "status", "file"))
             done.append((kind, tag, value[:40]))
             if kind == "tag":
-                database.execute(
-                    "INSERT OR REPLACE INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
-                    (tag, value, run_id),
-                )
+                statement = "INSERT OR REPLACE INTO tags (key, value, run_uuid) VALUES (?, ?, ?)"
+                database.execute(statement, (tag, value, run_id))
             elif kind == "experiment tag":
                 statement = (
                     "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)"
@@ -83,9 +61,8 @@ def damage(folder, rng):
                 database.execute(statement, (tag, value, experiment))
             elif kind == "param":
                 [key] = rng.choice(database.execute("SELECT DISTINCT key FROM params").fetchall())
-                database.execute(
-                    "UPDATE params SET value = ? WHERE key = ? AND run_uuid = ?", (value, key, run_id)
-                )
+                statement = "UPDATE params SET value = ? WHERE key = ? AND run_uuid = ?"
+                database.execute(statement, (value, key, run_id))
             elif kind == "metric":
                 number = rng.choice([float("inf"), -1e308, 0.0, 7.0])
                 database.execute("UPDATE latest_metrics SET value = ? WHERE run_uuid = ?", (number, run_id))
@@ -103,9 +80,8 @@ def damage(folder, rng):
 
 def run_ids(folder):
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        return {
-            row[0] for row in database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'")
-        }
+        rows = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'")
+        return {run_id for (run_id,) in rows}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -130,57 +106,25 @@ def test_a_store_that_anybody_wrote(swept_project, tmp_path, case):
 # Experiment files
 
 VALUES = (
-    *(
-        "None",
-        "True",
-        "1",
-        "-1",
-        "0",
-        "'x'",
-        "''",
-        "()",
-        "(1,)",
-        "[]",
-        "{}",
-        "float('nan')",
-        "float('inf')",
-        "10**400",
-    ),
-    *(
-        "object()",
-        "lambda: 1",
-        "Config",
-        "(Config(),)",
-        "b'x'",
-        "np.float64(2)",
-        "np.arange(3)",
-        "np.bool_(True)",
-    ),
-    *("'\\x1b[31m\\n\\u202e'", "1 / 0", "A", "(A, A)", "Contrast(A, B)", "'a' * 10**6", "range(3)", "set()"),
+    *("None", "True", "1", "-1", "0", "'x'", "''", "()", "(1,)", "[]", "{}", "float('nan')", "float('inf')"),
+    *("10**400", "object()", "lambda: 1", "Config", "(Config(),)", "b'x'", "np.float64(2)", "np.arange(3)"),
+    *("np.bool_(True)", "'\\x1b[31m\\n\\u202e'", "1 / 0", "A", "(A, A)", "Contrast(A, B)", "'a' * 10**6"),
+    *("range(3)", "set()"),
 )
-DECLARATIONS = (
-    "Experiment(title={0}, question='?', configs=(A, B))",
-    "Experiment(title='T', question={0}, configs=(A, B))",
-    "Experiment(title='T', question='?', configs={0})",
-    "Experiment(title='T', question='?', configs=(A, B), contrasts={0})",
-    "Experiment(title='T', question='?', configs=(A, B), figures={0})",
-    "Experiment(title='T', question='?', configs=(A, B), order={0})",
-    "Experiment(title='T', question='?', configs=(A, B), crossed={0})",
-    "Experiment(title='T', question='?', configs=(A, B), contrasts=(Contrast(A, {0}),))",
-    "Experiment(title='T', question='?', configs=(A, B), contrasts=(Contrast(A, B, delta={0}),))",
-    "Experiment(title='T', question='?', configs=(A, B), contrasts=(Contrast(A, B, primary={0}),))",
-    "Experiment(title='T', question='?', configs=(Config(epochs={0}), A))",
-    "Experiment(title='T', question='?', configs=grid(A, learning_rate={0}))",
-    "Experiment(title='T', question='?', configs=grid(A, hidden={0}))",
-    "Experiment(title='T', question='?', configs=(A, B), figures=(Figure({0}),))",
-    "{0}",
+FIELDS = (
+    *("title={0}", "question={0}", "configs={0}", "contrasts={0}", "figures={0}", "order={0}", "crossed={0}"),
+    *("contrasts=(Contrast(A, {0}),)", "contrasts=(Contrast(A, B, delta={0}),)", "figures=(Figure({0}),)"),
+    *("contrasts=(Contrast(A, B, primary={0}),)", "configs=(Config(epochs={0}), A)"),
+    *("configs=grid(A, learning_rate={0})", "configs=grid(A, hidden={0})"),
 )
+DECLARATIONS = ("{0}", *(f"Experiment(**sound | dict({field}))" for field in FIELDS))
 HEAD = """
 import numpy as np
 
 from qwerties import Config, Contrast, Experiment, Figure, grid
 
 A, B = Config(epochs=2), Config(epochs=2, loss="mse")
+sound = {"title": "T", "question": "?", "configs": (A, B)}
 experiment = """
 
 

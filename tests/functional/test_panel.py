@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from pages import experiment_result, visiting
 
 from qwerties.config import DEFAULT, Config, Seeds
@@ -80,15 +79,13 @@ def check_seeds(page, tables, count, loss):
     outcomes = page.evaluate(FIRST_SEEDS, count)
     for k, (config, table) in enumerate(tables.items()):
         table = table[:count]
-        seeds, epochs, losses, accuracies, populations, states = zip(
-            *(own[k] for own in outcomes), strict=True
-        )
+        columns = zip(*(own[k] for own in outcomes), strict=True)
+        seeds, epochs, losses, accuracies, populations, states = columns
         assert list(seeds) == table["seed"].tolist()
         assert set(epochs) == {config.epochs}
         np.testing.assert_allclose(losses, table["train_loss"], rtol=0, atol=loss)
-        np.testing.assert_allclose(
-            accuracies, table["train_accuracy"], rtol=0, atol=0.0051
-        )  # one point of 200
+        one_point = 0.0051  # of 200
+        np.testing.assert_allclose(accuracies, table["train_accuracy"], rtol=0, atol=one_point)
         np.testing.assert_allclose(populations, table["population_accuracy"], rtol=0, atol=1e-3)
         assert list(states) == table["state"].tolist()
 
@@ -269,13 +266,6 @@ def test_it_works_by_keyboard_alone(visit):
     assert page.inner_text("#panel_run") == "Run"
 
 
-def test_it_goes_to_the_end_at_once_where_motion_is_not_wanted(visit):
-    page = visit(reduced_motion="reduce")
-    page.click("#panel_reset")
-    page.click("#panel_run")
-    assert shown(page)["epoch"] == "2000"
-
-
 def test_it_works_by_touch(visit):
     page = visit(360, has_touch=True)
     page.tap("#panel_seeds label:nth-child(11)")
@@ -290,31 +280,15 @@ def test_it_works_by_touch(visit):
 # For everyone
 
 
-@pytest.mark.parametrize("width", [360, 800, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_and_axe_finds_nothing(visit, width, scheme):
-    page = visit(width, color_scheme=scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    for box in page.eval_on_selector_all(
-        ".panel *", "(all) => all.map((e) => e.getBoundingClientRect()).filter((box) => box.width > 1)"
-    ):
-        assert box["left"] >= 0
-        assert box["right"] <= width + 0.5
-    found = Axe().run(page, context="section:has(.panel)")
-    assert found.violations_count == 0, found.generate_report()
-
-
 def test_without_a_script_a_sentence_says_so(visit):
     page = visit(java_script_enabled=False)
     assert page.is_visible("#panel_static")
     assert not page.is_visible("#panel_root")
 
 
-def test_on_paper_there_are_pictures_and_words_but_no_control(visit):
+def test_on_paper_there_are_pictures_and_words(visit):
     page = visit()
     page.emulate_media(media="print")
-    for control in ("button", "select", "input"):
-        assert page.locator(f".panel {control}:visible").count() == 0
     assert page.locator(".panel canvas:visible").count() == 6
     assert network(page, 1).locator(".setting").inner_text() == (
         "two clusters at distance 4, BCE, ReLU, hidden units: 1, rate 0.01, seed 14, 2,000 epochs"

@@ -1,22 +1,11 @@
 """Stores for the tests of the page; the working folder is theirs, as that is where MLflow puts artifacts."""
 
-import os
-from pathlib import Path
+from contextlib import chdir
 
 import pytest
 from factories import new_store
 
 from qwerties.report.rendering import RenderedFigure
-
-
-def pytest_collection_modifyitems(items):
-    ours = (
-        "ignore:The ``noload`` loader strategy:DeprecationWarning",  # MLflow's own
-        "ignore:.*Any type hint is inferred as AnyType:UserWarning",  # MLflow's own import
-    )
-    for item in items:
-        for warning in ours:
-            item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture
@@ -29,10 +18,9 @@ def store(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def module_folder(tmp_path_factory):
     """A working folder for all tests of a module."""
-    before, path = Path.cwd(), tmp_path_factory.mktemp("store")
-    os.chdir(path)
-    yield path
-    os.chdir(before)
+    path = tmp_path_factory.mktemp("store")
+    with chdir(path):
+        yield path
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import re
 from contextlib import chdir
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from factories import make_folder, new_store
 from map_files import HOSTILE, made
 from matplotlib.colors import to_rgb
+from pages import section
 from pictures import overlapping, words
 from PIL import Image
 
@@ -133,13 +133,11 @@ def track(store, spec=SPEC, seed=0, **changes):
 
 
 def part(store):
-    page = render(store)
-    found = re.search(r'<section aria-labelledby="map">(.*?)</section>', page, re.DOTALL)
-    return found[1] if found else None
+    return section(render(store), "map")
 
 
 def test_a_page_without_maps_has_no_such_part(store):
-    assert part(store) is None
+    assert 'aria-labelledby="map"' not in render(store)
 
 
 def test_the_newest_map_is_shown_and_the_others_are_named(store):

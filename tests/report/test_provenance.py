@@ -3,7 +3,6 @@
 import contextlib
 import html
 import io
-import os
 import re
 
 import pytest
@@ -175,12 +174,3 @@ def test_reports_are_not_mixed_with_a_question_of_that_name(store):
     report_archive.keep(store, {"summary.html": b"x"})
     with pytest.raises(StoreError, match=r"rename experiments/report\.py"):
         store.experiment("report", plan([DEFAULT]))
-
-
-@pytest.mark.skipif(os.name != "posix", reason="file modes")
-def test_a_store_that_can_only_be_read_is_read(store, tmp_path, monkeypatch):
-    real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and real(path, mode))
-    with pytest.raises(StoreError, match="must be writable"):
-        Store(store.uri)
-    assert Store(store.uri, reads=True).experiments() == {}

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from pages import record, tags
+from pages import record, section, tags
 
 from qwerties.analysis.contrasts import load_results
 from qwerties.config import CHOICES, DEFAULT, Config, Seeds
@@ -51,18 +51,10 @@ def table(learned, *, dead=0, accuracy=0.97):
     )
 
 
-def track(store, experiment_name, tables, contrasts=(), **more):
-    experiment = store.experiment(
-        experiment_name, tags(list(tables), SEEDS, contrasts=contrasts, figures=(), **more)
-    )
+def track(store, experiment_name, tables, contrasts=()):
+    experiment = store.experiment(experiment_name, tags(list(tables), SEEDS, contrasts=contrasts, figures=()))
     for config, frame in tables.items():
         store.write(experiment, record(config, SEEDS, frame))
-
-
-def section(store):
-    page = render(store)
-    start = page.index('<section aria-labelledby="questions"')
-    return page[start : page.index("</section>", start)]
 
 
 def figure(store, key):
@@ -83,7 +75,7 @@ def test_the_fall_and_the_levels_of_the_loss_are_those_of_the_store(store):
     )
     assert f"learned {learned:.3f}; constant {constant:.3f}; dead {dead:.3f}" in shown.alt
     assert "Dashed: Bayes floor 0.060, dead plateau 0.693, sample’s optimum 0.060" in shown.alt
-    text = section(store)
+    text = section(render(store), "questions")
     for experiment_name in SIDES:
         assert f'<a href="#{experiment_name}"><bdi>A title</bdi></a>' in text
 
@@ -116,7 +108,7 @@ def test_a_gradient_at_the_logit_is_that_of_pytorch(store, name):
 
 def test_what_is_missing_is_named_by_its_file(store):
     track(store, "pair", {DEFAULT: table(60)})
-    text = section(store)
+    text = section(render(store), "questions")
     for name in ("depth", "activation", "xor", "loss", "tune_loss", "epochs", "width"):
         assert f"experiments/{name}.py is not in the store: make sweep ONLY={name} trains it." in text
     assert figure(store, "training") is None
@@ -127,7 +119,7 @@ def test_an_incomplete_experiment_is_named(store):
     for config, frame in ((DEFAULT, table(58)), (MSE, table(20))):
         store.write(experiment, record(config, SEEDS, frame))
     store.experiment("width", tags([DEFAULT, WIDE], SEEDS, contrasts=[(WIDE, DEFAULT, False)]))
-    text = section(store)
+    text = section(render(store), "questions")
     assert "experiments/loss.py is not complete, with 2 of 3 configs tracked: make sweep ONLY=loss" in text
     assert "experiments/width.py has no network in the store yet: make sweep ONLY=width" in text
 
@@ -148,33 +140,23 @@ def test_curves_that_cannot_be_read_leave_the_figure_out(store):
 # Examples
 
 
-def keep(config, seeds, states, **changes):
-    """What a run keeps of watched networks, with weights that one can compute with by hand."""
-    rng, sizes = np.random.default_rng(0), (2, *config.hidden, 1)
-    arrays = {
-        "epochs": np.array([1, config.epochs]),
-        "loss": np.ones((len(seeds), 2)),
-        "checkpoints": np.array([0, config.epochs]),
-        "exemplars": np.array(list(states)),
-        "exemplar_points": rng.normal(3, 2, (len(states), 2, 200)),
-    }
-    for k in range(len(sizes) - 1):
-        arrays[f"exemplar.{2 * k}.weight"] = rng.normal(size=(len(states), 2, sizes[k + 1], sizes[k]))
-        arrays[f"exemplar.{2 * k}.bias"] = rng.normal(size=(len(states), 2, sizes[k + 1]))
-    return {name: value for name, value in (arrays | changes).items() if value is not None}
-
-
-def ended(states):
+def track_examples(store, config, states, **changes):
+    """Track a run that watched networks of these seeds, with weights that one can compute with by hand."""
+    rng, sizes, n = np.random.default_rng(0), (2, *config.hidden, 1), len(states)
     frame = table(60)
     for seed, state in states.items():
         frame.loc[frame["seed"] == seed, "state"] = state
-    return frame
-
-
-def track_examples(store, config, states, **changes):
-    buffer = io.BytesIO()
-    np.savez(buffer, **keep(config, SEEDS, states, **changes))
-    frame = ended(states)
+    arrays = {
+        "epochs": np.array([1, config.epochs]),
+        "loss": np.ones((len(SEEDS), 2)),
+        "exemplars": np.array(list(states)),
+        "exemplar_points": rng.normal(3, 2, (n, 2, 200)),
+    }
+    for k in range(len(sizes) - 1):
+        arrays[f"exemplar.{2 * k}.weight"] = rng.normal(size=(n, 2, sizes[k + 1], sizes[k]))
+        arrays[f"exemplar.{2 * k}.bias"] = rng.normal(size=(n, 2, sizes[k + 1]))
+    arrays = {name: value for name, value in (arrays | changes).items() if value is not None}
+    np.savez(buffer := io.BytesIO(), **arrays)
     experiment = store.experiment("loss", tags([config], SEEDS, figures=()))
     files = {"seeds.csv": frame.to_csv(index=False).encode(), "curves.npz": buffer.getvalue()}
     store.write(experiment, record(config, SEEDS, frame, files=files, curves=False))

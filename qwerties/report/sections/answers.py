@@ -22,9 +22,7 @@ def build(results: Results) -> Section | None:
     """Answer the questions; None where nothing is tracked."""
     if not results.experiments:
         return None
-    return Section(
-        TITLE, tuple(Text(_markup(answer, results), "answer") for answer in answers(results.experiments))
-    )
+    return Section([Text(_markup(answer, results), "answer") for answer in answers(results.experiments)])
 
 
 def _markup(answer: Answer, results: Results) -> Markup:

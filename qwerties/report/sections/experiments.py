@@ -26,8 +26,9 @@ from qwerties.report.elements import (
     paragraph,
 )
 from qwerties.report.examples import examples_figure
-from qwerties.report.experiment_figures import experiment_figure, score_interval
+from qwerties.report.experiment_figures import experiment_figure
 from qwerties.report.results import Results
+from qwerties.report.scores import score_interval
 from qwerties.report.sections.reading import sampling_sd
 from qwerties.report.text import display, markdown
 from qwerties.scoring import theory
@@ -45,10 +46,9 @@ OPEN_FIGURES = 1  # figures that are not folded away
 def build(results: Results, result: ExperimentResult) -> Section:
     """Make the section of one experiment."""
     coverage = result.coverage
-    title = clean(coverage.title)
     blocks: list[Block] = [Text(markdown(coverage.question), "question")]
     if coverage.plan is None:
-        return Section(title, (*blocks, *_loose_blocks(results, coverage)))
+        return Section((*blocks, *_loose_blocks(results, coverage)))
     tables = list(result.networks.values())
     problems = [*coverage.problems, *result.problems]
     if not coverage.entries:
@@ -80,15 +80,15 @@ def build(results: Results, result: ExperimentResult) -> Section:
             f"{planned - len(result.incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld "
             f"until the design is complete: make sweep ONLY={coverage.experiment_name}"
         )
-        blocks.append(Notice(tuple(map(display, result.incomplete)), clean(withheld, 300)))
+        blocks.append(Notice(list(map(display, result.incomplete)), clean(withheld, 300)))
     if coverage.plan_changes:
-        changes = tuple(clean(change, 600) for change in coverage.plan_changes)
+        changes = [clean(change, 600) for change in coverage.plan_changes]
         blocks.append(Notice(changes, "The plan was changed after data were seen."))
     blocks += notices(problems)
     blocks += [*drawn[:OPEN_FIGURES], *contrast_blocks(results, result)]
     if folded:
-        blocks.append(Details(f"{more}outcomes of every config", tuple(folded)))
-    return Section(title, tuple(blocks), unfinished=bool(result.incomplete))
+        blocks.append(Details(f"{more}outcomes of every config", folded))
+    return Section(blocks, unfinished=bool(result.incomplete))
 
 
 def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
@@ -177,7 +177,7 @@ def _outcome(results: Results, name: str, table: SeedTable) -> Row:
         "runs": [run.run_id for run in table.runs],
     }
     first, *more = table.runs
-    links = tuple(Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2))
+    links = [Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2)]
     return Row(Link(display(name), results.run_url(first)), cells, data, links)
 
 

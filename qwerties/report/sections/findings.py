@@ -39,7 +39,7 @@ def build(results: Results) -> Section | None:
             results.section_links(result.experiment_name for result in changed)
         )
     figure = contrasts_figure(contrasts)
-    return Section(TITLE, (Text(summary), *([figure] if figure else [])))
+    return Section((Text(summary), *([figure] if figure else [])))
 
 
 def contrasts_figure(contrasts: Sequence[ContrastResult]) -> ReportFigure | None:

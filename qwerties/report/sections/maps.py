@@ -55,7 +55,7 @@ def build(results: Results) -> Section | None:
         break
     blocks: list[Block] = [paragraph(QUESTION, "question"), *notices(warnings), *shown]
     blocks += [_other_maps(results, others[:MAX_OTHERS])] if others else []
-    return Section(TITLE, tuple(blocks))
+    return Section(blocks)
 
 
 def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> list[Block]:
@@ -75,11 +75,7 @@ def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> li
         gain_figure(spec, arrays, placed),
         Details(
             "Shares of networks, and the panels in numbers",
-            (
-                _table(results, spec, arrays, run),
-                states_figure(spec, arrays),
-                *map(paragraph, notes),
-            ),
+            (_table(results, spec, arrays, run), states_figure(spec, arrays), *map(paragraph, notes)),
         ),
     ]
 
@@ -95,7 +91,13 @@ def gain_figure(spec: MapSpec, arrays: Arrays, placed: Mapping[Config, MapMark])
     """Show the mean gain of every pixel, a panel for each loss and activation, with marked configs."""
     across, up = (UNITS.get(axis.field, axis.field.replace("_", " ")) for axis in (spec.x, spec.y))
     undefined = " Grey is undefined." if np.isnan(arrays["gain"]).any() else ""
-    best = "; ".join(f"{name}: {_summary(arrays, i, j)}" for i, j, name in spec.panels)
+    shares = {name: numbers["good_pixels"] for name, numbers in _panel_numbers(spec, arrays).items()}
+    best = "; ".join(
+        f"{name}: undefined everywhere"
+        if np.isnan(share)
+        else f"{name}: gain of {GOOD} or more on {percent(share)} of the pixels"
+        for name, share in shares.items()
+    )
     marked = "; ".join(
         f"{mark.name} on the panel {spec.losses[mark.panel[0]]} · {spec.activations[mark.panel[1]]} at "
         + ", ".join(f"{axis.words} {axis.number(config):.3g}" for axis in (spec.x, spec.y))
@@ -118,8 +120,8 @@ def gain_figure(spec: MapSpec, arrays: Arrays, placed: Mapping[Config, MapMark])
 def states_figure(spec: MapSpec, arrays: Arrays) -> ReportFigure:
     """Show shares of each pixel's networks: a row for each state, a column for each panel."""
     listed = "; ".join(
-        f"{name}: {', '.join(f'{percent(float(arrays[s][i, j].mean(dtype=float)))} {s}' for s in SHARES)}"
-        for i, j, name in spec.panels
+        f"{name}: {', '.join(f'{percent(numbers[state])} {state}' for state in SHARES)}"
+        for name, numbers in _panel_numbers(spec, arrays).items()
     )
     arguments = {
         "values": np.stack([[arrays[state][i, j] for i, j, _ in spec.panels] for state in SHARES]),
@@ -137,32 +139,31 @@ def states_figure(spec: MapSpec, arrays: Arrays) -> ReportFigure:
     )
 
 
-def _summary(arrays: Arrays, i: int, j: int) -> str:
-    good = _good(arrays["gain"][i, j])
-    return (
-        "undefined everywhere"
-        if np.isnan(good)
-        else f"gain of {GOOD} or more on {percent(good)} of the pixels"
-    )
-
-
-def _good(gain: np.ndarray) -> float:
-    """Share of the pixels with a value whose gain is good; NaN where none has a value."""
-    known = gain[np.isfinite(gain)]
-    return float((known >= GOOD).mean()) if len(known) else np.nan
+def _panel_numbers(spec: MapSpec, arrays: Arrays) -> dict[str, dict[str, float]]:
+    """Average each panel over its pixels, by its name: gain, where it is defined, and shares of states."""
+    numbers: dict[str, dict[str, float]] = {}
+    for i, j, name in spec.panels:
+        gain = arrays["gain"][i, j]
+        known = gain[np.isfinite(gain)]
+        numbers[name] = {
+            "pixels": gain.size,
+            "undefined": gain.size - known.size,
+            "mean_gain": float(known.mean(dtype=float)) if known.size else np.nan,
+            "good_pixels": float((known >= GOOD).mean()) if known.size else np.nan,
+            **{state: float(arrays[state][i, j].mean(dtype=float)) for state in STATES},
+        }
+    return numbers
 
 
 def _table(results: Results, spec: MapSpec, arrays: Arrays, run: Tracked) -> Table:
     rows = []
-    for i, j, name in spec.panels:
-        gain = arrays["gain"][i, j]
-        known = gain[np.isfinite(gain)].astype(float)
-        mean, good = float(known.mean()) if len(known) else np.nan, _good(gain)
-        states = {state: float(arrays[state][i, j].mean(dtype=float)) for state in STATES}
-        cells = {"Gain": Cell(number(mean, 2)), f"Pixels with gain ≥ {GOOD}": Cell(percent(good))}
-        cells |= {state.capitalize(): Cell(percent(share)) for state, share in states.items()}
-        counts = {"pixels": int(gain.size), "undefined": int(gain.size - len(known))}
-        data = {"panel": name, "run": run.run_id, **counts, "mean_gain": mean, "good_pixels": good, **states}
+    for name, numbers in _panel_numbers(spec, arrays).items():
+        cells = {
+            "Gain": Cell(number(numbers["mean_gain"], 2)),
+            f"Pixels with gain ≥ {GOOD}": Cell(percent(numbers["good_pixels"])),
+            **{state.capitalize(): Cell(percent(numbers[state])) for state in STATES},
+        }
+        data = {"panel": name, "run": run.run_id, **numbers}
         rows.append(Row(Link(name, results.run_url(run)), cells, data))
     return Table(
         "The panels in numbers: means over all pixels, each counted alike, so that they describe the ranges that were "

@@ -20,7 +20,7 @@ from qwerties.config import CHOICES, DEFAULT, Config
 from qwerties.report import panel_seeds
 from qwerties.report.elements import Section, Text
 from qwerties.report.results import Results
-from qwerties.report.text import fill, source
+from qwerties.report.text import NAMES, fill, source
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.training.data import centres
@@ -39,7 +39,7 @@ OFFERED: dict[str, tuple[Any, ...]] = {
     "hidden": panel_seeds.WIDTHS,
     "learning_rate": (0.001, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0),
 }
-WORDS = {"bce": "BCE", "mse": "MSE", "relu": "ReLU", "clusters": "two clusters", "xor": "XOR"}
+WORDS = {**NAMES, "clusters": "two clusters"}
 
 _XOR = Config(data="xor", hidden=(8,), learning_rate=0.1)
 
@@ -70,7 +70,7 @@ def build(results: Results) -> Section | None:
     data = script_data((table.config, table.frame) for table in tables)
     safe = htmlsafe_json_dumps(data, allow_nan=False, separators=(",", ":"))  # no markup can end it
     html = fill("panel.html", data=safe, presets=PRESETS, seeds=panel_seeds.SEEDS)
-    return Section(TITLE, (Text(html),), style=source("panel.css"), script=source("panel.js"))
+    return Section((Text(html),), style=source("panel.css"), script=source("panel.js"))
 
 
 def script_data(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, Any]:

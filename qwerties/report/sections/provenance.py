@@ -81,7 +81,7 @@ def build(results: Results) -> Section | None:
         "Made by": MADE_BY,
     }
     known = Facts({term: text for term, text in facts.items() if text})
-    return Section(TITLE, (known, _coverage(results), *_example(results)))
+    return Section((known, _coverage(results), *_example(results)))
 
 
 def _values(runs: Sequence[Tracked], tag: str, length: int = 40) -> str:

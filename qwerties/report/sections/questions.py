@@ -50,9 +50,9 @@ def build(results: Results) -> Section | None:
             blocks.append(figure)
         if links := results.section_links(experiment_names):
             blocks.append(Text(Markup("<p>Measured in: {}.</p>").format(links)))
-        if missing := tuple(filter(None, (_missing(results, name) for name in experiment_names))):
+        if missing := list(filter(None, (_missing(results, name) for name in experiment_names))):
             blocks.append(Notice(missing))
-    return Section(TITLE, tuple(blocks))
+    return Section(blocks)
 
 
 def _missing(results: Results, name: str) -> str:

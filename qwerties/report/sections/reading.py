@@ -42,7 +42,7 @@ def build(results: Results) -> Section | None:
         "one stops.",
         "exploratory": "Each with an error rate of its own, not corrected for multiplicity.",
     }
-    return Section(TITLE, (Facts(items),))
+    return Section((Facts(items),))
 
 
 def sampling_sd(config: Config) -> float:

@@ -27,9 +27,9 @@ from qwerties.report.elements import (
     notices,
     paragraph,
 )
-from qwerties.report.experiment_figures import score_interval, within
 from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
+from qwerties.report.scores import score_interval, within
 from qwerties.report.search_figures import FIGURES, Confirmed
 from qwerties.report.text import display
 from qwerties.stats.intervals import Interval
@@ -47,7 +47,7 @@ def build(results: Results) -> Section | None:
     blocks: list[Block] = []
     for result in results.experiments:
         blocks += _experiment(results, result)
-    return Section(TITLE, (*blocks, paragraph(CURSE))) if blocks else None
+    return Section((*blocks, paragraph(CURSE))) if blocks else None
 
 
 def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
@@ -68,7 +68,7 @@ def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
             problems.append(f"a figure of the searches could not be drawn: {error}")
     blocks: list[Block] = [title, *notices(problems), *drawn[:1], _table(results, searches, confirmed)]
     blocks += [paragraph(budget)] if budget else []
-    blocks += [Details(plural(len(drawn) - 1, "more figure"), tuple(drawn[1:]))] if drawn[1:] else []
+    blocks += [Details(plural(len(drawn) - 1, "more figure"), drawn[1:])] if drawn[1:] else []
     return blocks
 
 
