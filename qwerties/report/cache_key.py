@@ -12,10 +12,18 @@ from qwerties.tracking.store import Store
 from qwerties.tracking.uri import public_uri
 
 # Libraries that a report's bytes may depend on.
-LIBRARIES = (
-    *("contourpy", "jinja2", "markdown-it-py", "matplotlib", "mlflow", "numpy", "pandas", "pillow", "scipy"),
+LIBRARIES = [
+    "contourpy",
+    "jinja2",
+    "markdown-it-py",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "scipy",
     "seaborn",
-)
+]
 
 
 def store_digest(store: Store) -> str:

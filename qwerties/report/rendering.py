@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from markupsafe import Markup
+
+from qwerties.report.compact import compact_png, compact_svg, data_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,15 +31,8 @@ class RenderedFigure:
 
     @property
     def src(self) -> Markup:
-        """The picture as a data URI, ready for an attribute: an SVG percent-encoded, which is shorter than base64."""
-        if self.suffix != "svg":
-            return Markup(f"data:image/{self.suffix};base64,{base64.b64encode(self.content).decode()}")
-        text = self.content.decode()
-        text = re.sub(r"<!--.*?-->|(?<=>)\n+(?=<)", "", text[text.index("<svg") :], flags=re.DOTALL)
-        text = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"(?<=\d) (?=[-\d])", ",", path[0]), text)
-        return Markup(
-            f"data:image/svg+xml,{quote(text.replace(chr(34), chr(39)), safe=chr(39) + '=:/,;().!*')}"
-        )
+        """The picture as a data URI, ready for an attribute."""
+        return data_uri(self.content, self.suffix)
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ def _render(figures: Sequence[ReportFigure]) -> list[RenderedFigure | Exception]
     for figure in figures:
         try:
             fig = figure.draw(**figure.arguments)
-            content = png(fig, figure.dpi) if figure.dpi else svg(fig)
+            content = compact_png(png(fig, figure.dpi)) if figure.dpi else compact_svg(svg(fig))
         except Exception as error:  # whatever the store's numbers led to: the other figures stand
             drawn.append(error)
             continue
