@@ -202,46 +202,42 @@ def make_coverage(
         return _damage_of(store, run, children.get(run.run_id, ())) if store else ()
 
     declared = read_declaration(experiment_name, tags)
+    plan, problems = declared.plan, list(declared.problems)
     searches: tuple[PlannedSearch, ...] = ()
-    unread = []
     if TUNING in tags:
         try:
             searches = tuple(_search(spec, runs, damage) for spec in json.loads(tags[TUNING])["searches"])
         except UNREADABLE_JSON:
-            unread = [f"the tag {TUNING} cannot be read"]
-    runs = [run for run in runs if STUDY not in run.tags and run.parent is None]
-    top = [run for run in runs if SUPERSEDED not in run.tags]
-    coverage = Coverage(
-        **vars(declared),
+            problems.append(f"the tag {TUNING} cannot be read")
+    own = [run for run in runs if STUDY not in run.tags and run.parent is None]
+    current = [run for run in own if SUPERSEDED not in run.tags]
+    if PLAN not in tags and any(FINGERPRINT in run.tags for run in current):
+        problems.append(f"the tag {PLAN} is missing")
+
+    entries: list[PlannedConfig] = []
+    stale, unplanned = [], 0
+    if plan is not None:
+        by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
+        for run in current:
+            key = _key_of(run, plan)
+            if run.tags.get(CODE) != plan.code:
+                stale += [run] if run.status == "FINISHED" else []
+            elif key in by_key:
+                by_key[key].append(run)
+            else:
+                unplanned += run.status == "FINISHED"
+        entries = [_make_entry(name, by_key[key], plan, damage) for key, name in plan.configs.items()]
+    damaged = [run for entry in entries for run in entry.others if run.run_id in entry.damage]
+    return Coverage(
+        **(vars(declared) | {"problems": tuple(problems)}),
         experiment_name=experiment_name,
         experiment_id=experiment_id,
-        superseded=len(runs) - len(top),
-        searches=searches,
-    )
-    plan, problems = declared.plan, (*declared.problems, *unread)
-    if plan is None:
-        if PLAN not in tags and any(FINGERPRINT in run.tags for run in top):
-            problems += (f"the tag {PLAN} is missing",)
-        return replace(coverage, problems=problems, loose=tuple(top))
-
-    by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
-    stale, unplanned = [], 0
-    for run in top:
-        key = _key_of(run, plan)
-        if run.tags.get(CODE) != plan.code:
-            stale += [run] if run.status == "FINISHED" else []
-        elif key in by_key:
-            by_key[key].append(run)
-        else:
-            unplanned += run.status == "FINISHED"
-    entries = tuple(_make_entry(name, by_key[key], plan, damage) for key, name in plan.configs.items())
-    damaged = [run for entry in entries for run in entry.others if run.run_id in entry.damage]
-    return replace(
-        coverage,
-        problems=problems,
-        entries=entries,
+        entries=tuple(entries),
         stale=len(stale),
         unplanned=unplanned,
+        superseded=len(own) - len(current),
+        loose=() if plan else tuple(current),
+        searches=searches,
         replaceable=(*damaged, *(run for run in stale if seeds_of(run) is not None)),
     )
 
