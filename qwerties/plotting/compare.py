@@ -93,11 +93,7 @@ def score_lines(
 
 
 def score_distributions(
-    ax: Axes,
-    frame: pd.DataFrame,
-    *,
-    references: Mapping[str, float] | None = None,
-    styles: Styles | None = None,
+    ax: Axes, frame: pd.DataFrame, *, references: Mapping[str, float] | None = None
 ) -> Axes:
     """Draw the whole distribution of a score at each value of a setting, as violins of equal width, and its mean.
 
@@ -110,13 +106,12 @@ def score_distributions(
         One row per network: ``x``, the setting, whose values stand side by side in order of appearance; ``y``, the
         score; ``line``, a second setting or "". Rows without a score are left out.
     references : mapping of label to level, optional
-    styles : mapping of line to Style, optional
     """
     import seaborn as sns  # loads pyplot: only where such a figure is drawn
 
     frame = frame[np.isfinite(frame["y"].to_numpy(float))]
     values, lines = list(dict.fromkeys(frame["x"])), list(dict.fromkeys(frame["line"]))
-    styles = styles or theme.styles(lines)
+    styles = theme.styles(lines)
     texts = [short(value) if isinstance(value, int | float) else plain(value, 12) for value in values]
     frame = frame.assign(x=frame["x"].map(dict(zip(values, texts, strict=True))))
     if len(frame):

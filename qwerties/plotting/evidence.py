@@ -53,10 +53,8 @@ def evidence(
     for bound in (low, high):
         ax.plot(counts, bound, color=CLASSES[0], lw=1.4, zorder=3)
     ax.plot(counts, estimate, color=INK, lw=1.2, zorder=3)
-    labels = [(high[-1], "interval", CLASSES[0]), (estimate[-1], "mean", INK)]
-    labels.append((t_low[-1], "Student’s t", MUTED))
-    labels += [(-margin, "margin", MUTED)] if abs(margin) < reach else []
-    end_labels(ax, labels)
+    named = [(high[-1], "interval", CLASSES[0]), (estimate[-1], "mean", INK)]
+    end_labels(ax, [*named, (t_low[-1], "Student’s t", MUTED), (-margin, "margin", MUTED)])
     if decided is not None:
         ax.axvline(decided, color=CLASSES[1], lw=1.4, zorder=2.5)
         side = "right" if decided > np.sqrt(counts[0] * counts[-1]) else "left"  # the side with more room

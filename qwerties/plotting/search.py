@@ -36,13 +36,7 @@ def _log_x(ax: Axes, values: ArrayLike) -> None:
     ax.set_xlim(low / room, high * room)
 
 
-def rate_points(
-    ax: Axes,
-    frames: Mapping[str, pd.DataFrame],
-    *,
-    references: Mapping[str, float] | None = None,
-    styles: Styles | None = None,
-) -> Axes:
+def rate_points(ax: Axes, frames: Mapping[str, pd.DataFrame], *, references: Mapping[str, float]) -> Axes:
     """Draw every trial's score against its learning rate, with a band for most of its networks.
 
     Parameters
@@ -50,12 +44,11 @@ def rate_points(
     ax : Axes
     frames : mapping of arm to DataFrame
         One row per trial: ``learning_rate``, ``y``, ``lo`` and ``hi``; y is missing where the trial diverged.
-    references : mapping of label to level, optional
-    styles : mapping of arm to Style, optional
+    references : mapping of label to level
     """
     name_axes(ax, xlabel="learning rate", ylabel=WORDS["population_accuracy"])
     _log_x(ax, np.concatenate([frame["learning_rate"].to_numpy(float) for frame in frames.values()]))
-    styles = styles or theme.styles(frames)
+    styles = theme.styles(frames)
     labels: list[Label] = []
     for name, frame in frames.items():
         look, frame = styles[name], frame.sort_values("learning_rate", kind="stable")
@@ -97,9 +90,7 @@ def history_lines(ax: Axes, frames: Mapping[str, pd.DataFrame], *, styles: Style
     return ax
 
 
-def front_points(
-    ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float, float]] | None = None
-) -> Axes:
+def front_points(ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float, float]]) -> Axes:
     """Draw cost against regret, both on log axes, the front as a line, and some networks by name.
 
     Parameters
@@ -107,10 +98,9 @@ def front_points(
     ax : Axes
     frame : DataFrame
         One row per trial: ``cost``, ``regret`` (above 0) and ``front``, whether no other trial beats it in both.
-    marks : mapping of label to (cost, regret), optional
+    marks : mapping of label to (cost, regret)
     """
     name_axes(ax, xlabel=WORDS["cost"], ylabel=WORDS["regret"])
-    marks = marks or {}
     front = frame[frame["front"]].sort_values("cost", kind="stable")
     _log_x(ax, np.append(frame["cost"].to_numpy(float), [cost for cost, _ in marks.values()]))
     log_axis(ax.yaxis)
@@ -197,6 +187,6 @@ def study_pictures(
         importance = {"frame": bars, "xlabel": "importance", "title": title, "full": False}
         figures["importance"] = panels([(share_bars, importance)], height=rows_height(len(shares)))
     if "front" in frame:
-        front = {"frame": frame.dropna(subset="y"), "title": title}
+        front = {"frame": frame.dropna(subset="y"), "marks": {}, "title": title}
         figures["pareto"] = panels([(front_points, front)])
     return {f"plots/{name}.png": theme.png(figure) for name, figure in figures.items()}

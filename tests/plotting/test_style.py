@@ -92,7 +92,7 @@ def test_styles_differ_in_every_respect_and_then_in_some():
         ("abcdef", 5, "abcd…"),
         ("rocket \U0001f680", 72, "rocket ?"),
         (3, 72, "3"),
-        ("\x00", 72, "?"),
+        ("\x00", 72, "\ufffd"),
     ],
 )
 def test_plain_text(text, limit, drawn):
