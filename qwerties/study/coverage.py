@@ -25,6 +25,7 @@ from qwerties.study.plan import (
     config_of,
     is_whole_trial,
     read_declaration,
+    runs_of_search,
     seeds_of,
 )
 from qwerties.study.sweep_lock import is_abandoned
@@ -276,16 +277,18 @@ def _make_entry(name: str, runs: Sequence[Tracked], plan: Plan, damage: Damage) 
 def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) -> PlannedSearch:
     """Join a search's plan with its run and its trials'; those of an earlier plan do not count."""
     n_trials = int(spec["trials"])
-    current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
-    parents = [run for run in current if run.parent is None]
-    own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
-    numbers = {run.tags.get(TRIAL, "") for run in own}
-    tracked = {number for number in numbers if NUMBER.fullmatch(number) and int(number) < n_trials}
-    ended = (
-        bool(parents) and parents[-1].status == "FINISHED" and parents[-1].tags.get(SPEC) == json.dumps(spec)
+    run, trials = runs_of_search(spec["name"], runs)
+    own = [trial for trial in trials if run and trial.parent == run.run_id and is_whole_trial(trial)]
+    numbers = {trial.tags[TRIAL] for trial in own if NUMBER.fullmatch(trial.tags[TRIAL])}
+    n_tracked = sum(int(number) < n_trials for number in numbers)
+    is_done = (
+        run is not None
+        and run.status == "FINISHED"
+        and run.tags.get(SPEC) == json.dumps(spec)
+        and n_tracked == n_trials
+        and not damage(run)
     )
-    is_done = ended and len(tracked) == n_trials and not damage(parents[-1])
-    return PlannedSearch(f"{spec['arm']} by {spec['sampler']}", n_trials, len(tracked), is_done)
+    return PlannedSearch(f"{spec['arm']} by {spec['sampler']}", n_trials, n_tracked, is_done)
 
 
 def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:
