@@ -24,7 +24,6 @@ def evidence(
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per number of units: ``count``, increasing from 1; ``low``, ``high`` and ``estimate``, the bounds of the
         interval and the mean, in the unit of the metric; ``t_low`` and ``t_high``, the bounds of Student's t interval,

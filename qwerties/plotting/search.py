@@ -1,4 +1,7 @@
-"""Plots of hyperparameter searches: frames with ready numbers -> axes, and the pictures that a search's run keeps."""
+"""Plots of hyperparameter searches: frames with ready numbers -> axes, and the pictures that a search's run keeps.
+
+``ax``, ``references`` and ``styles`` are as in `compare`.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,8 @@ def rate_points(ax: Axes, frames: Mapping[str, pd.DataFrame], *, references: Map
 
     Parameters
     ----------
-    ax : Axes
     frames : mapping of arm to DataFrame
         One row per trial: ``learning_rate``, ``y``, ``lo`` and ``hi``; y is missing where the trial diverged.
-    references : mapping of label to level
     """
     name_axes(ax, xlabel="learning rate", ylabel=WORDS["population_accuracy"])
     _log_x(ax, np.concatenate([frame["learning_rate"].to_numpy(float) for frame in frames.values()]))
@@ -69,10 +70,8 @@ def history_lines(ax: Axes, frames: Mapping[str, pd.DataFrame], *, styles: Style
 
     Parameters
     ----------
-    ax : Axes
     frames : mapping of label to DataFrame
         One row per trial: ``number``, ``y`` (missing where it diverged) and ``best``, the best so far.
-    styles : mapping of label to Style, optional
     """
     ax.set_xlabel("trials")
     styles = styles or theme.styles(frames)
@@ -95,7 +94,6 @@ def front_points(ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float,
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per trial: ``cost``, ``regret`` (above 0) and ``front``, whether no other trial beats it in both.
     marks : mapping of label to (cost, regret)
@@ -127,7 +125,6 @@ def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any) ->
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per trial that has the parameter: ``x``, and ``y``, missing where it diverged.
     name : str
