@@ -267,11 +267,9 @@ def _make_entry(name: str, runs: Sequence[Tracked], plan: Plan, damage: Damage) 
     if not entry.missing(plan.seeds):
         return entry
     alive = {run.status for run in others if PROCESS not in run.tags or not is_abandoned(run)}
-    if alive & {"RUNNING", "SCHEDULED"}:
-        return replace(entry, state="running")
-    if lost:
-        return replace(entry, state="damaged")
-    return replace(entry, state="failed" if others else "missing")
+    is_running = bool(alive & {"RUNNING", "SCHEDULED"})
+    state = "running" if is_running else "damaged" if lost else "failed" if others else "missing"
+    return replace(entry, state=state)
 
 
 def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) -> PlannedSearch:
