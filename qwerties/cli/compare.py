@@ -157,17 +157,14 @@ def _text(result: Comparison, names: tuple[str, str], metric: str, unit: str, sc
 
 def _plot(path: Path, result: Comparison, names: tuple[str, str], metric: str, unit: str) -> None:
     """Draw how the interval narrowed."""
-    import pandas as pd
-
     from qwerties.plotting import style
     from qwerties.plotting.axes import panels
     from qwerties.plotting.evidence import evidence
     from qwerties.stats.planning import narrowing
 
     course = narrowing(result.differences, alpha=result.alpha, bounds=result.bounds, margin=result.margin)
-    frame = pd.DataFrame(course._asdict()).rename(columns={"counts": "count"})
     title = f"{metric}: {names[0]} − {names[1]}"
-    drawn = {"frame": frame, "margin": result.margin, "decided": course.decided, "unit": unit, "title": title}
+    drawn = {"course": course, "margin": result.margin, "unit": unit, "title": title}
     fig = panels([(evidence, drawn)], height=3.6)
     try:
         path.write_bytes(style.png(fig, 150) if path.suffix.lower() == ".png" else style.svg(fig))

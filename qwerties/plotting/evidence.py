@@ -5,40 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 
 from qwerties.plotting.axes import end_labels, epoch_ticks, log_axis, name_axes, ticks_at
 from qwerties.plotting.style import BAND, CLASSES, FAINT, INK, MUTED, REFERENCE
+from qwerties.stats.planning import Narrowing
 
 
-def evidence(
-    ax: Axes,
-    frame: pd.DataFrame,
-    *,
-    margin: float,
-    decided: int | None = None,
-    unit: str = "seed",
-) -> Axes:
+def evidence(ax: Axes, course: Narrowing, *, margin: float, unit: str = "seed") -> Axes:
     """Draw the interval against the number of units, on a log axis, with the margin and the point of decision.
 
     Parameters
     ----------
-    frame : DataFrame
-        One row per number of units: ``count``, increasing from 1; ``low``, ``high`` and ``estimate``, the bounds of the
-        interval and the mean, in the unit of the metric; ``t_low`` and ``t_high``, the bounds of Student's t interval,
-        drawn faintly, NaN where they are undefined.
+    course : Narrowing
+        In the unit of the metric, with counts that increase from 1. Student's t interval is drawn faintly.
     margin : float
         Differences within ±margin do not matter: the grey band.
-    decided : int, optional
-        The count from which the verdict is final.
     unit : str
         What a unit is, in the singular.
     """
     name_axes(ax, xlabel=f"{unit}s compared", ylabel="mean difference, A − B")
-    counts, low, high, estimate, t_low, t_high = (
-        frame[name].to_numpy(float) for name in ("count", "low", "high", "estimate", "t_low", "t_high")
-    )  # (counts,)
+    counts, low, high, estimate, t_low, t_high, decided = course
     log_axis(ax.xaxis)
     ax.set_xlim(counts[0], max(counts[-1], counts[0] + 1))
     ticks_at(ax, epoch_ticks(counts[-1]))

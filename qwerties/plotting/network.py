@@ -244,7 +244,7 @@ def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float) -> Axes:
 
 def _curve(ax: Axes, epoch: NDArray[Any], loss: NDArray[Any], **kwargs: Any) -> None:
     finite = np.flatnonzero(np.isfinite(loss))
-    if len(finite) and (len(finite) == 1 or len(finite) < len(loss)):
+    if 0 < len(finite) < max(len(loss), 2):
         kwargs |= {"marker": "o", "markersize": 5, "markevery": [int(finite[-1])]}
     ax.plot(epoch, np.where(np.isfinite(loss), loss, np.nan), solid_joinstyle="round", **kwargs)
 

@@ -59,14 +59,13 @@ def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
     course = narrowing(
         comparison.differences, alpha=comparison.alpha, margin=comparison.margin, bounds=comparison.bounds
     )
-    frame = pd.DataFrame(course._asdict()).drop(columns="decided").rename(columns={"counts": "count"})
     decided = "not decided yet" if course.decided is None else f"decided after {course.decided:,} seeds"
     listed = "; ".join(
         f"{plural(int(course.counts[i]), 'seed')} {_bounds(course.low[i], course.high[i])}"
-        for i in spaced(len(frame))
+        for i in spaced(len(course.counts))
     )
     return figure_of(
-        [(evidence, {"frame": frame, "margin": comparison.margin, "decided": course.decided})],
+        [(evidence, {"course": course, "margin": comparison.margin})],
         f"How the evidence came in: {name}, {decided}. The mean difference and its interval at α = "
         f"{comparison.alpha:g}, which holds at every number of seeds at once; dashed, Student’s t interval at the same "
         f"level, which holds at one number alone. The band is ±δ = {comparison.margin:g}.",

@@ -1,8 +1,6 @@
 """The figure of the narrowing interval draws the numbers that it is given."""
 
 import numpy as np
-import pandas as pd
-import pytest
 
 from qwerties.plotting.axes import panels
 from qwerties.plotting.evidence import evidence
@@ -11,13 +9,10 @@ from qwerties.stats.planning import narrowing
 
 
 def course(differences):
-    found = narrowing(differences, alpha=0.05, margin=0.01, bounds=(-1, 1))
-    return pd.DataFrame(found._asdict()).rename(columns={"counts": "count"}), found.decided
+    return narrowing(differences, alpha=0.05, margin=0.01, bounds=(-1, 1))
 
 
-@pytest.fixture
-def frame():
-    return course(np.random.default_rng(0).choice([0.0, 0.3], 500, p=[0.7, 0.3]))
+COURSE = course(np.random.default_rng(0).choice([0.0, 0.3], 500, p=[0.7, 0.3]))
 
 
 def draw(**arguments):
@@ -28,27 +23,26 @@ def texts(ax):
     return [text.get_text().strip() for text in ax.texts]
 
 
-def test_every_line_is_drawn_and_named(frame):
-    frame, decided = frame
-    ax = draw(frame=frame, margin=0.01, decided=decided, unit="test", title="accuracy")
+def test_every_line_is_drawn_and_named():
+    ax = draw(course=COURSE, margin=0.01, unit="test", title="accuracy")
     lines = [line.get_ydata() for line in ax.lines]
-    for name in ("low", "high", "estimate", "t_low", "t_high"):
-        assert any(np.array_equal(frame[name], line, equal_nan=True) for line in lines)
+    for values in COURSE[1:6]:
+        assert any(np.array_equal(values, line, equal_nan=True) for line in lines)
     assert (ax.get_xscale(), ax.get_xlim()) == ("log", (1, 500))
     assert ax.get_xlabel() == "tests compared"
-    assert set(texts(ax)) == {"interval", "mean", "margin", "Student’s t", f"decided at {decided} tests"}
+    named = {"interval", "mean", "margin", "Student’s t", f"decided at {COURSE.decided} tests"}
+    assert set(texts(ax)) == named
 
 
-def test_the_final_interval_and_the_margin_are_in_view(frame):
-    ax = draw(frame=frame[0], margin=0.4)
+def test_the_final_interval_and_the_margin_are_in_view():
+    ax = draw(course=COURSE._replace(decided=None), margin=0.4)
     low, high = ax.get_ylim()
-    assert low < min(frame[0]["low"].iloc[-1], -0.4)
-    assert high > max(frame[0]["high"].iloc[-1], 0.4)
+    assert low < min(COURSE.low[-1], -0.4)
+    assert high > max(COURSE.high[-1], 0.4)
     assert not any("decided" in text for text in texts(ax))
 
 
 def test_one_unit_is_drawn():
-    frame, _ = course([0.5])
-    ax = draw(frame=frame, margin=0.01)
+    ax = draw(course=course([0.5]), margin=0.01)
     assert "Student’s t" not in texts(ax)  # undefined
     assert svg(ax.figure).startswith(b"<?xml")
