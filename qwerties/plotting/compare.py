@@ -131,7 +131,7 @@ def score_distributions(
 
 def loss_lines(
     ax: Axes,
-    curves: Mapping[Any, pd.DataFrame],
+    curves: Mapping[Any, pd.Series],
     *,
     references: Mapping[str, float] | None = None,
     styles: Styles | None = None,
@@ -140,8 +140,8 @@ def loss_lines(
 
     Parameters
     ----------
-    curves : mapping of label to DataFrame
-        Index: epoch, from 1; column ``train_loss``. Values that are not finite leave a gap.
+    curves : mapping of label to Series
+        Losses by epoch, from 1. Values that are not finite leave a gap.
     """
     name_axes(ax, xlabel="epoch", ylabel="training loss, mean over seeds")
     log_axis(ax.xaxis)
@@ -150,13 +150,13 @@ def loss_lines(
     ax.set_xlim((1, last) if last > 1 else (0.5, 2))
     ticks_at(ax, epoch_ticks(last))
     references = {name: level for name, level in (references or {}).items() if level > 0}
-    if not references and not any((curve["train_loss"] > 0).any() for curve in curves.values()):
+    if not references and not any((curve > 0).any() for curve in curves.values()):
         ax.set_ylim(0.01, 1)  # nothing that a log axis could show
     styles = styles or theme.styles(curves)
     labels: list[Label] = []
     for name, curve in curves.items():
         look, color = styles[name], styles[name].color
-        epoch, loss = curve.index.to_numpy(float), curve["train_loss"].to_numpy(float)
+        epoch, loss = curve.index.to_numpy(float), curve.to_numpy(float)
         finite = np.flatnonzero(np.isfinite(loss))
         marks = np.searchsorted(epoch, np.geomspace(1, last, 9)[1:-1])  # evenly spaced to the eye
         every = [int(mark) for mark in marks if mark < len(epoch)]

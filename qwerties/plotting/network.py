@@ -1,6 +1,7 @@
-"""Pictures of one run: its data, a decision boundary, its loss, its seeds. All numbers come in ready.
+"""Pictures of one run: its data, a decision boundary, its loss, its seeds.
 
-The plots draw on given axes; the ``*_picture`` functions blit them into a PNG, as a sweep needs many.
+The plots draw ready numbers on given axes (`view_network` makes those of a boundary); the ``*_picture`` functions blit
+them into a PNG, as a sweep needs many.
 """
 
 from __future__ import annotations

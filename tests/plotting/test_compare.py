@@ -36,8 +36,7 @@ def rows(names):
 def curves(names, epochs=2000):
     epoch = pd.Index(np.arange(1, epochs + 1), name="epoch")
     return {
-        name: pd.DataFrame({"train_loss": 0.1 + 0.05 * i + np.exp(-epoch / 900)}, index=epoch)
-        for i, name in enumerate(names)
+        name: pd.Series(0.1 + 0.05 * i + np.exp(-epoch / 900), index=epoch) for i, name in enumerate(names)
     }
 
 
@@ -144,7 +143,7 @@ def test_loss_lines_carry_every_curve():
     ax = draw(plots.loss_lines, frames, references={"floor": 0.06, "none": np.nan, "zero": 0.0})
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     for (_, frame), style in zip(frames.items(), theme.STYLES, strict=False):
-        np.testing.assert_array_equal(lines_of(ax, style.color)[0].get_ydata(), frame["train_loss"])
+        np.testing.assert_array_equal(lines_of(ax, style.color)[0].get_ydata(), frame)
     assert ax.get_ylim()[0] < 0.06
     np.testing.assert_array_equal(intervals(ax)[:, 0, 0], [2000, 2000, 500, 99])  # thin lines to the labels
     assert {"BCE", "MSE", "short", "broken", "floor"} <= set(words(ax))
@@ -153,8 +152,8 @@ def test_loss_lines_carry_every_curve():
 
 @pytest.mark.parametrize("loss", [[0.5], [np.nan, np.nan], [0.0, 0.0], [1.0, np.inf, 0.0], []])
 def test_odd_losses_are_drawn_without_a_warning(loss):
-    frame = pd.DataFrame({"train_loss": loss}, index=np.arange(1, len(loss) + 1), dtype=float)
-    assert theme.svg(draw(plots.loss_lines, {"odd": frame}).figure)
+    curve = pd.Series(loss, index=np.arange(1, len(loss) + 1), dtype=float)
+    assert theme.svg(draw(plots.loss_lines, {"odd": curve}).figure)
 
 
 # ----------------------------------------------------------------------------------------- distributions
