@@ -179,8 +179,9 @@ def study_pictures(
         "slice": panels(slices, max(5.0, 2.4 * len(space)), 3.0, sharey=True),
     }
     if shares:
-        names = [name.replace("_", " ") for name in shares]
-        bars = pd.DataFrame({"share": list(shares.values())}, index=names)
+        ranked = sorted(shares, key=lambda name: (-shares[name], name))  # Optuna's order of equals varies
+        names = [name.replace("_", " ") for name in ranked]
+        bars = pd.DataFrame({"share": [shares[name] for name in ranked]}, index=names)
         importance = {"frame": bars, "xlabel": "importance", "title": title, "full": False}
         figures["importance"] = panels([(share_bars, importance)], height=rows_height(len(shares)))
     if "front" in frame:
