@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -148,8 +148,6 @@ class Config:
     output_scale: float = 1.0
     init: str = "pytorch"
 
-    STRUCTURAL: ClassVar = ("data", "loss", "activation", "hidden", "samples", "optimizer")
-
     def __post_init__(self) -> None:
         check_fields(
             self,
@@ -174,7 +172,7 @@ class Config:
     @property
     def batch_key(self) -> tuple[Any, ...]:
         """Values of the fields that a batch has in common: configs that share them train together."""
-        return tuple(getattr(self, name) for name in self.STRUCTURAL)
+        return (self.data, self.loss, self.activation, self.hidden, self.samples, self.optimizer)
 
     @property
     def weights(self) -> int:

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import json
 import os
 import tempfile
@@ -17,11 +18,12 @@ from mlflow.db import upgrade
 from qwerties.cli import main as cli
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
-from qwerties.tracking.records import Record, Series
+from qwerties.tracking.records import Record, Series, Tracked
 from qwerties.tracking.store import Store
 from qwerties.tracking.uri import default_uri
 
 CODE = code_digest()
+numbers = itertools.count()
 SEEDS = Seeds(0, 4)
 CONFIGS = (Config(epochs=20), Config(epochs=20, loss="mse"))
 
@@ -82,6 +84,14 @@ def record(config, seeds=SEEDS, code=CODE, files=None, **tags):
         tags={"qwerties.code": code, **tags},
         files={"seeds.csv": scores(seeds), "plots/loss_curve.png": b"picture"} if files is None else files,
     )
+
+
+def tracked_run(config, seeds, *, code=CODE, status="FINISHED", parent=None, tags=(), run_id=None, **params):
+    """A run as a store returns it, with digests of no artifacts."""
+    params = {**config.to_params(), "seeds": str(seeds), **params}
+    tags = {"qwerties.code": code, "qwerties.artifacts": "{}", **dict(tags)}
+    run_id = run_id or f"run-{next(numbers)}"
+    return Tracked(run_id, "1", config.label(), status, parent, params, {"train_loss": 0.5}, tags, "")
 
 
 def fill(folder):

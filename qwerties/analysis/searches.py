@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from qwerties.config import Config, Seeds
-from qwerties.study.plan import UNREADABLE_JSON, is_whole_trial
-from qwerties.tracking.tags import STUDY, SUGGESTED, SUPERSEDED, TRIAL, TUNING
+from qwerties.study.plan import UNREADABLE_JSON, is_whole_trial, runs_of_search
+from qwerties.tracking.tags import SUGGESTED, TRIAL, TUNING
 
 if TYPE_CHECKING:  # workers import this module, and need neither the store nor MLflow
     from qwerties.study.coverage import Coverage
@@ -129,13 +129,6 @@ def read_search(spec: Mapping[str, Any], runs: Sequence[Tracked]) -> TrackedSear
         params=params,
         importances={p: metrics[IMPORTANCE + p] for p in params if 0 <= metrics.get(IMPORTANCE + p, -1) <= 1},
     )
-
-
-def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
-    """Return the run of a search that counts, and the runs of trials that are not superseded."""
-    current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
-    parents = [run for run in current if run.parent is None and TRIAL not in run.tags]
-    return parents[-1] if parents else None, [run for run in current if TRIAL in run.tags]
 
 
 def trial_frame(children: Sequence[Tracked], params: Sequence[str] = ()) -> pd.DataFrame:

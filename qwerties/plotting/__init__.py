@@ -9,9 +9,8 @@ import os
 import sys
 from contextlib import suppress
 
-if (
-    "matplotlib" not in sys.modules
-):  # an MPLBACKEND that names no backend would end its import; none is needed here
+# An MPLBACKEND that names no backend would end the import of matplotlib; nothing here needs one
+if "matplotlib" not in sys.modules:
     backend = os.environ.pop("MPLBACKEND", None)
     import matplotlib
 

@@ -1,7 +1,9 @@
 """Plots of several configs or contrasts: frames with ready numbers -> axes.
 
-Lines differ in colour, marker and dash, and are named where they end; rows are named on the left; references
-are dashed and named as well. `axes.panels` makes figures of them.
+Each plot draws on ``ax``, and returns it. Lines differ in colour, marker and dash, and are named where they end;
+``styles`` maps their names to what `style.styles` gave, where figures share lines. Rows are named on the left.
+``references`` maps names to levels of y, which are dashed: a number, or a Series over x; levels that are not finite are
+left out. `axes.panels` makes figures of plots.
 """
 
 from __future__ import annotations
@@ -56,14 +58,9 @@ def score_lines(
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per point: ``x``, ``y``, ``line`` and, where there are intervals, ``lo`` and ``hi``. Lines without a
         name have ``line`` "". A row without a score is marked at the foot of the axes.
-    references : mapping of label to level, optional
-        A number, or a Series over x. Levels that are not finite are left out.
-    styles : mapping of line to Style, optional
-        From `style.styles`, where figures share their lines.
     log_y : bool
         Whether y is logarithmic; scores of zero and below are left out then.
     log_from : float
@@ -93,11 +90,7 @@ def score_lines(
 
 
 def score_distributions(
-    ax: Axes,
-    frame: pd.DataFrame,
-    *,
-    references: Mapping[str, float] | None = None,
-    styles: Styles | None = None,
+    ax: Axes, frame: pd.DataFrame, *, references: Mapping[str, float] | None = None
 ) -> Axes:
     """Draw the whole distribution of a score at each value of a setting, as violins of equal width, and its mean.
 
@@ -105,18 +98,15 @@ def score_distributions(
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per network: ``x``, the setting, whose values stand side by side in order of appearance; ``y``, the
         score; ``line``, a second setting or "". Rows without a score are left out.
-    references : mapping of label to level, optional
-    styles : mapping of line to Style, optional
     """
     import seaborn as sns  # loads pyplot: only where such a figure is drawn
 
     frame = frame[np.isfinite(frame["y"].to_numpy(float))]
     values, lines = list(dict.fromkeys(frame["x"])), list(dict.fromkeys(frame["line"]))
-    styles = styles or theme.styles(lines)
+    styles = theme.styles(lines)
     texts = [short(value) if isinstance(value, int | float) else plain(value, 12) for value in values]
     frame = frame.assign(x=frame["x"].map(dict(zip(values, texts, strict=True))))
     if len(frame):
@@ -141,7 +131,7 @@ def score_distributions(
 
 def loss_lines(
     ax: Axes,
-    curves: Mapping[Any, pd.DataFrame],
+    curves: Mapping[Any, pd.Series],
     *,
     references: Mapping[str, float] | None = None,
     styles: Styles | None = None,
@@ -150,12 +140,8 @@ def loss_lines(
 
     Parameters
     ----------
-    ax : Axes
-    curves : mapping of label to DataFrame
-        Index: epoch, from 1; column ``train_loss``. Values that are not finite leave a gap.
-    references : mapping of label to level, optional
-        Levels that are not finite and positive are left out.
-    styles : mapping of label to Style, optional
+    curves : mapping of label to Series
+        Losses by epoch, from 1. Values that are not finite leave a gap.
     """
     name_axes(ax, xlabel="epoch", ylabel="training loss, mean over seeds")
     log_axis(ax.xaxis)
@@ -164,13 +150,13 @@ def loss_lines(
     ax.set_xlim((1, last) if last > 1 else (0.5, 2))
     ticks_at(ax, epoch_ticks(last))
     references = {name: level for name, level in (references or {}).items() if level > 0}
-    if not references and not any((curve["train_loss"] > 0).any() for curve in curves.values()):
+    if not references and not any((curve > 0).any() for curve in curves.values()):
         ax.set_ylim(0.01, 1)  # nothing that a log axis could show
     styles = styles or theme.styles(curves)
     labels: list[Label] = []
     for name, curve in curves.items():
         look, color = styles[name], styles[name].color
-        epoch, loss = curve.index.to_numpy(float), curve["train_loss"].to_numpy(float)
+        epoch, loss = curve.index.to_numpy(float), curve.to_numpy(float)
         finite = np.flatnonzero(np.isfinite(loss))
         marks = np.searchsorted(epoch, np.geomspace(1, last, 9)[1:-1])  # evenly spaced to the eye
         every = [int(mark) for mark in marks if mark < len(epoch)]
@@ -193,10 +179,8 @@ def curve_lines(ax: Axes, frame: pd.DataFrame, *, styles: Styles, dashed: float 
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         Index: x, evenly spaced. A column for each curve.
-    styles : mapping of column to Style
     dashed : float, optional
         A level of y to point out.
     """
@@ -262,11 +246,8 @@ def score_points(
 
     Parameters
     ----------
-    ax : Axes
-        About `rows_height` tall.
     frame : DataFrame
         One row per config or contrast: ``label``, ``y``, ``lo``, ``hi``. A row without a score has a dash for it.
-    references : mapping of label to level, optional
     band : (low, high), optional
         A range to shade, such as the differences too small to matter.
     digits : int
@@ -295,8 +276,6 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame) -> Axes:
 
     Parameters
     ----------
-    ax : Axes
-        About `rows_height` tall.
     frame : DataFrame
         Index: the config's name. Columns: any of `style.STATES`, as fractions of one.
     """
@@ -321,8 +300,6 @@ def share_bars(ax: Axes, frame: pd.DataFrame, *, full: bool = True) -> Axes:
 
     Parameters
     ----------
-    ax : Axes
-        About `rows_height` tall.
     frame : DataFrame
         Index: the names. Column ``share`` and, where there are intervals, ``lo`` and ``hi``; fractions of one.
     full : bool
@@ -350,7 +327,6 @@ def score_map(ax: Axes, table: pd.DataFrame) -> Axes:
 
     Parameters
     ----------
-    ax : Axes
     table : DataFrame
         A row per data seed, a column per weight seed, drawn in their order.
     """

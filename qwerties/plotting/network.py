@@ -1,6 +1,7 @@
-"""Pictures of one run: its data, a decision boundary, its loss, its seeds. All numbers come in ready.
+"""Pictures of one run: its data, a decision boundary, its loss, its seeds.
 
-The plots draw on given axes; the ``*_picture`` functions blit them into a PNG, as a sweep needs many.
+The plots draw ready numbers on given axes (`view_network` makes those of a boundary); the ``*_picture`` functions blit
+them into a PNG, as a sweep needs many.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.path import Path
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from qwerties.config import Config
+from qwerties.errors import plural
 from qwerties.plotting.axes import (
     end_labels,
     epoch_ticks,
@@ -59,8 +62,7 @@ SEEDS: tuple[Size, Box] = ((7.2, 4.4), (0.95, 0.62, 5.0, 3.1))
 GRID_SHAPE = (60, 96)
 
 SHADES = 16  # of the probability: bands compress to a third of a smooth shading
-_EDGES = np.arange(1, SHADES) / SHADES
-SHADE_LEVELS = np.log(_EDGES / (1 - _EDGES))  # where one shade ends, in log-odds
+SHADE_LEVELS = logit(np.arange(SHADES + 1) / SHADES)  # where a shade begins and ends, in log-odds
 SHADE_COLORS = [to_hex(PROBABILITY((k + 0.5) / SHADES)) for k in range(SHADES)]
 
 SQUARE: dict[str, Any] = {"marker": "s", "mfc": (*to_rgb(CARD), 0.8), "ls": ""}
@@ -93,11 +95,14 @@ def view(distance: float, data: str = "clusters") -> Extent:
     return float(x - width / 2), float(x + width / 2), float(y - height / 2), float(y + height / 2)
 
 
-def grid_points(extent: Extent, shape: tuple[int, int] = GRID_SHAPE) -> NDArray[np.float64]:
+def grid_points(extent: Extent) -> NDArray[np.float64]:
     """Return the points of a regular grid over part of the plane, row by row upwards: (2, rows * columns)."""
-    left, right, bottom, top = extent
-    across, up = np.meshgrid(np.linspace(left, right, shape[1]), np.linspace(bottom, top, shape[0]))
-    return np.stack((across.ravel(), up.ravel()))
+    return np.stack(np.meshgrid(*_grid(extent))).reshape(2, -1)
+
+
+def _grid(extent: Extent) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    (rows, columns), (left, right, bottom, top) = GRID_SHAPE, extent
+    return np.linspace(left, right, columns), np.linspace(bottom, top, rows)
 
 
 class NetworkView(NamedTuple):
@@ -144,9 +149,16 @@ def decision_boundary(ax: Axes, shown: NetworkView, scale: float = 1.0) -> Axes:
 
     The boundary of the Bayes classifier is dashed. Marks and lines are `scale` times as large as in a run's picture.
     """
-    _shade(ax, shown.extent, shown.log_odds)
-    _contour(ax, shown.extent, shown.best, color=MUTED, lw=1.1 * scale, ls=REFERENCE["ls"], zorder=2)
-    _contour(ax, shown.extent, shown.log_odds, color=INK, lw=BOUNDARY["lw"] * scale, zorder=3)
+    own, best = (_contours(shown.extent, odds) for odds in (shown.log_odds, shown.best))
+    outlines, colors = [], []
+    for (low, high), color in zip(itertools.pairwise(SHADE_LEVELS), SHADE_COLORS, strict=True):
+        vertices, codes = own.filled(low, high)
+        outlines += list(map(Path, vertices, codes))
+        colors += [color] * len(vertices)
+    ax.add_artist(PathCollection(outlines, facecolors=colors, lw=0, antialiased=False, zorder=1))
+    dashed: dict[str, Any] = {**REFERENCE, "lw": REFERENCE["lw"] * scale}
+    ax.add_artist(LineCollection(best.lines(0.0), zorder=2, **dashed))
+    ax.add_artist(LineCollection(own.lines(0.0), zorder=3, color=INK, lw=BOUNDARY["lw"] * scale))
     data_points(ax, shown, scale=scale)
     ax.set(xlim=shown.extent[:2], ylim=shown.extent[2:])
     return ax
@@ -154,24 +166,7 @@ def decision_boundary(ax: Axes, shown: NetworkView, scale: float = 1.0) -> Axes:
 
 def _contours(extent: Extent, log_odds: NDArray[Any]) -> Any:
     odds = np.ma.masked_invalid(log_odds)
-    grid = np.linspace(*extent[:2], odds.shape[1]), np.linspace(*extent[2:], odds.shape[0])
-    return contour_generator(*grid, odds, fill_type=FillType.OuterCode)
-
-
-def _shade(ax: Axes, extent: Extent, log_odds: NDArray[Any]) -> None:
-    """Fill the plane with `SHADES` colours of the probability."""
-    contours, edges = _contours(extent, log_odds), [-np.inf, *SHADE_LEVELS, np.inf]
-    shades = [contours.filled(low, high) for low, high in itertools.pairwise(edges)]
-    outlines, colors = [], []
-    for (vertices, codes), color in zip(shades, SHADE_COLORS, strict=True):
-        outlines += list(map(Path, vertices, codes))
-        colors += [color] * len(vertices)
-    ax.add_artist(PathCollection(outlines, facecolors=colors, lw=0, antialiased=False, zorder=1))
-
-
-def _contour(ax: Axes, extent: Extent, log_odds: NDArray[Any], **kwargs: Any) -> None:
-    """Draw the line where log-odds are zero."""
-    ax.add_artist(LineCollection(_contours(extent, log_odds).lines(0.0), **kwargs))
+    return contour_generator(*_grid(extent), odds, fill_type=FillType.OuterCode)
 
 
 def data_points(ax: Axes, shown: NetworkView, *, scale: float = 1.0, crossed: bool = True) -> Axes:
@@ -224,9 +219,9 @@ def data_picture(shown: NetworkView, title: str = "", *, crossed: bool = False) 
 
 
 def _outside(shown: NetworkView) -> list[str]:
-    (left, right, bottom, top), x = shown.extent, shown.x
-    count = int((~((left <= x[0]) & (x[0] <= right) & (bottom <= x[1]) & (x[1] <= top))).sum())
-    return [f"{count} point{'s' * (count > 1)} outside"] if count else []
+    (low, high), points = np.transpose(np.reshape(shown.extent, (2, 2))), shown.x.T
+    count = int(((points < low) | (points > high)).any(axis=1).sum())
+    return [f"{plural(count, 'point')} outside"] if count else []
 
 
 # ----------------------------------------------------------------------------------------------- the loss
@@ -250,7 +245,7 @@ def loss_curve(ax: Axes, curve: pd.DataFrame, optimum: float) -> Axes:
 
 def _curve(ax: Axes, epoch: NDArray[Any], loss: NDArray[Any], **kwargs: Any) -> None:
     finite = np.flatnonzero(np.isfinite(loss))
-    if len(finite) and (len(finite) == 1 or len(finite) < len(loss)):
+    if 0 < len(finite) < max(len(loss), 2):
         kwargs |= {"marker": "o", "markersize": 5, "markevery": [int(finite[-1])]}
     ax.plot(epoch, np.where(np.isfinite(loss), loss, np.nan), solid_joinstyle="round", **kwargs)
 

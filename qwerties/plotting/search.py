@@ -1,4 +1,7 @@
-"""Plots of hyperparameter searches: frames with ready numbers -> axes, and the pictures that a search's run keeps."""
+"""Plots of hyperparameter searches: frames with ready numbers -> axes, and the pictures that a search's run keeps.
+
+``ax``, ``references`` and ``styles`` are as in `compare`.
+"""
 
 from __future__ import annotations
 
@@ -36,26 +39,17 @@ def _log_x(ax: Axes, values: ArrayLike) -> None:
     ax.set_xlim(low / room, high * room)
 
 
-def rate_points(
-    ax: Axes,
-    frames: Mapping[str, pd.DataFrame],
-    *,
-    references: Mapping[str, float] | None = None,
-    styles: Styles | None = None,
-) -> Axes:
+def rate_points(ax: Axes, frames: Mapping[str, pd.DataFrame], *, references: Mapping[str, float]) -> Axes:
     """Draw every trial's score against its learning rate, with a band for most of its networks.
 
     Parameters
     ----------
-    ax : Axes
     frames : mapping of arm to DataFrame
         One row per trial: ``learning_rate``, ``y``, ``lo`` and ``hi``; y is missing where the trial diverged.
-    references : mapping of label to level, optional
-    styles : mapping of arm to Style, optional
     """
     name_axes(ax, xlabel="learning rate", ylabel=WORDS["population_accuracy"])
     _log_x(ax, np.concatenate([frame["learning_rate"].to_numpy(float) for frame in frames.values()]))
-    styles = styles or theme.styles(frames)
+    styles = theme.styles(frames)
     labels: list[Label] = []
     for name, frame in frames.items():
         look, frame = styles[name], frame.sort_values("learning_rate", kind="stable")
@@ -76,10 +70,8 @@ def history_lines(ax: Axes, frames: Mapping[str, pd.DataFrame], *, styles: Style
 
     Parameters
     ----------
-    ax : Axes
     frames : mapping of label to DataFrame
         One row per trial: ``number``, ``y`` (missing where it diverged) and ``best``, the best so far.
-    styles : mapping of label to Style, optional
     """
     ax.set_xlabel("trials")
     styles = styles or theme.styles(frames)
@@ -97,20 +89,16 @@ def history_lines(ax: Axes, frames: Mapping[str, pd.DataFrame], *, styles: Style
     return ax
 
 
-def front_points(
-    ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float, float]] | None = None
-) -> Axes:
+def front_points(ax: Axes, frame: pd.DataFrame, marks: Mapping[str, tuple[float, float]]) -> Axes:
     """Draw cost against regret, both on log axes, the front as a line, and some networks by name.
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per trial: ``cost``, ``regret`` (above 0) and ``front``, whether no other trial beats it in both.
-    marks : mapping of label to (cost, regret), optional
+    marks : mapping of label to (cost, regret)
     """
     name_axes(ax, xlabel=WORDS["cost"], ylabel=WORDS["regret"])
-    marks = marks or {}
     front = frame[frame["front"]].sort_values("cost", kind="stable")
     _log_x(ax, np.append(frame["cost"].to_numpy(float), [cost for cost, _ in marks.values()]))
     log_axis(ax.yaxis)
@@ -137,7 +125,6 @@ def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any) ->
 
     Parameters
     ----------
-    ax : Axes
     frame : DataFrame
         One row per trial that has the parameter: ``x``, and ``y``, missing where it diverged.
     name : str
@@ -192,11 +179,12 @@ def study_pictures(
         "slice": panels(slices, max(5.0, 2.4 * len(space)), 3.0, sharey=True),
     }
     if shares:
-        names = [name.replace("_", " ") for name in shares]
-        bars = pd.DataFrame({"share": list(shares.values())}, index=names)
+        ranked = sorted(shares, key=lambda name: (-shares[name], name))  # Optuna's order of equals varies
+        names = [name.replace("_", " ") for name in ranked]
+        bars = pd.DataFrame({"share": [shares[name] for name in ranked]}, index=names)
         importance = {"frame": bars, "xlabel": "importance", "title": title, "full": False}
         figures["importance"] = panels([(share_bars, importance)], height=rows_height(len(shares)))
     if "front" in frame:
-        front = {"frame": frame.dropna(subset="y"), "title": title}
+        front = {"frame": frame.dropna(subset="y"), "marks": {}, "title": title}
         figures["pareto"] = panels([(front_points, front)])
     return {f"plots/{name}.png": theme.png(figure) for name, figure in figures.items()}

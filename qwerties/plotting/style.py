@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
+from qwerties.errors import clean
+
 SHEET = mpl.rc_params_from_file(Path(__file__).with_name("qwerties.mplstyle"), use_default_template=False)
 
 CARD: str = to_hex(SHEET["figure.facecolor"])  # the light card of a figure, on a light and on a dark page
@@ -136,9 +138,7 @@ def _shortened(content: bytes) -> bytes:
 
 def plain(text: object, limit: int = 72) -> str:
     """Return text that can be drawn: one line, cut to a length, `?` for what the font cannot write."""
-    line = " ".join(str(text).split())
-    line = line if len(line) <= limit else line[: limit - 1] + "…"
-    return "".join(c if ord(c) in _glyphs() else "?" for c in line)
+    return "".join(c if ord(c) in _glyphs() else "?" for c in clean(text, limit))
 
 
 @functools.cache

@@ -46,7 +46,7 @@ def loss_lines(spec: FigureSpec, tables: Sequence[SeedTable], curves: Curves) ->
             epochs, losses = curves(table, "loss")
             with np.errstate(over="ignore", invalid="ignore"):
                 mean = losses.mean(0, dtype=np.float64)
-            lines[label] = pd.DataFrame({"train_loss": mean}, index=epochs)
+            lines[label] = pd.Series(mean, index=epochs)
             ends = f"from {number(mean[0])} to {number(mean[-1])} after {epochs[-1]:,}"
             described.append(f"{display(loss)}, {label}: {ends}")
         words = {"title": display(loss), "ylabel": "" if parts else "training loss, mean over seeds"}

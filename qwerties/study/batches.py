@@ -78,17 +78,12 @@ def missing_runs(
         Configs that need at least so many seeds.
     """
     planned = experiment.seeds(n_seeds)
-    missing = []
-    for config in experiment.configs:
-        entry = coverage.find(config)
-        n_needed = (more or {}).get(config, 0)
-        blocks = entry.missing(planned, n_needed) if entry else [planned]
-        missing += [
-            MissingRun(coverage.experiment_name, config, part)
-            for block in blocks
-            for part in _split(config, block)
-        ]
-    return missing
+    return [
+        MissingRun(coverage.experiment_name, config, part)
+        for config, entry in zip(experiment.configs, coverage.entries, strict=True)
+        for block in entry.missing(planned, (more or {}).get(config, 0))
+        for part in _split(config, block)
+    ]
 
 
 def _split(config: Config, seeds: Seeds) -> list[Seeds]:

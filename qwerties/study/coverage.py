@@ -25,6 +25,7 @@ from qwerties.study.plan import (
     config_of,
     is_whole_trial,
     read_declaration,
+    runs_of_search,
     seeds_of,
 )
 from qwerties.study.sweep_lock import is_abandoned
@@ -203,46 +204,42 @@ def make_coverage(
         return _damage_of(store, run, children.get(run.run_id, ())) if store else ()
 
     declared = read_declaration(experiment_name, tags)
+    plan, problems = declared.plan, list(declared.problems)
     searches: tuple[PlannedSearch, ...] = ()
-    unread = []
     if TUNING in tags:
         try:
             searches = tuple(_search(spec, runs, damage) for spec in json.loads(tags[TUNING])["searches"])
         except UNREADABLE_JSON:
-            unread = [f"the tag {TUNING} cannot be read"]
-    runs = [run for run in runs if STUDY not in run.tags and run.parent is None]
-    top = [run for run in runs if SUPERSEDED not in run.tags]
-    coverage = Coverage(
-        **vars(declared),
+            problems.append(f"the tag {TUNING} cannot be read")
+    own = [run for run in runs if STUDY not in run.tags and run.parent is None]
+    current = [run for run in own if SUPERSEDED not in run.tags]
+    if PLAN not in tags and any(FINGERPRINT in run.tags for run in current):
+        problems.append(f"the tag {PLAN} is missing")
+
+    entries: list[PlannedConfig] = []
+    stale, unplanned = [], 0
+    if plan is not None:
+        by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
+        for run in current:
+            key = _key_of(run, plan)
+            if run.tags.get(CODE) != plan.code:
+                stale += [run] if run.status == "FINISHED" else []
+            elif key in by_key:
+                by_key[key].append(run)
+            else:
+                unplanned += run.status == "FINISHED"
+        entries = [_make_entry(name, by_key[key], plan, damage) for key, name in plan.configs.items()]
+    damaged = [run for entry in entries for run in entry.others if run.run_id in entry.damage]
+    return Coverage(
+        **(vars(declared) | {"problems": tuple(problems)}),
         experiment_name=experiment_name,
         experiment_id=experiment_id,
-        superseded=len(runs) - len(top),
-        searches=searches,
-    )
-    plan, problems = declared.plan, (*declared.problems, *unread)
-    if plan is None:
-        if PLAN not in tags and any(FINGERPRINT in run.tags for run in top):
-            problems += (f"the tag {PLAN} is missing",)
-        return replace(coverage, problems=problems, loose=tuple(top))
-
-    by_key: dict[str, list[Tracked]] = {key: [] for key in plan.configs}
-    stale, unplanned = [], 0
-    for run in top:
-        key = _key_of(run, plan)
-        if run.tags.get(CODE) != plan.code:
-            stale += [run] if run.status == "FINISHED" else []
-        elif key in by_key:
-            by_key[key].append(run)
-        else:
-            unplanned += run.status == "FINISHED"
-    entries = tuple(_make_entry(name, by_key[key], plan, damage) for key, name in plan.configs.items())
-    damaged = [run for entry in entries for run in entry.others if run.run_id in entry.damage]
-    return replace(
-        coverage,
-        problems=problems,
-        entries=entries,
+        entries=tuple(entries),
         stale=len(stale),
         unplanned=unplanned,
+        superseded=len(own) - len(current),
+        loose=() if plan else tuple(current),
+        searches=searches,
         replaceable=(*damaged, *(run for run in stale if seeds_of(run) is not None)),
     )
 
@@ -271,26 +268,26 @@ def _make_entry(name: str, runs: Sequence[Tracked], plan: Plan, damage: Damage) 
     if not entry.missing(plan.seeds):
         return entry
     alive = {run.status for run in others if PROCESS not in run.tags or not is_abandoned(run)}
-    if alive & {"RUNNING", "SCHEDULED"}:
-        return replace(entry, state="running")
-    if lost:
-        return replace(entry, state="damaged")
-    return replace(entry, state="failed" if others else "missing")
+    is_running = bool(alive & {"RUNNING", "SCHEDULED"})
+    state = "running" if is_running else "damaged" if lost else "failed" if others else "missing"
+    return replace(entry, state=state)
 
 
 def _search(spec: Mapping[str, Any], runs: Sequence[Tracked], damage: Damage) -> PlannedSearch:
     """Join a search's plan with its run and its trials'; those of an earlier plan do not count."""
     n_trials = int(spec["trials"])
-    current = [run for run in runs if run.tags.get(STUDY) == spec["name"] and SUPERSEDED not in run.tags]
-    parents = [run for run in current if run.parent is None]
-    own = [run for run in current if parents and run.parent == parents[-1].run_id and is_whole_trial(run)]
-    numbers = {run.tags.get(TRIAL, "") for run in own}
-    tracked = {number for number in numbers if NUMBER.fullmatch(number) and int(number) < n_trials}
-    ended = (
-        bool(parents) and parents[-1].status == "FINISHED" and parents[-1].tags.get(SPEC) == json.dumps(spec)
+    run, trials = runs_of_search(spec["name"], runs)
+    own = [trial for trial in trials if run and trial.parent == run.run_id and is_whole_trial(trial)]
+    numbers = {trial.tags[TRIAL] for trial in own if NUMBER.fullmatch(trial.tags[TRIAL])}
+    n_tracked = sum(int(number) < n_trials for number in numbers)
+    is_done = (
+        run is not None
+        and run.status == "FINISHED"
+        and run.tags.get(SPEC) == json.dumps(spec)
+        and n_tracked == n_trials
+        and not damage(run)
     )
-    is_done = ended and len(tracked) == n_trials and not damage(parents[-1])
-    return PlannedSearch(f"{spec['arm']} by {spec['sampler']}", n_trials, len(tracked), is_done)
+    return PlannedSearch(f"{spec['arm']} by {spec['sampler']}", n_trials, n_tracked, is_done)
 
 
 def is_search_done(spec: Mapping[str, Any], runs: Sequence[Tracked], store: Store) -> bool:

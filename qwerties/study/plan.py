@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,7 +29,10 @@ from qwerties.tracking.tags import (
     PLAN,
     PLAN_CHANGES,
     QUESTION,
+    STUDY,
+    SUPERSEDED,
     TITLE,
+    TRIAL,
 )
 
 MAX_TAG = 5000  # characters that every MLflow server takes in a tag of an experiment
@@ -280,6 +283,13 @@ def seeds_of(run: Tracked) -> Seeds | None:
         return Seeds.parse(run.params.get("seeds", ""))
     except ValueError:
         return None
+
+
+def runs_of_search(name: str, runs: Sequence[Tracked]) -> tuple[Tracked | None, list[Tracked]]:
+    """Return the run of a search that counts, and the runs of trials that are not superseded."""
+    current = [run for run in runs if run.tags.get(STUDY) == name and SUPERSEDED not in run.tags]
+    parents = [run for run in current if run.parent is None and TRIAL not in run.tags]
+    return parents[-1] if parents else None, [run for run in current if TRIAL in run.tags]
 
 
 def is_whole_trial(run: Tracked) -> bool:

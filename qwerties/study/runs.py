@@ -81,7 +81,9 @@ def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | No
     """Return the final scores of a run over its seeds; a score that is undefined for some seed is None."""
     phi, to_learn = table["phi"], table["epochs_to_learn"]
     has_optimum = trained.config.loss == "bce" and trained.config.data == "clusters"
-    ratio = _gradient_ratio(trained.gradient_rms)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = trained.gradient_rms[:, 0] / trained.gradient_rms[:, -1]  # first over last layer, (networks,)
+    ratio = ratio[np.isfinite(ratio)]
     return {
         "final_train_loss": _number(table["train_loss"].mean(skipna=False)),
         **{name: _number(table[name].mean(skipna=False)) for name in MEANS},
@@ -96,7 +98,7 @@ def final_metrics(trained: Trained, table: pd.DataFrame) -> dict[str, float | No
         "separable": float((table["excess_loss"].isna() & table["train_loss"].notna()).sum())
         if has_optimum
         else None,
-        "gradient_ratio": _number(np.nanmedian(ratio)) if np.isfinite(ratio).any() else None,
+        "gradient_ratio": float(np.median(ratio)) if len(ratio) else None,
     }
 
 
@@ -104,30 +106,25 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _gradient_ratio(gradient_rms: np.ndarray) -> np.ndarray:
-    """Return the RMS gradient of the first layer over that of the last, (networks,); NaN where it is undefined."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = gradient_rms[:, 0] / gradient_rms[:, -1]
-    return np.where(np.isfinite(ratio), ratio, np.nan)
-
-
 def _series(trained: Trained, scores: Scores, curve: pd.DataFrame) -> dict[str, Series]:
     """Return metrics over epochs: the mean loss at every epoch, the others at log-spaced ones.
 
     A diverged network makes the mean undefined from there on; for the quantiles it counts as the largest.
     """
-    epochs = np.arange(1, trained.config.epochs + 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        series = {"train_loss": Series(epochs, trained.losses.mean(0, dtype=np.float64))}
+        mean = trained.losses.mean(0, dtype=np.float64)
+    series = {"train_loss": Series(np.arange(1, trained.config.epochs + 1), mean)}
     for name in QUANTILES:
         series[f"train_loss_{name}"] = Series(curve.index.to_numpy(), curve[name].to_numpy(np.float64))
-    progress = {
+    at_checkpoints = {
         "train_accuracy": scores.train_accuracy,
         "population_accuracy": scores.population_accuracy,
         "learned_fraction": skill_score(scores.population_accuracy, trained.config) >= LEARNED_GAIN,
         "dead_fraction": scores.dead,
     }
-    return series | {name: Series(scores.checkpoints, values.mean(0)) for name, values in progress.items()}
+    return series | {
+        name: Series(scores.checkpoints, values.mean(0)) for name, values in at_checkpoints.items()
+    }
 
 
 def _loss_curve(trained: Trained) -> pd.DataFrame:

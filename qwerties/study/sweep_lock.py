@@ -100,12 +100,6 @@ class _Lease:
     @contextmanager
     def held(self, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
         """Hold the lease for the block; yield what raises `LeaseLostError` where another process has taken it."""
-        has_waited = False
-        while (holder := self.take()) is not None:
-            if not has_waited:
-                has_waited = True
-                waiting(holder)
-            time.sleep(POLLED + random.random())  # two that collide do not do so for ever
         over = threading.Event()
 
         def renew() -> None:
@@ -121,10 +115,16 @@ class _Lease:
                     f"another sweep, {holder}, has taken over meanwhile; the same command goes on when it has ended"
                 )
 
-        threading.Thread(target=renew, daemon=True).start()
         try:
+            has_waited = False
+            while (holder := self.take()) is not None:
+                if not has_waited:
+                    has_waited = True
+                    waiting(holder)
+                time.sleep(POLLED + random.random())  # two that collide do not do so for ever
+            threading.Thread(target=renew, daemon=True).start()
             yield check
-        finally:
+        finally:  # also of one that was stopped while it took the lease: others need not wait until it expires
             over.set()
             self.end()
 
@@ -132,15 +132,11 @@ class _Lease:
         """Take the lease; return the process that holds it for one of the experiments, or None where it is ours."""
         holder = self.foreign_holder()
         if holder is None:
-            try:
-                began = time.monotonic()
-                self.write()
-                # as long again as the writing took: who wrote at the same moment may be as slow
-                time.sleep(max(SETTLES, time.monotonic() - began))
-                holder = self.foreign_holder()
-            except KeyboardInterrupt:  # stopped: others need not wait until the lease expires
-                self.end()
-                raise
+            began = time.monotonic()
+            self.write()
+            # as long again as the writing took: who wrote at the same moment may be as slow
+            time.sleep(max(SETTLES, time.monotonic() - began))
+            holder = self.foreign_holder()
         return holder
 
     def write(self) -> None:

@@ -29,13 +29,12 @@ from qwerties.analysis.searches import (
     TrackedSearch,
     progress_of,
     read_search,
-    runs_of_search,
 )
 from qwerties.config import Config, Seeds
 from qwerties.errors import FailedError, reason_of, without_passwords
 from qwerties.execution.signals import finishing_first
 from qwerties.execution.workers import Workers, run_tasks
-from qwerties.study.plan import is_whole_trial
+from qwerties.study.plan import is_whole_trial, runs_of_search
 from qwerties.study.sweep_lock import is_abandoned, sweep_lock
 from qwerties.tracking.records import Record, Series, curve_epochs
 from qwerties.tracking.store import Store

@@ -9,18 +9,18 @@ from qwerties.plotting import compare as plots
 from qwerties.plotting import style as theme
 from qwerties.plotting.axes import panels
 
-CONFIGS = [
-    f"{loss} · {activation} · d=4 · 2000 epochs"
+LONG = [
+    f"{loss} · {activation} · d=4 · 2000 epochs · rate {rate} · and $more_ <b>"
     for loss in ("BCE", "MSE")
     for activation in ("ReLU", "linear", "tanh", "sigmoid")
+    for rate in (0.01, 0.02, 0.05)
 ]
-LONG = [f"{config} · rate {rate} · and $more_ <b>" for config in CONFIGS for rate in (0.01, 0.02, 0.05)]
 
 
-def draw(plot, *args, height=4.2, width=7.2, **arguments):
+def draw(plot, frame, height=4.2, width=7.2, **arguments):
     """Axes with a plot, on a figure as the page has it."""
-    names = ("frame",) if plot is not plots.loss_lines else ("curves",)
-    return panels([(plot, dict(zip(names, args, strict=False)) | arguments)], width, height).axes[0]
+    name = "curves" if plot is plots.loss_lines else "frame"
+    return panels([(plot, {name: frame, **arguments})], width, height).axes[0]
 
 
 def grid(xs, lines):
@@ -36,8 +36,7 @@ def rows(names):
 def curves(names, epochs=2000):
     epoch = pd.Index(np.arange(1, epochs + 1), name="epoch")
     return {
-        name: pd.DataFrame({"train_loss": 0.1 + 0.05 * i + np.exp(-epoch / 900)}, index=epoch)
-        for i, name in enumerate(names)
+        name: pd.Series(0.1 + 0.05 * i + np.exp(-epoch / 900), index=epoch) for i, name in enumerate(names)
     }
 
 
@@ -87,12 +86,8 @@ def test_score_lines_carry_points_bands_names_and_references():
 def test_lines_differ_in_colour_marker_and_dash_and_can_share_them():
     ax = draw(plots.score_lines, grid([1, 2], "abcdef"))
     lines = [line for line in ax.lines if len(line.get_xdata()) == 2]
-    for look in (
-        lambda line: line.get_color(),
-        lambda line: str(line.get_marker()),
-        lambda line: str(line._dash_pattern),
-    ):
-        assert len(set(map(look, lines))) == 6
+    looks = [(line.get_color(), line.get_marker(), str(line._dash_pattern)) for line in lines]
+    assert [len(set(aspect)) for aspect in zip(*looks, strict=True)] == [6, 6, 6]
     shared = theme.styles(["MSE", "BCE"])
     for names in (["BCE"], ["BCE", "MSE"]):
         assert lines_of(draw(plots.score_lines, grid([1, 2], names), styles=shared), shared["BCE"].color)
@@ -148,7 +143,7 @@ def test_loss_lines_carry_every_curve():
     ax = draw(plots.loss_lines, frames, references={"floor": 0.06, "none": np.nan, "zero": 0.0})
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     for (_, frame), style in zip(frames.items(), theme.STYLES, strict=False):
-        np.testing.assert_array_equal(lines_of(ax, style.color)[0].get_ydata(), frame["train_loss"])
+        np.testing.assert_array_equal(lines_of(ax, style.color)[0].get_ydata(), frame)
     assert ax.get_ylim()[0] < 0.06
     np.testing.assert_array_equal(intervals(ax)[:, 0, 0], [2000, 2000, 500, 99])  # thin lines to the labels
     assert {"BCE", "MSE", "short", "broken", "floor"} <= set(words(ax))
@@ -157,8 +152,8 @@ def test_loss_lines_carry_every_curve():
 
 @pytest.mark.parametrize("loss", [[0.5], [np.nan, np.nan], [0.0, 0.0], [1.0, np.inf, 0.0], []])
 def test_odd_losses_are_drawn_without_a_warning(loss):
-    frame = pd.DataFrame({"train_loss": loss}, index=np.arange(1, len(loss) + 1), dtype=float)
-    assert theme.svg(draw(plots.loss_lines, {"odd": frame}).figure)
+    curve = pd.Series(loss, index=np.arange(1, len(loss) + 1), dtype=float)
+    assert theme.svg(draw(plots.loss_lines, {"odd": curve}).figure)
 
 
 # ----------------------------------------------------------------------------------------- distributions
@@ -216,9 +211,8 @@ def test_score_points_go_downwards_with_their_numbers_beside_them():
     (dots,) = [line for line in ax.lines if line.get_marker() == "o"]
     np.testing.assert_array_equal(dots.get_xydata(), np.column_stack([frame.y, [0, 1, 2]]))
     np.testing.assert_allclose(intervals(ax), [[(0.8, 0), (0.95, 0)]])
-    assert ax.patches[0].get_extents().transformed(ax.transData.inverted()).intervalx == pytest.approx(
-        [-0.01, 0.01]
-    )
+    band = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    assert band.intervalx == pytest.approx([-0.01, 0.01])
     assert {"+0.900  [+0.800, +0.950]", "−0.100", "–", "Bayes"} <= set(words(ax))
     assert "lost" not in words(ax)
 
@@ -257,16 +251,18 @@ def test_share_bars_carry_shares_and_bounds():
     assert "31%" in words(draw(plots.share_bars, frame[["share"]].dropna(), full=False))
 
 
-@pytest.mark.parametrize("plot", ["points", "outcomes", "shares", "losses", "lines"])
-def test_nothing_to_draw(plot):
-    arguments = {
-        "points": (plots.score_points, rows([])),
-        "outcomes": (plots.outcome_bars, outcomes(CONFIGS).iloc[:0]),
-        "shares": (plots.share_bars, pd.DataFrame({"share": [], "lo": [], "hi": []}, dtype=float)),
-        "losses": (plots.loss_lines, {}),
-        "lines": (plots.score_lines, grid([1], ["a"]).iloc[:0]),
-    }
-    assert theme.png(draw(*arguments[plot]).figure)
+@pytest.mark.parametrize(
+    ("plot", "frame"),
+    [
+        (plots.score_points, rows([])),
+        (plots.outcome_bars, outcomes(["BCE"]).iloc[:0]),
+        (plots.share_bars, pd.DataFrame({"share": [], "lo": [], "hi": []}, dtype=float)),
+        (plots.loss_lines, {}),
+        (plots.score_lines, grid([1], ["a"]).iloc[:0]),
+    ],
+)
+def test_nothing_to_draw(plot, frame):
+    assert theme.png(draw(plot, frame).figure)
 
 
 # ------------------------------------------------------------------------------------------ how it looks
@@ -290,14 +286,11 @@ def test_no_text_is_cut_or_covered_over_numbers(values, names):
 
 
 @pytest.mark.parametrize("names", [["BCE"], LONG], ids=["1", "24 long"])
-@pytest.mark.parametrize("plot", [plots.score_points, plots.outcome_bars])
-def test_no_text_is_cut_or_covered_in_rows(names, plot):
-    height = plots.rows_height(len(names))
-    if plot is plots.score_points:
-        ax = draw(plot, rows(names), height=height, references={"sample optimum": 0.973, "Bayes": 0.97725})
-    else:
-        ax = draw(plot, outcomes(names), height=height)
-    assert overlapping(ax.figure) == ([], [])
+def test_no_text_is_cut_or_covered_in_rows(names):
+    height, references = plots.rows_height(len(names)), {"sample optimum": 0.973, "Bayes": 0.97725}
+    points = draw(plots.score_points, rows(names), height, references=references)
+    bars = draw(plots.outcome_bars, outcomes(names), height)
+    assert overlapping(points.figure) == overlapping(bars.figure) == ([], [])
 
 
 def test_no_text_of_a_distribution_is_cut_or_covered():

@@ -35,11 +35,10 @@ EYES = {
 TO_XYZ = np.array([[0.41246, 0.35758, 0.18044], [0.21267, 0.71515, 0.07217], [0.01933, 0.11919, 0.95030]])
 
 
-def lab(color, eye="normal"):
+def lab(color, eye):
     c = np.array(to_rgb(color))
-    linear = np.clip(
-        np.array(EYES[eye]) @ np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4), 0, 1
-    )
+    linear = np.array(EYES[eye]) @ np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear, 0, 1)
     f = np.cbrt(TO_XYZ @ linear / TO_XYZ.sum(axis=1))  # good enough above black
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
@@ -92,7 +91,7 @@ def test_styles_differ_in_every_respect_and_then_in_some():
         ("abcdef", 5, "abcd…"),
         ("rocket \U0001f680", 72, "rocket ?"),
         (3, 72, "3"),
-        ("\x00", 72, "?"),
+        ("\x00", 72, "\ufffd"),
     ],
 )
 def test_plain_text(text, limit, drawn):
@@ -122,6 +121,7 @@ def test_bytes_do_not_vary_and_neither_output_disturbs_the_other():
     assert b"<metadata" not in svg
     assert b"<text" not in svg  # outlines
     assert Image.open(io.BytesIO(png)).size == (720, 420)
+    assert Image.open(io.BytesIO(theme.png(fig, dpi=200))).width == 1440
 
 
 NUMBER = r"-?[\d.]+(?:e-?\d+)?"
@@ -158,10 +158,6 @@ def test_a_short_svg_draws_the_same(monkeypatch):
     assert len(used) > 10
     assert clips
     assert {*used, *clips} <= {element.get("id") for element in elements}
-
-
-def test_dpi_scales_the_picture():
-    assert Image.open(io.BytesIO(theme.png(example(), dpi=200))).width == 1440
 
 
 def test_the_users_settings_change_no_byte_and_are_restored():
@@ -214,11 +210,7 @@ def test_no_matplotlibrc_backend_or_theme_changes_a_byte_or_crashes(tmp_path):
         "backend: tkagg\nfont.size: 30\nfigure.constrained_layout.use: False\nsavefig.dpi: 17\nsvg.fonttype: none\n"
     )
     printed = set()
-    for backend, settings, arguments in (
-        ("agg", os.devnull, []),
-        ("nonsense", rc, []),
-        ("tkagg", rc, ["seaborn"]),
-    ):
+    for backend, settings, arguments in (("agg", os.devnull, []), ("nonsense", rc, ["seaborn"])):
         env = os.environ | {"MPLBACKEND": backend, "MATPLOTLIBRC": str(settings)}
         done = subprocess.run(
             [sys.executable, "-c", DRAW, *arguments], capture_output=True, text=True, check=True, env=env

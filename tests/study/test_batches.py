@@ -1,16 +1,16 @@
 """What is missing becomes runs, and runs become batches: nothing is left out or trained twice."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
+from factories import tracked_run
 
 from qwerties.config import DEFAULT, Config, Seeds
-from qwerties.scoring.digest import code_digest
 from qwerties.study.batches import Batch, MissingRun, make_batches, missing_runs
 from qwerties.study.coverage import make_coverage
 from qwerties.study.experiment import Experiment, grid
 from qwerties.study.plan import plan_tags
-from qwerties.tracking.records import Tracked
 from qwerties.training.batches import BLOCK, batches
 
 MSE, LINEAR = Config(loss="mse"), Config(activation="linear")
@@ -19,19 +19,8 @@ CROSSED = Experiment("A title", "A question?", (DEFAULT,), crossed=(4, 3))
 ALL = [(DEFAULT, "0-499"), (MSE, "0-499")]
 
 
-def tracked(config=DEFAULT, seeds="0-499", *, run_id="id", status="FINISHED", parent=None, params=None):
-    params = {**config.to_params(), "seeds": seeds} if params is None else params
-    return Tracked(
-        run_id,
-        "1",
-        "name",
-        status,
-        parent,
-        params,
-        {},
-        {"qwerties.code": code_digest(), "qwerties.artifacts": "{}"},
-        "uri",
-    )
+def tracked(config=DEFAULT, seeds="0-499", **fields):
+    return tracked_run(config, seeds, **fields)
 
 
 def missing(runs, experiment=LOSS, n_seeds=500, more=None, damaged=()):
@@ -66,20 +55,12 @@ def test_seeds_of_a_damaged_run_are_missing_also_beyond_the_plan():
     assert missing([*runs, tracked(seeds="500-999")], damaged=["lost"]) == []
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {},
-        {"seeds": "all of them"},
-        {**DEFAULT.to_params(), "seed": "0"},
-        {**DEFAULT.to_params(), "seeds": "0-499", "loss": "hinge"},
-        {**DEFAULT.to_params(), "seeds": "0-499", "epochs": "many"},
-    ],
-)
+@pytest.mark.parametrize("params", [{}, {"seeds": "all"}, {"loss": "hinge"}, {"epochs": "many"}])
 def test_foreign_runs_are_left_aside(params):
-    assert missing([tracked(params=params)]) == ALL
-    mine = {**DEFAULT.to_params(), "seeds": "0-499", "note": "x"}
-    assert missing([tracked(params=mine), tracked(MSE)]) == []
+    foreign = tracked()
+    foreign = dataclasses.replace(foreign, params={**foreign.params, **params} if params else {})
+    assert missing([foreign]) == ALL
+    assert missing([tracked(note="x"), tracked(MSE)]) == []
 
 
 def test_a_crossed_block_is_made_whole_or_not_at_all():

@@ -1,21 +1,19 @@
 """The coverage: every run is counted once and rightly, and what cannot be read is missing, not a crash."""
 
-import itertools
 import json
 from types import SimpleNamespace
 
 import pytest
+from factories import tracked_run
 
 from qwerties.config import Config, Seeds, fingerprint
 from qwerties.scoring.digest import code_digest
 from qwerties.study.coverage import make_coverage
-from qwerties.tracking.records import Tracked
-from qwerties.tracking.tags import ARTIFACTS, FINGERPRINT, PROCESS, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
+from qwerties.tracking.tags import FINGERPRINT, PROCESS, SPEC, STUDY, SUPERSEDED, TRIAL, TUNING
 
 CODE = "code"
 SEEDS = Seeds(0, 10)
 A, B, C = (Config(epochs=epochs) for epochs in (1, 2, 3))
-ids = itertools.count()
 
 
 def plan(*configs, seeds=SEEDS, code=CODE):
@@ -23,11 +21,8 @@ def plan(*configs, seeds=SEEDS, code=CODE):
     return {"qwerties.plan": json.dumps({"seeds": str(seeds), "code": code, "configs": keys})}
 
 
-def run(config, seeds="0-9", status="FINISHED", code=CODE, parent=None, tags=(), run_id=None, **params):
-    params = {**config.to_params(), "seeds": str(seeds), **params}
-    all_tags = {"qwerties.code": code, ARTIFACTS: "{}", **dict(tags)}
-    run_id = run_id or f"r{next(ids)}"
-    return Tracked(run_id, "1", config.label(), status, parent, params, {"train_loss": 0.5}, all_tags, "")
+def run(config, seeds="0-9", code=CODE, **fields):
+    return tracked_run(config, seeds, code=code, **fields)
 
 
 def cover(tags, runs, damaged=()):
@@ -72,7 +67,7 @@ def test_stale_unplanned_superseded_and_example_runs_do_not_count():
         run(A, code="older"),
         run(C),
         run(A, parent="r0"),
-        run(A, seeds="nonsense"),
+        run(A, "nonsense"),
         run(A, epochs="many"),
         run(A, tags={SUPERSEDED: "r1"}),
     ]

@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
-from factories import make_folder, new_store
+from factories import make_folder, new_store, tracked_run
 
 from qwerties.config import DEFAULT, Config, Seeds, fingerprint
 from qwerties.errors import UsageError
@@ -23,22 +23,21 @@ from qwerties.study.plan import (
     readable_contrasts,
 )
 from qwerties.study.plan_changes import revise
-from qwerties.tracking.records import Tracked
 from qwerties.tracking.tags import CONTRASTS, PLAN, PLAN_CHANGES
 
 SEEDS = Seeds(0, 4)
 MANY = grid(Config(epochs=20), learning_rate=[0.001 * i for i in range(1, 2001)])
 OTHER, THIRD = Config(loss="mse"), Config(activation="tanh")
-PRIMARY = Contrast(DEFAULT, OTHER, primary=True)
+PRIMARY, WIDER = Contrast(DEFAULT, OTHER, primary=True), Contrast(DEFAULT, OTHER, 0.02, primary=True)
 
 
-def tags_of(experiment, seeds=SEEDS):
-    """All tags of a new experiment."""
-    return revise(plan_tags(experiment, seeds), planned_contrasts(experiment), {}, [])
+def tags_of(experiment, before=MappingProxyType({}), runs=()):
+    """All tags of an experiment, with the tags and the runs that it had before."""
+    return revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), before, runs)
 
 
-def declared(*contrasts, configs=(DEFAULT, OTHER, THIRD)):
-    return tags_of(Experiment("t", "q", configs, contrasts))
+def declared(*contrasts, configs=(DEFAULT, OTHER, THIRD), **earlier):
+    return tags_of(Experiment("t", "q", configs, contrasts), **earlier)
 
 
 def test_the_whole_plan_comes_back():
@@ -79,63 +78,51 @@ def test_no_tag_is_too_long(count):
     assert len(read_declaration("x", tags).plan.configs) == count
 
 
-BAD = [
-    "",
-    "{",
-    "[]",
-    "null",
-    "3",
-    '"x"',
-    "[" * 100_000,
-    '{"seeds": "all"}',
-    '[{"kind": 1}, 2]',
-    "[[]]",
-    '{"chunks": 3}',
-]
+BAD = (
+    *("", "{", "[]", "null", "3", '"x"', "[" * 100_000),
+    *('{"seeds": "all"}', '[{"kind": 1}, 2]', "[[]]", '{"chunks": 3}'),
+)
 
 
 @pytest.mark.parametrize("text", BAD)
 @pytest.mark.parametrize("tag", ["plan", "figures", "contrasts", "order", "plan_changes"])
 def test_a_tag_that_cannot_be_read_is_named(tag, text):
     found = read_declaration("x", {**declared(), f"qwerties.{tag}": text})
-    is_fine = (text == "[]" and tag in ("figures", "contrasts", "plan_changes")) or (tag, text) == (
-        "order",
-        "3",
-    )
+    is_fine = text == {"plan": None, "order": "3"}.get(tag, "[]")
     assert list(found.problems) == ([] if is_fine else [f"the tag qwerties.{tag} cannot be read"])
 
 
-@pytest.mark.parametrize("text", [None, *BAD, "x" * MAX_TAG])
-def test_a_chunk_that_belongs_to_no_plan_is_named(text):
+@pytest.fixture(scope="module")
+def chunked():
+    """Tags whose plan is cut into three."""
     tags = declared(configs=MANY[:160])
     assert json.loads(tags[PLAN])["chunks"] == sum(name.startswith(f"{PLAN}.") for name in tags) == 3
-    bad = {name: value for name, value in tags.items() if name != f"{PLAN}.2"}
+    return tags
+
+
+@pytest.mark.parametrize("text", [None, *BAD, "x" * MAX_TAG])
+def test_a_chunk_that_belongs_to_no_plan_is_named(text, chunked):
+    bad = {name: value for name, value in chunked.items() if name != f"{PLAN}.2"}
     bad |= {} if text is None else {f"{PLAN}.2": text}
     found = read_declaration("x", bad)
     assert (found.plan, found.problems) == (None, (f"the tag {PLAN} cannot be read",))
 
 
 @pytest.mark.parametrize("count", [0, -1, 10**9, 2.0, "2", None, True, [], 1e400])
-def test_a_number_of_chunks_that_is_none_is_named(count):
-    tags = declared(configs=MANY[:160])
-    first = json.dumps({**json.loads(tags[PLAN]), "chunks": count})
-    assert read_declaration("x", {**tags, PLAN: first}).problems == (f"the tag {PLAN} cannot be read",)
+def test_a_number_of_chunks_that_is_none_is_named(count, chunked):
+    first = json.dumps({**json.loads(chunked[PLAN]), "chunks": count})
+    assert read_declaration("x", {**chunked, PLAN: first}).problems == (f"the tag {PLAN} cannot be read",)
 
 
 # What a new plan changes
 
 
-def run(config, status="FINISHED", parent=None):
-    return Tracked(config.label(), "1", config.label(), status, parent, config.to_params(), {}, {}, "")
-
-
-BOTH = (run(DEFAULT), run(OTHER))
+BOTH = (tracked_run(DEFAULT, SEEDS), tracked_run(OTHER, SEEDS))
 
 
 def revised(before, *contrasts, runs=BOTH, configs=(DEFAULT, OTHER, THIRD)):
     """Return the stored contrasts of a new plan, and what it changes."""
-    experiment = Experiment("t", "q", configs, contrasts)
-    tags = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), before, runs)
+    tags = declared(*contrasts, configs=configs, before=before, runs=runs)
     changes = [change for entry in json.loads(tags.get(PLAN_CHANGES, "[]")) for change in entry["what"]]
     return read_declaration("x", tags).contrasts, changes
 
@@ -152,7 +139,7 @@ def is_late(before, *contrasts, **options):
         ({}, True),  # runs without a plan
         (declared(), True),
         (declared(Contrast(DEFAULT, OTHER)), True),
-        (declared(dataclasses.replace(PRIMARY, delta=0.02)), True),
+        (declared(WIDER), True),
         (declared(Contrast(OTHER, DEFAULT, primary=True)), True),
         (declared(PRIMARY), False),
         (declared(PRIMARY, Contrast(DEFAULT, THIRD)), False),
@@ -165,7 +152,14 @@ def test_a_primary_contrast_declared_after_runs_of_both_arms_is_late(before, exp
 
 
 @pytest.mark.parametrize(
-    "runs", [(), BOTH[:1], (run(DEFAULT), run(THIRD)), (run(DEFAULT), run(OTHER, parent="x"))]
+    "runs",
+    [
+        (),
+        BOTH[:1],
+        (BOTH[0], tracked_run(THIRD, SEEDS)),
+        (BOTH[0], tracked_run(OTHER, SEEDS, parent="x")),
+        (BOTH[0], tracked_run(OTHER, SEEDS, status="RUNNING")),
+    ],
 )
 def test_a_contrast_whose_difference_nobody_has_seen_is_not_late(runs):
     assert not is_late(declared(), PRIMARY, runs=runs)
@@ -177,10 +171,8 @@ def test_an_exploratory_contrast_is_never_late():
 
 
 def test_late_stays_late_and_the_plan_says_why():
-    experiment = Experiment("t", "q", (DEFAULT, OTHER), (PRIMARY,))
-    before = declared(Contrast(DEFAULT, OTHER))
-    stored = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), before, BOTH)
-    again = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), stored, BOTH)
+    stored = declared(PRIMARY, before=declared(Contrast(DEFAULT, OTHER)), runs=BOTH)
+    again = declared(PRIMARY, before=stored, runs=BOTH)
     assert again == {name: value for name, value in stored.items() if name != PLAN_CHANGES}
     for tags in (stored, again):
         (contrast,) = read_declaration("x", tags).contrasts
@@ -189,7 +181,7 @@ def test_late_stays_late_and_the_plan_says_why():
         assert contrast.late.endswith(", when runs of both arms existed")
     (change,) = read_declaration("x", stored).plan_changes
     assert change.endswith("with 2 runs tracked: primary contrast added: bce − mse, margin 0.01")
-    (margin,), _ = revised(declared(dataclasses.replace(PRIMARY, delta=0.02)), PRIMARY)
+    (margin,), _ = revised(declared(WIDER), PRIMARY)
     assert margin.late.startswith("got this margin on 20")
 
 
@@ -197,7 +189,7 @@ def test_tuned_arms_are_known_by_their_names():
     """Before a search examples stand in for the arms; that they become known is no new contrast."""
     tuned = Contrast(Config(learning_rate=0.3), OTHER, primary=True, names=("best", "plain"))
     placeholder = dataclasses.replace(tuned, a=DEFAULT)
-    new = {"runs": [run(tuned.a), run(OTHER)], "configs": (tuned.a, OTHER)}
+    new = {"runs": [tracked_run(tuned.a, SEEDS), BOTH[1]], "configs": (tuned.a, OTHER)}
     assert not is_late(declared(placeholder), tuned, **new)
     assert arms_by_name(readable_contrasts(declared(placeholder))) == {"best": DEFAULT, "plain": OTHER}
     exploratory = dataclasses.replace(tuned, primary=False)
@@ -213,11 +205,7 @@ def test_tuned_arms_are_known_by_their_names():
         ([], [PRIMARY], ["primary contrast added: bce − mse, margin 0.01"]),
         ([PRIMARY], [], ["primary contrast removed: bce − mse"]),
         ([PRIMARY], [Contrast(DEFAULT, OTHER)], ["made exploratory: bce − mse"]),
-        (
-            [PRIMARY],
-            [Contrast(DEFAULT, OTHER, 0.02, True)],
-            ["margin of bce − mse changed from 0.01 to 0.02"],
-        ),
+        ([PRIMARY], [WIDER], ["margin of bce − mse changed from 0.01 to 0.02"]),
     ],
 )
 def test_changes_of_margins_and_of_primary_contrasts_are_said_in_words(before, now, changes):
@@ -228,8 +216,7 @@ def test_changes_of_margins_and_of_primary_contrasts_are_said_in_words(before, n
 def test_the_history_keeps_the_first_change_and_the_latest_and_fits_a_tag():
     before = declared(PRIMARY)
     for i in range(2, 200):
-        experiment = Experiment("t", "q", (DEFAULT, OTHER), (dataclasses.replace(PRIMARY, delta=i / 1000),))
-        before |= revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), before, BOTH)
+        before |= declared(dataclasses.replace(PRIMARY, delta=i / 1000), before=before, runs=BOTH)
     first, *_, last = read_declaration("x", before).plan_changes
     assert first.endswith("from 0.01 to 0.002")
     assert last.endswith("from 0.198 to 0.199")
@@ -244,16 +231,14 @@ def test_ten_slots_for_the_whole_study():
         loss = Experiment(
             "t", "q", MANY, tuple(Contrast(MANY[0], c, primary=True) for c in MANY[1 : n_primary + 1])
         )
-        stored = {name: ("id", tags_of_one) for name, tags_of_one in tags.items()}
+        stored = {name: ("id", its_tags) for name, its_tags in tags.items()}
         check_slots({"loss": loss}, SimpleNamespace(experiments=lambda: stored))
 
     old, before = declared(PRIMARY), declared(PRIMARY, Contrast(DEFAULT, THIRD, primary=True))
     check(9, old=old, loss=before)  # what the file declares counts, not what it declared before
     with pytest.raises(UsageError, match=r"at most 10 in the whole study.* got 11: 10 in loss, 1 in old"):
         check(10, old=old, loss=before)
-    experiment = Experiment("t", "q", (DEFAULT, OTHER), (PRIMARY,))
-    late = revise(plan_tags(experiment, SEEDS), planned_contrasts(experiment), {}, BOTH)
-    check(10, old=late)  # no slot
+    check(10, old=declared(PRIMARY, runs=BOTH))  # late: no slot
 
 
 def test_more_contrasts_than_slots_share_the_error():

@@ -21,27 +21,46 @@ from qwerties.tracking.tags import ARTIFACTS, CODE, EXAMPLES, PLAN, SPEC, STUDY,
 SWEEP = ("sweep", "--seeds", "3", "--max-seeds", "3", "--jobs", "1", "--no-report")
 
 
+TUNED = """
+from qwerties import Config
+from qwerties.tuning import ArmContrast, TunedArm, Tuning
+
+experiment = Tuning(
+    title="Tuned", question="Which?", seeds=20, trials=2, batch=2, fixed={"plain": Config(epochs=20)},
+    arms=(TunedArm("best", lambda trial: Config(epochs=20, learning_rate=trial.suggest_float("rate", 0.01, 1))),),
+    contrasts=(ArmContrast("best", "plain"),),
+)
+"""
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, empty_database):
-    """A swept project, which every case damages and mends again."""
-    path = make_folder(tmp_path_factory.mktemp("agree") / "project", tiny=TINY)
-    shutil.copy(empty_database, path / "mlflow.db")
-    call(path, *SWEEP)
-    return path
+def folders(tmp_path_factory, empty_database):
+    """Two swept projects, by the names of their experiments, which every case damages and mends again."""
+    made = {}
+    for name, source in {"tiny": TINY, "tuned": TUNED}.items():
+        made[name] = make_folder(tmp_path_factory.mktemp("agree") / name, **{name: source})
+        shutil.copy(empty_database, made[name] / "mlflow.db")
+        call(made[name], *SWEEP)
+    return made
 
 
 class WaitedError(Exception):
     """Ends a sweep that waits."""
 
 
-def run_of(folder):
-    """A run that counts, and its first example."""
+def run_of(folder, what="a run"):
+    """A run that counts, its first example; the run of a search, or the first of its trials'."""
     store = new_store(folder)
-    experiment_id, _ = store.experiments()["tiny"]
-    runs = store.runs(experiment_id)
     (coverage,) = read_coverages(store)
+    runs = [run for run in store.runs(coverage.experiment_id) if SUPERSEDED not in run.tags]
     run = coverage.entries[0].runs[0]
-    return run, next(child for child in runs if child.parent == run.run_id)
+    found = {
+        "a run": [run],
+        "an example": [child for child in runs if child.parent == run.run_id],
+        "a search": [own for own in runs if STUDY in own.tags and own.parent is None],
+        "a trial": [own for own in runs if STUDY in own.tags and own.parent is not None],
+    }
+    return found[what][0]
 
 
 def damage(folder, run, change):
@@ -58,30 +77,39 @@ def damage(folder, run, change):
         path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
 
 
-RUN, EXAMPLE = 0, 1
 GONE = "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = :run"
-FAILED = "UPDATE runs SET status = 'FAILED' WHERE run_uuid = :run"
+STATUS = "UPDATE runs SET status = '{}' WHERE run_uuid = :run"
 NO_LOSS = "DELETE FROM latest_metrics WHERE key = 'train_loss' AND run_uuid = :run"
 NO_TAG = "DELETE FROM tags WHERE key = '{}' AND run_uuid = :run"
 NO_PARAM = "DELETE FROM params WHERE key = '{}' AND run_uuid = :run"
+NO_PLAN = "DELETE FROM experiment_tags WHERE key = '{}'"
 BROKEN_TAG = "UPDATE experiment_tags SET value = '{{' WHERE key = '{}'"
-DAMAGES = {
-    "the run deleted": (RUN, GONE),
-    "an example deleted": (EXAMPLE, GONE),
-    "the run failed": (RUN, FAILED),
-    "an example failed": (EXAMPLE, FAILED),
-    "seeds.csv deleted": (RUN, "lose seeds.csv"),
-    "seeds.csv altered": (RUN, "alter seeds.csv"),
-    "a picture deleted": (RUN, "lose loss_curve.png"),
-    "a picture of an example deleted": (EXAMPLE, "lose loss_curve.png"),
-    "a metric deleted": (RUN, NO_LOSS),
-    "a metric of an example deleted": (EXAMPLE, NO_LOSS),
-    "the digests deleted": (RUN, NO_TAG.format(ARTIFACTS)),
-    "the code's tag deleted": (RUN, NO_TAG.format(CODE)),
-    "a param deleted": (RUN, NO_PARAM.format("epochs")),
-    "the seeds deleted": (RUN, NO_PARAM.format("seeds")),
-    "the plan deleted": (RUN, f"DELETE FROM experiment_tags WHERE key = '{PLAN}'"),
-    "the plan broken": (RUN, BROKEN_TAG.format(PLAN)),
+DAMAGES = {  # by what is lost: the experiment, whose run, and how
+    "the run": ("tiny", "a run", GONE),
+    "the run's end": ("tiny", "a run", STATUS.format("FAILED")),
+    "an example": ("tiny", "an example", GONE),
+    "an example's end": ("tiny", "an example", STATUS.format("FAILED")),
+    "seeds.csv": ("tiny", "a run", "lose seeds.csv"),
+    "a digit of seeds.csv": ("tiny", "a run", "alter seeds.csv"),
+    "a picture": ("tiny", "a run", "lose loss_curve.png"),
+    "a picture of an example": ("tiny", "an example", "lose loss_curve.png"),
+    "a metric": ("tiny", "a run", NO_LOSS),
+    "a metric of an example": ("tiny", "an example", NO_LOSS),
+    "the digests": ("tiny", "a run", NO_TAG.format(ARTIFACTS)),
+    "the code's tag": ("tiny", "a run", NO_TAG.format(CODE)),
+    "a param": ("tiny", "a run", NO_PARAM.format("epochs")),
+    "the seeds": ("tiny", "a run", NO_PARAM.format("seeds")),
+    "the plan": ("tiny", "a run", NO_PLAN.format(PLAN)),
+    "the plan's end": ("tiny", "a run", BROKEN_TAG.format(PLAN)),
+    "a trial": ("tuned", "a trial", GONE),
+    "a trial's end": ("tuned", "a trial", STATUS.format("KILLED")),
+    "a trial's losses": ("tuned", "a trial", NO_LOSS),
+    "a trial's number": ("tuned", "a trial", NO_TAG.format(TRIAL)),
+    "the search": ("tuned", "a search", GONE),
+    "the search's end": ("tuned", "a search", STATUS.format("FAILED")),
+    "the search's plan": ("tuned", "a search", NO_TAG.format(SPEC)),
+    "a picture of the search": ("tuned", "a search", "lose *.png"),
+    "the end of the plan of searches": ("tuned", "a search", BROKEN_TAG.format(TUNING)),
 }
 
 
@@ -94,87 +122,33 @@ def verdicts(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", DAMAGES)
-def test_sweep_status_and_page_agree_about_what_is_lost(folder, what):
-    of, change = DAMAGES[what]
-    damage(folder, run_of(folder)[of], change)
+@pytest.mark.parametrize("lost", DAMAGES)
+def test_sweep_status_and_page_agree_about_what_is_lost(folders, lost):
+    name, whose, change = DAMAGES[lost]
+    folder = folders[name]
+    damage(folder, run_of(folder, whose), change)
     assert not json.loads(call(folder, "status", "--json", status=1)[0])["complete"]
     assert not any(verdicts(folder))
     out, _ = call(folder, *SWEEP)
-    assert ("nothing to do" if "plan" in what else "1 run of 2 ") in out
+    if name == "tiny":
+        assert ("nothing to do" if "the plan" in lost else "1 run of 2 ") in out
     assert json.loads(call(folder, "status", "--json")[0])["complete"]
     assert verdicts(folder) == ["open"]
-
-
-# Searches
-
-TUNED = """
-from qwerties import Config
-from qwerties.tuning import ArmContrast, TunedArm, Tuning
-
-experiment = Tuning(
-    title="Tuned", question="Which?", seeds=20, trials=2, batch=2, fixed={"plain": Config(epochs=20)},
-    arms=(TunedArm("best", lambda trial: Config(epochs=20, learning_rate=trial.suggest_float("rate", 0.01, 1))),),
-    contrasts=(ArmContrast("best", "plain"),),
-)
-"""
-
-
-@pytest.fixture(scope="module")
-def tuned(tmp_path_factory, empty_database):
-    path = make_folder(tmp_path_factory.mktemp("agree") / "tuned", tuned=TUNED)
-    shutil.copy(empty_database, path / "mlflow.db")
-    call(path, *SWEEP)
-    return path
-
-
-def search_run(folder, trial):
-    """The run of the search, or the first of its trials' runs."""
-    store = new_store(folder)
-    runs = store.runs(store.experiments()["tuned"][0])
-    return next(
-        r for r in runs if STUDY in r.tags and (r.parent is not None) == trial and SUPERSEDED not in r.tags
-    )
-
-
-SEARCH, A_TRIAL = False, True
-SEARCH_DAMAGES = {
-    "a trial deleted": (A_TRIAL, GONE),
-    "a trial killed": (A_TRIAL, FAILED.replace("FAILED", "KILLED")),
-    "a trial's losses deleted": (A_TRIAL, NO_LOSS),
-    "a trial's number deleted": (A_TRIAL, NO_TAG.format(TRIAL)),
-    "the search deleted": (SEARCH, GONE),
-    "the search failed": (SEARCH, FAILED),
-    "the search's plan deleted": (SEARCH, NO_TAG.format(SPEC)),
-    "a picture of the search deleted": (SEARCH, "lose *.png"),
-    "the plan of searches broken": (SEARCH, BROKEN_TAG.format(TUNING)),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", SEARCH_DAMAGES)
-def test_they_agree_about_searches_too(tuned, what):
-    of, change = SEARCH_DAMAGES[what]
-    damage(tuned, search_run(tuned, of), change)
-    assert not json.loads(call(tuned, "status", "--json", status=1)[0])["complete"]
-    assert not any(verdicts(tuned))
-    call(tuned, *SWEEP)
-    assert json.loads(call(tuned, "status", "--json")[0])["complete"]
-    assert verdicts(tuned) == ["open"]
 
 
 # What a sweep says and stores
 
 
-def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folder):
-    run, _ = run_of(folder)
+def test_a_sweep_says_what_it_trains_again_and_supersedes_it(folders):
+    folder = folders["tiny"]
+    run = run_of(folder)
     damage(folder, run, "lose weights.npz")
     out, _ = call(folder, *SWEEP)
     assert out.startswith(
         f"tiny: training {run.params['loss']} · relu · d=4 · 20 epochs again, because weights.npz of run "
     )
     assert "is lost or altered\n1 run of 2 planned configs tracked" in out
-    (new,) = [r for r in new_store(folder).runs(run.experiment_id) if r.run_id == run_of(folder)[0].run_id]
+    new = run_of(folder)
     old = next(r for r in new_store(folder).runs(run.experiment_id) if r.run_id == run.run_id)
     assert old.tags[SUPERSEDED] == new.run_id
     examples = json.loads(new.tags[EXAMPLES])

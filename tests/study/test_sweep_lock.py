@@ -95,6 +95,18 @@ def test_a_lease_of_another_is_waited_for():
     assert waited == ["elsewhere:1:2:3"]
 
 
+def test_a_sweep_that_is_stopped_while_it_takes_a_lease_leaves_none(monkeypatch):
+    def stop(seconds):
+        assert all(LEASE in tags for tags in store.tags.values())
+        raise KeyboardInterrupt
+
+    store = Tags()
+    monkeypatch.setattr(module.time, "sleep", stop)
+    with pytest.raises(KeyboardInterrupt), sweep_lock(store, ["1", "2"], never):
+        pass
+    assert store.tags == {"1": {}, "2": {}}
+
+
 # The lock of a store that is a file
 
 

@@ -112,7 +112,7 @@ def _family(results: Results) -> list[SeedTable]:
 
 def _endings(results: Results) -> ReportFigure | None:
     """Show the mean loss of the networks that ended alike, after the longest training; None without curves."""
-    curves: dict[str, pd.DataFrame] = {}
+    curves: dict[str, pd.Series] = {}
     falls = []
     for table in _family(results):
         try:
@@ -124,7 +124,7 @@ def _endings(results: Results) -> ReportFigure | None:
         fall = 100 * (1 - float(mean[-1]) / before) if before > 0 else np.nan
         falls += [f"{fall:.1f}% ({plural(table.config.epochs, 'epoch')})"] if np.isfinite(fall) else []
         curves = {
-            state: pd.DataFrame({"train_loss": losses[own].mean(0, dtype=np.float64)}, index=epochs)
+            state: pd.Series(losses[own].mean(0, dtype=np.float64), index=epochs)
             for state in STATES
             if state != "diverged" and (own := table.frame["state"].eq(state).to_numpy()).any()
         }
@@ -141,7 +141,7 @@ def _endings(results: Results) -> ReportFigure | None:
     fell = (
         f" Over the last quarter of the training, the mean loss of all networks fell by {', '.join(falls)}."
     )
-    ends = "; ".join(f"{name} {number(float(c['train_loss'].iloc[-1]))}" for name, c in curves.items())
+    ends = "; ".join(f"{name} {number(float(loss.iloc[-1]))}" for name, loss in curves.items())
     marks = ", ".join(f"{name} {number(level)}" for name, level in levels.items())
     return figure_of(
         [(plots.loss_lines, {"curves": curves, "references": levels, "styles": looks})],
