@@ -27,6 +27,7 @@ from qwerties.tracking.tags import PARENT, PREFIX, RUN_NAME, TITLE, USER
 from qwerties.tracking.uri import sqlite_path
 
 KNOWN_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow's schema (MLflow 3.17) with the tables below
+TEXT = "COALESCE(CAST(value AS TEXT), '')"  # SQLite lets any column hold bytes, numbers or nothing
 LARGEST = 1.7976931348623157e308  # MLflow stores infinities as the largest finite double of their sign
 
 
@@ -153,7 +154,7 @@ def read_experiments(connection: sqlite3.Connection) -> list[TrackedExperiment]:
     ).fetchall()
     tags: dict[int, dict[str, str]] = defaultdict(dict)
     for experiment_id, key, value in connection.execute(
-        "SELECT experiment_id, key, value FROM experiment_tags"
+        f"SELECT experiment_id, key, {TEXT} FROM experiment_tags"
     ):
         tags[experiment_id][key] = value
     return [
@@ -174,7 +175,7 @@ def read_runs(connection: sqlite3.Connection, experiment_id: str) -> list[Tracke
     ).fetchall()
     values: dict[str, dict[str, dict[str, Any]]] = {}  # by table and run
     for table in ("params", "tags", "latest_metrics"):
-        value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else "value"
+        value = "CASE WHEN is_nan THEN NULL ELSE value END" if table == "latest_metrics" else TEXT
         values[table] = defaultdict(dict)
         for run_id, key, text in connection.execute(
             f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN (SELECT run_uuid {selected})",

@@ -257,6 +257,22 @@ def test_an_unknown_schema_is_refused_and_left_as_it_was_with_one_warning(other,
     ]
 
 
+@pytest.mark.parametrize(("value", "text"), [(b"{}", "{}"), (7, "7"), (None, ""), ("é", "é")])
+def test_what_a_stranger_wrote_into_tags_and_params_is_text(other, value, text):
+    store = Store(other)
+    experiment_id = store.experiment("odd", {"qwerties.code": "1"})
+    run_id = MlflowClient(other).create_run(experiment_id, tags={"t": "1"}).info.run_id
+    MlflowClient(other).log_param(run_id, "p", "1")
+    with closing(sqlite3.connect(sqlite_path(other))) as database, database:
+        database.execute("UPDATE tags SET value = ? WHERE key = 't'", (value,))
+        database.execute("UPDATE experiment_tags SET value = ? WHERE key = 'qwerties.code'", (value,))
+        if value is not None:
+            database.execute("UPDATE params SET value = ?", (value,))
+    [run] = store.runs(experiment_id)
+    assert run.tags["t"] == store.experiments()["odd"][1]["qwerties.code"] == text
+    assert run.params["p"] == (text or "1")
+
+
 @pytest.mark.parametrize("uri", ["sqlite:///{}/other.db", "sqlite:///{}/notes.txt", "sqlite:///{}/new.db"])
 def test_files_that_are_no_store_are_refused_and_left_as_they_were(tmp_path, uri):
     query(f"sqlite:///{tmp_path}/other.db", "CREATE TABLE metrics (key, value)")
