@@ -43,9 +43,8 @@ class Written:
 
     page: Path
     verdicts: Path
-    files: Mapping[
-        str, bytes
-    ]  # by their names beside summary.html; the page is one without links to the others
+    # By their names beside summary.html; the page is one, without links to the others
+    files: Mapping[str, bytes]
     text: str  # answers, verdicts and changes for the terminal
     failures: tuple[str, ...]  # sections that could not be made, with the reason
 
