@@ -138,7 +138,7 @@ def loaded(path):
         return {name: arrays[name].tobytes() for name in arrays}
 
 
-def xor_points(n, distance, rng):
+def fresh_points(n, distance, rng, data="xor"):
     """Points of both classes drawn coordinate by coordinate, (2, n) and (n,): another route than `training.data`."""
-    corner = rng.integers(0, 2, (2, n))
+    corner = rng.integers(0, 2, (2, n)) * [[1], [data == "xor"]]
     return 1 + distance * corner + rng.standard_normal((2, n)), corner[0] ^ corner[1]

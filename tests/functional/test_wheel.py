@@ -47,7 +47,7 @@ def installed(wheel, tmp_path_factory):
 def test_it_holds_every_file_of_the_package_and_nothing_else(wheel):
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "qwerties").rglob("*") if path.is_file()}
     expected = {name for name in files if name.endswith(SHIPPED) and "__pycache__" not in name}
-    assert {Path(name).suffix for name in expected} >= {".py", ".html", ".css", ".js", ".h"}
+    assert {Path(name).suffix for name in expected} >= {".py", ".html", ".css", ".js", ".h", ".cpp"}
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert packed == expected

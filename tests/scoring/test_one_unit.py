@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from factories import xor_points
+from factories import fresh_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import dblquad, quad
@@ -262,7 +262,7 @@ def test_scores_of_one_unit_on_xor_agree_with_points(activation):
     bce, brier = one_unit.population_losses(activation, w, b, v, c, distance, "xor")
     rng, n = np.random.default_rng(5), 400_000
     for i in range(len(b)):
-        x, y = xor_points(n, distance[i], rng)
+        x, y = fresh_points(n, distance[i], rng)
         z = v[i] * ACTIVATE[activation](w[i] @ x + b[i]) + c[i]
         wrong = np.where(y == 1, -z, z)
         for found, values in (

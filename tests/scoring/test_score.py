@@ -1,21 +1,20 @@
 """Scores of networks whose weights are written by hand, against plain recomputation."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from factories import fresh_points
+from scipy.special import expit
 from scipy.stats import norm
-from torch import nn
 
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.scoring import optimum, theory
-from qwerties.scoring import score as scoring
 from qwerties.scoring.score import score
 from qwerties.training import data, native
-from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
 
 COLUMNS = [
@@ -28,6 +27,7 @@ LEARNED = (1.0, 0.0, 0.0, 2.0, -6.0)
 SLOW = (1.0, 0.0, 0.0, 2.0, -12.0)  # cuts at x = 6: all of A is right and a sixth of B
 CONSTANT = (1.0, 0.0, 20.0, 1.0, 100.0)  # says B everywhere
 DEAD = (-1.0, 0.0, -1000.0, 1.0, -0.5)
+WRONG = (1.0, 0.0, 0.0, -2.0, 6.0)  # the answers of LEARNED, turned round
 BROKEN = (math.nan,) * 5
 
 
@@ -42,12 +42,33 @@ def weights_of(*paths):
     }
 
 
-def scores_of(*units, config=DEFAULT, losses=None, seeds=None):
-    """Scores of networks that keep the same weights at both checkpoints."""
+def scored(config, weights, *, kept=(0, 20), losses=None, seeds=None):
+    """Scores of networks that have these weights at their checkpoints, (networks, checkpoints, ...)."""
+    n = len(weights["0.weight"])
+    losses = np.full((n, 20), 0.3) if losses is None else losses
     config = dataclasses.replace(config, epochs=20)
-    losses = np.full((len(units), 20), 0.3, dtype=np.float32) if losses is None else losses
-    seeds = seeds or Seeds(0, len(units))
-    return score(config, seeds, losses, np.array([0, 20]), weights_of(*[[unit, unit] for unit in units]))
+    return score(config, seeds or Seeds(0, n), np.float32(losses), np.array(kept), weights)
+
+
+def scores_of(*units, config=DEFAULT, **more):
+    """Scores of networks that keep the same weights at both checkpoints."""
+    return scored(config, weights_of(*[[unit, unit] for unit in units]), **more)
+
+
+def twice(layers):
+    """Weights of networks that keep them at both checkpoints, from (networks, ...) of each layer."""
+    return {name: np.stack([value, value], axis=1).astype(np.float32) for name, value in layers.items()}
+
+
+def copies(units, count):
+    """Weights of networks whose hidden units are so many copies of one, at both checkpoints."""
+    one = weights_of(*[[unit, unit] for unit in units])
+    return {
+        "0.weight": one["0.weight"].repeat(count, axis=2),
+        "0.bias": one["0.bias"].repeat(count, axis=2),
+        "2.weight": one["2.weight"].repeat(count, axis=3) / count,
+        "2.bias": one["2.bias"],
+    }
 
 
 def logits(unit, x, activate=lambda u: np.maximum(u, 0)):
@@ -95,7 +116,7 @@ def test_states_of_networks_made_by_hand():
     table = scores_of(LEARNED, SLOW, CONSTANT, DEAD, BROKEN).table
     assert table["state"].tolist() == ["learned", "slow", "constant", "dead", "diverged"]
     assert table["dead_at_init"].tolist()[:4] == [False, False, False, True]
-    undefined = [
+    undefined = (
         "train_loss",
         "train_accuracy",
         "phi",
@@ -104,8 +125,8 @@ def test_states_of_networks_made_by_hand():
         "bce",
         "brier",
         "excess_loss",
-    ]
-    assert table.loc[4, undefined].isna().all()
+    )
+    assert table.loc[4, list(undefined)].isna().all()
     assert not table["settled"][4]
 
 
@@ -136,11 +157,7 @@ def test_dead_is_of_relu_alone():
 
 
 def test_dead_at_init_looks_at_the_first_weights():
-    config = dataclasses.replace(DEFAULT, epochs=20)
-    losses = np.full((2, 20), 0.3, np.float32)
-    found = score(
-        config, Seeds(0, 2), losses, np.array([0, 20]), weights_of([DEAD, LEARNED], [LEARNED, DEAD])
-    )
+    found = scored(DEFAULT, weights_of([DEAD, LEARNED], [LEARNED, DEAD]))
     assert found.table["dead_at_init"].tolist() == [True, False]
     assert found.table["state"].tolist() == ["learned", "dead"]
     assert found.dead.tolist() == [[True, False], [False, True]]
@@ -149,17 +166,11 @@ def test_dead_at_init_looks_at_the_first_weights():
 def test_one_active_point_is_life():
     x, _ = sample(0)
     highest = np.sort(x[0])[-2:].mean()  # between the two points farthest to the right
-    table = scores_of(
-        (1.0, 0.0, -highest, 1.0, -0.1), (1.0, 0.0, -x[0].max() - 0.01, 1.0, -0.1), seeds=None
-    ).table
-    assert table["state"][0] != "dead"
-    only_seed_0 = scores_of((1.0, 0.0, -x[0].max() - 0.01, 1.0, -0.1)).table
-    assert only_seed_0["state"][0] == "dead"
+    for cut, dead in ((highest, False), (x[0].max() + 0.01, True)):
+        assert (scores_of((1.0, 0.0, -cut, 1.0, -0.1)).table["state"][0] == "dead") == dead
 
 
 def test_a_dead_layer_kills_a_deep_network_and_a_dead_unit_does_not():
-    config = Config(hidden=(2, 2), epochs=20)
-
     def deep(bias_first, bias_second):
         return {
             "0.weight": [[1, 0], [1, 0]],
@@ -177,8 +188,8 @@ def test_a_dead_layer_kills_a_deep_network_and_a_dead_unit_does_not():
         deep([-99, -99], [1, 1]),
         deep([0, 0], [-99, -99]),
     ]
-    weights = {n: np.array([[w[n], w[n]] for w in networks], dtype=np.float32) for n in networks[0]}
-    table = score(config, Seeds(0, 5), np.full((5, 20), 0.3, np.float32), np.array([0, 20]), weights).table
+    weights = twice({name: np.array([each[name] for each in networks]) for name in networks[0]})
+    table = scored(Config(hidden=(2, 2)), weights).table
     assert (table["state"] == "dead").tolist() == [False, True, False, True, True]
 
 
@@ -187,7 +198,7 @@ def test_a_dead_layer_kills_a_deep_network_and_a_dead_unit_does_not():
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])
 def test_training_scores_are_recomputed_plainly(loss):
-    units = (LEARNED, SLOW, CONSTANT, DEAD, (0.3, -0.8, 0.1, -1.1, 0.4))
+    units = (LEARNED, SLOW, CONSTANT, DEAD, (0.3, -0.8, 0.1, -1.1, 0.4), WRONG)
     table = scores_of(*units, config=Config(loss=loss)).table
     for seed, unit in enumerate(units):
         x, y = sample(seed)
@@ -204,37 +215,7 @@ def test_training_scores_are_recomputed_plainly(loss):
             assert np.isnan(table["phi"][seed])
         else:
             assert table["phi"][seed] == pytest.approx(np.corrcoef(predicted, y)[0, 1], abs=1e-6)
-    assert table["phi"].isna().tolist() == [False, False, True, True, False]
-
-
-def test_train_loss_and_accuracy_are_those_of_a_model_that_torch_evaluates():
-    found = train_reference(Config(epochs=50, learning_rate=0.5), 3)
-    weights = {name: value[None, None].numpy() for name, value in found.model.state_dict().items()}
-    table = score(Config(epochs=50), Seeds(3, 4), found.losses[None].numpy(), np.array([50]), weights).table
-    with torch.no_grad():
-        p = found.model(found.points)
-        assert table["train_loss"][0] == pytest.approx(nn.BCELoss()(p, found.labels).item(), abs=1e-6)
-        assert table["train_accuracy"][0] == ((p > 0.5) == found.labels.bool()).double().mean().item()
-        ones = torch.vstack(((p > 0.5).float().T, found.labels.T))
-        assert table["phi"][0] == pytest.approx(torch.corrcoef(ones)[0, 1].item(), abs=1e-6)
-
-
-def test_phi_is_negative_for_a_network_that_is_wrong_all_over():
-    assert scores_of((1.0, 0.0, 0.0, -2.0, 6.0)).table["phi"][0] < -0.85
-
-
-def test_phi_is_undefined_where_all_predictions_agree_and_nowhere_else():
-    y = np.repeat([0, 1], 50)
-    predicted = np.random.default_rng(0).random((200, 100)) < np.linspace(0, 0.1, 200)[:, None]
-    positives = np.stack([predicted[:, :50].sum(1), predicted[:, 50:].sum(1)], axis=1)
-    found = scoring._phi(positives, 50)
-    for row, phi in zip(predicted, found, strict=True):
-        if row.any() and not row.all():
-            assert phi == pytest.approx(np.corrcoef(row, y)[0, 1], abs=1e-12)
-        else:
-            assert np.isnan(phi)
-    assert np.isnan(found).any()
-    assert not np.isnan(found).all()
+    assert table["phi"].isna().tolist() == [False, False, True, True, False, False]
 
 
 @pytest.mark.parametrize("hidden", [(1,), (1, 2), (2, 1)])
@@ -275,7 +256,7 @@ def curve(*tail):
     ],
 )
 def test_settled_by_hand(losses, settled):
-    table = scores_of(LEARNED, losses=np.array([losses], dtype=np.float32)).table
+    table = scores_of(LEARNED, losses=[losses]).table
     assert table["settled"].tolist() == [settled]
 
 
@@ -284,7 +265,6 @@ def test_the_dead_are_not_called_settled():
 
 
 def test_epochs_to_learn_is_the_first_checkpoint_at_which_it_has_learned():
-    config = dataclasses.replace(DEFAULT, epochs=20)
     paths = (
         [LEARNED] * 4,
         [SLOW, SLOW, LEARNED, LEARNED],
@@ -292,8 +272,8 @@ def test_epochs_to_learn_is_the_first_checkpoint_at_which_it_has_learned():
         [SLOW, LEARNED, SLOW, SLOW],  # lost it again
         [DEAD] * 4,
     )
-    kept = np.array([0, 3, 7, 20])
-    found = score(config, Seeds(0, 5), np.full((5, 20), 0.3, np.float32), kept, weights_of(*paths))
+    kept = (0, 3, 7, 20)
+    found = scored(DEFAULT, weights_of(*paths), kept=kept)
     assert found.table["epochs_to_learn"].fillna(-1).tolist() == [0, 7, 20, 3, -1]
     assert found.table["epochs_to_learn"].isna().tolist() == [False] * 4 + [True]
     np.testing.assert_array_equal(found.checkpoints, kept)
@@ -316,8 +296,12 @@ def test_excess_loss_is_the_distance_to_the_samples_optimum():
     assert (table["excess_loss"] > 0).all()
 
 
-def test_excess_loss_is_empty_for_mse_and_where_the_sample_is_separable():
-    assert scores_of(LEARNED, SLOW, config=Config(loss="mse", distance=1.0)).table["excess_loss"].isna().all()
+@pytest.mark.parametrize("config", [Config(loss="mse", distance=1.0), Config(data="xor", distance=1.0)])
+def test_excess_loss_is_of_bce_on_clusters_alone(config):
+    assert scores_of(LEARNED, SLOW, config=config).table["excess_loss"].isna().all()
+
+
+def test_excess_loss_is_empty_where_the_sample_is_separable():
     config = Config(distance=5.0)
     table = scores_of(*[LEARNED] * 30, config=config).table
     separable = [optimum.is_separable(*sample(seed, config)) for seed in range(30)]
@@ -351,73 +335,82 @@ UNITS = [LEARNED, SLOW, (0.7, -0.4, -1.0, 1.5, -1.0), (0.5, 0.3, -1.0, -1.3, 1.0
 
 
 @pytest.mark.parametrize(
-    ("activation", "hidden"),
-    [("relu", (2,)), ("linear", (2,)), ("tanh", (2,)), ("sigmoid", (2,)), ("relu", (8,))],
+    ("activation", "count"), [("relu", 2), ("linear", 2), ("tanh", 2), ("sigmoid", 2), ("relu", 8)]
 )
-def test_a_wide_network_of_copies_scores_as_the_narrow_one(activation, hidden):
+def test_a_wide_network_of_copies_scores_as_the_narrow_one(activation, count):
     narrow = scores_of(*UNITS, config=Config(activation=activation)).table
-    copies = hidden[0]
-    one = weights_of(*[[unit, unit] for unit in UNITS])
-    wide = {
-        "0.weight": one["0.weight"].repeat(copies, axis=2),
-        "0.bias": one["0.bias"].repeat(copies, axis=2),
-        "2.weight": one["2.weight"].repeat(copies, axis=3) / copies,
-        "2.bias": one["2.bias"],
-    }
-    config = Config(activation=activation, hidden=hidden, epochs=20)
-    found = score(config, Seeds(0, 4), np.full((4, 20), 0.3, np.float32), np.array([0, 20]), wide)
+    found = scored(Config(activation=activation, hidden=(count,)), copies(UNITS, count))
     for name in ("population_accuracy", "bce", "brier"):
         np.testing.assert_allclose(found.table[name], narrow[name], atol=5e-4, err_msg=name)
     np.testing.assert_allclose(found.population_accuracy[:, 0], narrow["population_accuracy"], atol=4e-3)
     assert found.table["state"].tolist() == narrow["state"].tolist()
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_a_wide_network_scores_as_on_a_large_independent_sample(activation):
-    rng = np.random.default_rng(5)
-    config = Config(hidden=(3, 2), activation=activation, distance=2.0, epochs=20)
-    shapes = {
-        "0.weight": (3, 2),
-        "0.bias": (3,),
-        "2.weight": (2, 3),
-        "2.bias": (2,),
-        "4.weight": (1, 2),
-        "4.bias": (1,),
-    }
-    weights = {
-        n: rng.normal(size=(2, 1, *shape)).astype(np.float32).repeat(2, 1) for n, shape in shapes.items()
-    }
-    table = score(config, Seeds(0, 2), np.full((2, 20), 0.3, np.float32), np.array([0, 20]), weights).table
+@pytest.mark.parametrize(
+    ("data", "distance", "activation", "hidden"),
+    [
+        ("clusters", 2.0, "relu", (3, 2)),
+        ("clusters", 2.0, "tanh", (3, 2)),
+        ("xor", 4.0, "relu", (1,)),
+        ("xor", 1.0, "relu", (2,)),
+        ("xor", 4.0, "relu", (2,)),
+        ("xor", 4.0, "relu", (5, 3)),
+    ],
+)
+def test_a_network_scores_as_on_fresh_points(data, distance, activation, hidden):
+    rng, n = np.random.default_rng(len(hidden)), 1_000_000
     bend = {"relu": lambda u: np.maximum(u, 0), "tanh": np.tanh}[activation]
-    right, bce, brier = np.zeros(2), np.zeros(2), np.zeros(2)
-    n, rounds = 250_000, 12
-    for _ in range(rounds):
-        for y in (0, 1):
-            x = rng.normal(size=(2, n)) + np.array([[1 + 2 * y], [1]])
-            for i in range(2):
-                w = {name: value[i, 0].astype(float) for name, value in weights.items()}
-                h = bend(w["0.weight"] @ x + w["0.bias"][:, None])
-                h = bend(w["2.weight"] @ h + w["2.bias"][:, None])
-                z = (w["4.weight"] @ h)[0] + w["4.bias"]
-                right[i] += np.mean((z > 0) == y)
-                bce[i] += np.mean(np.logaddexp(0, -z if y else z))
-                brier[i] += np.mean((1 / (1 + np.exp(-z)) - y) ** 2)
+    weights = {}
+    for k, (fan_in, fan_out) in enumerate(itertools.pairwise((2, *hidden, 1))):
+        weights[f"{2 * k}.weight"] = rng.normal(size=(3, fan_out, fan_in))
+        weights[f"{2 * k}.bias"] = rng.normal(size=(3, fan_out)) - 1
+    result = scored(
+        Config(data=data, distance=distance, activation=activation, hidden=hidden), twice(weights)
+    )
+    points, y = fresh_points(n, distance, rng, data)
+    for i in range(3):
+        z = points
+        for k in range(len(hidden) + 1):
+            z = bend(z) if k else z
+            z = weights[f"{2 * k}.weight"][i] @ z + weights[f"{2 * k}.bias"][i][:, None]
+        wrong = np.where(y == 1, -z[0], z[0])
+        for name, each in (
+            ("population_accuracy", wrong < 0),
+            ("bce", np.logaddexp(0, wrong)),
+            ("brier", expit(wrong) ** 2),
+        ):
+            noise = 5 * each.std() / math.sqrt(n) + 5e-4 * max(1, each.std())
+            assert result.table[name][i] == pytest.approx(each.mean(), abs=noise), name
     np.testing.assert_allclose(
-        table["population_accuracy"], right / rounds / 2, atol=7e-4
-    )  # its own error: 2e-4
-    np.testing.assert_allclose(table["bce"], bce / rounds / 2, atol=4e-3)
-    np.testing.assert_allclose(table["brier"], brier / rounds / 2, atol=1e-3)
+        result.population_accuracy[:, 0], result.table["population_accuracy"], atol=8e-3
+    )
+
+
+def test_four_relu_units_reach_bayes_accuracy_on_xor():
+    units = np.array([[(1, 1), (-1, -1), (1, -1), (-1, 1)]], float)  # |x+y| − |x−y|, (1, 4, 2)
+    weights = {
+        "0.weight": units,
+        "0.bias": -3 * units.sum(2),  # the middle is (3, 3) at distance 4
+        "2.weight": np.array([[[-1.0, -1.0, 1.0, 1.0]]]),  # class A lies along x = y
+        "2.bias": np.zeros((1, 1)),
+    }
+    table = scored(Config(data="xor", hidden=(4,)), twice(weights)).table
+    assert table["population_accuracy"][0] == pytest.approx(theory.bayes_accuracy(4.0, "xor"), abs=4e-4)
+    assert table["gain"][0] == pytest.approx(1, abs=1e-3)
+    assert table["state"][0] == "learned"
+
+
+def test_the_gain_uses_the_limit_of_its_own_data():
+    for name, accuracy in (("xor", 0.5), ("clusters", theory.bayes_accuracy(4.0))):
+        table = scores_of(LEARNED, config=Config(data=name)).table
+        limit = theory.bayes_accuracy(4.0, name)
+        assert table["population_accuracy"][0] == pytest.approx(accuracy, abs=1e-6)
+        assert table["gain"][0] == pytest.approx((accuracy - 0.5) / (limit - 0.5), abs=1e-6)
 
 
 def test_a_wide_network_that_says_the_same_everywhere_is_right_half_the_time():
-    for c in (-1.0, 0.0, 1.0):
-        one = weights_of([(0.0, 0.0, 0.0, 0.0, c)] * 2)
-        wide = {
-            n: v.repeat(2, axis=-2 if n == "0.weight" else -1) if n != "2.bias" else v for n, v in one.items()
-        }
-        config = Config(hidden=(2,), epochs=20)
-        table = score(config, Seeds(0, 1), np.full((1, 20), 0.3, np.float32), np.array([0, 20]), wide).table
-        assert table["population_accuracy"][0] == 0.5
+    table = scored(Config(hidden=(2,)), copies([(0.0, 0.0, 0.0, 0.0, c) for c in (-1, 0, 1)], 2)).table
+    assert table["population_accuracy"].tolist() == [0.5] * 3
 
 
 def test_scores_do_not_depend_on_the_company():
@@ -436,30 +429,12 @@ def test_scores_do_not_depend_on_the_company():
 # Diverged networks, and trainings of one epoch
 
 
-def wide_pair():
-    """A learned network of two units, and one that has diverged."""
-    one = weights_of([LEARNED] * 2, [BROKEN] * 2)
-    return {
-        "0.weight": one["0.weight"].repeat(2, axis=2),
-        "0.bias": one["0.bias"].repeat(2, axis=2),
-        "2.weight": one["2.weight"].repeat(2, axis=3) / 2,
-        "2.bias": one["2.bias"],
-    }
-
-
-def test_population_accuracy_of_a_diverged_wide_network_is_undefined_on_the_way_too():
-    config = Config(hidden=(2,), epochs=20)
-    found = score(config, Seeds(0, 2), np.full((2, 20), 0.3, np.float32), np.array([0, 20]), wide_pair())
+@pytest.mark.parametrize("count", [1, 2])
+def test_accuracies_of_a_diverged_network_are_undefined_on_the_way_too_and_it_is_not_dead(count):
+    found = scored(Config(hidden=(count,)), copies([LEARNED, BROKEN], count))
     assert found.table["state"].tolist() == ["learned", "diverged"]
     assert np.isnan(found.population_accuracy[1]).all()
-
-
-def test_train_accuracy_of_a_diverged_network_is_undefined_on_the_way_too():
-    assert np.isnan(scores_of(LEARNED, BROKEN).train_accuracy[1]).all()
-
-
-def test_a_diverged_network_is_not_dead():
-    found = scores_of(LEARNED, BROKEN)
+    assert np.isnan(found.train_accuracy[1]).all()
     assert not found.dead[1].any()
 
 

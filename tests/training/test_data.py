@@ -81,18 +81,3 @@ def test_drawing_neither_uses_nor_moves_the_global_generator():
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     assert torch.equal(data.draw(range(3), 4.0, 10), first)
-
-
-def test_clusters_have_the_centres_and_spread_they_should():
-    x = data.draw([0], 4.0, 200_000)[0].double().numpy()
-    a, b = np.split(x, 2, axis=1)
-    se = 1 / math.sqrt(200_000)
-    np.testing.assert_allclose(a.mean(1), [1, 1], atol=5 * se)
-    np.testing.assert_allclose(b.mean(1), [5, 1], atol=5 * se)
-    np.testing.assert_allclose(np.cov(a), np.eye(2), atol=10 * se)
-    np.testing.assert_allclose(np.cov(b), np.eye(2), atol=10 * se)
-
-
-def test_seeds_differ():
-    x = data.draw(range(20), 4.0, 3)
-    assert len({tuple(row.flatten().tolist()) for row in x}) == 20

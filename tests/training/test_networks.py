@@ -13,7 +13,7 @@ from qwerties.training.networks import ACTIVATIONS, Hyperparameters
 
 MODULES = {"relu": nn.ReLU, "linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}
-SHAPES = [(1,), (8,), (8, 8), (3, 5, 2)]
+SHAPES = [(1,), (8,), (8, 8), (3, 5, 2), (40, 30)]
 
 
 def sequential(config, seed):
@@ -75,35 +75,6 @@ def test_output_scale_multiplies_the_output_weights_alone(init, hidden):
     last = f"{2 * len(hidden)}.weight"
     for name in plain:
         assert torch.equal(scaled[name], plain[name] * (-10 if name == last else 1)), name
-
-
-@pytest.mark.parametrize(("init", "variance"), [("he", lambda n: 2 / n), ("pytorch", lambda n: 1 / (3 * n))])
-def test_variance_of_the_initial_weights(init, variance):
-    config = Config(hidden=(1024, 1024), init=init)
-    weights = networks.initial_weights(config, 0)
-    for layer, fan_in in enumerate((2, 1024, 1024)):
-        weight = weights[f"{2 * layer}.weight"].double()
-        n = weight.numel()
-        assert weight.shape[1] == fan_in
-        assert abs(weight.var() / variance(fan_in) - 1) < 5 * math.sqrt(2 / n)
-        assert abs(weight.mean()) < 5 * math.sqrt(variance(fan_in) / n)
-
-
-def test_he_weights_are_normal_and_biases_zero():
-    weights = networks.initial_weights(Config(hidden=(512, 512), init="he"), 1)
-    for name, value in weights.items():
-        if name.endswith("bias"):
-            assert not value.any()
-    z = weights["2.weight"].double() / math.sqrt(2 / 512)
-    for q in (0.01, 0.1, 0.5, 0.9, 0.99):  # quantiles of a normal distribution
-        assert abs((z < torch.special.ndtri(torch.tensor(q))).double().mean() - q) < 0.003
-
-
-def test_seeds_give_different_weights():
-    found = {
-        tuple(networks.initial_weights(Config(), seed)["0.weight"].flatten().tolist()) for seed in range(50)
-    }
-    assert len(found) == 50
 
 
 # Forward pass
@@ -178,33 +149,16 @@ def test_loss_and_gradient_are_those_of_torch_where_outputs_saturate_too(scale, 
 
 
 @pytest.mark.parametrize(
-    "z",
-    [
-        -math.inf,
-        -200.0,
-        -104.0,
-        -103.0,
-        -90.0,
-        -40.0,
-        -27.0,
-        -17.0,
-        0.0,
-        15.0,
-        16.0,
-        17.0,
-        40.0,
-        200.0,
-        math.inf,
-    ],
+    "z", [-math.inf, -200, -104, -103, -90, -40, -27, -17, 0, 15, 16, 17, 40, 200, math.inf]
 )
 @pytest.mark.parametrize("y", [0.0, 1.0])
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_the_corners_of_float32_one_point_at_a_time(z, y, loss):
     target = torch.full((1,), y)
-    v = torch.tensor(z, requires_grad=True)
+    v = torch.tensor(float(z), requires_grad=True)
     expected = LOSSES[loss](torch.sigmoid(v.reshape(1)), target)
     expected.backward()
-    z = torch.tensor([z], requires_grad=True)
+    z = torch.tensor([float(z)], requires_grad=True)
     value = networks.LOSSES[loss](torch.sigmoid(z), target)
     value.sum().backward()
     torch.testing.assert_close(value[0], expected, atol=6e-8, rtol=1e-6)  # 1 - p is rounded there

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from references import assert_equals_reference
 from torch import nn
 
 from qwerties.config import DEFAULT, Config, Seeds
@@ -20,7 +21,6 @@ from qwerties.training.compiler import find_compiler
 from qwerties.training.reference import build_model, train_reference
 from qwerties.training.trainer import checkpoints, train
 
-LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-5, 1e-4
 COMPANY_TOLERANCE = 1e-6
 
 SEEDS = Seeds(0, 3)
@@ -81,16 +81,6 @@ def _compiling_does_not_fail(caplog):
     """Else the compiled tests would test PyTorch, which trains where the compiler fails."""
     yield
     assert [record.getMessage() for when in ("setup", "call") for record in caplog.get_records(when)] == []
-
-
-def assert_equals_reference(trained, i, expected):
-    np.testing.assert_allclose(trained.losses[i], expected.losses.numpy(), rtol=0, atol=LOSS_TOLERANCE)
-    state = expected.model.state_dict()
-    assert list(trained.final) == list(state)
-    for name, value in state.items():
-        np.testing.assert_allclose(
-            trained.final[name][i], value.numpy(), rtol=0, atol=WEIGHT_TOLERANCE, err_msg=name
-        )
 
 
 def assert_identical(one, other):
@@ -280,13 +270,6 @@ def test_gradient_rms_is_that_of_each_layers_weights_before_the_first_update(con
         np.testing.assert_allclose(variants(compiled)[config].gradient_rms[seed], expected, rtol=1e-4)
 
 
-def test_gradient_descent_converges():
-    for config in (FOUR[1], FOUR[3]):  # linear: no network dies
-        losses = four(False)[config].losses
-        assert (np.diff(losses, axis=1) <= 1e-6).all()
-        assert (losses[:, -1] < 0.6 * losses[:, 0]).all()
-
-
 # Fewer epochs are a prefix of more
 
 
@@ -343,14 +326,6 @@ def test_every_kind_of_network_is_the_same_alone_and_in_company(chosen):
         assert_same_network(mixed()[chosen], i, alone, i)
 
 
-def test_the_order_of_configs_does_not_matter():
-    backwards = train(MIXED[::-1], Seeds(0, 8), compiled=False)[::-1]
-    for one, other in zip(mixed(), backwards, strict=True):
-        assert one.config == other.config
-        for i in range(8):
-            assert_same_network(one, i, other, i)
-
-
 def test_the_bounds_of_blocks_do_not_matter(monkeypatch):
     sizes = []
     of_block = training._train_block
@@ -368,12 +343,6 @@ def test_the_bounds_of_blocks_do_not_matter(monkeypatch):
         np.testing.assert_array_equal(one.seeds.data, range(8))
         for i in range(8):
             assert_same_network(one, i, other, i)
-
-
-def test_seeds_trained_later_are_the_same_seeds():
-    later = train([MIXED[0]], Seeds(5, 8), compiled=False)[0]
-    for i in range(3):
-        assert_same_network(later, i, mixed()[0], 5 + i)
 
 
 # One diverged network leaves the others alone
