@@ -83,23 +83,20 @@ def empty_database(tmp_path_factory):
 
 
 @pytest.fixture
-def project(tmp_path, empty_database):
+def project(tmp_path):
     """A project folder without experiments; its store is empty."""
-    from factories import make_folder
+    from factories import make_study
 
-    folder = make_folder(tmp_path / "project")
-    shutil.copy(empty_database, folder / "mlflow.db")
-    return folder
+    return make_study(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
-def swept_project(tmp_path_factory, empty_database):
+def swept_project(tmp_path_factory):
     """A project whose one tiny experiment is swept; to be read only, or copied by `copy_project`."""
-    from factories import call, make_folder
+    from factories import call, make_study
     from projects import TINY
 
-    folder = make_folder(tmp_path_factory.mktemp("swept") / "project", tiny=TINY)
-    shutil.copy(empty_database, folder / "mlflow.db")
+    folder = make_study(tmp_path_factory.mktemp("swept") / "project", tiny=TINY)
     call(folder, "sweep", "--seeds", "3", "--jobs", "1", "--no-report")
     return folder
 

@@ -5,14 +5,16 @@ import io
 import itertools
 import json
 import os
+import sqlite3
 import tempfile
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from mlflow.db import upgrade
 
 from qwerties.cli import main as cli
@@ -58,7 +60,7 @@ def new_store(folder, **options):
 def make_study(folder, **experiments):
     """A repository with files of experiments, and an empty store."""
     make_folder(folder, **experiments)
-    new_store(folder)
+    (folder / "mlflow.db").write_bytes(empty_database())
     return folder
 
 
@@ -117,16 +119,61 @@ def call(folder, *argv, status=0):
     return out.getvalue(), err.getvalue()
 
 
+def files(folder):
+    """What a refused request must not change; MLflow may leave the log of the database."""
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if not path.name.endswith(("-wal", "-shm")) and not {".cache", "__pycache__"} & set(path.parts)
+    }
+
+
 def refusal(folder, *argv, status=2):
     """Run a command that is refused; returns its one line, after making sure that it is all that happened."""
-    before = {path: path.stat().st_size for path in folder.rglob("*")}
+    before = files(folder)
     out, err = call(folder, *argv, status=status)
     assert out == ""
-    assert err.count("\n") == 1
-    assert err.endswith("\n")
     assert err.startswith("qwerties: error: ")
-    assert {path: path.stat().st_size for path in folder.rglob("*")} == before
+    assert err.endswith("\n")
+    assert err[:-1].isprintable()
+    assert files(folder) == before
     return err.removeprefix("qwerties: error: ").rstrip("\n")
+
+
+def runs_of(folder, experiment_name, children=False):
+    """Runs of an experiment that hang below no other, or (children) the others, as MLflow's own client reads them.
+
+    Oldest first; with children=None, all.
+    """
+    client = MlflowClient(default_uri(folder))
+    found = client.get_experiment_by_name(f"qwerties/{experiment_name}")
+    runs = client.search_runs([found.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"])
+    return [run for run in runs if children in (None, "mlflow.parentRunId" in run.data.tags)]
+
+
+def artifacts(run):
+    root = Path(run.info.artifact_uri)
+    return {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def contents(folder, experiment_name="small"):
+    """Of every finished run by its name and its parent's: metrics with their whole histories, params, and files."""
+    runs = {run.info.run_id: run for run in runs_of(folder, experiment_name, children=None)}
+    kept = {}
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        for run in runs.values():
+            parent = runs.get(run.data.tags.get("mlflow.parentRunId"))
+            if run.info.status != "FINISHED" or (parent is not None and parent.info.status != "FINISHED"):
+                continue
+            key = (run.info.run_name, parent and parent.info.run_name)
+            assert key not in kept, f"{key} is there twice"
+            rows = database.execute(
+                "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step",
+                (run.info.run_id,),
+            ).fetchall()
+            files = {name: loaded(path) for name, path in artifacts(run).items()}
+            kept[key] = (rows, run.data.metrics, run.data.params, files)
+    return kept
 
 
 def loaded(path):

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from factories import call, make_folder
+from factories import call, make_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,22 +109,20 @@ def test_make_targets_and_variables_exist():
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guide/own-question.md"])
-def test_the_own_question_of_the_guide_is_swept(page, tmp_path, empty_database):
+def test_the_own_question_of_the_guide_is_swept(page, tmp_path):
     (block,) = (
         block for language, block in blocks((ROOT / page).read_text()) if "experiment = Experiment(" in block
     )
-    folder = make_folder(tmp_path / "project", optimizer=block)
-    shutil.copy(empty_database, folder / "mlflow.db")
+    folder = make_study(tmp_path / "project", optimizer=block)
     out = call(folder, "sweep", "--seeds", "2", "--max-seeds", "2", "--jobs", "1", "--no-report")[0]
     assert "2 runs of 2 planned configs tracked" in out
 
 
 @pytest.fixture(scope="module")
-def loss_project(tmp_path_factory, empty_database):
+def loss_project(tmp_path_factory):
     """A project in which the experiment `loss` is swept on a few seeds."""
     source = (ROOT / "experiments" / "loss.py").read_text()
-    folder = make_folder(tmp_path_factory.mktemp("docs") / "project", loss=source)
-    shutil.copy(empty_database, folder / "mlflow.db")
+    folder = make_study(tmp_path_factory.mktemp("docs") / "project", loss=source)
     call(folder, "sweep", "--seeds", "4", "--max-seeds", "4", "--jobs", "1", "--no-report")
     return folder
 

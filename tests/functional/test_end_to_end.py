@@ -5,19 +5,17 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import time
 import urllib.parse
 import urllib.request
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from factories import call, make_folder
+from factories import artifacts, call, make_folder, make_study, runs_of
 from mlflow import MlflowClient
 from processes import finish, started_python
 from projects import copy_project
@@ -83,52 +81,24 @@ ARTIFACTS = {
 SWEEP = ("-m", "qwerties", "sweep", "--seeds", str(len(SEEDS)))
 
 
-def make_repository(folder, empty_database=None, **experiments):
-    """Make a project with experiments; its store is a copy of an empty database, or still to be made."""
-    make_folder(folder, **experiments)
-    if empty_database:
-        shutil.copy(empty_database, folder / "mlflow.db")
-    return folder
-
-
 @functools.cache
 def reference(config, seed):
     """The notebook's own loop."""
     return train_reference(config, seed)
 
 
-def runs_of(folder, experiment_name, children=False):
-    """Runs of one experiment as MLflow's own client reads them, oldest first."""
-    client = MlflowClient(default_uri(folder))
-    found = client.get_experiment_by_name(f"qwerties/{experiment_name}")
-    runs = client.search_runs([found.experiment_id], max_results=1000, order_by=["attributes.start_time ASC"])
-    return [run for run in runs if ("mlflow.parentRunId" in run.data.tags) == children]
-
-
-def artifacts(run):
-    root = Path(run.info.artifact_uri)
-    return {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A fresh repository after one sweep by two workers, and what it said."""
+    folder = make_folder(tmp_path_factory.mktemp("study") / "study", losses=LOSSES, lengths=LENGTHS)
+    with started_python(folder, *SWEEP, "--jobs", "2", "--no-report") as process:
+        return folder, *finish(process)
 
 
 @pytest.fixture(scope="module")
-def sweeps(tmp_path_factory):
-    """The same study in two fresh repositories: by two workers, and by one with its report."""
-    folders = [
-        make_folder(tmp_path_factory.mktemp("study") / name, losses=LOSSES, lengths=LENGTHS)
-        for name in ("two workers", "one worker")
-    ]
-    with (
-        started_python(folders[0], *SWEEP, "--jobs", "2", "--no-report") as two,
-        started_python(folders[1], *SWEEP, "--jobs", "1") as one,
-    ):
-        said = [finish(two), finish(one)]
-    return folders, said
-
-
-@pytest.fixture(scope="module")
-def study(sweeps):
-    """A repository after one sweep; nothing writes to it."""
-    return sweeps[0][0]
+def study(swept):
+    """The repository; nothing writes to it."""
+    return swept[0]
 
 
 @pytest.fixture
@@ -140,17 +110,21 @@ def copy(study, tmp_path):
 # A sweep
 
 
-def test_a_sweep_says_what_it_did_and_leaves_only_what_it_should(sweeps):
-    (folder, with_report), ((out, _), (said_with_report, _)) = sweeps
+def test_a_sweep_says_what_it_did_and_leaves_only_what_it_should(swept):
+    folder, out, _ = swept
     assert re.match(r"4 runs of 4 planned configs tracked, 8 networks trained in \d+ s\n", out)
     left = {path.name for path in folder.iterdir()} - {"mlflow.db-shm", "mlflow.db-wal"}
     assert left <= {"pyproject.toml", "experiments", "reports", "mlflow.db", "mlruns", ".cache"}
     assert list((folder / "reports").iterdir()) == []
-    assert [path.name for path in sorted((with_report / "reports").iterdir())] == [
+
+
+def test_a_sweep_makes_the_report_of_what_is_tracked(copy):
+    out, _ = call(copy, *SWEEP[2:], "--jobs", "1")
+    assert [path.name for path in sorted((copy / "reports").iterdir())] == [
         *("figures", "runs.csv", "summary.html", "tables", "verdicts.json"),
     ]
-    page = with_report / "reports" / "summary.html"
-    assert f"report: {page}\n" in said_with_report
+    page = copy / "reports" / "summary.html"
+    assert f"report: {page}\n" in out
     assert {"Losses", "Lengths"} <= set(re.findall(r"\w+", page.read_text(encoding="utf-8")))
 
 
@@ -243,21 +217,6 @@ def test_exemplars_hang_below_their_run_one_of_each_state_that_occurs(study, exp
             np.testing.assert_allclose([m.value for m in history], expected, atol=1e-5)
 
 
-def test_two_sweeps_leave_the_same_tables_byte_for_byte_with_one_worker_or_two(sweeps):
-    def tables(folder):
-        return {
-            (experiment_name, run.info.run_name, name): artifacts(run)[name].read_bytes()
-            for experiment_name in PLANNED
-            for run in runs_of(folder, experiment_name)
-            for name in ("seeds.csv", "weights.npz")
-        }
-
-    first, second = map(tables, sweeps[0])
-    assert len(first) == 8
-    assert first == second
-    assert len({content for (_, _, name), content in first.items() if name == "seeds.csv"}) == 4
-
-
 # Once more
 
 
@@ -288,11 +247,9 @@ def test_more_seeds_train_only_those_that_are_new(copy):
 # Stopped
 
 
-def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(empty_database, tmp_path):
+def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(tmp_path):
     """Ctrl-C in the middle of ``python experiments/widths.py``, which also shows that a file runs alone."""
-    folder = make_repository(
-        tmp_path / "stopped", empty_database, widths=WIDTHS, json="raise SystemExit(9)\n"
-    )
+    folder = make_study(tmp_path / "stopped", widths=WIDTHS, json="raise SystemExit(9)\n")
     options = ("--seeds", "3", "--jobs", "2", "--no-report")
 
     def finished():
@@ -329,8 +286,8 @@ def test_a_sweep_that_is_stopped_goes_on_with_the_same_command(empty_database, t
 # A tuned study
 
 
-def test_a_tuned_study_is_swept_like_any_other(empty_database, tmp_path):
-    folder = make_repository(tmp_path / "tuned", empty_database, tuned=TUNED.replace("HIGH", "3.0"))
+def test_a_tuned_study_is_swept_like_any_other(tmp_path):
+    folder = make_study(tmp_path / "tuned", tuned=TUNED.replace("HIGH", "3.0"))
     out, _ = call(folder, *SWEEP[2:], "--jobs", "1")
     assert re.match(r"2 runs of 2 planned configs tracked, 16 networks trained in \d+ s\n", out)
     assert "models:/qwerties@champion" in out
@@ -359,9 +316,9 @@ def test_a_tuned_study_is_swept_like_any_other(empty_database, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(empty_database, tmp_path_factory):
+def trained(tmp_path_factory):
     """``qwerties train --seed 3``: the repository, what was said, and the run."""
-    folder = make_repository(tmp_path_factory.mktemp("train") / "repository", empty_database, losses=LOSSES)
+    folder = make_study(tmp_path_factory.mktemp("train") / "repository", losses=LOSSES)
     out, _ = call(folder, "train", "--seed", "3", "--epochs", "1500")
     (run,) = runs_of(folder, "train")
     return folder, out, run
@@ -491,11 +448,11 @@ def test_check_fails_when_a_verdict_no_longer_holds(copy, study):
     assert json.loads(path.read_text()) == found  # nothing is written
 
 
-def test_a_margin_that_changes_after_there_are_data_is_told(empty_database, tmp_path):
+def test_a_margin_that_changes_after_there_are_data_is_told(tmp_path):
     def source(more):
         return CLOSE.replace("Contrast(CONFIGS[1], CONFIGS[0])", f"Contrast(CONFIGS[1], CONFIGS[0]{more})")
 
-    folder = make_repository(tmp_path / "study", empty_database, rates=source(""))
+    folder = make_study(tmp_path / "study", rates=source(""))
     file = folder / "experiments" / "rates.py"
 
     def changes(more, *argv):

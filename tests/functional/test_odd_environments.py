@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import psutil
 import pytest
-from factories import make_folder
+from factories import make_folder, make_study
 from processes import run
 from projects import TINY
 
@@ -98,10 +98,9 @@ def environment_of(folder, settings):
 
 
 @pytest.fixture
-def fresh(tmp_path, empty_database):
+def fresh(tmp_path):
     """A project with an empty store, beside files of settings."""
-    folder = make_folder(tmp_path / "project", tiny=TINY)
-    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
+    folder = make_study(tmp_path / "project", tiny=TINY)
     (tmp_path / "odd.rc").write_text(STYLE)
     (tmp_path / "a tmp %20").mkdir()
     for name, source in PATCHES.items():
@@ -192,9 +191,8 @@ NAMES = ("a%20b # 'é'", "e\u0301tude", "\u202eoddly\u202c named", "a\nb", "-x",
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_folder_of_any_name_keeps_its_own_store(tmp_path, empty_database, name):
-    folder = make_folder(tmp_path / name, tiny=TINY)
-    (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
+def test_a_folder_of_any_name_keeps_its_own_store(tmp_path, name):
+    folder = make_study(tmp_path / name, tiny=TINY)
     names = {name, unquote(name)}
     (tmp_path / unquote(name)).mkdir(exist_ok=True)
     run(folder, *SWEEP)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from factories import loaded, make_folder
+from factories import contents, make_folder, make_study, runs_of
 from mlflow import MlflowClient
 from processes import finish, run, started, started_python
 from projects import copy_project
@@ -39,48 +39,11 @@ MIGRATION = 4.0  # seconds, about what MLflow takes to make its tables
 LOST = "a worker process was lost, perhaps for want of memory: its work is done again"
 
 
-def make_study(folder, database=None, experiment=PAIR):
-    """Make a project with one experiment; its store is a copy of a database, or still to be made."""
-    make_folder(folder, small=experiment)
-    if database:
-        shutil.copy(database, folder / "mlflow.db")
-    return folder
-
-
-def studies(folder, empty_database):
+def studies(folder):
     """Fresh studies; the first has no database, so that its set-up is interrupted, too."""
-    yield make_study(folder / "new")
+    yield make_folder(folder / "new", small=PAIR)
     for i in itertools.count():
-        yield make_study(folder / str(i), empty_database)
-
-
-def contents(folder):
-    """Of every finished run by its name and its parent's: files by their bytes, metrics with their whole histories."""
-    client = MlflowClient(default_uri(folder))
-    experiment = client.get_experiment_by_name("qwerties/small")
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    runs = {tracked.info.run_id: tracked for tracked in found}
-    kept = {}
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        for tracked in runs.values():
-            parent = runs.get(tracked.data.tags.get("mlflow.parentRunId"))
-            if tracked.info.status != "FINISHED" or (parent is not None and parent.info.status != "FINISHED"):
-                continue
-            key = (tracked.info.run_name, parent and parent.info.run_name)
-            assert key not in kept, f"{key} is there twice"
-            root = Path(tracked.info.artifact_uri)
-            files = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
-            rows = database.execute(
-                "SELECT key, step, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step",
-                (tracked.info.run_id,),
-            ).fetchall()
-            kept[key] = (
-                rows,
-                tracked.data.metrics,
-                tracked.data.params,
-                {name: loaded(path) for name, path in files.items()},
-            )
-    return kept
+        yield make_study(folder / str(i), small=PAIR)
 
 
 def check(folder, expected):
@@ -96,11 +59,11 @@ def check(folder, expected):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(empty_database, tmp_path_factory):
+def undisturbed(tmp_path_factory):
     """A sweep that nobody stops: its store's content, and how long it takes."""
     outer = tmp_path_factory.mktemp("undisturbed")
     for name in ("first", "second"):  # the first one also starts what commands are forked from
-        folder = make_study(outer / name, empty_database)
+        folder = make_study(outer / name, small=PAIR)
         begin = time.monotonic()
         run(folder, *SWEEP)
         seconds = time.monotonic() - begin
@@ -131,12 +94,12 @@ def stop_until_done(folder, number, seconds, rng):
     [(signal.SIGKILL, -signal.SIGKILL, KILLS), (signal.SIGTERM, 143, STOPS), (signal.SIGINT, 130, STOPS)],
 )
 def test_stopped_at_many_instants_it_ends_as_if_nobody_had(
-    undisturbed, empty_database, tmp_path, number, status, times, request
+    undisturbed, tmp_path, number, status, times, request
 ):
     expected, seconds = undisturbed
     times *= 3 if request.config.getoption("thorough") else 1
     rng, stops = random.Random(0), 0
-    for folder in itertools.islice(studies(tmp_path, empty_database), 3 * times):
+    for folder in itertools.islice(studies(tmp_path), 3 * times):
         lasts = seconds if (folder / "mlflow.db").exists() else seconds + MIGRATION
         began = time.monotonic()
         statuses = stop_until_done(folder, number, lasts, rng)
@@ -161,10 +124,10 @@ def test_an_error_that_a_signal_became_is_told_as_the_signal(monkeypatch, capsys
     assert "cannot be opened" not in capsys.readouterr().err
 
 
-def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(undisturbed, empty_database, tmp_path):
+def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(undisturbed, tmp_path):
     """No run is left half written by Ctrl-C: whatever was begun is FINISHED."""
     _, seconds = undisturbed
-    folder = make_study(tmp_path / "study", empty_database)
+    folder = make_study(tmp_path / "study", small=PAIR)
     with started(folder, *SWEEP) as command:
         time.sleep(0.6 * seconds)
         if command.poll() is None:
@@ -179,7 +142,7 @@ def test_a_write_in_hand_is_finished_before_a_signal_stops_the_sweep(undisturbed
 def test_three_sweeps_at_once_do_each_config_once(undisturbed, tmp_path):
     """They also make the database at once."""
     expected, _ = undisturbed
-    folder = make_study(tmp_path / "study")
+    folder = make_folder(tmp_path / "study", small=PAIR)
     with (
         started(folder, *SWEEP) as first,
         started(folder, *SWEEP) as second,
@@ -195,17 +158,16 @@ def test_three_sweeps_at_once_do_each_config_once(undisturbed, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def half_done(undisturbed, empty_database, tmp_path_factory):
+def half_done(undisturbed, tmp_path_factory):
     """The files of a study with one of its two runs; artifacts lie where `half` puts them."""
-    folder = make_study(tmp_path_factory.mktemp("half") / "study", empty_database)
+    folder = make_study(tmp_path_factory.mktemp("half") / "study", small=PAIR)
     run(folder, *SWEEP)
-    client = MlflowClient(default_uri(folder))
-    experiment = client.get_experiment_by_name("qwerties/small")
-    runs = client.search_runs([experiment.experiment_id])
-    gone = {tracked.info.run_id for tracked in top_runs(client) if tracked.data.params["loss"] == "mse"}
-    for tracked in runs:
+    gone = {
+        tracked.info.run_id for tracked in runs_of(folder, "small") if tracked.data.params["loss"] == "mse"
+    }
+    for tracked in runs_of(folder, "small", children=None):
         if {tracked.info.run_id, tracked.data.tags.get("mlflow.parentRunId")} & gone:
-            client.delete_run(tracked.info.run_id)
+            MlflowClient(default_uri(folder)).delete_run(tracked.info.run_id)
     return folder
 
 
@@ -248,7 +210,7 @@ def test_a_read_only_store_is_told_in_one_line(half):
 @pytest.mark.parametrize("harm", ["lost", "cut short"])
 def test_a_run_whose_artifacts_are_damaged_is_made_anew(half, harm):
     client = MlflowClient(default_uri(half))
-    [tracked] = top_runs(client)
+    [tracked] = runs_of(half, "small")
     path = Path(tracked.info.artifact_uri, "seeds.csv")
     if harm == "lost":
         path.unlink()
@@ -269,24 +231,17 @@ def test_runs_of_other_code_are_kept_and_superseded(half):
         database.execute("UPDATE tags SET value = 'older' WHERE key = 'qwerties.code'")
     out, _ = run(half, *SWEEP)
     assert out.splitlines()[-2].startswith("2 runs of 2 planned configs tracked")
-    runs = top_runs(MlflowClient(default_uri(half)))
+    runs = runs_of(half, "small")
     [old] = [tracked for tracked in runs if tracked.data.tags["qwerties.code"] == "older"]
     new = {tracked.info.run_id for tracked in runs} - {old.info.run_id}
     assert len(new) == 2
     assert old.data.tags["qwerties.superseded"] in new
 
 
-def top_runs(client):
-    """Runs of the experiment that hang below no other."""
-    experiment = client.get_experiment_by_name("qwerties/small")
-    runs = client.search_runs([experiment.experiment_id])
-    return [tracked for tracked in runs if "mlflow.parentRunId" not in tracked.data.tags]
-
-
 # A server
 
 
-def runs_of(server):
+def runs_on(server):
     with closing(sqlite3.connect(server.folder / "server.db")) as database:
         return database.execute(
             "SELECT r.name, r.status FROM runs r WHERE NOT EXISTS "
@@ -296,17 +251,17 @@ def runs_of(server):
 
 @pytest.mark.server
 def test_a_server_that_is_killed_in_mid_sweep_and_comes_back_is_waited_for(empty_database, tmp_path):
-    folder = make_study(tmp_path / "study", experiment=FOUR)
+    folder = make_folder(tmp_path / "study", small=FOUR)
     shutil.copy(empty_database, tmp_path / "server.db")
     server = Server(tmp_path)
     server.start()
     seen = []
 
     def interrupt():
-        while not any(status == "FINISHED" for _, status in runs_of(server)):
+        while not any(status == "FINISHED" for _, status in runs_on(server)):
             time.sleep(0.05)
         server.kill()
-        seen.extend(runs_of(server))
+        seen.extend(runs_on(server))
         server.start()
 
     thread = threading.Thread(target=interrupt)
@@ -319,7 +274,7 @@ def test_a_server_that_is_killed_in_mid_sweep_and_comes_back_is_waited_for(empty
         assert "Traceback" not in out + err
         thread.join()
         assert 1 <= sum(status == "FINISHED" for _, status in seen) < 4, "killed too early or too late"
-        names = [name for name, status in runs_of(server) if status == "FINISHED"]
+        names = [name for name, status in runs_on(server) if status == "FINISHED"]
         assert len(names) == len(set(names)) == 4
         assert "nothing to do" in run(folder, *SWEEP, environment=environment)[0]
     finally:
@@ -329,9 +284,9 @@ def test_a_server_that_is_killed_in_mid_sweep_and_comes_back_is_waited_for(empty
 # Workers
 
 
-def test_the_work_of_a_worker_that_is_killed_is_done_again(empty_database, tmp_path):
+def test_the_work_of_a_worker_that_is_killed_is_done_again(tmp_path):
     long = FOUR.replace("epochs=20", "epochs=5000, samples=5000")
-    folder = make_study(tmp_path / "study", empty_database, long)
+    folder = make_study(tmp_path / "study", small=long)
     argv = ("sweep", "--seeds", "2", "--jobs", "2", "--no-report")
     with started(folder, *argv) as command:
         victim = None
@@ -349,9 +304,9 @@ def test_the_work_of_a_worker_that_is_killed_is_done_again(empty_database, tmp_p
     assert sum(parent is None for _, parent in contents(folder)) == 4  # none is there twice
 
 
-def test_work_that_kills_every_worker_is_told_in_one_line(empty_database, tmp_path):
+def test_work_that_kills_every_worker_is_told_in_one_line(tmp_path):
     """The real killer would be the system, for want of memory."""
-    folder = make_study(tmp_path / "study", empty_database, FOUR)
+    folder = make_study(tmp_path / "study", small=FOUR)
     (folder / "killing.py").write_text(
         "import os, signal\n\n\ndef train_batch(*task):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -1,7 +1,6 @@
 """A shared server: MLflow's own, with PostgreSQL behind it, through which two people sweep."""
 
 import json
-import shutil
 import signal
 import time
 from contextlib import ExitStack, chdir, contextmanager
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from factories import make_folder
+from factories import empty_database, make_folder
 from mlflow import MlflowClient
 
 from benchmarks.servers import free_port
@@ -162,10 +161,10 @@ def waiting(folder, uri):
 
 
 @pytest.mark.parametrize("kind", ["a server", "a file"])
-def test_a_map_is_made_once_in_a_store_that_folders_share(kind, mlflow_server, empty_database, tmp_path):
+def test_a_map_is_made_once_in_a_store_that_folders_share(kind, mlflow_server, tmp_path):
     uri = mlflow_server.uri if kind == "a server" else address.default_uri(tmp_path)
     if kind == "a file":
-        shutil.copy(empty_database, tmp_path / "mlflow.db")
+        (tmp_path / "mlflow.db").write_bytes(empty_database())
     folders = [make_folder(tmp_path / name) for name in ("one", "two", "three")]
     with chdir(tmp_path):
         store, key = Store(uri, writer=this_process()), SPEC.fingerprint(code_digest())

@@ -11,33 +11,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from factories import make_folder, make_study
+from factories import contents, make_folder, make_study, runs_of
 from mlflow import MlflowClient
-from processes import run
+from processes import finish, run, started_python
 from projects import TINY
 
-from qwerties.tracking.uri import sqlite_uri
+from qwerties.tracking.uri import default_uri
 
 pytestmark = pytest.mark.slow
 
 SWEEP = ("sweep", "--seeds", "2", "--jobs", "1", "--no-report")
-
-
-def run_python(folder, *argv, status=0, stdout=subprocess.PIPE, **environment):
-    """Run the command in a fresh interpreter; returns what it printed to stderr, which is no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "qwerties", *argv],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        timeout=120,
-        check=False,
-    )
-    told = done.stderr.decode(errors="replace")
-    assert "Traceback" not in told, told
-    assert done.returncode == status, told
-    return told
 
 
 def count(database):
@@ -57,7 +40,9 @@ def test_a_copied_folder_does_not_run_the_original_s_code(tmp_path):
     folder = make_folder(tmp_path / "study", tiny=TINY)
     (folder / "qwerties").mkdir()
     (folder / "qwerties" / "__init__.py").write_text("raise SystemExit(7)\n")
-    told = run_python(folder, *SWEEP, status=2, PYTHONPATH=str(Path(__file__).parents[2]), PYTHONSAFEPATH="1")
+    paths = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONSAFEPATH": "1"}
+    with started_python(folder, "-m", "qwerties", *SWEEP, **paths) as process:
+        _, told = finish(process, status=2)
     assert told.startswith(
         "qwerties: error: this folder has its own qwerties/, but the command runs the code in"
     )
@@ -102,14 +87,9 @@ def test_an_experiment_file_changes_nothing_of_the_process(tmp_path):
     odd = make_study(tmp_path / "odd" / "study", tiny=TINY, a_first_one=ODD, _shared="EPOCHS = 20\n")
     for folder in (plain, odd):
         run(folder, *SWEEP)
-    losses = []
-    for folder in (plain, odd):
-        client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
-        found = client.get_experiment_by_name("qwerties/tiny")
-        runs = client.search_runs([found.experiment_id], order_by=["params.loss"])
-        losses.append([r.data.metrics["train_loss"] for r in runs if "train_loss" in r.data.metrics])
-        assert found.artifact_location == str(folder / "mlruns" / found.experiment_id)
-    assert losses[0] == losses[1]
+        for each in runs_of(folder, "tiny"):
+            assert Path(each.info.artifact_uri).is_relative_to(folder / "mlruns" / each.info.experiment_id)
+    assert contents(plain, "tiny") == contents(odd, "tiny")
 
 
 def test_what_is_no_experiment_is_passed_over_and_a_bad_name_is_named(tmp_path):
@@ -130,12 +110,10 @@ def test_a_tag_that_names_a_pipe_or_another_file_is_not_followed(tmp_path):
     run(folder, *SWEEP)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
-    found = client.get_experiment_by_name("qwerties/tiny")
-    runs = [r for r in client.search_runs([found.experiment_id]) if "qwerties.artifacts" in r.data.tags]
+    client = MlflowClient(default_uri(folder))
     paths = (str(pipe), "/dev/zero", "../../../../../../dev/zero")
-    for r in runs:
-        client.set_tag(r.info.run_id, "qwerties.artifacts", json.dumps(dict.fromkeys(paths, "0" * 16)))
+    for each in runs_of(folder, "tiny", children=None):
+        client.set_tag(each.info.run_id, "qwerties.artifacts", json.dumps(dict.fromkeys(paths, "0" * 16)))
     run(folder, *SWEEP)  # each counts as damaged, and is made again
     assert count(folder / "mlflow.db") >= 4
 
@@ -143,19 +121,15 @@ def test_a_tag_that_names_a_pipe_or_another_file_is_not_followed(tmp_path):
 def test_a_stranger_s_running_run_and_params_are_left_alone(tmp_path):
     folder = make_study(tmp_path / "study", tiny=TINY)
     run(folder, *SWEEP)
-    client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
-    found = client.get_experiment_by_name("qwerties/tiny")
-    own = client.create_run(found.experiment_id, start_time=0)
+    client = MlflowClient(default_uri(folder))
+    own = client.create_run(runs_of(folder, "tiny")[0].info.experiment_id, start_time=0)
     client.log_param(own.info.run_id, "seeds", "0-2147483647")
     run(folder, "sweep", "--seeds", "2", "--jobs", "1")
     assert client.get_run(own.info.run_id).info.status == "RUNNING"
 
 
 def commits(folder):
-    client = MlflowClient(sqlite_uri(folder / "mlflow.db"))
-    found = client.get_experiment_by_name("qwerties/tiny")
-    runs = client.search_runs([found.experiment_id])
-    return {r.data.tags.get("mlflow.source.git.commit") for r in runs if "train_loss" in r.data.metrics}
+    return {each.data.tags.get("mlflow.source.git.commit") for each in runs_of(folder, "tiny")}
 
 
 def test_a_commit_is_recorded_only_where_git_tracks_the_experiments(tmp_path):
