@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from processes import forking
+from processes import forking, start
 
 from qwerties.execution.workers import Workers
 
@@ -50,7 +50,7 @@ class DaskCluster:
         argv = (*argv, "--host", "127.0.0.1", "--no-dashboard")
         if path is None:
             process = forking.Process(target=_be_dask, args=(argv, self.folder, log))
-            process.start()
+            start(process)
         else:
             dask = Path(sys.executable).with_name("dask")
             environment = {**os.environ, "PYTHONPATH": path}

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 TIMEOUT = 200.0  # seconds; far above what any command takes
 NOBODY = 65534  # the user and the group whom file permissions bind, unlike root
 
@@ -32,6 +34,13 @@ forking.set_forkserver_preload(
     ]
 )
 _numbers = itertools.count()
+
+
+def start(process):
+    """Start a process of `forking`."""
+    with pytest.MonkeyPatch.context() as patch:  # Python 3.11 does not tell the forkserver where modules are
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        process.start()
 
 
 @dataclass
@@ -87,7 +96,7 @@ def started(folder, *argv, program="qwerties.cli.main", environment=None, max_by
     begun, begins = forking.Pipe(duplex=False)
     options = (begins, folder, program, argv, (out, err), environment or {}, max_bytes, as_nobody)
     process = forking.Process(target=_be_command, args=options)
-    process.start()
+    start(process)
     with begun, begins:
         begun.recv()  # it heeds signals from now on
     command = Command(process, out, err)
