@@ -8,13 +8,14 @@ from scipy import stats
 from qwerties.stats.intervals import mean_interval, share_interval
 
 
-def test_a_share_recomputed_by_wilsons_formula():
-    k, n, z = 7, 10, stats.norm.ppf(0.975)
-    centre = (k / n + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(k / n * (1 - k / n) / n + z**2 / (4 * n**2))
+@pytest.mark.parametrize(
+    ("k", "n"), [(0, 1), (1, 1), (0, 10), (7, 10), (10, 10), (1, 500), (499, 500), (250, 500)]
+)
+def test_a_share_has_wilsons_interval(k, n):
     found = share_interval([True] * k + [False] * (n - k))
-    assert (found.estimate, found.n, found.level) == (0.7, 10, 0.95)
-    assert (found.lo, found.hi) == pytest.approx((centre - half, centre + half))
+    expected = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
+    assert (found.estimate, found.n, found.level) == (k / n, n, 0.95)
+    assert (found.lo, found.hi) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_a_share_at_the_ends():
