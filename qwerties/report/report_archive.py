@@ -43,9 +43,7 @@ def keep(store: Store, files: Mapping[str, bytes]) -> str:
         for run in reports[: max(len(reports) + 1 - MAX_REPORTS, 0)]:
             store.delete_run(run.run_id)
     except store_failures(StoreError) as error:
-        lines = [
-            line for line in str(error).splitlines() if not line.startswith("(raised")
-        ]  # where SQLAlchemy was
-        reason = first_line("\n".join(lines)) or type(error).__name__
-        return f"the report is not kept in the store: {reason.strip()}"
+        # SQLAlchemy may begin by saying what it was doing: "(raised as a result of ...)"
+        said = "\n".join(line for line in str(error).splitlines() if not line.startswith("(raised"))
+        return f"the report is not kept in the store: {first_line(said) or type(error).__name__}"
     return f"kept in the store: run {run_id} of qwerties/{EXPERIMENT}"

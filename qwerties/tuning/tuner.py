@@ -163,9 +163,8 @@ def _search_all(
                 f"every trial of {search.label} diverged: its space must hold configs that do not"
             )
         winners[search.confirmed_as] = winner
-    return {
-        search.confirmed_as: winners[search.confirmed_as] for search in searches
-    }  # however it was interrupted
+    # In the order of the plan, however often the searches were interrupted
+    return {search.confirmed_as: winners[search.confirmed_as] for search in searches}
 
 
 def _train(

@@ -139,9 +139,7 @@ def tracked(tables: Iterable[tuple[Config, pd.DataFrame]]) -> dict[str, list[lis
     for config, frame in tables:
         fields = _fields(config)
         offered = all(value in OFFERED[name] for name, value in fields.items())
-        same = config == Config(
-            **fields | {"hidden": (fields["hidden"],)}
-        )  # in all that the panel does not set
+        same = config == Config(**fields | {"hidden": (fields["hidden"],)})  # in what the panel does not set
         if offered and same and "weight_seed" not in frame and len(frame) > len(largest.get(key(config), ())):
             largest[key(config)] = frame
     histograms = {name: _histogram(frame) for name, frame in sorted(largest.items())}
