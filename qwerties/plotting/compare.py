@@ -66,16 +66,26 @@ def score_lines(
     log_from : float
         Decades of x from which on its axis is logarithmic.
     """
+    import seaborn as sns  # loads pyplot: only where such a figure is drawn
+
     frame = frame.astype({"x": float, "y": float})
     numeric_axis(ax, frame["x"], log_from)
     if log_y:
         log_axis(ax.yaxis)
     styles = styles or theme.styles(frame["line"])
+    scored = frame[np.isfinite(frame["y"])]
+    if len(scored):
+        by = {"x": "x", "y": "y", "hue": "line", "style": "line", "estimator": None}
+        looks = {
+            "palette": {name: style.color for name, style in styles.items()},
+            "markers": {name: style.marker for name, style in styles.items()},
+            "dashes": {name: "" if style.ls == "-" else style.ls[1] for name, style in styles.items()},
+        }
+        sns.lineplot(scored, ax=ax, legend=False, markeredgecolor=CARD, zorder=4, **by, **looks)
     labels: list[Label] = []
-    for name, part in frame[np.isfinite(frame["y"])].groupby("line", sort=False):
-        part, look, color = part.sort_values("x", kind="stable"), styles[name], styles[name].color
+    for name, part in scored.groupby("line", sort=False):
+        part, color = part.sort_values("x", kind="stable"), styles[name].color
         x, y = part[["x", "y"]].to_numpy().T
-        ax.plot(x, y, look.marker, color=color, ls=look.ls, mec=CARD, mew=0.75, zorder=4)
         if "lo" in part:
             low, high = part[["lo", "hi"]].to_numpy(float).T
             ax.fill_between(x, low, high, color=color, alpha=0.16, zorder=2)
@@ -102,7 +112,7 @@ def score_distributions(
         One row per network: ``x``, the setting, whose values stand side by side in order of appearance; ``y``, the
         score; ``line``, a second setting or "". Rows without a score are left out.
     """
-    import seaborn as sns  # loads pyplot: only where such a figure is drawn
+    import seaborn as sns
 
     frame = frame[np.isfinite(frame["y"].to_numpy(float))]
     values, lines = list(dict.fromkeys(frame["x"])), list(dict.fromkeys(frame["line"]))
