@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from qwerties.config import (
     ABOVE_0,
+    BELOW_1,
     DEFAULT,
     FIELDS,
     Config,
@@ -23,6 +23,7 @@ from qwerties.config import (
     is_one_of,
     is_whole,
 )
+from qwerties.errors import suggestion
 
 MAX_SHARE = 4.0
 MAX_ORDER = 10**6
@@ -42,7 +43,7 @@ def is_text(value: object) -> bool:
 
 
 CONTRAST_RULES: tuple[Rule, ...] = (  # of a contrast, whatever its arms are
-    ("delta", "a finite number above 0", is_number(ABOVE_0, math.inf)),
+    ("delta", "a number above 0 and below 1 (0.01 is one point)", is_number(ABOVE_0, BELOW_1)),
     ("primary", "True or False", lambda value: isinstance(value, bool)),
 )
 
@@ -65,7 +66,7 @@ class Contrast:
     a, b : Config
         The arms.
     delta : float
-        Margin: the difference in population accuracy that matters.
+        Margin: the difference in population accuracy that matters, 0.01 for one point.
     primary : bool
         Whether the contrast takes a slot of the study's error budget.
     names : (str, str), optional
@@ -243,7 +244,9 @@ def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
         raise ValueError(f"the base of a grid must be a Config, got {base!r}")
     for name, values in axes.items():
         if name not in FIELDS:
-            raise ValueError(f"a grid's axis must be one of {', '.join(FIELDS)}, got {name!r}")
+            raise ValueError(
+                f"a grid's axis must be one of {', '.join(FIELDS)}, got {name!r}{suggestion(name, FIELDS)}"
+            )
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise ValueError(f"{name} must be a list of values in a grid, got {values!r}")
     return tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import logging
 import os
 import sys
 import traceback
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from qwerties.errors import UsageError, first_line, suggestion
 from qwerties.execution.signals import asked
@@ -121,15 +124,19 @@ def _process_as_it_was(folder: Path) -> Iterator[None]:
     """
     cwd, environment, path = Path.cwd(), dict(os.environ), list(sys.path)
     names, streams, depth = dict(vars(builtins)), (sys.stdout, sys.stderr), sys.getrecursionlimit()
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
     umask = os.umask(0)
     os.umask(umask)
     sys.path.append(str(folder))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate():
             yield
     finally:
         vars(builtins).update(names)
         sys.stdout, sys.stderr = streams
+        root.setLevel(level)
+        root.handlers[:] = handlers
         sys.setrecursionlimit(depth)
         os.umask(umask)
         os.chdir(cwd)

@@ -299,7 +299,7 @@ BROKEN = {
     "title": (source(title="3"), "ValueError: title must be text, got 3 (line 6)"),
     "margin": (
         source(contrasts="(Contrast(A, B, delta='0.1'),)"),
-        "ValueError: delta must be a finite number above 0, got '0.1' (line 6)",
+        "ValueError: delta must be a number above 0 and below 1 (0.01 is one point), got '0.1' (line 6)",
     ),
     "config": (
         source(configs="grid(Config(epochs=0))"),

@@ -27,6 +27,7 @@ def test_grid_has_every_combination_the_last_field_fastest():
 
 BOTH = {"a": DEFAULT, "b": MSE}
 CONTRAST = Contrast(DEFAULT, MSE)
+DELTA = "delta must be a number above 0 and below 1 (0.01 is one point)"
 KINDS = f"kind must be one of {', '.join(FIGURES)}, got"
 BAD = [
     (grid, {"epochs": (1, 0)}, "epochs must be a whole number from 1 to 10000000, got 0"),
@@ -34,8 +35,13 @@ BAD = [
     (grid, {"loss": "bce"}, "loss must be a list of values in a grid, got 'bce'"),
     (grid, {"epochs": 3}, "epochs must be a list of values in a grid, got 3"),
     (grid, {"speed": (3,)}, f"a grid's axis must be one of {', '.join(FIELDS)}, got 'speed'"),
-    (Contrast, {**BOTH, "delta": 0}, "delta must be a finite number above 0, got 0"),
-    (Contrast, {**BOTH, "delta": math.inf}, "delta must be a finite number above 0, got inf"),
+    (
+        *(grid, {"optimiser": ("sgd",)}),
+        f"a grid's axis must be one of {', '.join(FIELDS)}, got 'optimiser' (did you mean optimizer?)",
+    ),
+    (Contrast, {**BOTH, "delta": 0}, f"{DELTA}, got 0"),
+    (Contrast, {**BOTH, "delta": math.inf}, f"{DELTA}, got inf"),
+    (Contrast, {**BOTH, "delta": 1}, f"{DELTA}, got 1"),
     (Contrast, {**BOTH, "primary": 1}, "primary must be True or False, got 1"),
     (Contrast, {**BOTH, "names": "ab"}, "names must be None or two different names, got 'ab'"),
     (Contrast, {**BOTH, "names": ("a", "a")}, "names must be None or two different names, got ('a', 'a')"),

@@ -1,9 +1,11 @@
 """Experiment files: which are executed, and that the process is afterwards as it was."""
 
+import logging
 import os
 import sys
 import warnings
 
+import numpy as np
 import pytest
 from factories import make_folder
 
@@ -11,7 +13,8 @@ from qwerties.errors import UsageError
 from qwerties.study import loading
 
 ODD = """
-import builtins, os, sys, warnings
+import builtins, logging, os, sys, warnings
+import numpy
 
 os.umask(0o777)
 builtins.sum = None
@@ -22,6 +25,9 @@ os.environ.pop("PATH")
 os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///elsewhere.db"
 sys.path.insert(0, "/odd")
 warnings.simplefilter("error")
+logging.root.setLevel(logging.DEBUG)
+logging.root.addHandler(logging.StreamHandler())
+numpy.seterr(all="raise")
 experiment = 3
 """
 
@@ -31,7 +37,9 @@ def test_a_file_changes_nothing_of_the_process(tmp_path):
         umask = os.umask(0o022)
         os.umask(umask)
         streams = sys.stdout, sys.stderr, sys.getrecursionlimit(), sum
-        return umask, streams, os.getcwd(), dict(os.environ), list(sys.path), list(warnings.filters)  # noqa: PTH109
+        log = logging.getLogger().level, list(logging.getLogger().handlers)
+        folders = os.getcwd(), list(sys.path)  # noqa: PTH109
+        return umask, streams, folders, dict(os.environ), list(warnings.filters), log, np.geterr()
 
     folder, before = make_folder(tmp_path / "study", odd=ODD), state()
     assert loading.load_experiments(folder, ["odd"], (int,)) == ({"odd": 3}, {})

@@ -36,7 +36,10 @@ def pair(**fields):
         (lambda: TunedArm("a by b", rates), "name must be text without ' by ', got 'a by b'"),
         (lambda: TunedArm("bce", 3), "space must be a function of a trial (arm bce), got 3"),
         (lambda: ArmContrast("bce", "bce"), "a contrast needs two different arms, got 'bce' twice"),
-        (lambda: ArmContrast("bce", "mse", delta=0), "delta must be a finite number above 0, got 0"),
+        (
+            lambda: ArmContrast("bce", "mse", delta=0),
+            "delta must be a number above 0 and below 1 (0.01 is one point), got 0",
+        ),
         (lambda: ArmContrast("bce", "mse", primary=1), "primary must be True or False, got 1"),
     ],
 )
