@@ -10,6 +10,7 @@ import errno
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -60,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(gc.freeze)  # every store is closed by then
     _prepare_process()
     status = _run(argv)
+    if (
+        argv is None
+    ):  # a program's end: workers are ended, half a second in which Ctrl-C would print a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

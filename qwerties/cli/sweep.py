@@ -288,4 +288,7 @@ class _Sweep:
 
 
 def _arms(contrasts: Iterable[ContrastResult]) -> str:
-    return "; ".join(f"{contrast.experiment_name}: {contrast.sides}" for contrast in contrasts)
+    return "; ".join(
+        f"{contrast.experiment_name}: {contrast.sides}{f' ({contrast.where})' if contrast.where else ''}"
+        for contrast in contrasts
+    )

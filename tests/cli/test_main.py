@@ -75,6 +75,14 @@ def test_a_repository_is_found_from_below(repository, monkeypatch):
     assert Path.cwd() == repository
 
 
+def test_a_program_that_has_ended_its_work_is_not_interrupted(tmp_path):
+    """Workers are ended as the interpreter exits; Ctrl-C would print a traceback there."""
+    code = "import sys, signal, qwerties.cli.main as cli; cli.main(); signal.raise_signal(2); print('ended')"
+    command = [sys.executable, "-c", code, "status"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "ended\n"
+
+
 # The UI
 
 

@@ -126,6 +126,17 @@ def test_the_cap_and_settle_decide_what_is_trained(tmp_path):
     assert blocks(folder, "exploratory")["0.01"] == ["0-49", "50-69"]
 
 
+def test_open_contrasts_of_the_same_arms_are_told_apart(tmp_path):
+    """Two contrasts have the same rates, at two distances."""
+    pairs = "Contrast(CONFIGS[1], CONFIGS[0]), Contrast(CONFIGS[3], CONFIGS[2])"
+    twice = CLOSE.replace("epochs=20), ", "epochs=20), distance=(3, 4), ")
+    folder = make_folder(
+        tmp_path / "study", rates=twice.replace("Contrast(CONFIGS[1], CONFIGS[0]),", f"{pairs},")
+    )
+    out, _ = call(folder, "sweep", "--seeds", "5", "--max-seeds", "6", "--settle", "all", *QUICK)
+    assert "2, 6 seeds (rates: lr 0.011 − lr 0.01 (d=3); rates: lr 0.011 − lr 0.01 (d=4))" in out
+
+
 def test_a_dry_run_says_what_would_be_trained_and_writes_nothing(tmp_path):
     folder = make_folder(tmp_path / "study", rates=PRIMARY, exploratory=CLOSE)
 
