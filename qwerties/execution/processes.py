@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from qwerties.errors import clean
+
 MAX_DRIFT = 2.0  # seconds between two readings of a process's start: the system's clock is adjusted
 
 
@@ -37,6 +39,12 @@ def is_gone(process: str) -> bool:
         return True
     except (psutil.Error, ValueError):  # it may not be asked, or the tag is somebody else's
         return False
+
+
+def in_words(process: str) -> str:
+    """Name a process, as a tag names it, by its number and its host; anybody may have written the tag."""
+    host, pid, *_ = _parts(process)
+    return f"process {clean(pid, 20)} on {clean(host, 40)}" if host and pid else "an unknown process"
 
 
 def _parts(process: str) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qwerties.errors import FailedError
-from qwerties.execution.processes import is_gone, is_local, this_process
+from qwerties.execution.processes import in_words, is_gone, is_local, this_process
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, store_failures
 from qwerties.tracking.tags import LEASE, PROCESS
@@ -50,7 +50,7 @@ def sweep_lock(
     experiment_ids : sequence of str
         Experiments to be swept; a store that is a file is locked as a whole.
     waiting : callable
-        Called once, with the process that holds the lock, if it has to be waited for.
+        Called once, with the name of the process that holds the lock, if it has to be waited for.
     part : str
         A name for what is made of these experiments; sweeps and other parts do not wait for it.
 
@@ -79,9 +79,10 @@ def _file_lock(database: Path, suffix: str, waiting: Callable[[str], None]) -> I
         lock.acquire(timeout=0)
     except Timeout:
         try:
-            waiting(holder.read_text(encoding="utf-8").strip())
-        except OSError:
-            waiting("of another process")
+            process = holder.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it was not written yet
+            process = ""
+        waiting(in_words(process.strip()))
         lock.acquire(poll_interval=POLLED)
     try:
         holder.write_text(this_process(), encoding="utf-8")
@@ -112,7 +113,8 @@ class _Lease:
         def check() -> None:
             if (holder := self.foreign_holder()) is not None:
                 raise LeaseLostError(
-                    f"another sweep, {holder}, has taken over meanwhile; the same command goes on when it has ended"
+                    f"another sweep, {in_words(holder)}, has taken over meanwhile; the same command goes on when "
+                    "it has ended"
                 )
 
         try:
@@ -120,7 +122,7 @@ class _Lease:
             while (holder := self.take()) is not None:
                 if not has_waited:
                     has_waited = True
-                    waiting(holder)
+                    waiting(in_words(holder))
                 time.sleep(POLLED + random.random())  # two that collide do not do so for ever
             threading.Thread(target=renew, daemon=True).start()
             yield check

@@ -10,7 +10,7 @@ import time
 import pytest
 from factories import new_store
 
-from qwerties.execution.processes import this_process
+from qwerties.execution.processes import in_words, this_process
 from qwerties.study import sweep_lock as module
 from qwerties.study.sweep_lock import ABANDONED, LeaseLostError, is_abandoned, sweep_lock
 from qwerties.tracking.records import Tracked
@@ -62,7 +62,7 @@ def test_a_lease_that_another_has_taken_is_noticed_and_left_to_them():
     store = Tags()
     with sweep_lock(store, ["1", "2"], never) as check:
         store.tag_experiment("2", LEASE, lease())
-        with pytest.raises(LeaseLostError, match="another sweep, elsewhere:1:2:3, has taken over"):
+        with pytest.raises(LeaseLostError, match="another sweep, process 1 on elsewhere, has taken over"):
             check()
     assert store.tags["1"] == {}
     assert json.loads(store.tags["2"][LEASE])["token"] == "theirs"
@@ -75,7 +75,7 @@ def test_another_sweep_of_this_very_process_is_another():
     waited = []
     with sweep_lock(store, ["1"], waited.append):
         pass
-    assert waited == [this_process()]
+    assert waited == [in_words(this_process())]
 
 
 @pytest.mark.parametrize("tag", ["", "no json", "[]", '{"until": "soon"}', lease(until=1.0)])
@@ -92,7 +92,7 @@ def test_a_lease_of_another_is_waited_for():
     started = time.monotonic()
     with sweep_lock(store, ["1"], waited.append):
         assert time.monotonic() - started >= 0.2
-    assert waited == ["elsewhere:1:2:3"]
+    assert waited == ["process 1 on elsewhere"]
 
 
 def test_a_sweep_that_is_stopped_while_it_takes_a_lease_leaves_none(monkeypatch):
@@ -123,7 +123,7 @@ def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path):
         assert waits.wait(60)
         order.append("first")
     thread.join(60)
-    assert order == [this_process(), "first", "second"]
+    assert order == [in_words(this_process()), "first", "second"]
     with sweep_lock(store, [], pytest.fail):  # free again
         pass
 

@@ -39,7 +39,7 @@ from tuning_files import (
 from qwerties.analysis.searches import best_of, load_searches, progress_of, read_searches, trial_frame
 from qwerties.config import Config, Seeds
 from qwerties.errors import UsageError
-from qwerties.execution.processes import this_process
+from qwerties.execution.processes import in_words, this_process
 from qwerties.execution.workers import Workers
 from qwerties.plotting import search as figures
 from qwerties.report.build import render
@@ -279,7 +279,7 @@ def test_a_search_waits_for_another_sweep(expected, store):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert lines == [f"waiting for another sweep, {this_process()}, to end"]
+        assert lines == [f"waiting for another sweep, {in_words(this_process())}, to end"]
         assert not runs_of(store)
         assert TRIAL not in store.experiments()["rates"][1]
         assert not ended.is_set()
