@@ -9,7 +9,7 @@ left out. `axes.panels` makes figures of plots.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from qwerties.plotting.axes import (
     top_labels,
 )
 from qwerties.plotting.style import CARD, GRID, INK, MUTED, REFERENCE, STATES, STYLES, Style, plain
+from qwerties.stats.formats import percent
 
 LOG_FROM = 1.2  # decades that make an axis logarithmic: a grid of doublings, 1 to 16, spans them
 SCORE = LinearSegmentedColormap.from_list("score", [INK, STATES["learned"], STATES["slow"], "#eef6f8"])
@@ -118,6 +119,8 @@ def score_distributions(
     values, lines = list(dict.fromkeys(frame["x"])), list(dict.fromkeys(frame["line"]))
     styles = theme.styles(lines)
     texts = [short(value) if isinstance(value, int | float) else plain(value, 12) for value in values]
+    if len(set(texts)) < len(texts):  # in full, where two would look the same
+        texts = [plain(f"{value:.10g}" if isinstance(value, int | float) else value, 60) for value in values]
     frame = frame.assign(x=frame["x"].map(dict(zip(values, texts, strict=True))))
     if len(frame):
         by = {"x": "x", "y": "y", "hue": "line", "order": texts, "hue_order": lines}
@@ -277,7 +280,7 @@ def score_points(
     top_labels(ax, levels)
     sign = "+" if np.nanmin(np.append(low, np.append(score, 0))) < 0 else ""
     intervals = zip(score, low, high, strict=True)
-    _beside(ax, [_interval_text(*interval, f"{sign}.{digits}f") for interval in intervals])
+    _beside(ax, [_interval_text(*interval, f"{{:{sign}.{digits}f}}".format) for interval in intervals])
     return ax
 
 
@@ -296,7 +299,7 @@ def outcome_bars(ax: Axes, frame: pd.DataFrame) -> Axes:
         share, color = np.nan_to_num(frame[state].to_numpy(float)), STATES[state]
         bars = ax.barh(range(len(frame)), share, 0.66, left=start, color=color, ec=CARD, lw=0.4, label=state)
         ink = CARD if theme.contrast(CARD, color) > theme.contrast(INK, color) else INK
-        texts = [f"{100 * s:.0f}%" if s >= 0.095 else f"{100 * s:.1f}%" if s >= 0.075 else "" for s in share]
+        texts = [percent(s) if s >= 0.075 else "" for s in share.tolist()]
         ax.bar_label(bars, texts, label_type="center", size=9, color=ink)
         start = start + share
     ax.set(xlim=(0, 1), xticks=np.arange(5) / 4, xlabel="share of seeds")
@@ -324,9 +327,9 @@ def share_bars(ax: Axes, frame: pd.DataFrame, *, full: bool = True) -> Axes:
         bounds = frame["lo"].to_numpy(float), frame["hi"].to_numpy(float)
         ax.hlines(row, *bounds, color=INK, lw=1.6, zorder=3)
         high = float(np.nanmax(bounds[1], initial=high))
-        _beside(ax, [_interval_text(*interval, ".0%") for interval in zip(share, *bounds, strict=True)])
+        _beside(ax, [_interval_text(*interval, percent) for interval in zip(share, *bounds, strict=True)])
     else:
-        ax.bar_label(bars, [f"{s:.0%}" for s in share], padding=5, size=8.5, color=MUTED)
+        ax.bar_label(bars, [percent(s) for s in share.tolist()], padding=5, size=8.5, color=MUTED)
     ax.set_xlim(0, max(1.0, high) if full else 1.1 * high)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return ax
@@ -367,8 +370,8 @@ def _wrapped(name: str) -> str:
     return "\n".join(line.strip(" ·").replace("\u00a0", " ") for line in lines)
 
 
-def _interval_text(middle: float, low: float, high: float, form: str) -> str:
-    middle_text, low_text, high_text = (f"{v:{form}}".replace("-", "−") for v in (middle, low, high))
+def _interval_text(middle: float, low: float, high: float, write: Callable[[float], str]) -> str:
+    middle_text, low_text, high_text = (write(v).replace("-", "−") for v in (middle, low, high))
     interval = f"  [{low_text}, {high_text}]" if np.isfinite([low, high]).all() else ""
     return middle_text + interval if np.isfinite(middle) else "–"
 

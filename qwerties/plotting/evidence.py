@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from qwerties.errors import plural
 from qwerties.plotting.axes import end_labels, epoch_ticks, log_axis, name_axes, ticks_at
-from qwerties.plotting.style import BAND, CLASSES, FAINT, INK, MUTED, REFERENCE
+from qwerties.plotting.style import BAND, CARD, CLASSES, FAINT, INK, MUTED, REFERENCE
 
 
 def evidence(
@@ -61,5 +62,6 @@ def evidence(
         ax.axvline(decided, color=CLASSES[1], lw=1.4, zorder=2.5)
         side = "right" if decided > np.sqrt(counts[0] * counts[-1]) else "left"  # the side with more room
         place: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": side, "va": "bottom", "size": 9}
-        ax.text(decided, 0.03, f" decided at {decided:,} {unit}s ", color=CLASSES[1], **place)
+        text = ax.text(decided, 0.03, f" decided at {plural(decided, unit)} ", color=CLASSES[1], **place)
+        text.set_bbox({"fc": CARD, "ec": "none", "alpha": 0.85, "pad": 0.5})  # an interval may pass behind it
     return ax

@@ -23,7 +23,7 @@ from qwerties.report.elements import (
 from qwerties.report.figure_words import spaced
 from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.results import Results
-from qwerties.report.text import display
+from qwerties.report.text import display, display_all
 from qwerties.stats.compare import Comparison
 from qwerties.stats.formats import number, percent
 from qwerties.stats.planning import narrowing
@@ -48,13 +48,17 @@ NOTE = (
 
 def contrast_name(result: ContrastResult) -> str:
     """Name a contrast as a difference: `BCE − MSE at ReLU`."""
-    sides = display(result.sides)
+    sides = " − ".join(_arms(result))
     return f"{sides} at {display(result.where).replace(' · ', ', ')}" if result.where else sides
+
+
+def _arms(result: ContrastResult) -> list[str]:
+    return [name.replace(" · ", ", ") for name in display_all((result.name_a, result.name_b))]
 
 
 def _statement(results: Results, result: ContrastResult) -> Statement:
     """Tell a contrast's verdict, with what it rests on."""
-    a, b = (display(name).replace(" · ", ", ") for name in (result.name_a, result.name_b))
+    a, b = _arms(result)
     where = f"{display(result.where).replace(' · ', ', ')}: " if result.where else ""
     compared = result.comparison
     receipts = (
@@ -141,7 +145,7 @@ def evidence_figure(name: str, comparison: Comparison) -> ReportFigure:
     frame, final = narrowing(
         comparison.differences, alpha=comparison.alpha, margin=comparison.margin, bounds=comparison.bounds
     )
-    decided = "not decided yet" if final is None else f"decided after {final:,} seeds"
+    decided = "not decided yet" if final is None else f"decided after {plural(final, 'seed')}"
     listed = "; ".join(
         f"{plural(int(row['count']), 'seed')} [{number(row['low'], sign=True)}, {number(row['high'], sign=True)}]"
         for _, row in frame.iloc[spaced(len(frame))].iterrows()

@@ -19,11 +19,10 @@ from qwerties.config import Config
 from qwerties.plotting.examples import PANEL_DPI, ExamplePanel, examples
 from qwerties.plotting.network import view_network
 from qwerties.plotting.style import STATES
+from qwerties.report.figure_words import names
 from qwerties.report.rendering import ReportFigure
-from qwerties.report.text import display
 from qwerties.scoring.predict import Layers
 from qwerties.stats.formats import percent
-from qwerties.study.experiment import config_names
 from qwerties.tracking.arrays import read_arrays
 from qwerties.tracking.store import Store, StoreError
 
@@ -75,13 +74,12 @@ def examples_figure(
     rows = [(table, found) for table in tables if (found := read_examples(store, table))]
     if not rows:
         return None
-    configs = [table.config for table in among]
-    names = dict(zip(configs, config_names(configs), strict=True))
+    named = {table.config: name for table, name in zip(among, names(among), strict=True)}
     states = [state for state in SHOWN if any(state in found for _, found in rows)]
     panels = []
     described = []
     for table, found in rows:
-        name = display(names[table.config])
+        name = named[table.config]
         row = {state: _panel(table.config, found[state]) for state in states if state in found}
         panels.append((name, [row.get(state) for state in states]))
         ends = "; ".join(

@@ -32,7 +32,7 @@ from qwerties.report.figure_words import (
 )
 from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.scores import RANGES, references_of, score_interval, shared_references, within
-from qwerties.report.text import display
+from qwerties.report.text import display, display_all
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
@@ -239,7 +239,7 @@ def _line_names(field: str, tables: Tables, *, keep_data: bool = False) -> list[
     """Name what differs among configs besides a field, and besides the data unless kept; empty where nothing does."""
     same = {name: getattr(DEFAULT, name) for name in ((field,) if keep_data else (field, "data"))}
     rest = [replace(table.config, **same) for table in tables]
-    return [display(name) for name in config_names(rest)] if len(set(rest)) > 1 else [""] * len(rest)
+    return display_all(config_names(rest)) if len(set(rest)) > 1 else [""] * len(rest)
 
 
 def _limits_over(field: str, score: str, tables: Tables) -> dict[str, float | pd.Series]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qwerties.analysis.tables import SeedTable
-from qwerties.report.text import display
+from qwerties.report.text import display_all
 from qwerties.stats.formats import number
 from qwerties.study.experiment import config_names
 
@@ -35,7 +35,7 @@ def words_of(name: str) -> str:
 
 def names(tables: Sequence[SeedTable]) -> list[str]:
     """Name configs by what differs among them."""
-    return [display(name) for name in config_names([table.config for table in tables])]
+    return display_all(config_names([table.config for table in tables]))
 
 
 def spaced(n: int, count: int = MAX_LISTED) -> list[int]:

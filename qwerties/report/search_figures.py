@@ -18,7 +18,7 @@ from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.scores import score_interval
 from qwerties.report.text import display
 from qwerties.scoring import theory
-from qwerties.stats.formats import number
+from qwerties.stats.formats import number, percent
 
 MAX_LISTED = 8  # trials of a front that a figure's description lists
 
@@ -52,12 +52,13 @@ def search_rates(searches: Sequence[TrackedSearch], confirmed: Confirmed) -> lis
             top = scored.iloc[int(scored["y"].to_numpy(float).argmax())]
             words += f", highest {number(float(top['y']))} at {top['learning_rate']:.3g}"
         described.append(words)
+    diverged = any(frame["y"].isna().any() for frame in joined.values())
+    crosses = " Crosses are trials that diverged." if diverged else ""
     return [
         figure_of(
             [(plots.rate_points, {"frames": joined, "references": references})],
             "Mean accuracy on the true distribution of every trial, by its learning rate; the bands reach from the "
-            "10th to the 90th percentile of its networks, which are dead, slow or learned rather than near their mean. "
-            "Crosses are trials that diverged.",
+            f"10th to the 90th percentile of its networks.{crosses}",
             f"Points joined by lines against the learning rate. {'; '.join(described)}.",
         )
     ]
@@ -71,7 +72,7 @@ def search_histories(searches: Sequence[TrackedSearch], confirmed: Confirmed) ->
         if len(search.trials):
             arm = display(search.arm)
             progress = progress_of(search.trials, search.objectives)
-            arms.setdefault(arm, {})[clean(search.sampler)] = progress
+            arms.setdefault(arm, {})[display(search.sampler)] = progress
             objectives[arm] = search.objectives[0]
     arms = {arm: frames for arm, frames in arms.items() if len(frames) > 1}
     if not arms:
@@ -109,15 +110,15 @@ def search_importances(searches: Sequence[TrackedSearch], confirmed: Confirmed) 
         names = [clean(name).replace("_", " ") for name in shares.index]
         frame = pd.DataFrame({"share": shares.to_numpy()}, index=pd.Index(names, name="parameter"))
         words = {"xlabel": "importance", "title": display(search.label), "full": False}
-        listed = ", ".join(f"{name} {share:.0%}" for name, share in frame["share"].items())
+        listed = ", ".join(f"{name} {percent(share)}" for name, share in frame["share"].items())
         figures.append(
             figure_of(
                 [(share_bars, {"frame": frame, **words})],
                 "Share of each parameter in what sets the best tenth of the trials apart from all of them (PED-ANOVA, "
                 f"Watanabe et al. 2023), from {plural(len(search.trials) - search.n_failed, 'trial')}. It holds for "
                 "the ranges that were searched, and says what had to be right to be among the best: not how much a "
-                "parameter moves the score, nor in which direction, nor what it does together with others. With so "
-                "few trials the order of small shares is luck.",
+                "parameter moves the score, nor in which direction, nor what it does together with others. With few "
+                "trials, the order of small shares is luck.",
                 f"Bars: {listed}.",
                 height=rows_height(len(frame)),
             )

@@ -7,6 +7,7 @@ escapes whatever is not `Markup`. `markdown` alone makes `Markup` of foreign tex
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -62,8 +63,16 @@ def slug(text: str, taken: set[str]) -> str:
     return anchor
 
 
-def display(name: object) -> str:
+def display_all(names: Sequence[object]) -> list[str]:
+    """Write names as `display` does, with rates in full where rounding would give two of them the same name."""
+    shown = [display(name) for name in names]
+    return shown if len(set(shown)) == len(set(names)) else [display(name, digits=6) for name in names]
+
+
+def display(name: object, digits: int = 3) -> str:
     """Write the name of a config or an arm as people do: `bce · lr 0.335321` becomes `BCE · rate 0.335`."""
     text = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda match: NAMES[match[1]], clean(name, 300))
     text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: plural(int(match[1]), "hidden unit"), text)
-    return re.sub(r"\blr (\d+(?:\.\d+)?(?:e-?\d+)?)\b", lambda match: f"rate {float(match[1]):.3g}", text)
+    return re.sub(
+        r"\blr (\d+(?:\.\d+)?(?:e-?\d+)?)\b", lambda match: f"rate {float(match[1]):.{digits}g}", text
+    )

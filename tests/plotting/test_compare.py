@@ -189,6 +189,15 @@ def test_lines_of_a_distribution_stand_side_by_side():
 
 
 @pytest.mark.parametrize(
+    "values", [[0.10001, 0.10002], ["16x16x16x16x16", "16x16x16x16x8"]], ids=["numbers", "layers"]
+)
+def test_values_that_look_alike_have_a_shape_each(values):
+    ax = draw(plots.score_distributions, piles(values))
+    assert ticks(ax.xaxis) == [str(value) for value in values]
+    assert len(ax.collections) == 2
+
+
+@pytest.mark.parametrize(
     "scores", [[], [np.nan, np.nan], [0.5] * 3, [0.5, np.nan, 0.9]], ids=["none", "nan", "one", "gap"]
 )
 def test_a_distribution_of_little_is_drawn(scores):
@@ -228,7 +237,7 @@ def test_outcome_bars_add_up_and_share_the_states_colours():
         assert [bar.get_width() for bar in container] == pytest.approx(list(frame[state]))
         assert {to_hex(bar.get_facecolor()) for bar in container} == {theme.STATES[state]}
     assert [bar.get_x() + bar.get_width() for bar in bars["dead"]] == pytest.approx([1, 1])
-    assert {"90%", "9.4%", "100%"} <= set(words(ax))
+    assert {"90%", "9%", "100%"} <= set(words(ax))
     assert "0.6%" not in words(ax)  # would not fit
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["learned", "slow", "dead"]
 
@@ -248,6 +257,10 @@ def test_share_bars_carry_shares_and_bounds():
     assert ax.patches[0].get_width() == 0.31
     np.testing.assert_allclose(intervals(ax), [[(0.2, 0), (0.42, 0)]])
     assert {"31%  [20%, 42%]", "–"} <= set(words(ax))
+    near_ends = pd.DataFrame(
+        {"share": [0.995, 0.004], "lo": [0.99, 0.0], "hi": [0.999, 0.01]}, index=["data", "start"]
+    )
+    assert {"99.5%  [99%, 99.9%]", "0.4%  [0%, 1%]"} <= set(words(draw(plots.share_bars, near_ends)))
     assert "31%" in words(draw(plots.share_bars, frame[["share"]].dropna(), full=False))
 
 

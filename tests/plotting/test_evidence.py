@@ -37,6 +37,14 @@ def test_every_line_is_drawn_and_named(frame):
     assert set(texts(ax)) == {"interval", "mean", "margin", "Student’s t", f"decided at {decided} tests"}
 
 
+def test_the_point_of_decision_is_legible_over_the_interval(frame):
+    (text,) = [
+        text for text in draw(frame=frame[0], margin=0.01, decided=1).texts if "decided" in text.get_text()
+    ]
+    assert text.get_text().strip() == "decided at 1 seed"
+    assert text.get_bbox_patch().get_alpha() > 0.5
+
+
 def test_the_final_interval_and_the_margin_are_in_view(frame):
     ax = draw(frame=frame[0], margin=0.4)
     low, high = ax.get_ylim()

@@ -22,6 +22,8 @@ from qwerties.report.answers import (
     to_markdown,
     to_text,
 )
+from qwerties.report.results import Results
+from qwerties.report.sections import answers as section
 from qwerties.stats.confidence import confidence_sequence
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -51,6 +53,14 @@ def sentence(key, claim, *scores, **options):
     ]
     [one] = [s for s in found if s.code not in (MISSING, "measured")]
     return one
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_what_is_open_is_emphasised_wherever_it_stands(begins):
+    claim = next(claim for _, claim in CLAIMS if begins != bool(claim.where))
+    few = seed_scores(0.9, n=3), seed_scores(0.9, n=3, seed=1)
+    html = "".join(str(block.html) for block in section.build(Results(None, [study(claim, *few)])).blocks)
+    assert f"<strong>{'It' if begins else 'it'} is open</strong>" in html
 
 
 # Planted data

@@ -11,7 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import new_store
-from pages import BCE, HOSTILE, MSE, OURS, SEEDS, TABLES, Reader, record, section, table, tags
+from pages import (
+    BCE,
+    HOSTILE,
+    MSE,
+    OURS,
+    SEEDS,
+    TABLES,
+    Reader,
+    record,
+    section,
+    table,
+    tags,
+)
 from scipy import stats as reference
 from scipy.stats import binomtest
 
@@ -215,6 +227,26 @@ def test_crossed_networks_get_no_intervals(page, reader):
     assert "[" not in row[2] + row[7]
     assert "not independent" in section(page, "variance")
     assert "A map of 6 data sets by 5 starts" in section(page, "variance")
+
+
+# How many seeds
+
+
+@pytest.mark.parametrize(
+    ("configs", "words"),
+    [
+        ((BCE,), "1 config, 20 seeds (0–19; up to 60)."),
+        ((BCE, MSE), "2 configs, 20 seeds each (0–19; 1 of them up to 60); all of them: "),
+    ],
+)
+def test_seeds_beyond_the_plan_are_told(tmp_path, monkeypatch, undrawn, configs, words):
+    monkeypatch.chdir(tmp_path)
+    topped_up, seeds, more = new_store(tmp_path), Seeds(0, 20), Seeds(20, 60)
+    experiment_id = topped_up.experiment("loss", tags(configs, seeds))
+    for config in configs:
+        topped_up.write(experiment_id, record(config, seeds, TABLES[config][:20]))
+    topped_up.write(experiment_id, record(BCE, more, TABLES[BCE][20:]))
+    assert words in section(render(topped_up), "loss")
 
 
 # What is missing

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats as reference
 
 from qwerties.analysis.retraining import best_of
+from qwerties.analysis.searches import TrackedSearch
 from qwerties.analysis.tables import SeedTable
-from qwerties.config import DEFAULT, Config
+from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.plotting.examples import examples
 from qwerties.report import rendering
 from qwerties.report.curve_figures import gradient_ratios
@@ -17,6 +18,7 @@ from qwerties.report.experiment_figures import experiment_figure
 from qwerties.report.figure_words import MAX_ROWS
 from qwerties.report.rendering import ReportFigure, render
 from qwerties.report.scores import RANGES, references_of, score_interval
+from qwerties.report.search_figures import search_histories, search_rates
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
@@ -92,6 +94,15 @@ def test_lines_have_a_panel_for_each_arrangement_and_its_limits():
         assert f"{name} {number(level)}" in found.alt
         assert name in found.caption
     assert f"Bayes accuracy {number(float(theory.bayes_accuracy(4.0)))}" in found.alt
+
+
+@pytest.mark.parametrize("kind", ["lines", "losses", "scores"])
+def test_rates_that_round_to_the_same_name_stay_apart(kind):
+    rates = (0.101053, 0.101123, 0.2)
+    drawn = [networks(Config(learning_rate=rate, epochs=n), 0.8) for rate in rates for n in (500, 1000)]
+    curves = lambda table, name: (np.array([1, table.config.epochs]), np.ones((N, 2)))  # noqa: E731
+    found = picture(kind, drawn, x="epochs", curves=curves)
+    assert all(f"rate {rate}" in found.alt for rate in rates)
 
 
 def test_relu_minus_linear_is_the_mean_difference_on_the_same_seeds():
@@ -241,3 +252,33 @@ def test_several_processes_draw_the_same_bytes(monkeypatch):
     for one, other in zip(here, there, strict=True):
         assert str(one) == str(other) if isinstance(one, Exception) else one == other
     assert [getattr(one, "suffix", None) for one in there[2:]] == ["png", None, "png"]
+
+
+# Searches
+
+
+def searched(sampler, accuracies):
+    """A search of the learning rate; a trial without an accuracy diverged."""
+    trials = pd.DataFrame(
+        {
+            "number": range(len(accuracies)),
+            "state": ["failed" if np.isnan(value) else "complete" for value in accuracies],
+            "config": [Config(learning_rate=0.1 * (i + 1)) for i in range(len(accuracies))],
+            **dict.fromkeys(("population_accuracy", "population_accuracy_p10"), accuracies),
+            "population_accuracy_p90": accuracies,
+        }
+    )
+    fields = ("name", "bce", sampler, False, ("population_accuracy",), Seeds(0, 5), len(trials), None, trials)
+    return TrackedSearch(*fields, ("learning_rate",), {})
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_crosses_are_explained_where_a_trial_diverged(diverged):
+    [figure] = search_rates([searched("tpe", [0.8, np.nan if diverged else 0.9])], {})
+    assert ("Crosses" in figure.caption) is diverged
+    assert f"{int(diverged)} diverged" in figure.alt
+
+
+def test_samplers_have_the_names_of_the_table():
+    [figure] = search_histories([searched(name, [0.8, 0.9]) for name in ("tpe", "random", "qmc")], {})
+    assert all(f"BCE by {name}: 0.9000" in figure.alt for name in ("TPE", "random", "QMC"))

@@ -13,7 +13,7 @@ from qwerties.stats.verdict import UNDECIDED
 
 TITLE, ANCHOR = "Answers", "answers"
 EMPHASISED = re.compile(
-    r"(gains?|costs?) [\d.]+ points|equivalent within [\d.]+ points?|(is|are) ahead|it is open|withheld"
+    r"(gains?|costs?) [\d.]+ points|equivalent within [\d.]+ points?|(is|are) ahead|[Ii]t is open|withheld"
 )
 OPEN = (*UNDECIDED, MISSING, MEASURED, "withheld")
 

@@ -27,6 +27,7 @@ from qwerties.report.elements import (
 )
 from qwerties.report.examples import examples_figure
 from qwerties.report.experiment_figures import experiment_figure
+from qwerties.report.figure_words import names
 from qwerties.report.results import Results
 from qwerties.report.scores import score_interval
 from qwerties.report.sections.reading import sampling_sd
@@ -93,15 +94,19 @@ def build(results: Results, result: ExperimentResult) -> Section:
 
 def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
     assert coverage.plan is not None
-    seeds = coverage.plan.seeds
+    seeds, configs = coverage.plan.seeds, len(coverage.entries)
     if seeds.crossed is None:
-        on = f"{plural(len(seeds), 'seed')} each ({str(seeds).replace('-', '–')})"
+        counts = [len(table.frame) for table in tables]
+        more = sum(count > len(seeds) for count in counts)
+        topped_up = f"; {f'{more:,} of them ' if configs > 1 else ''}up to {max(counts):,}" if more else ""
+        each = "" if configs == 1 else " each"
+        on = f"{plural(len(seeds), 'seed')}{each} ({str(seeds).replace('-', '–')}{topped_up})"
     else:
         on = f"{seeds.stop - seeds.start} data seeds, each with {plural(seeds.crossed, 'weight seed')}"
     parts = [table.config.label().split(" · ") for table in tables]
     common = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
     shared = f"; all of them: {display(' · '.join(common))}" if common else ""
-    return f"{plural(len(coverage.entries), 'config')}, {on}{shared}."
+    return f"{plural(configs, 'config')}, {on}{shared}."
 
 
 def _notes(tables: Sequence[SeedTable]) -> list[str]:
@@ -135,16 +140,16 @@ def _notes(tables: Sequence[SeedTable]) -> list[str]:
 
 
 def _outcomes(results: Results, tables: Sequence[SeedTable]) -> Table:
-    names = config_names([table.config for table in tables])
+    configs = config_names([table.config for table in tables])
     return Table(
         "Outcomes by config. Shares with Wilson, means with t intervals, both at 95%. Names lead to the runs in "
         "MLflow, while its server runs.",
         "Config",
-        [_outcome(results, name, table) for name, table in zip(names, tables, strict=True)],
+        [_outcome(results, *row) for row in zip(configs, names(tables), tables, strict=True)],
     )
 
 
-def _outcome(results: Results, name: str, table: SeedTable) -> Row:
+def _outcome(results: Results, config_name: str, name: str, table: SeedTable) -> Row:
     frame, config = table.frame, table.config
     scores = {
         score: score_interval(frame, score, config)
@@ -165,7 +170,7 @@ def _outcome(results: Results, name: str, table: SeedTable) -> Row:
         ),
     }
     data = {
-        "config": name,
+        "config": config_name,
         **config.to_params(),
         "n": len(frame),
         **interval_record("learned", scores["learned"]),
@@ -178,7 +183,7 @@ def _outcome(results: Results, name: str, table: SeedTable) -> Row:
     }
     first, *more = table.runs
     links = [Link(f"run {i}", results.run_url(run)) for i, run in enumerate(more, 2)]
-    return Row(Link(display(name), results.run_url(first)), cells, data, links)
+    return Row(Link(name, results.run_url(first)), cells, data, links)
 
 
 # Runs without a plan

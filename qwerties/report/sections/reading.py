@@ -33,8 +33,10 @@ def build(results: Results) -> Section | None:
         "phi": "Correlation of predicted class and label (Matthews correlation, MCC). It is undefined where all "
         "predictions agree; those networks are counted, and rank lowest in the median.",
         "points": "A point of accuracy is 0.01. Differences are those of population accuracy on the same seeds.",
-        "interval": "A betting confidence sequence (Waudby-Smith & Ramdas 2024). It holds for any bounded outcome and "
-        "at every number of seeds at once, so that a sweep may stop as soon as a verdict is decided.",
+        "interval": "That of a contrast is a betting confidence sequence (Waudby-Smith & Ramdas 2024). It holds for "
+        "any bounded outcome and at every number of seeds at once, so that a sweep may stop as soon as a verdict is "
+        "decided. Elsewhere it is Wilson’s for a share and Student’s t for a mean, at 95%, and holds at one number of "
+        "seeds alone.",
         "δ, the margin": "The smallest difference that matters. An interval beyond it decides for one arm, an interval "
         "within ±δ for equivalence.",
         "primary": f"Fixed before anything ran, one of the study’s {PRIMARY_SLOTS} slots, each with an error rate of "
