@@ -106,15 +106,15 @@ def _read_arms(arguments: argparse.Namespace) -> tuple[tuple[str, str], list[pd.
     metric, units, arm = arguments.metric, arguments.unit, arguments.arm
     if arm:
         (path,) = arguments.files
-        table, names = read_table(path, [*units, metric, arm], text=[arm]), arguments.arms
-        labels = table[arm].astype(str)
+        table, names = read_table(path, metric, units, arm), arguments.arms
+        labels = table[arm].astype(object).map(str)
         for name in names:
             if not (labels == name).any():
                 values = listed(sorted(labels.unique()))
                 raise UsageError(f"--arms: {arm!r} in {path} is never {name!r}; it is {values}")
         tables = [(f"{name!r} of {path}", table[labels == name]) for name in names]
     else:
-        tables = [(str(path), read_table(path, [*units, metric])) for path in arguments.files]
+        tables = [(str(path), read_table(path, metric, units)) for path in arguments.files]
         names = [path.stem for path in arguments.files]
         names = names if names[0] != names[1] else list(map(str, arguments.files))
     arms = [metric_by_unit(table, metric, units, source) for source, table in tables]

@@ -7,6 +7,7 @@ per unit, by the confidence sequence of `confidence`. The module knows nothing o
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Comparison:
     unpaired_a: tuple[Any, ...] = ()  # units that only A has; they are not compared
     unpaired_b: tuple[Any, ...] = ()
     missing: tuple[Any, ...] = ()  # paired units without a value in one arm or both; they are not compared
-    needed: int | None = None  # about how many units in all would decide it, None beyond `planning.LIMIT`
+    needed: int | None = None  # about how many units in all would decide it, None where that is beyond reach
     differences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
     @property
@@ -93,7 +94,10 @@ class Comparison:
 
     def to_markdown(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the result as a Markdown paragraph and a table, for a pull request."""
-        sentence, a, b = (text.replace("|", "\\|") for text in (self.words(a, b, unit=unit), a, b))
+        texts = (self.words(a, b, unit=unit), a, b, unit)
+        sentence, a, b, unit = (
+            re.sub(r"([\\`*~<|\[])", r"\\\1", text) for text in texts
+        )  # names are no markup
         rows = {
             f"Mean difference, {a} − {b}": f"{self.estimate:+.4g}",
             f"{100 * (1 - self.alpha):g}% interval, wherever one stops": f"[{self.low:+.4g}, {self.high:+.4g}]",
@@ -149,8 +153,8 @@ def compare(
     Raises
     ------
     ValueError
-        If the metric is not numeric or outside the bounds, a unit occurs twice, no unit is in both arms, or an
-        argument is out of range.
+        If the metric is not numeric or outside the bounds, a unit is missing or occurs twice, no unit is in both
+        arms, or an argument is out of range.
 
     Examples
     --------
@@ -170,13 +174,7 @@ def compare(
     values_a, values_b = (
         _checked(values, name, low, high) for values, name in zip((a, b), names, strict=True)
     )
-    units = values_a.index.intersection(values_b.index, sort=False)
-    if not len(units):
-        raise ValueError(
-            f"the two arms share no unit: {names[0]} has {listed(values_a.index)}; "
-            f"{names[1]} has {listed(values_b.index)}"
-        )
-    units = _in_order(units)
+    units = _in_order(_shared_units(values_a.index, values_b.index, names))
     paired_a, paired_b = values_a.reindex(units), values_b.reindex(units)
     absent = (paired_a.isna() | paired_b.isna()).to_numpy(bool)  # (units,)
     x, y = paired_a.to_numpy(float)[~absent], paired_b.to_numpy(float)[~absent]  # (n,)
@@ -192,8 +190,8 @@ def compare(
         estimate=float(differences.mean()) if len(differences) else math.nan,
         low=float(lower),
         high=float(upper),
-        alpha=alpha,
-        margin=margin,
+        alpha=float(alpha),
+        margin=float(margin),
         bounds=possible,
         verdict=verdict,
         needed=needed,
@@ -216,6 +214,8 @@ def _checked(values: pd.Series | pd.DataFrame, arm: str, low: float, high: float
         raise ValueError(f"{arm} must be a pandas Series indexed by unit, got {type(values).__name__}")
     if not pd.api.types.is_numeric_dtype(values):
         raise ValueError(f"the metric of {arm} must be numbers, got {values.dtype}")
+    if any(values.index.get_level_values(level).hasnans for level in range(values.index.nlevels)):
+        raise ValueError(f"each value of {arm} must have a unit, the index has NaN")
     if len(repeated := values.index[values.index.duplicated()]):
         raise ValueError(
             f"each unit must occur once in {arm}; more often: {listed(repeated.unique())}. If other columns tell these "
@@ -228,11 +228,34 @@ def _checked(values: pd.Series | pd.DataFrame, arm: str, low: float, high: float
     return numbers
 
 
+def _shared_units(a: pd.Index, b: pd.Index, names: tuple[str, str]) -> pd.Index:
+    """Return the units that both arms have; raise ValueError where the two arms' units do not fit together."""
+    levels = list(a.names), list(b.names)
+    if a.nlevels != b.nlevels or (levels[0] != levels[1] and set(levels[0]) == set(levels[1])):
+        raise ValueError(
+            f"units must have the same levels in the same order, got {levels[0]} and {levels[1]}"
+        )
+    units = a.intersection(b, sort=False)
+    if not len(units):
+        kinds = "" if _are_numbers(a) == _are_numbers(b) else ", numbers in one and text in the other"
+        raise ValueError(
+            f"the two arms share no unit{kinds}: {names[0]} has {listed(a)}; {names[1]} has {listed(b)}"
+        )
+    return units
+
+
+def _are_numbers(units: pd.Index) -> list[bool]:
+    """Tell for each level of the units whether it holds numbers."""
+    import pandas as pd
+
+    return [pd.api.types.is_numeric_dtype(units.get_level_values(k)) for k in range(units.nlevels)]
+
+
 def _in_order(units: pd.Index) -> pd.Index:
     """Return the units in the order in which they are weighed."""
     import pandas as pd
 
-    if units.nlevels == 1 and pd.api.types.is_numeric_dtype(units):
+    if _are_numbers(units) == [True]:
         return units.sort_values()
     hashes = pd.util.hash_pandas_object(units, index=False).to_numpy()
     return units[np.argsort(hashes, kind="stable")]

@@ -26,7 +26,9 @@ def units_needed(
     limit: int = LIMIT,
     seed: int = 0,
 ) -> int | None:
-    """Return about how many units in all would decide a comparison, or None where more than `limit` would.
+    """Return about how many units in all would decide a comparison, or None where that is beyond reach.
+
+    Within reach are `limit` units, or four times as many as were seen where that is more.
 
     The differences are continued with values resampled from them, a few times; the answer is the median of the
     counts at which the continued sequences say "better" or "equivalent". What the differences, shape (n,), have not
@@ -37,6 +39,7 @@ def units_needed(
     if not len(seen):
         return None
     length = max(len(seen), 16)
+    limit = max(limit, GROWTH * len(seen))
     while length < limit:
         length = min(GROWTH * length, limit)
         rng = np.random.default_rng(seed)

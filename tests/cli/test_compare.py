@@ -115,6 +115,18 @@ def test_one_long_table_gives_the_same(run, tables):
     assert json.loads(out) == expected(tables).to_dict()
 
 
+def test_arms_and_units_may_be_named_as_missing_values_are(run, refused, tables):
+    """The scheduler None, the country NA."""
+    new, old = (table.assign(seed=table["seed"].map({0: "NA", 1: "None"}.get)).dropna() for table in tables)
+    pd.concat([new.assign(model="None"), old.assign(model="cosine")]).to_csv("long.csv", index=False)
+    _, out, _ = run("long.csv --metric accuracy --arm model --arms None cosine")
+    assert out.startswith("open; ")
+    assert "2 paired seeds" in out
+    pd.concat([new.assign(model=None), old.assign(model="x")]).to_csv("long.csv", index=False)
+    message = refused("long.csv --metric accuracy --arm model --arms y x")
+    assert message == "--arms: 'model' in long.csv is never 'y'; it is nan, x"
+
+
 def test_several_columns_make_a_unit(run, tables):
     for name in ("new", "old"):
         table = pd.read_csv(f"{name}.csv")
@@ -131,7 +143,23 @@ def test_parquet_gives_the_same(run, tables):
     assert json.loads(out) == expected(tables).to_dict()
 
 
+def test_parquet_may_hold_the_unit_in_its_index(run, tables):
+    pytest.importorskip("pyarrow")
+    tables[0].set_index("seed").to_parquet("new.parquet")
+    _, out, _ = run("new.parquet old.csv --metric accuracy --json")
+    assert json.loads(out) == expected(tables).to_dict()
+
+
+def test_parquet_with_lists_for_units_is_refused(refused, tables):
+    pytest.importorskip("pyarrow")
+    tables[0].assign(seed=[[seed] for seed in tables[0]["seed"]]).to_parquet("new.parquet")
+    assert refused("new.parquet old.csv --metric accuracy") == (
+        "'seed' must be numbers or text, new.parquet has '[0]'"
+    )
+
+
 def test_parquet_without_pyarrow_is_refused(refused, tables, monkeypatch):
+    Path("new.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     assert refused("new.parquet old.csv --metric accuracy") == (
         "new.parquet is a Parquet file, which needs pyarrow: pip install pyarrow"
@@ -194,6 +222,7 @@ REQUESTS = {
     "accuracy?)",
     "new.csv old.csv --metrc accuracy": "unrecognized arguments: --metrc (did you mean --metric?)",
     "new.csv none.csv --metric accuracy": "none.csv cannot be read: No such file or directory",
+    "new.csv none.parquet --metric accuracy": "none.parquet cannot be read: No such file or directory",
     ". old.csv --metric accuracy": ". cannot be read: Is a directory",
     f"{TWO} --bounds 1:0": "--bounds must be two finite numbers, the smaller one first, such as 0:1, got '1:0'",
     f"{TWO} --bounds 0:inf": "--bounds must be two finite numbers, the smaller one first, such as 0:1, got "
@@ -228,6 +257,8 @@ TABLES = {
     "and 393 more",
     "seed,accuracy\n0,0.5\n901,0.6\n": "the two arms share one unit; a comparison needs at least two",
     "seed,accuracy\n": "bad.csv has no rows",
+    "seed;accuracy\n0;0.5\n": "bad.csv must have commas between its columns, got 'seed;accuracy'",
+    "seed\taccuracy\n0\t0.5\n": "bad.csv must have commas between its columns, got 'seed accuracy'",
     "": "bad.csv is not a table: No columns to parse from file",
     'seed,accuracy\n0,"0.5\n': "bad.csv is not a table: Error tokenizing data. C error: EOF inside string",
     "seed,accuracy\n0,0.5\n1,3\n": "--bounds LOW:HIGH is needed: 'accuracy' goes from 0.40012 to 3, and the interval "
@@ -252,9 +283,34 @@ def test_values_outside_the_bounds_are_named(refused, tables):
     )
 
 
+@pytest.mark.parametrize("name", ["gz", "bz2", "xz", "zip", "tar"])
+def test_a_damaged_compressed_file_is_refused(refused, tables, folder, name):
+    path = folder / f"bad.csv.{name}"
+    tables[0].to_csv(path, index=False)
+    path.write_bytes(path.read_bytes()[:300])
+    assert refused(f"{path.name} old.csv --metric accuracy").startswith(f"{path.name} is not a table: ")
+
+
+def test_a_file_is_never_an_address(run, tables):
+    Path("new.csv").rename("http:new.csv")
+    _, out, _ = run("http:new.csv old.csv --metric accuracy --json")
+    assert json.loads(out) == expected(tables).to_dict()
+
+
+def test_only_parquet_needs_pyarrow(refused, tables):
+    Path("new.csv.zst").touch()
+    assert "arrow" not in refused("new.csv.zst old.csv --metric accuracy")
+
+
 def test_bytes_that_are_no_text_are_refused(refused, tables, folder):
     (folder / "bad.csv").write_bytes(b"\x89PNG\xff\x00\n")
     assert refused("bad.csv old.csv --metric accuracy").startswith("bad.csv is not a table: ")
+
+
+def test_blanks_after_commas_do_not_matter(run, tables):
+    Path("new.csv").write_text(Path("new.csv").read_text().replace(",", ", "))
+    _, out, _ = run(f"{TWO} --json")
+    assert json.loads(out) == expected(tables).to_dict()
 
 
 def test_fields_beyond_the_header_move_no_column(run, tables):

@@ -126,14 +126,14 @@ def test_the_dictionary_is_fit_for_json(arms):
     a, b = arms
     pairs = pd.MultiIndex.from_product([["x", "y"], range(150)])
     a, b = a.set_axis(pairs), b.set_axis(pairs).drop(("y", 3))
-    result = compare(a, b, **RULE)
+    result = compare(a, b, bounds=(0, 1), margin=np.float64(0.01), alpha=np.float32(0.05))
     assert json.loads(json.dumps(result.to_dict())) == {
         "verdict": "a_better",
         "estimate": result.estimate,
         "low": result.low,
         "high": result.high,
         "n": 299,
-        "alpha": 0.05,
+        "alpha": float(np.float32(0.05)),
         "margin": 0.01,
         "unpaired": {"a": [["y", 3]], "b": []},
         "needed": None,
@@ -145,6 +145,7 @@ def test_markdown_shows_the_verdict_and_its_numbers(arms):
     result = compare(a.drop([1, 2]), b, **RULE)
     text = result.to_markdown("new|er", "old", unit="seed")
     assert text.startswith("**new\\|er beats old by more than 0.01**\n")
+    assert result.to_markdown("<a>`\\*", "~[b]").startswith("**\\<a>\\`\\\\\\* beats \\~\\[b] by more")
     assert f"| 95% interval, wherever one stops | [{result.low:+.4g}, {result.high:+.4g}] |" in text
     assert "| Paired seeds | 298 |" in text
     assert "| Left out | 0 only in new\\|er, 2 only in old |" in text
@@ -178,6 +179,18 @@ def test_duplicated_units_are_named():
     values = pd.Series([0.1] * 8, index=[0, 1, 1, 2, 2, 3, 4, 4])
     with pytest.raises(ValueError, match="each unit must occur once in A; more often: 1, 2, 4"):
         compare(values, values, **RULE)
+
+
+def test_units_that_do_not_fit_together_are_refused(arms):
+    """Levels in another order would pair task 4 on seed 7 with task 7 on seed 4."""
+    a, b = arms
+    pairs = pd.MultiIndex.from_product([range(20), range(15)], names=["task", "seed"])
+    with pytest.raises(ValueError, match=r"same order, got \['task', 'seed'\] and \['seed', 'task'\]"):
+        compare(a.set_axis(pairs), b.set_axis(pairs).swaplevel(), **RULE)
+    with pytest.raises(ValueError, match="each value of B must have a unit, the index has NaN"):
+        compare(a, b.rename({3: math.nan}), **RULE)
+    with pytest.raises(ValueError, match="share no unit, numbers in one and text in the other: A has 0, 1"):
+        compare(a, b.rename(str), **RULE)
 
 
 def test_many_units_are_not_all_named():

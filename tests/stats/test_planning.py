@@ -48,6 +48,11 @@ def test_the_limit_holds():
     assert units_needed([0.0] * 10, **RULE, limit=needed - 1) is None
 
 
+def test_many_units_seen_are_not_beyond_reach():
+    differences, rule = [0.0] * 100, RULE | {"margin": 0.05}
+    assert units_needed(differences, **rule, limit=50) == units_needed(differences, **rule) > 100
+
+
 def test_a_smaller_margin_needs_more():
     differences = np.random.default_rng(0).choice([-0.02, 0.05], 100)
     tight = units_needed(differences, alpha=0.05, margin=0.005, bounds=(-1, 1))
