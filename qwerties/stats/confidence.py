@@ -96,7 +96,10 @@ def check(values: NDArray[np.float64], alpha: float, bounds: tuple[float, float]
 
 
 def bet_sizes(y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """Return the bet on each value in [0, 1], shape (n,), from the values before it (the paper's equation 26)."""
+    """Return the bet on each value in [0, 1], shape (n,), from the values before it (the paper's equation 26).
+
+    The variance is about the mean before each value; the paper takes the mean that includes the value.
+    """
     t = np.arange(1, len(y) + 1)
     mean = (0.5 + np.cumsum(y)) / (t + 1)  # (n,)
     variance = (0.25 + np.cumsum((y - np.append(0.5, mean[:-1])) ** 2)) / (t + 1)  # (n,)
