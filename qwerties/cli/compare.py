@@ -149,9 +149,8 @@ def _text(result: Comparison, names: tuple[str, str], metric: str, unit: str, sc
     for name, units in zip(names, (result.unpaired_a, result.unpaired_b), strict=True):
         if units:
             lines.append(f"not compared, only in {name}: {listed(units)}")
-    if not result.low <= result.estimate <= result.high:
-        outside = "warning: the mean is outside its interval"
-        lines.append(f"{outside}; the outcome seems to depend on the order of the {unit}s")
+    if warning := result.warning(unit):
+        lines.append(f"warning: {warning}")
     return "\n".join(lines)
 
 

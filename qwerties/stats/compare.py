@@ -56,6 +56,12 @@ class Comparison:
         interval = {"low": self.low, "high": self.high}
         return words(self.verdict, a, b, self.margin, **interval, needed=self.needed, unit=unit)
 
+    def warning(self, unit: str = "unit") -> str:
+        """Return what speaks against the interval; empty where nothing does."""
+        if not (self.estimate < self.low or self.estimate > self.high):
+            return ""
+        return f"the mean is outside its interval; the outcome seems to depend on the order of the {unit}s"
+
     def meets(self, expectation: str) -> bool:
         """Return whether this shows what was expected.
 
@@ -109,6 +115,8 @@ class Comparison:
             left_out += f", {len(self.missing):,} without a value"
         if self.unpaired_a or self.unpaired_b or self.missing:
             rows["Left out"] = left_out
+        if warning := self.warning(unit):
+            rows["Warning"] = warning
         lines = [f"**{sentence}**", "", "| | |", "|---|---|"]
         return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()]) + "\n"
 

@@ -152,6 +152,14 @@ def test_markdown_shows_the_verdict_and_its_numbers(arms):
     assert all(line.count("|") - line.count("\\|") == 3 for line in text.splitlines()[2:])
 
 
+def test_an_order_that_tells_the_outcome_is_warned_of(arms):
+    sorted_by_outcome = compare(pd.Series([1] * 1000 + [0] * 1000), pd.Series(0, range(2000)), **RULE)
+    warning = "the mean is outside its interval; the outcome seems to depend on the order of the cases"
+    assert sorted_by_outcome.warning("case") == warning
+    assert f"| Warning | {warning} |" in sorted_by_outcome.to_markdown(unit="case")
+    assert "Warning" not in compare(*arms, **RULE).to_markdown()
+
+
 @pytest.mark.parametrize(
     ("a", "b", "options", "message"),
     [
