@@ -60,6 +60,16 @@ def reason_of(error: object) -> str:
     return first_line(error) or type(error).__name__
 
 
+def reason_without(uri: str, error: object) -> str:
+    """Return the reason of an error with a URI; only its type where a driver may have taken a password for a host.
+
+    The drivers end a password at its first ``@``, and name what follows as the host that they did not find.
+    """
+    if uri.count("@") < 2:
+        return reason_of(error)
+    return f"{type(error).__name__}; an @ of a user or a password must be written %40"
+
+
 def clean(text: object, limit: int = MAX_NAME) -> str:
     """Make any text one line (or, if long ones are allowed, paragraphs) of at most `limit` printable characters.
 

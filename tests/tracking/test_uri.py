@@ -203,6 +203,7 @@ def test_a_server_that_is_no_address(uri):
         "user:secret@127.0.0.1",
         "postgresql+nodriver://user:secret@127.0.0.1:{port}/x",
         "mysql+nodriver://user:secret@127.0.0.1:{port}/x",
+        "postgresql://user:1@host:secret@127.0.0.1:{port}/x",  # the driver takes the secret for a port
     ],
 )
 def test_a_password_is_never_told(uri, closed_port):
