@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from qwerties.analysis.searches import OBJECTIVES
-from qwerties.errors import reason_of, without_passwords
+from qwerties.errors import reason_without, without_passwords
 from qwerties.tracking.tags import SPEC
 from qwerties.tuning.declaration import SearchError
 from qwerties.tuning.search import Proposal, Search, differences
@@ -50,7 +50,7 @@ def open_storage(target: str | Path) -> Iterator[BaseStorage]:
         raise
     except Exception as error:  # a journal that others wrote may make Optuna raise anything
         raise SearchError(
-            f"the storage {without_passwords(text)} cannot be opened: {reason_of(error)}"
+            f"the storage {without_passwords(text)} cannot be opened: {reason_without(text, error)}"
         ) from error
     try:
         yield storage
@@ -73,16 +73,18 @@ def repair_journal(path: Path) -> None:
     """Remove half-written operations, which writers that were killed have left; to be called under the lock.
 
     Such an operation is the last line without its end, or the beginning of a line that another program continued.
-    Optuna can read neither.
+    Optuna can read neither. ValueError if the file is no journal: Optuna would append to it.
     """
     content = path.read_bytes()
+    if not content.startswith(OPERATION[: len(content)]):
+        raise ValueError("it is no journal of Optuna")
     *lines, rest = content.split(b"\n")
     whole = [_whole_operation(line) for line in lines]
     if whole != lines:
         beside = path.with_name(f"{path.name}.repaired")
         beside.write_bytes(b"".join(line + b"\n" for line in whole))
         beside.replace(path)
-    elif rest and OPERATION.startswith(rest[: len(OPERATION)]):  # no file of somebody else
+    elif rest:
         os.truncate(path, len(content) - len(rest))
 
 

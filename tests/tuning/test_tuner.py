@@ -336,11 +336,21 @@ def test_half_written_operations_are_removed_from_the_journal(ending, expected, 
     assert all(json.loads(line) for line in lines)
 
 
-def test_a_file_that_is_no_journal_is_not_cut(tmp_path):
-    (tmp_path / "notes").write_text("my notes\nwithout an end")
+@pytest.mark.parametrize("content", ["my notes\nwithout an end", "my notes", "my notes\n"])
+def test_a_file_that_is_no_journal_is_refused_and_not_changed(content, tmp_path):
+    (tmp_path / "notes").write_text(content)
     with pytest.raises(SearchError, match="cannot be opened"), open_storage(tmp_path / "notes"):
         pass
-    assert (tmp_path / "notes").read_text() == "my notes\nwithout an end"
+    assert (tmp_path / "notes").read_text() == content
+
+
+def test_a_password_of_the_storage_is_never_told():
+    with (
+        pytest.raises(SearchError, match="cannot be opened") as caught,
+        open_storage("postgresql://user:1@host:secret@127.0.0.1/x"),
+    ):
+        pass
+    assert "secret" not in str(caught.value)
 
 
 def test_two_stores_may_share_a_storage(expected, store, monkeypatch):
