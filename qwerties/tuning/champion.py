@@ -164,6 +164,7 @@ def _register(experiment_name: str, confirmed: SeedTable, store: Store, about: M
         },
         tags={
             tags.STATE: str(network["state"]),
+            tags.ARTIFACTS: "{}",  # no digest is missing: the model is all that the run has
             tags.CODE: code_digest(),
             **tags.made_with(f"experiments/{experiment_name}.py"),
             tags.NOTE: f"The registered network: {WHICH_NETWORK}.",

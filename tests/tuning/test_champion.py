@@ -22,6 +22,7 @@ from qwerties.study.experiment import Experiment
 from qwerties.study.sweep import sweep
 from qwerties.tracking import models
 from qwerties.tuning import champion
+from qwerties.verify.retrain import verify
 
 pytestmark = [
     pytest.mark.slow,
@@ -99,6 +100,12 @@ def test_the_registered_network_is_the_median_and_says_so(store):
         MlflowClient(store.uri).get_registered_model(models.NAME).description,
     ]
     assert all("networks that learned, the one of median accuracy" in text for text in texts)
+
+
+def test_a_sound_store_with_a_model_is_verified_without_a_remark(store):
+    lines = []
+    assert verify(store, 1, 0, workers=1, echo=lines.append)
+    assert lines[0].startswith("retraining 1 network of ")
 
 
 def test_repeated_challenges_are_counted(store):
