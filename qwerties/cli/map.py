@@ -123,7 +123,7 @@ def _axis(arguments: argparse.Namespace, which: str, name: str, size: int) -> Ax
 def _field(text: str) -> str:
     name = text.replace("-", "_")
     if name not in RANGES:
-        hint = " (which is no number)" if name in FIELDS else suggestion(name, RANGES)
+        hint = " (which is no number)" if isinstance(FIELDS.get(name), str) else suggestion(name, RANGES)
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(RANGES)}, got {name!r}{hint}")
     return name
 

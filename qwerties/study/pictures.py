@@ -58,11 +58,11 @@ def network_pictures(trained: Trained, i: int, title: str, optimum: float) -> di
 
 
 def _loss_curve(config: Config, curve: pd.DataFrame, title: str, optimum: float = np.nan) -> bytes:
-    floor = theory.bce_floor if config.loss == "bce" else theory.brier_floor
-    levels = {
-        "Bayes floor": floor(config.distance, config.data),
-        "dead plateau": theory.DEAD_PLATEAU[config.loss],
-    }
+    levels = {}
+    if config.loss in theory.DEAD_PLATEAU:  # of another loss, no level is known
+        floor = theory.bce_floor if config.loss == "bce" else theory.brier_floor
+        levels["Bayes floor"] = floor(config.distance, config.data)
+        levels["dead plateau"] = theory.DEAD_PLATEAU[config.loss]
     return plots.loss_picture(curve, levels, optimum, title=title)
 
 

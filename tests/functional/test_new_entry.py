@@ -20,18 +20,25 @@ from dataclasses import replace
 from qwerties import DEFAULT, Contrast, Experiment, Figure, grid
 
 a, b = (replace(DEFAULT, activation=name, epochs=100) for name in ("relu", "softsign"))
+c = replace(a, loss="absolute", optimizer="sign")
 experiment = Experiment(
     title="Softsign",
     question="Does it learn?",
-    configs=(a, b, replace(b, hidden=(2,)), replace(b, data="xor")),
+    configs=(a, b, replace(b, hidden=(2,)), replace(b, data="xor"), c),
     contrasts=(Contrast(a, b),),
-    figures=(Figure("scores"), Figure("outcomes")),
+    figures=(Figure("scores"), Figure("outcomes"), Figure("losses")),
 )
 """
 
 
-def test_an_activation_is_swept_scored_drawn_and_reported(tmp_path, monkeypatch, caplog):
+def sign(weights, gradients, state, k, correction):
+    return {name: w - k.learning_rate * gradients[name].sign() for name, w in weights.items()}, state
+
+
+def test_new_entries_are_swept_scored_drawn_and_reported(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(networks.ACTIVATIONS, "softsign", lambda u: u / (1 + u.abs()))
+    monkeypatch.setitem(networks.LOSSES, "absolute", lambda p, y: (p - y).abs())
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "sign", sign)
     native._load.cache_clear()
     native._warn.cache_clear()
     folder = factories.make_folder(tmp_path / "study", soft=SOURCE)
@@ -39,9 +46,16 @@ def test_an_activation_is_swept_scored_drawn_and_reported(tmp_path, monkeypatch,
     with caplog.at_level(logging.WARNING, logger="qwerties.training"):
         assert main(["sweep", "--seeds", "4", "--jobs", "1"]) == 0
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("qwerties.training")]
-    assert lines == [f"kernel.cpp has no activation 'softsign': {native.SLOWER}"]
+    new = {"activation 'softsign'", "loss 'absolute'", "optimizer 'sign'"}
+    assert sorted(lines) == [f"kernel.cpp has no {entry}: {native.SLOWER}" for entry in sorted(new)]
     page = (folder / "reports" / "summary.html").read_text(encoding="utf-8")
     assert page.count("softsign") > 5
+    assert page.count("absolute") > 5
+    assert "could not be drawn" not in page
+    monkeypatch.setattr(
+        "qwerties.cli.verify.cores", lambda: 1
+    )  # other processes lack the entries of this one
+    assert main(["verify"]) == 0
 
 
 @pytest.mark.parametrize(
