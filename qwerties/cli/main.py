@@ -61,9 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(gc.freeze)  # every store is closed by then
     _prepare_process()
     status = _run(argv)
-    if (
-        argv is None
-    ):  # a program's end: workers are ended, half a second in which Ctrl-C would print a traceback
+    if argv is None:
+        # Workers are ended at exit; for half a second, Ctrl-C would print a traceback
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         if sys.stdout is not None:

@@ -100,10 +100,8 @@ class Comparison:
 
     def to_markdown(self, a: str = "A", b: str = "B", *, unit: str = "unit") -> str:
         """Return the result as a Markdown paragraph and a table, for a pull request."""
-        texts = (self.words(a, b, unit=unit), a, b, unit)
-        sentence, a, b, unit = (
-            re.sub(r"([\\`*~<|\[])", r"\\\1", text) for text in texts
-        )  # names are no markup
+        texts = (self.words(a, b, unit=unit), a, b, unit)  # names are no markup
+        sentence, a, b, unit = (re.sub(r"([\\`*~<|\[])", r"\\\1", text) for text in texts)
         rows = {
             f"Mean difference, {a} − {b}": f"{self.estimate:+.4g}",
             f"{100 * (1 - self.alpha):g}% interval, wherever one stops": f"[{self.low:+.4g}, {self.high:+.4g}]",
