@@ -205,22 +205,18 @@ def _describe(frames: tuple[pd.DataFrame, pd.DataFrame], comparison: Comparison)
 
     The frames are ``seeds.csv`` of both arms, indexed by seed.
     """
-    seeds = (
-        frames[0].index.intersection(frames[1].index).difference(pd.Index(comparison.missing)).sort_values()
-    )
-    frame_a, frame_b = (frame.loc[seeds] for frame in frames)
-    n = len(seeds)
+    frame_a, frame_b = (frame.loc[list(comparison.units)] for frame in frames)
 
     a, b = _has_learned(frame_a, LEARNED_GAIN), _has_learned(frame_b, LEARNED_GAIN)  # (n,) each
     outcomes = a.astype(float) - b.astype(float)  # (n,)
     (low,), (high,) = confidence_sequence(outcomes, alpha=EXPLORATORY_ALPHA)
-    mean = float(outcomes.mean()) if n else math.nan
+    mean = float(outcomes.mean()) if comparison.n else math.nan
     learned = Learned(
         tuple(share_interval(_has_learned(frame_a, gain)) for gain in LEARNED_GAINS),
         tuple(share_interval(_has_learned(frame_b, gain)) for gain in LEARNED_GAINS),
         only_a=int((a & ~b).sum()),
         only_b=int((b & ~a).sum()),
-        difference=Interval(mean, float(low), float(high), n, 1 - EXPLORATORY_ALPHA),
+        difference=Interval(mean, float(low), float(high), comparison.n, 1 - EXPLORATORY_ALPHA),
         both=mean_interval(comparison.differences[a & b]),
     )
     return learned, sum(int(frame["state"].eq("diverged").sum()) for frame in (frame_a, frame_b))

@@ -13,9 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import comb
 
+from qwerties.stats.intervals import LEVEL
+from qwerties.stats.scores import scores
+
 RETRAININGS = (1, 2, 3, 5, 10, 20)
 RESAMPLES, SEED = 1000, 0
-LEVEL = 0.95
 COLUMNS = ("learned", "any_learned", "train_accuracy", "population_accuracy", "overstated")
 
 
@@ -61,11 +63,10 @@ def best_of(frame: pd.DataFrame, retrainings: Iterable[int] = RETRAININGS) -> pd
 
 def _ranked(frame: pd.DataFrame) -> NDArray[np.float64]:
     """Return learned (0 or 1) and the accuracies in training and on the population, (networks, 3), best loss first."""
-    diverged = frame["state"].eq("diverged")
-    loss = frame["train_loss"].where(~diverged, math.inf).fillna(math.inf)
-    accuracies = frame[["train_accuracy", "population_accuracy"]].mask(diverged, 0.5)
-    values = accuracies.assign(learned=frame["state"].eq("learned"))[["learned", *accuracies]]
-    return values.to_numpy(float)[np.argsort(loss.to_numpy(float), kind="stable")]
+    loss = frame["train_loss"].mask(frame["state"].eq("diverged"), math.inf).fillna(math.inf)
+    accuracies = (scores(frame, column) for column in ("train_accuracy", "population_accuracy"))
+    values = np.column_stack([frame["state"].eq("learned"), *accuracies])
+    return values[np.argsort(loss.to_numpy(float), kind="stable")]
 
 
 def _summary(

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
 from qwerties.config import Config
@@ -53,36 +52,33 @@ def next_step(results: Iterable[ExperimentResult], settle: str, max_seeds: int) 
     capped: list[ContrastResult] = []
     decided = 0
     for result in results:
-        seeds = {table.config: table.frame["seed"] for table in result.networks.values()}
         for finding in result.findings:
             plan = result.coverage.plan
             if plan is None or finding.verdict is None or not gets_more(finding.contrast, settle):
                 continue
-            arms = (finding.contrast.a, finding.contrast.b)
-            paired = np.intersect1d(seeds[arms[0]], seeds[arms[1]])
-            target = next_stage(finding, paired, len(plan.seeds), max_seeds)
+            target = next_stage(finding, len(plan.seeds), max_seeds)
             if target is None:
                 decided += finding.decided
                 capped += [] if finding.decided else [finding]
                 continue
             undecided.append(finding)
             needs = more.setdefault(finding.experiment_name, {})
-            for arm in arms:
+            for arm in (finding.contrast.a, finding.contrast.b):
                 needs[arm] = max(target, needs.get(arm, 0))
     return Step(more, tuple(undecided), tuple(capped), decided)
 
 
-def next_stage(finding: ContrastResult, paired: ArrayLike, base: int, max_seeds: int) -> int | None:
+def next_stage(finding: ContrastResult, base: int, max_seeds: int) -> int | None:
     """Return the seeds at which a contrast is evaluated next; None where it is decided or at the cap.
 
-    ``paired``, (n,), are the seeds that both arms have, and ``base`` is the number of planned ones.
+    ``base`` is the number of planned seeds.
     """
     comparison = finding.comparison
     if comparison is None or finding.verdict == "identical":
         return None
     stages = [base, *range(base // BLOCK * BLOCK + BLOCK, max_seeds, BLOCK)]
     stages += [max_seeds] if max_seeds > base else []
-    counts = np.searchsorted(np.sort(paired), stages)  # pairs below each stage
+    counts = np.searchsorted(comparison.units, stages)  # pairs below each stage
     reached = int((counts == stages).sum())
     if reached == len(stages):
         return None

@@ -39,6 +39,7 @@ class Comparison:
     unpaired_b: tuple[Any, ...] = ()
     missing: tuple[Any, ...] = ()  # paired units without a value in one arm or both; they are not compared
     needed: int | None = None  # about how many units in all would decide it, None where that is beyond reach
+    units: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # compared, in their order
     differences: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
     @property
@@ -201,6 +202,7 @@ def compare(
         bounds=possible,
         verdict=verdict,
         needed=needed,
+        units=tuple(units[~absent].tolist()),
         differences=differences,
         unpaired_a=tuple(_in_order(values_a.index.difference(units, sort=False)).tolist()),
         unpaired_b=tuple(_in_order(values_b.index.difference(units, sort=False)).tolist()),
