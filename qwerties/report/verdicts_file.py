@@ -16,6 +16,7 @@ from qwerties.errors import UsageError, clean, plural
 from qwerties.stats.formats import number
 from qwerties.stats.verdict import UNDECIDED
 
+MAX_SENTENCE = 600  # characters of a verdict in words
 SILENT = ("open", "withheld")  # verdicts that say nothing of the arms, so that nothing is taken back
 
 
@@ -215,8 +216,13 @@ def _cells(contrast: Mapping[str, Any]) -> tuple[str, ...]:
         clean(f"{contrast['a_minus_b']}{where}", 80),
         "" if contrast["n"] is None else f"n={contrast['n']:,}",
         estimate,
-        clean(contrast["words"] + late),
+        _sentence(contrast["words"] + late),
     )
+
+
+def _sentence(text: str) -> str:
+    """Return a verdict in words as one line; the names of a search's winners may fill one before the verdict comes."""
+    return " ".join(clean(text, MAX_SENTENCE).split())
 
 
 def changes_text(changed: Sequence[Mapping[str, Any]]) -> str:
@@ -227,7 +233,7 @@ def changes_text(changed: Sequence[Mapping[str, Any]]) -> str:
     for change in changed:
         mark = "FLIPPED  " if change["flipped"] else ""
         lines.append(f"  {mark}{clean(change['experiment'], 40)}: {clean(change['contrast'], 80)}")
-        lines.append(f"    was: {clean(change['before'])}")
-        lines.append(f"    now: {clean(change['now'])}")
+        lines.append(f"    was: {_sentence(change['before'])}")
+        lines.append(f"    now: {_sentence(change['now'])}")
         lines.append(f"    why: {clean('; '.join(change['why']))}")
     return "\n".join(lines)

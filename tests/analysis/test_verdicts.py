@@ -196,6 +196,20 @@ def test_no_conclusion_stands_in_code_or_template(path):
 # Receipts
 
 
+def test_long_names_do_not_hide_the_verdict(store):
+    seeds = Seeds(0, 200)
+    fields = {"momentum": 0.812345, "output_scale": 5.12998, "epochs": 1234, "learning_rate": 0.0641796}
+    a = Config(**fields, loss="mse", activation="tanh", hidden=(16, 12), distance=3.21, init="he")
+    tables = {a: table(seeds, GOOD), DEFAULT: table(seeds, POOR)}
+    track(store, "search", seeds, tables, [contrast(a, DEFAULT)])
+    found = document(store)
+    (result,) = found["contrasts"]
+    assert len(result["words"]) > 220
+    assert result["words"] in verdicts.table(found)
+    (change,) = verdicts.changes({"contrasts": []}, found)
+    assert f"now: {result['words']}\n" in verdicts.changes_text([change])
+
+
 def test_a_contrast_comes_with_its_receipts(store):
     seeds = Seeds(0, 60)
     a, b = QUESTIONS["loss"]
