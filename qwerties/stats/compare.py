@@ -22,6 +22,8 @@ from qwerties.stats.verdict import UNDECIDED, decide, mirrored, words
 if TYPE_CHECKING:
     import pandas as pd
 
+MANY_VALUES = 10  # different values of a metric on which no two systems agree throughout by chance
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -136,8 +138,8 @@ def compare(
     order often groups units that behave alike, and the method needs an order that tells nothing about the outcome.
     The order of the rows never matters.
 
-    Arms that agree on every unit are "identical" where the metric has more than two values there. Two systems may
-    well have the same few outcomes of 0 and 1 by chance, so that those are weighed like any others.
+    Arms that agree on every unit are "identical" where the metric has `MANY_VALUES` there. Two systems may well have
+    the same few outcomes of 0 and 1, or grades, by chance, so that those are weighed like any others.
 
     Parameters
     ----------
@@ -187,7 +189,7 @@ def compare(
     x, y = paired_a.to_numpy(float)[~absent], paired_b.to_numpy(float)[~absent]  # (n,)
     differences, possible = x - y, (low - high, high - low)
     (lower,), (upper,) = confidence_sequence(differences, alpha=alpha, bounds=possible)
-    identical = bool((x == y).all()) and len(np.unique(x)) > 2
+    identical = bool((x == y).all()) and len(np.unique(x)) >= MANY_VALUES
     verdict = decide(float(lower), float(upper), margin, identical=identical)
     needed = None
     if verdict in UNDECIDED:

@@ -92,8 +92,10 @@ def test_equal_arms_are_identical_unless_their_values_are_few(arms):
     a, _ = arms
     result = compare(a, a, **RULE)
     assert (result.verdict, result.estimate, result.needed) == ("identical", 0, None)
-    passed = pd.Series([0, 1] * 10)
+    passed, grades = pd.Series([0, 1] * 10), pd.Series([0, 0.25, 0.5, 1] * 3)
     assert compare(passed, passed, **RULE).verdict == "open"
+    assert compare(grades, grades, **RULE).verdict == "open"
+    assert not compare(grades, grades, **RULE).meets("equivalent")
     assert compare(passed, passed, bounds=(0, 1), margin=0.5).verdict == "equivalent"
     assert compare(pd.Series([0.7]), pd.Series([0.7]), **RULE).verdict == "open"
 
