@@ -267,5 +267,18 @@ def _in_order(units: pd.Index) -> pd.Index:
 
     if _are_numbers(units) == [True]:
         return units.sort_values()
-    hashes = pd.util.hash_pandas_object(units, index=False).to_numpy()
+    hashed: pd.Index | pd.DataFrame = units
+    if isinstance(units, pd.MultiIndex):
+        hashed = units.to_frame(index=False, name=list(range(units.nlevels))).apply(_whole_as_integers)
+    hashes = pd.util.hash_pandas_object(hashed, index=False).to_numpy()
     return units[np.argsort(hashes, kind="stable")]
+
+
+def _whole_as_integers(column: pd.Series) -> pd.Series:
+    """Return floats as integers where all are whole: the seeds 1 and 1.0 are the same, and need the same hash."""
+    import pandas as pd
+
+    if not pd.api.types.is_float_dtype(column):
+        return column
+    whole = pd.to_numeric(column, downcast="integer")
+    return whole.astype("int64") if pd.api.types.is_integer_dtype(whole) else column

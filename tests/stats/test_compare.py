@@ -50,6 +50,12 @@ def test_swapping_mirrors(arms):
     assert (compare(b, a, **RULE).differences == compare(a, b, **RULE).swapped().differences).all()
 
 
+def test_swapping_mirrors_where_one_arm_holds_its_units_as_floats(arms):
+    tasks, seeds = ["x", "y", "z"] * 100, np.arange(300)
+    a, b = arms[0].set_axis([tasks, seeds]), arms[1].set_axis([tasks, seeds / 1])
+    assert compare(b, a, **RULE) == compare(a, b, **RULE).swapped()
+
+
 def test_unpaired_and_missing_units_are_named_and_left_out(arms):
     a, b = arms
     shortened_a, holed_b = a.drop([7, 8]), b.drop([1]).mask(b.index.isin([20, 30])[np.arange(300) != 1])
