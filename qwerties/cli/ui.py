@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from qwerties.cli.parser import Parser, count
 from qwerties.cli.project import enter_root, open_store
+from qwerties.errors import UsageError
 
 DESCRIPTION = "Open the store in MLflow's UI, on 127.0.0.1."
 EXAMPLE = "qwerties ui --port 5001"
@@ -22,4 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     with open_store(root, reads=True) as store:
         from qwerties.tracking.server import serve_ui
 
+        if store.file is not None and not os.access(store.file.parent, os.W_OK):
+            raise UsageError(f"the store must be writable, got {store.file.parent}")
         return int(serve_ui(store, arguments.port))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qwerties.errors import clean
+from qwerties.errors import FailedError, clean
 from qwerties.report.verdicts_file import sides_of
 from qwerties.study.coverage import Coverage
 from qwerties.tracking.records import Tracked
@@ -171,17 +171,20 @@ def remove_old(page: Path, listed: Mapping[str, str], kept: Mapping[str, str]) -
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
-    """Write files: all of them, or none if one cannot be written; each is replaced at once."""
+    """Write files: all of them, or none and `FailedError` if one cannot be written; each is replaced at once."""
     with ExitStack() as stack:
         ready = []
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            temporary = Path(name)
-            stack.callback(temporary.unlink, missing_ok=True)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            temporary.chmod(0o644)
-            ready.append((temporary, path))
-        for temporary, path in ready:
-            temporary.replace(path)
+        try:
+            for path, content in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+                temporary = Path(name)
+                stack.callback(temporary.unlink, missing_ok=True)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                temporary.chmod(0o644)
+                ready.append((temporary, path))
+            for temporary, path in ready:
+                temporary.replace(path)
+        except OSError as error:  # not the store's
+            raise FailedError(f"{path} cannot be written: {error.strerror}") from error

@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import operator
+import os
 import sqlite3
 import uuid
 from collections import defaultdict
@@ -40,7 +41,10 @@ def open_store(uri: str, *, writes: bool = True) -> sqlite3.Connection | None:
     path = sqlite_path(uri)
     if path is None or not path.is_file():
         return None  # to connect would create the file
-    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    address = path.absolute().as_uri()
+    if not (writes or os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()):
+        address += "?immutable=1"  # else SQLite wants to write the index of the log beside the file
+    connection = sqlite3.connect(address, uri=True, timeout=60, check_same_thread=False)
     revision = None
     with suppress(sqlite3.Error, TypeError):  # no database, or not MLflow's
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -197,10 +198,16 @@ def test_a_read_only_store_is_told_in_one_line(half):
         outer = outer.parent
     try:
         out, err = run(half, *SWEEP, status=2, as_nobody=True)
+        listed, _ = run(half, "status", status=1, as_nobody=True)
+        _, unwritable = run(half, "report", status=1, as_nobody=True)
+        _, unserved = run(half, "ui", status=2, as_nobody=True)
     finally:
         for path in (half, *half.rglob("*")):
             path.chmod(path.stat().st_mode | 0o700)
     assert (out, err) == ("", f"qwerties: error: the store must be writable, got {half / 'mlflow.db'}\n")
+    assert listed.startswith("experiment  planned  done  missing")
+    assert re.search(f"qwerties: error: {half}/.+ cannot be written: Permission denied\n$", unwritable)
+    assert unserved == f"qwerties: error: the store must be writable, got {half}\n"
     assert (half / "mlflow.db").read_bytes() == before
 
 

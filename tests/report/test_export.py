@@ -15,6 +15,7 @@ import pytest
 from factories import new_store
 from pages import BCE, HOSTILE, MSE, SEEDS, TABLES, record, tags
 
+from qwerties.errors import FailedError
 from qwerties.execution import signals
 from qwerties.report import export as exports
 from qwerties.report.build import is_current, render, write_report
@@ -217,7 +218,7 @@ def test_all_of_them_or_none(store, tmp_path, undrawn):
     (tmp_path / "runs.csv").write_text("old")
     (tmp_path / "figures").write_text("no folder")
     before = files(tmp_path)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FailedError, match=r"figures/.+ cannot be written: File exists"):
         write_report(store, page)
     assert files(tmp_path) == before
 
