@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
@@ -171,13 +171,14 @@ def short(value: float) -> str:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return about four to eight round values between two ends of a log axis."""
+    """Return about four to eight round values between two ends of a log axis, evenly spaced where the ends are near."""
     decades = np.log10(high / low)
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     digits = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3.2 else (1,)
     step = int(np.ceil(decades / 7)) if digits == (1,) else 1
-    ticks = [float(f"{d}e{e}") for e in range(first, last + 1) if e % step == 0 for d in digits]
-    return [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+    rounds = [float(f"{d}e{e}") for e in range(first, last + 1) if e % step == 0 for d in digits]
+    ticks = [tick for tick in rounds if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+    return ticks if len(ticks) > 1 else [t for t in MaxNLocator(4).tick_values(low, high) if low <= t <= high]
 
 
 class _RoundLogLocator(LogLocator):

@@ -28,6 +28,7 @@ from qwerties.report.figure_words import (
     limit_words,
     line_words,
     names,
+    value_words,
     words_of,
 )
 from qwerties.report.rendering import ReportFigure, figure_of
@@ -96,9 +97,10 @@ def _score_lines(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFigu
         parts.append((plots.score_lines, {"frame": own, "references": limits, "styles": looks, **labels}))
         described.append((f"{title}: " if title else "") + line_words(own) + level_words(limits))
         references |= limits
+    crosses = " A cross stands where no score is defined." if frame["y"].isna().any() else ""
     return figure_of(
         parts,
-        f"{capitalised(words)}, by {xlabel}, with 95% intervals{limit_words(references)}.",
+        f"{capitalised(words)}, by {xlabel}, with 95% intervals{limit_words(references)}.{crosses}",
         f"Lines of {words} against {xlabel}. {'. '.join(described)}.",
         width=WIDTH if len(parts) == 1 else WIDE,
         height=4.0,
@@ -139,8 +141,9 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
     parts = []
     for table, line in zip(tables, _line_names(field, tables, keep_data=True), strict=True):
         value = getattr(table.config, field)
-        text = "x".join(map(str, value)) if isinstance(value, tuple) else value
-        parts.append(pd.DataFrame({"x": text, "y": scores(table.frame, spec.score), "line": line}))
+        x = "x".join(map(str, value)) if isinstance(value, tuple) else value
+        x = display(x) if isinstance(x, str) else float(x)
+        parts.append(pd.DataFrame({"x": x, "y": scores(table.frame, spec.score), "line": line}))
     frame = pd.concat(parts, ignore_index=True)
     references = shared_references(spec.score, tables)
     words, xlabel = words_of(spec.score), words_of(field)
@@ -149,8 +152,8 @@ def _distributions(spec: FigureSpec, tables: Tables, curves: Curves) -> ReportFi
     )
     described = "; ".join(
         (f"{row['line']}, " if row["line"] else "")
-        + f"{row['x']}: mean {number(row['mean'])}, tenth {number(row['10%'])}, median {number(row['50%'])}, "
-        f"nine tenths {number(row['90%'])}"
+        + f"{value_words(row['x'])}: mean {number(row['mean'])}, tenth {number(row['10%'])}, "
+        f"median {number(row['50%'])}, nine tenths {number(row['90%'])}"
         for row in summary.to_dict("records")
     )
     arguments = {"frame": frame, "references": references, "xlabel": xlabel, "ylabel": words}

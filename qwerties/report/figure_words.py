@@ -19,6 +19,9 @@ MAX_ROWS = 16  # named rows of one figure; more are unreadable, and stand in the
 WORDS = {
     "population_accuracy": "accuracy on the true distribution",
     "train_accuracy": "accuracy on the training points",
+    "train_loss": "training loss",
+    "bce": "BCE on the true distribution",
+    "brier": "MSE on the true distribution",
     "learned": "share of seeds that learned",
     "regret": "regret: Bayes accuracy − accuracy",
     "settled": "share of seeds whose loss has settled",
@@ -31,6 +34,11 @@ WORDS = {
 def words_of(name: str) -> str:
     """Return what a score or a field of a config is, in words."""
     return WORDS.get(name, name.replace("_", " "))
+
+
+def value_words(value: str | float) -> str:
+    """Write a value of a setting."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def names(tables: Sequence[SeedTable]) -> list[str]:

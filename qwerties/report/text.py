@@ -73,6 +73,6 @@ def display(name: object, digits: int = 3) -> str:
     """Write the name of a config or an arm as people do: `bce · lr 0.335321` becomes `BCE · rate 0.335`."""
     text = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda match: NAMES[match[1]], clean(name, 300))
     text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: plural(int(match[1]), "hidden unit"), text)
-    return re.sub(
-        r"\blr (\d+(?:\.\d+)?(?:e-?\d+)?)\b", lambda match: f"rate {float(match[1]):.{digits}g}", text
-    )
+    text = re.sub(r"(?<![\d.])1 epochs\b", "1 epoch", text)
+    rate = r"\blr (\d+(?:\.\d+)?(?:e[+-]?\d+)?)\b"
+    return re.sub(rate, lambda match: f"rate {float(f'{float(match[1]):.{digits}g}'):g}", text)

@@ -76,6 +76,13 @@ def test_limits_enclose_and_ticks_are_few(exponent, decades):
     assert low * 0.999 <= ticks[0] <= ticks[-1] <= high * 1.001
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.63, 0.74), (0.9, 1.1), (8.1, 9.9), (0.21, 0.49)])
+def test_near_ends_have_ticks_too(low, high):
+    ticks = labels.log_ticks(low, high)
+    assert 2 <= len(ticks) <= 8
+    assert low <= ticks[0] < ticks[-1] <= high
+
+
 def test_epoch_ticks():
     assert labels.epoch_ticks(2000) == [1, 10, 100, 1000, 2000]
     assert labels.epoch_ticks(1100) == [1, 10, 100, 1100]

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from pages import experiment_result, seed_scores
 from scipy import stats as reference
 
 from qwerties.analysis.retraining import best_of
@@ -19,6 +20,7 @@ from qwerties.report.figure_words import MAX_ROWS
 from qwerties.report.rendering import ReportFigure, render
 from qwerties.report.scores import RANGES, references_of, score_interval
 from qwerties.report.search_figures import search_histories, search_rates
+from qwerties.report.sections.findings import contrasts_figure
 from qwerties.report.text import display
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
@@ -141,6 +143,32 @@ def test_a_distribution_tells_its_quantiles():
         ) in found.alt
 
 
+def test_a_distribution_names_an_arrangement_as_others_do():
+    found = picture("distribution", [networks(DEFAULT, 0.9), networks(XOR, 0.7)], x="data")
+    assert "XOR: mean " in found.alt
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_a_cross_is_explained_where_there_is_one(undefined):
+    drawn = [networks(Config(epochs=n), 0.9).frame.assign(phi=np.nan if undefined else 0.5) for n in (1, 2)]
+    tables = [SeedTable(Config(epochs=n), (), (), frame) for n, frame in zip((1, 2), drawn, strict=True)]
+    assert ("A cross" in picture("lines", tables, x="epochs", score="phi").caption) is undefined
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bce · lr 0.335321", "BCE · rate 0.335"),
+        ("lr 1000 · 1 epochs", "rate 1000 · 1 epoch"),
+        ("lr 4072.35 · 1001 epochs", "rate 4070 · 1001 epochs"),
+        ("lr 9e+15 · 21 epochs", "rate 9e+15 · 21 epochs"),
+        ("hidden 1 · lr 1e-05", "1 hidden unit · rate 1e-05"),
+    ],
+)
+def test_a_name_is_written_as_people_do(name, shown):
+    assert display(name) == shown
+
+
 def test_a_distribution_counts_a_diverged_network_as_a_guess():
     one = networks(DEFAULT, 0.9)
     one.frame.loc[: N // 2, "state"] = "diverged"
@@ -252,6 +280,16 @@ def test_several_processes_draw_the_same_bytes(monkeypatch):
     for one, other in zip(here, there, strict=True):
         assert str(one) == str(other) if isinstance(one, Exception) else one == other
     assert [getattr(one, "suffix", None) for one in there[2:]] == ["png", None, "png"]
+
+
+def test_a_long_title_leaves_room_for_the_contrast():
+    mse = Config(loss="mse")
+    tables = {DEFAULT: seed_scores(0.9), mse: seed_scores(0.8)}
+    [finding] = experiment_result("pair", tables, [(DEFAULT, mse, True)]).findings
+    figure = contrasts_figure([dataclasses.replace(finding, title="word " * 40)])
+    [ax] = figure.draw(**figure.arguments).axes
+    [label] = ax.get_yticklabels()
+    assert "BCE − MSE" in label.get_text()
 
 
 # Searches

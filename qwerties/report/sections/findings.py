@@ -20,6 +20,7 @@ from qwerties.report.results import Results
 from qwerties.stats.formats import bounds, number
 
 TITLE, ANCHOR = "Findings on one scale", "findings"
+TITLE_LENGTH = 36  # of an experiment, in the figure: a line, so that there is room for the contrast
 
 
 def build(results: Results) -> Section | None:
@@ -48,7 +49,7 @@ def contrasts_figure(contrasts: Sequence[ContrastResult]) -> ReportFigure | None
     Of more than `MAX_ROWS` those with the largest differences, to either side. None where nothing was compared.
     """
     shown = [
-        (f"{clean(result.title)}: {contrast_name(result)}", interval, result.contrast.delta)
+        (f"{clean(result.title, TITLE_LENGTH)}: {contrast_name(result)}", interval, result.contrast.delta)
         for result in contrasts
         if (interval := result.difference) and not np.isnan(interval.estimate)
     ]
