@@ -9,7 +9,8 @@ import logging
 import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"  # a write that fails in a thread of its own is lost
+os.environ.pop("MLFLOW_ACTIVE_MODEL_ID", None)  # metrics would belong to that model, too
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each file of a server
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for each run of a server
 

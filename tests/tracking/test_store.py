@@ -4,6 +4,7 @@ import io
 import os
 import re
 import subprocess
+import sys
 import threading
 import zipfile
 from contextlib import chdir, nullcontext
@@ -107,6 +108,19 @@ def written(store, module):
 @pytest.fixture(scope="module")
 def runs(store, written):
     return store.runs(written[0])
+
+
+def test_metrics_are_written_at_once_and_to_their_run_alone_whatever_the_settings_say(root):
+    """A write in a thread of its own would fail silently, here because there is no such model."""
+    script = (
+        "from pathlib import Path; from qwerties.tracking.store import Store; "
+        "from qwerties.tracking.records import Record; "
+        "store = Store.open(Path.cwd()); id = store.experiment('settings', {}); "
+        "store.end(store.begin(id, Record('search', {}, {})), Record('', {}, {'trials': 3.0}, {'winner': 'w'})); "
+        "(run,) = store.runs(id); assert (run.metrics, run.tags['winner']) == ({'trials': 3.0}, 'w')"
+    )
+    settings = {"MLFLOW_ENABLE_ASYNC_LOGGING": "true", "MLFLOW_ACTIVE_MODEL_ID": "m-0"}
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=root, env={**os.environ, **settings})
 
 
 def test_the_parent_comes_first_and_what_is_undefined_is_absent(runs, written):
