@@ -169,7 +169,6 @@ def export_study(root: Path, target: Path, progress: Progress = lambda done, tot
                 _write(file, [(_header(STUDY, content), content), *members], done.size, progress)
                 file.flush()
                 os.fsync(file.fileno())
-            part.chmod(0o644)
             place_new_file(part, target)
     except RelocateError as error:
         raise ArchiveError(error) from None

@@ -25,6 +25,7 @@ from qwerties.report.elements import Block, Details, Notice, Section, Table, wal
 from qwerties.report.rendering import RenderedFigure, ReportFigure
 from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import Results
+from qwerties.report.sections.answers import answers_of
 from qwerties.report.text import fill, source
 from qwerties.report.verdicts_file import (
     VerdictsError,
@@ -115,7 +116,7 @@ def write_report(
     files[export.VERDICTS] = to_text(document).encode()
     export.write_files({verdicts: files[export.VERDICTS]})  # last: it says that the others are there
     parts = (
-        answers.to_text(answers.answers(experiments)) if experiments else "",
+        answers.to_text(answers_of(experiments)),
         table(document),
         changes_text(document["changes"]) if before is not None else "",
     )

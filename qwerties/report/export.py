@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -177,12 +176,9 @@ def write_files(files: Mapping[Path, bytes]) -> None:
         try:
             for path, content in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-                temporary = Path(name)
+                temporary = path.with_name(f".{path.name}.{os.getpid()}")
                 stack.callback(temporary.unlink, missing_ok=True)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                temporary.chmod(0o644)
+                temporary.write_bytes(content)
                 ready.append((temporary, path))
             for temporary, path in ready:
                 temporary.replace(path)

@@ -66,15 +66,15 @@ def runs(store, empty_page):
 
     linear, tanh, wide = (Config(activation="linear"), Config(activation="tanh"), Config(hidden=(2,)))
     contrasts = [(BCE, MSE, False), (BCE, linear, False)]
-    gaps = store.experiment("gaps", tags([BCE, MSE, linear, tanh], SEEDS, contrasts=contrasts, order="20"))
-    store.write(gaps, record(BCE, SEEDS, TABLES[BCE]))
-    ids["lost"] = store.write(gaps, record(MSE, SEEDS, TABLES[MSE]))
+    width = store.experiment("width", tags([BCE, MSE, linear, tanh], SEEDS, contrasts=contrasts, order="20"))
+    store.write(width, record(BCE, SEEDS, TABLES[BCE]))
+    ids["lost"] = store.write(width, record(MSE, SEEDS, TABLES[MSE]))
     for name in ("seeds.csv", "curves.npz"):
-        artifact(store, "gaps", ids["lost"], name).unlink()
-    ids["failed"] = store.write(gaps, record(tanh, SEEDS, TABLES[BCE]))
+        artifact(store, "width", ids["lost"], name).unlink()
+    ids["failed"] = store.write(width, record(tanh, SEEDS, TABLES[BCE]))
     store._client.set_terminated(ids["failed"], "FAILED")
-    store.write(gaps, record(linear, SEEDS, TABLES[BCE], code="older"))
-    store.write(gaps, record(wide, SEEDS, TABLES[BCE]))
+    store.write(width, record(linear, SEEDS, TABLES[BCE], code="older"))
+    store.write(width, record(wide, SEEDS, TABLES[BCE]))
 
     crossed = Seeds(0, 6, crossed=5)
     variance = store.experiment("variance", tags([BCE], crossed, figures=("variance",), order="30"))
@@ -253,7 +253,7 @@ def test_seeds_beyond_the_plan_are_told(tmp_path, monkeypatch, undrawn, configs,
 
 
 def test_what_is_missing_is_said_and_conclusions_are_withheld(page, runs):
-    text = section(page, "gaps")
+    text = section(page, "width")
     assert "1 of 4 planned configs tracked; conclusions withheld until the design is complete" in text
     mse = display(MSE.label())
     assert f"{mse}: seeds.csv of run {runs['lost']}, and 1 more, is lost or altered" in text
@@ -261,9 +261,9 @@ def test_what_is_missing_is_said_and_conclusions_are_withheld(page, runs):
     assert f"{display(Config(activation='linear').label())}: not tracked" in text
     assert "1 run made by other code" in text
     assert "1 run of configs that are not in the plan" in text
-    assert text.count("is withheld: make sweep ONLY=gaps trains what is missing.") == 2
+    assert text.count("is withheld: make sweep ONLY=width trains what is missing.") == 2
     assert not re.search(r"\b((gains|costs) \d|equivalent within|is ahead|identical on)", text)
-    assert "#gaps" in page[: page.index("<nav")]
+    assert "#width" in page[: page.index("<nav")]
 
 
 def test_a_figure_that_cannot_be_drawn_does_not_stop_the_page(page):
@@ -348,7 +348,7 @@ def test_alternative_texts_tell_the_numbers(reader):
 def test_sections_stand_in_the_order_that_they_ask_for(reader):
     sections = [a["aria-labelledby"] for a in reader.all("section")]
     assert sections[:4] == ["answers", "train", "findings", "questions"]
-    assert sections[4:8] == ["pair", "gaps", "variance", "img-src-x-onerror-a"]
+    assert sections[4:8] == ["pair", "width", "variance", "img-src-x-onerror-a"]
     assert sections[-2:] == ["reading", "provenance"]
 
 

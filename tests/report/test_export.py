@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -231,3 +232,12 @@ def test_a_file_that_was_lost_or_altered_is_made_again(folder, store, tmp_path, 
     assert not is_current(store, tmp_path / "summary.html")
     (tmp_path / name).unlink()
     assert not is_current(store, tmp_path / "summary.html")
+
+
+def test_files_are_as_private_as_the_umask_says(tmp_path):
+    before = os.umask(0o077)
+    try:
+        exports.write_files({tmp_path / "page": b""})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "page").stat().st_mode & 0o777 == 0o600

@@ -10,7 +10,7 @@ from pages import record, section, tags
 
 from qwerties.analysis.contrasts import load_results
 from qwerties.config import CHOICES, DEFAULT, Config, Seeds
-from qwerties.report.build import render
+from qwerties.report.build import render, write_report
 from qwerties.report.examples import examples_figure, read_examples
 from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import Results
@@ -106,10 +106,20 @@ def test_a_gradient_at_the_logit_is_that_of_pytorch(store, name):
     np.testing.assert_allclose(size, z.grad.abs(), atol=1e-7)
 
 
-def test_what_is_missing_is_named_by_its_file(store):
+def test_a_study_of_other_questions_is_told_of_its_own_alone(store, tmp_path):
     track(store, "pair", {DEFAULT: table(60)})
+    written = write_report(store, tmp_path / "summary.html")
+    page = written.page.read_text(encoding="utf-8")
+    assert "notebook’s questions" not in page
+    assert "Why ReLU" not in page + written.text
+    assert "is not in the store" not in page
+    assert "make sweep ONLY" not in page + written.text
+
+
+def test_what_is_missing_is_named_by_its_file(store):
+    track(store, "loss", {DEFAULT: table(60)})
     text = section(render(store), "questions")
-    for name in ("depth", "activation", "xor", "loss", "tune_loss", "epochs", "width"):
+    for name in ("depth", "activation", "xor", "tune_loss", "epochs", "width"):
         assert f"experiments/{name}.py is not in the store: make sweep ONLY={name} trains it." in text
     assert figure(store, "training") is None
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.report.answers import MEASURED, MISSING, Answer, answers
 from qwerties.report.elements import Section, Text
 from qwerties.report.results import Results
@@ -19,10 +21,16 @@ OPEN = (*UNDECIDED, MISSING, MEASURED, "withheld")
 
 
 def build(results: Results) -> Section | None:
-    """Answer the questions; None where nothing is tracked."""
-    if not results.experiments:
-        return None
-    return Section([Text(_markup(answer, results), "answer") for answer in answers(results.experiments)])
+    """Answer the questions; None where the study is not about them."""
+    answered = answers_of(results.experiments)
+    return Section([Text(_markup(answer, results), "answer") for answer in answered]) if answered else None
+
+
+def answers_of(experiments: Sequence[ExperimentResult]) -> list[Answer]:
+    """Return the answers; none for a study without any of the experiments that they rest on."""
+    names, answered = {result.coverage.experiment_name for result in experiments}, answers(experiments)
+    rests_on = {sentence.experiment_name for answer in answered for sentence in answer.sentences}
+    return list(answered) if names & rests_on else []
 
 
 def _markup(answer: Answer, results: Results) -> Markup:

@@ -34,8 +34,8 @@ HEIGHT = 3.4  # inches of a figure
 
 
 def build(results: Results) -> Section | None:
-    """Explain, and link to the measurements; None where nothing is tracked."""
-    if not results.experiments:
+    """Explain, and link to the measurements; None for a study without any of these experiments."""
+    if not any(name in results.by_name for _, _, names, _ in QUESTIONS.values() for name in names):
         return None
     parts = re.split(r"^# (\w+)\n", source("questions.md").replace("'", "’"), flags=re.MULTILINE)[1:]
     explanations = dict(zip(parts[::2], parts[1::2], strict=True))
