@@ -26,22 +26,23 @@ NO_NUMBERS = (math.nan, math.inf, -math.inf, None, "1", True, (1.0,))
 COUNT, NUMBER = "a whole number from 1 to", "a finite number"
 WIDTHS = "one or more whole numbers from 1 to 1024, at most 64 layers"
 NO_WIDTHS = ((), (0,), (8, 0), (1025,), (-1,), (1.0,), (True,), 8, "8", None, (1,) * 65)
+ONE_OF = {name: f"one of {', '.join(names)}" for name, names in CHOICES.items()}
 CASES = {  # of each field: its rule, a value that is not the default, values at the rule's edge, values beyond
-    "data": ("one of clusters, xor", "xor", CHOICES["data"], (*NO_NAMES, "XOR")),
-    "loss": ("one of bce, mse", "mse", CHOICES["loss"], NO_NAMES),
-    "activation": ("one of relu, linear, tanh, sigmoid", "tanh", CHOICES["activation"], (*NO_NAMES, "gelu")),
+    "data": (ONE_OF["data"], "xor", CHOICES["data"], (*NO_NAMES, "XOR")),
+    "loss": (ONE_OF["loss"], "mse", CHOICES["loss"], NO_NAMES),
+    "activation": (ONE_OF["activation"], "tanh", CHOICES["activation"], (*NO_NAMES, "gelu")),
     "hidden": (WIDTHS, (8, 8), ((1,), (1024,), (1,) * 64), NO_WIDTHS),
     "distance": (f"{NUMBER} from 0 to 100", 2.5, (0, 0.0, 100, 100.0), (*NO_NUMBERS, -0.001, 100.001, 101)),
     "samples": (f"{COUNT} 1000000", 50, (1, 1_000_000), (*NO_COUNTS, 1_000_001)),
     "epochs": (f"{COUNT} 10000000", 500, (1, 10_000_000), (*NO_COUNTS, 10_000_001)),
     "learning_rate": (f"{NUMBER} above 0", 0.02, (5e-324, 3.4e38, 1), (*NO_NUMBERS, 0, 0.0, -0.01)),
-    "optimizer": ("one of sgd, adam", "adam", CHOICES["optimizer"], (*NO_NAMES, "SGD")),
+    "optimizer": (ONE_OF["optimizer"], "adam", CHOICES["optimizer"], (*NO_NAMES, "SGD")),
     "momentum": (
         *("a number from 0 to below 1", 0.9, (0, 0.0, math.nextafter(1, 0))),
         (*NO_NUMBERS, -0.001, 1, 1.0, 1.5),
     ),
     "output_scale": (NUMBER, 10.0, (-3.4e38, 0, 3.4e38), NO_NUMBERS),
-    "init": ("one of pytorch, he", "he", CHOICES["init"], (*NO_NAMES, "He")),
+    "init": (ONE_OF["init"], "he", CHOICES["init"], (*NO_NAMES, "He")),
 }
 RULES, OTHER, EDGES, BAD = ({name: case[k] for name, case in CASES.items()} for k in range(4))
 
@@ -118,7 +119,7 @@ def test_the_values_at_a_rules_edge_are_taken(name, value):
 
 def test_all_problems_are_named_at_once_and_innocent_fields_are_not():
     assert refusal(Config, loss="hinge", epochs=0, distance=math.nan) == (
-        "loss must be one of bce, mse, got 'hinge'; "
+        f"loss must be {ONE_OF['loss']}, got 'hinge'; "
         "distance must be a finite number from 0 to 100, got nan; "
         "epochs must be a whole number from 1 to 10000000, got 0"
     )
@@ -228,7 +229,7 @@ def test_foreign_params_are_left_aside_and_missing_ones_take_the_default():
         ("epochs", "0", f"epochs must be {RULES['epochs']}, got 0"),
         ("distance", "nan", f"distance must be {RULES['distance']}, got nan"),
         ("learning_rate", "1e999", f"learning_rate must be {RULES['learning_rate']}, got inf"),
-        ("loss", "hinge", "loss must be one of bce, mse, got 'hinge'"),
+        ("loss", "hinge", f"loss must be {RULES['loss']}, got 'hinge'"),
         ("hidden", "0", f"hidden must be {WIDTHS}, got (0,)"),
     ],
 )

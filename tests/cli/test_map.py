@@ -5,10 +5,10 @@ from factories import make_folder, refusal
 
 from qwerties.cli import main as cli
 from qwerties.cli.map import spec_of
-from qwerties.config import Config
+from qwerties.config import CHOICES, Config
 from qwerties.maps.spec import RANGES, Axis, MapSpec
 
-FIELDS = ", ".join(RANGES)
+FIELDS, NAMES = ", ".join(RANGES), ", ".join(CHOICES["activation"])
 SIZE = "--size must be a whole number from 1 to 1000, or two such as 120x80, got"
 
 BAD = {
@@ -34,10 +34,8 @@ BAD = {
     "--show gian": "--show must be one of gain, learned, constant, dead, diverged, got 'gian' (did you mean gain?)",
     "--distance 4": "--distance must not be given where --y is distance, got '4': see --y-range",
     "--loss bce,bce": "--loss must name each loss once, got 'bce,bce'",
-    "--activation rely": (
-        "--activation must be one of relu, linear, tanh, sigmoid, got 'rely' (did you mean relu?)"
-    ),
-    "--activation ,": "--activation must be one of relu, linear, tanh, sigmoid, got ''",
+    "--activation rely": f"--activation must be one of {NAMES}, got 'rely' (did you mean relu?)",
+    "--activation ,": f"--activation must be one of {NAMES}, got ''",
     "--epochs 0": "epochs must be a whole number from 1 to 10000000, got 0",
     "--hidden two": "hidden must be widths such as 8 or 8x8, got 'two'",
     "--x momentum --optimizer adam": (

@@ -182,7 +182,7 @@ def refresh():
 def test_the_reference_of_the_command_line_is_current():
     from qwerties.cli.reference import reference
 
-    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == reference(), "run: make docs"
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == reference(), "run: docs/refresh.py --cli"
 
 
 def test_the_answers_are_those_of_todays_code():

@@ -9,13 +9,14 @@ import pytest
 from pages import record, section, tags
 
 from qwerties.analysis.contrasts import load_results
-from qwerties.config import CHOICES, DEFAULT, Config, Seeds
+from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.report.build import render, write_report
 from qwerties.report.examples import examples_figure, read_examples
 from qwerties.report.rendering import render as render_figures
 from qwerties.report.results import Results
 from qwerties.report.sections import questions
 from qwerties.report.text import display
+from qwerties.scoring import predict, theory
 from qwerties.scoring.predict import answer
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -80,7 +81,7 @@ def test_the_fall_and_the_levels_of_the_loss_are_those_of_the_store(store):
         assert f'<a href="#{experiment_name}"><bdi>A title</bdi></a>' in text
 
 
-@pytest.mark.parametrize("name", CHOICES["activation"])
+@pytest.mark.parametrize("name", predict.ACTIVATIONS)
 def test_a_slope_is_that_of_pytorch(store, name):
     import torch
     from torch.nn import functional
@@ -94,7 +95,7 @@ def test_a_slope_is_that_of_pytorch(store, name):
     np.testing.assert_allclose(slope, x.grad, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", CHOICES["loss"])
+@pytest.mark.parametrize("name", theory.DEAD_PLATEAU)
 def test_a_gradient_at_the_logit_is_that_of_pytorch(store, name):
     import torch
 

@@ -54,7 +54,7 @@ def test_xor_splits_each_class_over_its_two_centres(seed, distance, samples):
 
 def test_centres_are_where_the_points_are():
     for name in data.ARRANGEMENTS:
-        x = data.draw([1], 3.0, 40_000, name)[0].double().numpy()  # (2, points)
+        x = data.draw([1], 3.0, 42_000, name)[0].double().numpy()  # (2, points)
         for own, points in zip(data.centres(name, 3.0), np.split(x, 2, axis=1), strict=True):
             for centre, part in zip(own, np.split(points, len(own), axis=1), strict=True):
                 np.testing.assert_allclose(part.mean(1), centre, atol=5 / math.sqrt(part.shape[1]))
