@@ -105,9 +105,13 @@ def map_figure(
     """
     rows, columns = values.shape[:2]
     side = min(3.1, 7.4 / columns)
-    legend = 0.28 * -(-len(marks) // 3)
+    width = columns * side + 1.6
+    texts = [plain(mark.name + ("" if mark.exact else " (other settings differ)")) for mark in marks]
+    longest = 0.5 + 0.075 * max(map(len, texts), default=0)  # inches of a mark's name in the legend
+    abreast = min(max(int(width / longest), 1), 3, max(len(marks), 1))
+    legend = 0.28 * -(-len(marks) // abreast)
     with style():
-        fig = Figure((columns * side + 1.6, rows * (side + 0.35) + 0.5 + legend))
+        fig = Figure((width, rows * (side + 0.35) + 0.5 + legend))
         axes: Any = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for i, j in np.ndindex(rows, columns):
             image = _panel(axes[i, j], values[i, j], measure)
@@ -119,8 +123,7 @@ def map_figure(
             axes[mark.panel].add_line(_mark(mark, number))
         if marks:
             handles = [_mark(mark, number, shown=False) for number, mark in enumerate(marks)]
-            texts = [plain(mark.name + ("" if mark.exact else " (other settings differ)")) for mark in marks]
-            fig.legend(handles, texts, loc="outside upper left", ncols=min(3, len(marks)), handletextpad=0.3)
+            fig.legend(handles, texts, loc="outside upper left", ncols=abreast, handletextpad=0.3)
     return fig
 
 

@@ -110,6 +110,15 @@ def test_figures_of_any_size_are_legible_and_small(name):
         assert len(png(fig, DPI)) < most
 
 
+@pytest.mark.parametrize("name", ["square", "one panel"])
+def test_long_names_of_marks_stay_on_the_card(name):
+    spec = SIZES[name]
+    names = ("the notebook’s default", "tuned: bce", "tuned: mse with a long name")
+    marks = {Config(learning_rate=0.1 * i, optimizer="adam"): name for i, name in enumerate(names, 1)}
+    figure = gain_figure(spec, made(spec), place(spec, marks))
+    assert overlapping(figure.draw(**figure.arguments)) == ([], [])
+
+
 def test_pictures_are_the_same_each_time():
     arrays = made(SPEC)
     drawn = pictures(SPEC, arrays, MARKS)
@@ -150,9 +159,10 @@ def test_the_newest_map_is_shown_and_the_others_are_named(store):
     assert "1,200 pixels, 2 seeds each, 2,400 networks; all of them: 2000 epochs." in shown
     for i, j, name in SPEC.panels:
         good = round(100 * (arrays["gain"][i, j] >= 0.8).mean())
-        assert f"{name}: gain of 0.8 or more on {good}% of the pixels" in shown
+        assert f"{display(name)}: gain of 0.8 or more on {good}% of the pixels" in shown
         assert f"<td>{arrays['gain'][i, j].mean():.2f}</td>".replace("-", "−") in shown
-    assert "the notebook’s default on the panel bce · relu at learning rate 0.01, distance 4" in shown
+    assert "the notebook’s default on the panel BCE · ReLU at learning rate 0.01, distance 4" in shown
+    assert "by learning rate (to the right) and distance, in standard deviations (upwards): 1 is" in shown
     assert shown.count("<img") == 2
     assert new in shown
     assert gone not in shown
@@ -171,7 +181,7 @@ def test_tuned_bests_are_marked(store):
     track(store)
     marks = marks_of(store)
     assert marks == {DEFAULT: "the notebook’s default", winner: "tuned: mse"}
-    assert "tuned: mse on the panel mse · relu at learning rate 1.5, distance 4" in part(store)
+    assert "tuned: MSE on the panel MSE · ReLU at learning rate 1.5, distance 4" in part(store)
 
 
 @pytest.fixture(scope="module")

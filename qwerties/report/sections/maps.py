@@ -59,11 +59,11 @@ def build(results: Results) -> Section | None:
 
 
 def _newest(results: Results, run: Tracked, spec: MapSpec, arrays: Arrays) -> list[Block]:
-    marks = marks_of(results.store)
+    marks = {config: display(name) for config, name in marks_of(results.store).items()}
     placed = place(spec, marks)
     design = f"{plural(spec.pixels, 'pixel')}, {plural(spec.seeds, 'seed')} each"
     if spec.setting:
-        design += f", {plural(spec.networks, 'network')}; all of them: {spec.setting}"
+        design += f", {plural(spec.networks, 'network')}; all of them: {display(spec.setting)}"
     notes = [
         "A map shows where things happen, not how surely: a pixel is the mean of "
         f"{plural(spec.seeds, 'network')}, all pixels share their seeds, and no verdict comes from here."
@@ -89,17 +89,18 @@ def _other_maps(results: Results, runs: Sequence[Tracked]) -> Text:
 
 def gain_figure(spec: MapSpec, arrays: Arrays, placed: Mapping[Config, MapMark]) -> ReportFigure:
     """Show the mean gain of every pixel, a panel for each loss and activation, with marked configs."""
-    across, up = (UNITS.get(axis.field, axis.field.replace("_", " ")) for axis in (spec.x, spec.y))
+    across, up = (UNITS.get(axis.field, axis.words) for axis in (spec.x, spec.y))
     undefined = " Grey is undefined." if np.isnan(arrays["gain"]).any() else ""
     shares = {name: numbers["good_pixels"] for name, numbers in _panel_numbers(spec, arrays).items()}
     best = "; ".join(
-        f"{name}: undefined everywhere"
+        f"{display(name)}: undefined everywhere"
         if np.isnan(share)
-        else f"{name}: gain of {GOOD} or more on {percent(share)} of the pixels"
+        else f"{display(name)}: gain of {GOOD} or more on {percent(share)} of the pixels"
         for name, share in shares.items()
     )
     marked = "; ".join(
-        f"{mark.name} on the panel {spec.losses[mark.panel[0]]} · {spec.activations[mark.panel[1]]} at "
+        f"{mark.name} on the panel "
+        f"{display(f'{spec.losses[mark.panel[0]]} · {spec.activations[mark.panel[1]]}')} at "
         + ", ".join(f"{axis.words} {axis.number(config):.3g}" for axis in (spec.x, spec.y))
         for config, mark in placed.items()
     )
@@ -109,8 +110,8 @@ def gain_figure(spec: MapSpec, arrays: Arrays, placed: Mapping[Config, MapMark])
     return ReportFigure(
         map_figure,
         arguments,
-        f"Mean gain of {plural(spec.seeds, 'network')} a pixel, by {across} to the right and {up} upwards: 1 is the "
-        "best that any classifier can do, 0 is a guess, below 0 is worse than one. A diverged network counts as a "
+        f"Mean gain of {plural(spec.seeds, 'network')} a pixel, by {across} (to the right) and {up} (upwards): 1 is "
+        "the best that any classifier can do, 0 is a guess, below 0 is worse than one. A diverged network counts as a "
         f"guess.{undefined}{'' if all(mark.exact for mark in placed.values()) else hollow}",
         f"Maps, one for each loss and activation. {best}. Marked: {marked or 'nothing'}.",
         dpi=DPI,
@@ -120,7 +121,7 @@ def gain_figure(spec: MapSpec, arrays: Arrays, placed: Mapping[Config, MapMark])
 def states_figure(spec: MapSpec, arrays: Arrays) -> ReportFigure:
     """Show shares of each pixel's networks: a row for each state, a column for each panel."""
     listed = "; ".join(
-        f"{name}: {', '.join(f'{percent(numbers[state])} {state}' for state in SHARES)}"
+        f"{display(name)}: {', '.join(f'{percent(numbers[state])} {state}' for state in SHARES)}"
         for name, numbers in _panel_numbers(spec, arrays).items()
     )
     arguments = {
@@ -164,7 +165,7 @@ def _table(results: Results, spec: MapSpec, arrays: Arrays, run: Tracked) -> Tab
             **{state.capitalize(): Cell(percent(numbers[state])) for state in STATES},
         }
         data = {"panel": name, "run": run.run_id, **numbers}
-        rows.append(Row(Link(name, results.run_url(run)), cells, data))
+        rows.append(Row(Link(display(name), results.run_url(run)), cells, data))
     return Table(
         "The panels in numbers: means over all pixels, each counted alike, so that they describe the ranges that were "
         "chosen as much as the networks.",
