@@ -107,7 +107,7 @@ def map_figure(
     side = min(3.1, 7.4 / columns)
     width = columns * side + 1.6
     texts = [plain(mark.name + ("" if mark.exact else " (other settings differ)")) for mark in marks]
-    longest = 0.5 + 0.075 * max(map(len, texts), default=0)  # inches of a mark's name in the legend
+    longest = 0.4 + 0.065 * max(map(len, texts), default=0)  # inches of a mark's name in the legend
     abreast = min(max(int(width / longest), 1), 3, max(len(marks), 1))
     legend = 0.28 * -(-len(marks) // abreast)
     with style():
