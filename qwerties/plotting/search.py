@@ -144,7 +144,7 @@ def slice_points(ax: Axes, frame: pd.DataFrame, name: str, distribution: Any) ->
         if distribution.log:
             _log_x(ax, [distribution.low, distribution.high])
         else:
-            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.xaxis.set_major_locator(MaxNLocator(4, integer=isinstance(distribution.low, int)))
     ax.plot(x, y, "o", ms=4, color=STYLES[0].color, mec=CARD, mew=0.5, alpha=0.8, zorder=3)
     mark_missing(ax, x[np.isnan(y)])
     return ax

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from qwerties.plotting.search import study_pictures
+from qwerties.plotting.axes import panels
+from qwerties.plotting.search import slice_points, study_pictures
 
 SPACE = {"loss": CategoricalDistribution(["bce", "mse"]), "momentum": FloatDistribution(0, 1)}
 TRIALS = pd.DataFrame(
@@ -30,3 +31,11 @@ def test_the_order_of_equal_importances_changes_no_byte():
     one, other = ({"loss": 0.5, "momentum": 0.5}, {"momentum": 0.5, "loss": 0.5})
     drawn = [study_pictures(TRIALS, SPACE, "population_accuracy", shares, "title") for shares in (one, other)]
     assert drawn[0] == drawn[1]
+
+
+def test_a_whole_number_has_whole_ticks():
+    frame = pd.DataFrame({"x": [1, 2, 2], "y": [0.5, 0.6, 0.7]})
+    layers = IntDistribution(1, 2)
+    [ax] = panels([(slice_points, {"frame": frame, "name": "depth", "distribution": layers})], 2.4, 3.0).axes
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1, 2]
