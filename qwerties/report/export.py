@@ -110,7 +110,7 @@ ASCII = str.maketrans(
 
 def latex(text: object) -> str:
     """Make text of letters that LaTeX's common fonts have; others become question marks. Styler escapes it."""
-    plain = " ".join(clean(text, MAX_CELL).split()).translate(ASCII)
+    plain = " ".join(clean(text, MAX_CELL).split()).replace(" · ", ", ").translate(ASCII)
     return "".join(c if c.isascii() or "à" <= c.lower() <= "ÿ" else "?" for c in plain)
 
 

@@ -252,6 +252,18 @@ def test_seeds_beyond_the_plan_are_told(tmp_path, monkeypatch, undrawn, configs,
 # What is missing
 
 
+def test_what_all_configs_share_is_that_of_the_plan(tmp_path, monkeypatch, undrawn):
+    monkeypatch.chdir(tmp_path)
+    planned, short = new_store(tmp_path), Config(epochs=500, learning_rate=0.101053)
+    close = Config(epochs=500, learning_rate=0.101123)
+    experiment_id = planned.experiment("rates", tags([BCE, MSE, short, close], SEEDS))
+    for config in (BCE, MSE):
+        planned.write(experiment_id, record(config, SEEDS, TABLES[config]))
+    text = section(render(planned), "rates")
+    assert "4 configs, 60 seeds each (0–59); all of them: ReLU · d=4." in text
+    assert all(f"rate {config.learning_rate}: not tracked" in text for config in (short, close))
+
+
 def test_what_is_missing_is_said_and_conclusions_are_withheld(page, runs):
     text = section(page, "width")
     assert "1 of 4 planned configs tracked; conclusions withheld until the design is complete" in text

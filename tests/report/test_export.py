@@ -128,11 +128,11 @@ def test_names_stay_in_their_folder(folder):
 
 def test_latex_is_escaped(folder):
     nasty = r"a_b & 50% #1 ${x}$ \input{/etc/passwd} ~^[*] <δ> “ש"
-    words = {"experiment": "[evil]", "a_minus_b": nasty, "where": "", "words": "*"}
+    words = {"experiment": "[evil]", "a_minus_b": nasty, "where": "xor · hidden 8", "words": "*"}
     row = exports.findings_tex([{**words, "primary": True, "n": 3, "delta": 0.01}]).decode().splitlines()[-3]
     assert row == (
         r"{}[evil] & a\_b \& 50\% \#1 \$\{x\}\$ \textbackslash input\{/etc/passwd\} "
-        r"\textasciitilde \textasciicircum [*] <delta> ?? & primary & 3 &  &  & 0.01 & * \\"
+        r"\textasciitilde \textasciicircum [*] <delta> ?? at xor, hidden 8 & primary & 3 &  &  & 0.01 & * \\"
     )
     text = (folder / "tables" / "findings.tex").read_text()
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]

@@ -31,7 +31,7 @@ from qwerties.report.figure_words import names
 from qwerties.report.results import Results
 from qwerties.report.scores import score_interval
 from qwerties.report.sections.reading import sampling_sd
-from qwerties.report.text import display, markdown
+from qwerties.report.text import display, display_all, markdown
 from qwerties.scoring import theory
 from qwerties.scoring.states import STATES
 from qwerties.stats.formats import number, percent
@@ -81,7 +81,7 @@ def build(results: Results, result: ExperimentResult) -> Section:
             f"{planned - len(result.incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld "
             f"until the design is complete: make sweep ONLY={coverage.experiment_name}"
         )
-        blocks.append(Notice(list(map(display, result.incomplete)), clean(withheld, 300)))
+        blocks.append(Notice(display_all(result.incomplete), clean(withheld, 300)))
     if coverage.plan_changes:
         changes = [clean(change, 600) for change in coverage.plan_changes]
         blocks.append(Notice(changes, "The plan was changed after data were seen."))
@@ -103,7 +103,7 @@ def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
         on = f"{plural(len(seeds), 'seed')}{each} ({str(seeds).replace('-', '–')}{topped_up})"
     else:
         on = f"{seeds.stop - seeds.start} data seeds, each with {plural(seeds.crossed, 'weight seed')}"
-    parts = [table.config.label().split(" · ") for table in tables]
+    parts = [entry.name.split(" · ") for entry in coverage.entries]
     common = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
     shared = f"; all of them: {display(' · '.join(common))}" if common else ""
     return f"{plural(configs, 'config')}, {on}{shared}."
