@@ -137,7 +137,7 @@ def test_an_empty_store_says_what_to_do(empty_page):
     ("n_seeds", "tracked", "notices"),
     [
         (60, 0, ["0 of 2 planned configs tracked; conclusions withheld until", "is withheld: "]),
-        (1, 2, ["2 configs, 1 seed each", "It is open whether BCE or MSE does better: "]),
+        (1, 2, ["2 configs, 1 seed each (0)", "It is open whether BCE or MSE does better: "]),
         (3, 2, ["2 configs, 3 seeds each", "It is open whether BCE or MSE does better: "]),
         (60, 1, ["1 of 2 planned configs tracked", f"{display(MSE.label())}: not tracked", "is withheld: "]),
     ],

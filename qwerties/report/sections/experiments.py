@@ -100,7 +100,8 @@ def _design(coverage: Coverage, tables: Sequence[SeedTable]) -> str:
         more = sum(count > len(seeds) for count in counts)
         topped_up = f"; {f'{more:,} of them ' if configs > 1 else ''}up to {max(counts):,}" if more else ""
         each = "" if configs == 1 else " each"
-        on = f"{plural(len(seeds), 'seed')}{each} ({str(seeds).replace('-', '–')}{topped_up})"
+        span = str(seeds).replace("-", "–") if len(seeds) > 1 else str(seeds.start)
+        on = f"{plural(len(seeds), 'seed')}{each} ({span}{topped_up})"
     else:
         on = f"{seeds.stop - seeds.start} data seeds, each with {plural(seeds.crossed, 'weight seed')}"
     parts = [entry.name.split(" · ") for entry in coverage.entries]
