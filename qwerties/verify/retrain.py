@@ -21,19 +21,19 @@ from qwerties.errors import clean, plural
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
-from qwerties.tracking.tags import ARTIFACTS, TRIAL
+from qwerties.tracking.tags import ARTIFACTS, SUPERSEDED, TRIAL
 from qwerties.verify.audit import Difference, check_artifacts, check_block
 from qwerties.verify.block import Block, artifact_reader, read_block
 from qwerties.verify.network import NetworkCheck, Sample, check_network
 
 
 def verify(store: Store, networks: int, seed: int, *, workers: int, echo: Callable[[str], object]) -> bool:
-    """Check every finished run without training, retrain some networks, and return whether all agrees.
+    """Check every finished run that counts without training, retrain some networks, and return whether all agrees.
 
     ``networks`` are drawn by ``seed``; all are retrained where there are fewer. ``echo`` takes each line of the report.
     """
     runs = {
-        experiment_name: [run for run in store.runs(experiment_id) if run.status == "FINISHED"]
+        experiment_name: _current(store.runs(experiment_id))
         for experiment_name, (experiment_id, _) in store.experiments().items()
     }
     if not any(runs.values()):
@@ -68,6 +68,16 @@ def verify(store: Store, networks: int, seed: int, *, workers: int, echo: Callab
     return not n_different
 
 
+def _current(runs: Sequence[Tracked]) -> list[Tracked]:
+    """Leave out runs that are not finished, and those that a later one superseded, with their examples."""
+    superseded = {run.run_id for run in runs if SUPERSEDED in run.tags}
+    return [
+        run
+        for run in runs
+        if run.status == "FINISHED" and not superseded.intersection((run.run_id, run.parent))
+    ]
+
+
 def _block_of(store: Store, run: Tracked) -> Block | None:
     """Read a run's block; None for a single network, which has only metrics."""
     return read_block(run, artifact_reader(store, run)) if "seeds" in run.params else None
@@ -83,7 +93,7 @@ def _audit(
     n_artifacts, n_different, n_unchecked = 0, 0, 0
     samples: dict[str, list[Sample]] = {experiment_name: [] for experiment_name in runs}
     everything = [(experiment_name, run) for experiment_name, some in runs.items() for run in some]
-    everything += [("", run) for run in store.maps() if run.status == "FINISHED"]
+    everything += [("", run) for run in _current(store.maps())]
     children: dict[str | None, list[Tracked]] = {}
     for _, run in everything:
         children.setdefault(run.parent, []).append(run)

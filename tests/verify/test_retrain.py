@@ -304,6 +304,20 @@ def test_a_lost_artifact(copy):
     )
 
 
+def test_a_damaged_run_that_was_made_again_is_no_fault(copy):
+    """It stays in the store, superseded, and counts nowhere."""
+    for child in (True, False):
+        run = run_of(copy, "wide", child)
+        for path in (copy / "mlruns" / run.experiment_id / run.run_id).rglob("*.png"):
+            path.unlink()
+    assert differing(copy)
+    with contextlib.chdir(copy):
+        store = Store(default_uri(copy))
+        sweep({"wide": EXPERIMENTS["wide"]}, store, SEEDS, workers=Workers(), progress=lambda _: None)
+    agrees, lines = told(copy)
+    assert (agrees, [line for line in lines if line.startswith("differs")]) == (True, [])
+
+
 @pytest.mark.parametrize(
     ("path", "alter"),
     [("seeds.csv", lambda b: b + b"\n"), ("plots/loss_curve.png", lambda b: b[: len(b) // 2])],
