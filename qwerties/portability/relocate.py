@@ -178,11 +178,13 @@ def _back_up(database: Path) -> Path:
 def rewrite(connection: sqlite3.Connection, old: str, new: str) -> int:
     """Put ``new/mlruns`` for ``old/mlruns`` in every location of the store; return how many were rewritten.
 
-    Locations are plain paths, or ``file:`` addresses, quoted or not.
+    Locations are plain paths, or ``file:`` addresses, quoted or not; as addresses they are written quoted.
     """
     before, after = f"{old}/{ARTIFACTS}", f"{new}/{ARTIFACTS}"
-    forms = {f"file://{urllib.parse.quote(before)}": f"file://{urllib.parse.quote(after)}"}
-    forms |= {before: after, f"file://{before}": f"file://{after}"}
+    quoted = f"file://{urllib.parse.quote(after)}"
+    is_misread = urllib.parse.unquote(after) != after  # MLflow would decode a plain path
+    forms = {f"file://{urllib.parse.quote(before)}": quoted, f"file://{before}": quoted}
+    forms[before] = quoted if is_misread else after
     values = 0
     for table, column in LOCATIONS:
         for start, replacement in forms.items():

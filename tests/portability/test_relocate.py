@@ -86,6 +86,18 @@ def test_a_moved_folder_is_mended(copied, original, tmp_path):
     assert "done" in call(moved, "status")[0]
 
 
+def test_mlflow_finds_the_artifacts_in_a_folder_whose_name_it_would_decode(copied, tmp_path):
+    moved = copied.rename(tmp_path / "100%25 mine")
+    relocate(moved / "mlflow.db", moved)
+    store = Store(default_uri(moved))
+    run = store.runs(store.experiments()["pair"][0])[0]
+    assert store.read(run, "seeds.csv").startswith(b"seed,state")
+    listed = MlflowClient(store.uri).list_artifacts(run.run_id)
+    assert "seeds.csv" in [file.path for file in listed]
+    moved.rename(tmp_path / "mine")
+    assert relocate(tmp_path / "mine" / "mlflow.db", tmp_path / "mine").missing == 0
+
+
 def test_what_is_written_after_it_lies_in_the_new_folder(copied, original):
     relocate(copied / "mlflow.db", copied)
     before = files(original)
@@ -196,7 +208,7 @@ def test_locations_are_rewritten_however_they_are_written_and_nothing_else_is():
     texts = {
         f"{old}/mlruns/1": f"{new}/mlruns/1",
         f"{old}/mlruns": f"{new}/mlruns",
-        f"file://{old}/mlruns/1": f"file://{new}/mlruns/1",
+        f"file://{old}/mlruns/1": "file:///new/o%27place/mlruns/1",
         "file:///old%20pl%C3%A4ce/mlruns/1": "file:///new/o%27place/mlruns/1",
         f"{old}/mlruns-2/1": f"{old}/mlruns-2/1",
         f"x{old}/mlruns/1": f"x{old}/mlruns/1",
