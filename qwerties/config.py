@@ -52,7 +52,7 @@ def is_one_of(names: Collection[str]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and value in names
 
 
-IS_FINITE = is_number(-math.inf, math.inf)
+IS_FINITE, IS_WHOLE = is_number(-math.inf, math.inf), is_whole(-math.inf, math.inf)
 
 
 def check_fields(declaration: Any, *rules: Rule) -> None:
@@ -285,7 +285,7 @@ class Seeds:
     Raises
     ------
     ValueError
-        If the block is empty or reaches below zero.
+        If a value is no whole number, or the block is empty or reaches below zero.
     """
 
     start: int
@@ -293,6 +293,12 @@ class Seeds:
     crossed: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            ("start", "a whole number", IS_WHOLE),
+            ("stop", "a whole number", IS_WHOLE),
+            ("crossed", "None or a whole number", lambda value: value is None or IS_WHOLE(value)),
+        )
         if not 0 <= self.start < self.stop <= 2**31:
             raise ValueError(
                 f"seeds must run from 0 or more up to a larger number, got {self.start} to {self.stop}"

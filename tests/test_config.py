@@ -323,6 +323,11 @@ def test_text_that_is_no_block_of_seeds_is_refused(text):
 def test_an_empty_block_is_refused(block):
     said = "seeds must run from 0 or more up to a larger number, got {} to {}"
     assert refusal(Seeds, *block) == said.format(*block)
+    assert refusal(Seeds, 0.0, "3", True) == (
+        "start must be a whole number, got 0.0; stop must be a whole number, got '3'; "
+        "crossed must be None or a whole number, got True"
+    )
+    assert str(Seeds(np.int64(0), np.int64(3))) == "0-2"
     assert refusal(Seeds, 0, 3, 0) == "crossed weight seeds must be 1 or more, got 0"
 
 

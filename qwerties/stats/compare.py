@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,7 +177,7 @@ def compare(
     (400, 0.1)
     """
     low, high = check(np.empty(0), alpha, bounds)
-    if not (math.isfinite(margin) and margin > 0):
+    if not (isinstance(margin, Real) and math.isfinite(margin) and margin > 0):
         raise ValueError(f"margin must be a finite number above 0, got {margin!r}")
     if margin >= high - low:
         raise ValueError(f"margin must be less than the range of the bounds, {high - low:g}, got {margin:g}")

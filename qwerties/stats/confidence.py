@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,9 +82,12 @@ def confidence_sequence(
 
 def check(values: NDArray[np.float64], alpha: float, bounds: tuple[float, float]) -> tuple[float, float]:
     """Return the bounds as floats; raise ValueError unless alpha, the bounds and the values fit together."""
-    if not 0 < alpha < 1:
+    if not (isinstance(alpha, Real) and 0 < alpha < 1):
         raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
-    low, high = map(float, bounds)
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError):
+        raise ValueError(f"bounds must be two numbers, got {bounds!r}") from None
     if not (math.isfinite(high - low) and low < high):
         raise ValueError(
             f"bounds must be two finite numbers, the smaller one first, got {low:g} and {high:g}"

@@ -33,6 +33,7 @@ FIGURES = (
     *("scores", "lines", "distribution", "outcomes", "losses", "gradients", "variance"),
     *("relu_minus_linear", "retraining"),
 )
+FIGURES_OVER_A_FIELD = ("lines", "distribution", "relu_minus_linear")
 
 
 def is_text(value: object) -> bool:
@@ -135,6 +136,10 @@ class Figure:
             self,
             ("kind", f"one of {', '.join(FIGURES)}", is_one_of(FIGURES)),
             ("x", f"one of {', '.join(FIELDS)}", lambda value: value is None or is_one_of(FIELDS)(value)),
+            (
+                *("x", f"a field where kind is {self.kind}"),
+                lambda value: value is not None or self.kind not in FIGURES_OVER_A_FIELD,
+            ),
             ("score", "the name of a score", is_text),
         )
 
@@ -238,7 +243,7 @@ def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
     Raises
     ------
     ValueError
-        If ``base`` is no Config, an axis is no field or holds no values, or a value breaks its field's rule.
+        If ``base`` is no Config, an axis is no field or has no values, or a value breaks its field's rule.
     """
     if not isinstance(base, Config):
         raise ValueError(f"the base of a grid must be a Config, got {base!r}")
@@ -249,9 +254,12 @@ def grid(base: Config = DEFAULT, **axes: Iterable[Any]) -> tuple[Config, ...]:
             )
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise ValueError(f"{name} must be a list of values in a grid, got {values!r}")
+    lists = {name: tuple(values) for name, values in axes.items()}
+    if empty := [name for name, values in lists.items() if not values]:
+        raise ValueError(f"{empty[0]} must be a list of values in a grid, got none")
     return tuple(
-        dataclasses.replace(base, **dict(zip(axes, values, strict=True)))
-        for values in itertools.product(*axes.values())
+        dataclasses.replace(base, **dict(zip(lists, values, strict=True)))
+        for values in itertools.product(*lists.values())
     )
 
 

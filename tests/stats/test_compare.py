@@ -176,12 +176,16 @@ def test_an_order_that_tells_the_outcome_is_warned_of(arms):
         ({0: 0.5}, {0: 1.5}, {}, "the metric must be from 0 to 1; outside in B: 1.5 at unit 0"),
         ({0: 0.5}, {0: math.inf}, {}, "the metric must be from 0 to 1; outside in B: inf at unit 0"),
         ({0: 0.5}, {1: 0.5}, {}, "the two arms share no unit: A has 0; B has 1"),
-        ({}, {}, {}, "the two arms share no unit"),
+        ({}, {}, {}, "the two arms share no unit: A has none; B has none"),
+        ({0: 0.5}, {"0": 0.5}, {}, "the two arms share no unit: A has 0 as int64; B has 0 as (object|str)$"),
         ({0: 0.5}, {0: 0.5}, {"bounds": (1, 0)}, "bounds must be two finite numbers, the smaller one first"),
+        ({0: 0.5}, {0: 0.5}, {"bounds": 1}, "bounds must be two numbers, got 1"),
+        ({0: 0.5}, {0: 0.5}, {"margin": "0.01"}, "margin must be a finite number above 0, got '0.01'"),
         ({0: 0.5}, {0: 0.5}, {"margin": 0}, "margin must be a finite number above 0, got 0"),
         ({0: 0.5}, {0: 0.5}, {"margin": math.nan}, "margin must be a finite number above 0, got nan"),
         ({0: 0.5}, {0: 0.5}, {"margin": 1}, "margin must be less than the range of the bounds, 1, got 1"),
         ({0: 0.5}, {0: 0.5}, {"alpha": 1}, "alpha must be between 0 and 1, got 1"),
+        ({0: 0.5}, {0: 0.5}, {"alpha": "5%"}, "alpha must be between 0 and 1, got '5%'"),
     ],
 )
 def test_bad_input_is_one_clear_line(a, b, options, message):

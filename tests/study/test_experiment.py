@@ -33,6 +33,7 @@ BAD = [
     (grid, {"epochs": (1, 0)}, "epochs must be a whole number from 1 to 10000000, got 0"),
     (grid, {"base": "base"}, "the base of a grid must be a Config, got 'base'"),
     (grid, {"loss": "bce"}, "loss must be a list of values in a grid, got 'bce'"),
+    (grid, {"loss": ()}, "loss must be a list of values in a grid, got none"),
     (grid, {"epochs": 3}, "epochs must be a list of values in a grid, got 3"),
     (grid, {"speed": (3,)}, f"a grid's axis must be one of {', '.join(FIELDS)}, got 'speed'"),
     (
@@ -52,6 +53,7 @@ BAD = [
     (Figure, {"kind": "pie"}, f"{KINDS} 'pie'"),
     (Figure, {"kind": ["scores"]}, f"{KINDS} ('scores',)"),
     (Figure, {"x": "epoch"}, f"x must be one of {', '.join(FIELDS)}, got 'epoch' (did you mean epochs?)"),
+    (Figure, {"kind": "lines"}, "x must be a field where kind is lines, got None"),
     (Figure, {"score": 3}, "score must be the name of a score, got 3"),
     (Experiment, {"title": 3}, "title must be text, got 3"),
     (Experiment, {"title": " "}, "title must be text, got ' '"),
