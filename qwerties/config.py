@@ -17,8 +17,8 @@ import numpy as np
 
 from qwerties.errors import suggestion
 
-# Names that a field accepts. Importing the package replaces the first four by the keys of the tables in `training`,
-# where one entry makes a new name known, also at run time; the defaults are here as `DEFAULT` is made before that.
+# Names that each field accepts. Importing the package replaces the first four by views of the tables in `training`, so
+# that a new entry there is a valid name at once. `DEFAULT` is made before that, from the names here.
 CHOICES: dict[str, Collection[str]] = {
     "data": ("clusters",),
     "loss": ("bce",),
@@ -182,12 +182,12 @@ class Config:
 
     @property
     def without_epochs(self) -> Config:
-        """The config but for how long it trains: the shorter of two such trainings is a prefix of the longer."""
+        """The config without its epochs: of two trainings that differ in epochs alone, one is a prefix of the other."""
         return dataclasses.replace(self, epochs=1)
 
     @property
     def init_key(self) -> Config:
-        """The config but for all that initial weights do not depend on."""
+        """The config with only those fields that the initial weights depend on."""
         return Config(hidden=self.hidden, init=self.init, output_scale=self.output_scale)
 
     def to_params(self) -> dict[str, str]:
@@ -210,7 +210,7 @@ class Config:
         return cls(**{name: parse_field(name, params[name]) for name in FIELDS if name in params})
 
     def label(self, among: Iterable[Config] = ()) -> str:
-        """What a person would call it: loss, activation, distance, epochs, and what else is not the default.
+        """Name the config: loss, activation, distance, epochs, and every other field that is not the default.
 
         With ``among``, only the fields in which those configs differ.
         """
@@ -264,7 +264,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _fits_float32(value: Any) -> bool:
-    """Return whether float32 holds a number; what is no finite number breaks another rule."""
+    """Return whether float32 holds a number; values that are no finite numbers break another rule."""
     return not IS_FINITE(value) or abs(value) <= MAX_FLOAT32
 
 

@@ -20,7 +20,7 @@ class UsageError(Exception):
 
 
 class FailedError(Exception):
-    """Something failed that the request is not to blame for; the message is one line."""
+    """Something failed although the request was right; the message is one line."""
 
     hint = ""  # what the user can do, appended to the line
 
@@ -30,7 +30,7 @@ class NothingTrackedError(FailedError):
 
 
 def without_passwords(text: str) -> str:
-    """Return a text whose URIs show no password; rather too little of a URI than a piece of a password."""
+    """Return a text whose URIs show no password; where that is not certain, more of the URI is hidden."""
     hidden = re.sub(r"((?:\w[\w+.-]{0,40}:)?//[^\s:/@]*):\S*@", r"\1:***@", text[:MAX_REDACTED])
     hidden = re.sub(r"(https?://)[^\s:/@]+@", r"\1***@", hidden)  # a token in place of a user
     return re.sub(
@@ -71,7 +71,7 @@ def reason_without(uri: str, error: object) -> str:
 
 
 def clean(text: object, limit: int = MAX_NAME) -> str:
-    """Make any text one line (or, if long ones are allowed, paragraphs) of at most `limit` printable characters.
+    """Make any text one line (paragraphs, if `limit` is above `MAX_NAME`) of at most `limit` printable characters.
 
     Control characters, and marks that turn the direction of what follows, become U+FFFD.
     """
@@ -92,7 +92,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def suggestion(text: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean NAME?)`` with the known name closest to a text; nothing where none or two are."""
+    """Return `` (did you mean NAME?)`` with the known name closest to a text; empty if none or two are closest."""
     names = list(known)
     close = difflib.get_close_matches(text, names, n=2, cutoff=0.7)  # gpu is not cpu
     likeness = [difflib.SequenceMatcher(None, name, text).ratio() for name in close]

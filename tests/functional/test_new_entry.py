@@ -5,6 +5,7 @@ import logging
 import factories
 import numpy as np
 import pytest
+from references import ENTRIES
 
 from qwerties.cli.main import main
 from qwerties.config import Config, Seeds, parse_field
@@ -20,7 +21,7 @@ from dataclasses import replace
 from qwerties import DEFAULT, Contrast, Experiment, Figure, grid
 
 a, b = (replace(DEFAULT, activation=name, epochs=100) for name in ("relu", "softsign"))
-c = replace(a, loss="absolute", optimizer="sign")
+c = replace(a, loss="fourth", optimizer="sign")
 experiment = Experiment(
     title="Softsign",
     question="Does it learn?",
@@ -31,14 +32,9 @@ experiment = Experiment(
 """
 
 
-def sign(weights, gradients, state, k, correction):
-    return {name: w - k.learning_rate * gradients[name].sign() for name, w in weights.items()}, state
-
-
 def test_new_entries_are_swept_scored_drawn_and_reported(tmp_path, monkeypatch, caplog):
-    monkeypatch.setitem(networks.ACTIVATIONS, "softsign", lambda u: u / (1 + u.abs()))
-    monkeypatch.setitem(networks.LOSSES, "absolute", lambda p, y: (p - y).abs())
-    monkeypatch.setitem(optimizers.OPTIMIZERS, "sign", sign)
+    for table, name, entry in ENTRIES.values():
+        monkeypatch.setitem(table, name, entry)
     native._load.cache_clear()
     native._warn.cache_clear()
     folder = factories.make_folder(tmp_path / "study", soft=SOURCE)
@@ -46,15 +42,12 @@ def test_new_entries_are_swept_scored_drawn_and_reported(tmp_path, monkeypatch, 
     with caplog.at_level(logging.WARNING, logger="qwerties.training"):
         assert main(["sweep", "--seeds", "4", "--jobs", "1"]) == 0
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("qwerties.training")]
-    new = {"activation 'softsign'", "loss 'absolute'", "optimizer 'sign'"}
-    assert sorted(lines) == [f"kernel.cpp has no {entry}: {native.SLOWER}" for entry in sorted(new)]
+    assert lines == [f"kernel.cpp has no {field} {ENTRIES[field][1]!r}: {native.SLOWER}" for field in ENTRIES]
     page = (folder / "reports" / "summary.html").read_text(encoding="utf-8")
     assert page.count("softsign") > 5
-    assert page.count("absolute") > 5
+    assert page.count("fourth") > 3
     assert "could not be drawn" not in page
-    monkeypatch.setattr(
-        "qwerties.cli.verify.cores", lambda: 1
-    )  # other processes lack the entries of this one
+    monkeypatch.setattr("qwerties.cli.verify.cores", lambda: 1)  # another process would lack these entries
     assert main(["verify"]) == 0
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from references import assert_equals_reference
+from references import assert_equals_reference, needs_compiler
 
 from qwerties.config import Config, Seeds
 from qwerties.training import compiler as compiling
@@ -17,12 +17,7 @@ from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(  # continuous integration installs one, and must not pass without it
-        not compiling.find_compiler() and not os.environ.get("CI"), reason="compiling needs a C++ compiler"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_compiler]
 
 KINDS = [
     Config(hidden=(2,), loss=loss, activation=kind, epochs=20, learning_rate=0.1)

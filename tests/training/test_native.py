@@ -4,26 +4,21 @@ import dataclasses
 import functools
 import logging
 import math
-import os
 
 import numpy as np
 import pytest
 import torch
-from references import assert_equals_reference
-from torch import nn
+from references import ENTRIES, LOSSES, assert_equals_reference, needs_compiler
 from torch.func import grad, vmap
 
 from qwerties.config import Config, Seeds
 from qwerties.scoring import score as scoring
-from qwerties.training import data, native, networks, optimizers
-from qwerties.training.compiler import SOURCES, find_compiler
+from qwerties.training import data, native, networks
+from qwerties.training.compiler import SOURCES
 from qwerties.training.reference import train_reference
 from qwerties.training.trainer import train
 
-LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}
-pytestmark = pytest.mark.skipif(  # continuous integration installs one, and must not pass without it
-    not find_compiler() and not os.environ.get("CI"), reason="compiling needs a C++ compiler"
-)
+pytestmark = needs_compiler
 SOURCE = (SOURCES / "kernel.cpp").read_text(encoding="utf-8")
 ACTIVATIONS = [name for name in networks.ACTIVATIONS if f"struct {name}_activation {{" in SOURCE]
 
@@ -251,17 +246,6 @@ def test_what_is_given_is_not_changed():
 
 
 # Entries without lines in kernel.cpp
-
-
-def sign(weights, gradients, state, k, correction):
-    return {n: w - k.learning_rate * gradients[n].sign() for n, w in weights.items()}, state
-
-
-ENTRIES = {
-    "activation": (networks.ACTIVATIONS, "softsign", lambda u: u / (1 + u.abs())),
-    "loss": (networks.LOSSES, "fourth", lambda p, y: (p - y) ** 4),
-    "optimizer": (optimizers.OPTIMIZERS, "sign", sign),
-}
 
 
 @pytest.fixture

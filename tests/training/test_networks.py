@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from references import LOSSES, MODULES
 from torch import nn
 
 from qwerties.config import Config
@@ -11,8 +12,6 @@ from qwerties.scoring import predict
 from qwerties.training import data, networks
 from qwerties.training.networks import ACTIVATIONS, Hyperparameters
 
-MODULES = {"relu": nn.ReLU, "linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
-LOSSES = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}
 SHAPES = [(1,), (8,), (8, 8), (3, 5, 2), (40, 30)]
 
 

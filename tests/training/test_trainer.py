@@ -4,20 +4,18 @@ import dataclasses
 import functools
 import itertools
 import math
-import os
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from references import assert_equals_reference
+from references import LOSSES, assert_equals_reference, needs_compiler
 from torch import nn
 
 from qwerties.config import DEFAULT, Config, Seeds
 from qwerties.training import native
 from qwerties.training import trainer as training
-from qwerties.training.compiler import find_compiler
 from qwerties.training.reference import build_model, train_reference
 from qwerties.training.trainer import checkpoints, train
 
@@ -68,9 +66,6 @@ def variants(compiled=False):
     return dict(zip(VARIANTS, train(VARIANTS, Seeds(0, 2), compiled=compiled), strict=True))
 
 
-needs_compiler = pytest.mark.skipif(  # continuous integration installs one, and must not pass without it
-    not find_compiler() and not os.environ.get("CI"), reason="compiling needs a C++ compiler"
-)
 both_ways = pytest.mark.parametrize(
     "compiled", [pytest.param(False, id="eager"), pytest.param(True, id="compiled", marks=needs_compiler)]
 )
@@ -258,10 +253,7 @@ def test_gradient_rms_is_that_of_each_layers_weights_before_the_first_update(con
     for seed in range(2):
         untrained = reference(dataclasses.replace(config, epochs=1), seed)
         model = build_model(config, seed)
-        loss = {"bce": nn.BCELoss(), "mse": nn.MSELoss()}[config.loss](
-            model(untrained.points), untrained.labels
-        )
-        loss.backward()
+        LOSSES[config.loss](model(untrained.points), untrained.labels).backward()
         expected = [
             parameter.grad.square().mean().sqrt().item()
             for name, parameter in model.named_parameters()
