@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from qwerties.analysis.contrasts import ContrastResult, ExperimentResult
 from qwerties.analysis.tables import SeedTable, read_curves
-from qwerties.errors import clean
 from qwerties.report.elements import Link
 from qwerties.report.examples import choose_examples
-from qwerties.report.text import slug
+from qwerties.report.text import slug, typeset
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, StoreError
 
@@ -86,7 +85,7 @@ class Results:
         """Link to the sections of those experiments that are there, each once."""
         return Markup(", ").join(
             Markup('<a href="#{}"><bdi>{}</bdi></a>').format(
-                self.anchors[name], clean(self.by_name[name].coverage.title)
+                self.anchors[name], typeset(self.by_name[name].coverage.title)
             )
             for name in dict.fromkeys(names)
             if name in self.by_name

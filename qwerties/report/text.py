@@ -14,7 +14,7 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from qwerties.errors import clean, plural
+from qwerties.errors import MAX_NAME, clean, plural
 
 MAX_TEXT = 6000  # characters of the longest text shown
 NAMES = {
@@ -48,8 +48,14 @@ def markdown(text: str) -> Markup:
     lines = text[:MAX_TEXT].expandtabs(4).replace("\r\n", "\n").replace("\r", "\n")
     printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in lines)
     # headings would break the page's own outline, and an image would ask the network for something
-    parser = MarkdownIt("commonmark", {"html": False}).disable(["heading", "lheading", "image"])
+    parser = MarkdownIt("commonmark", {"html": False, "typographer": True})
+    parser.enable("smartquotes").disable(["heading", "lheading", "image"])
     return Markup(parser.render(printable))
+
+
+def typeset(text: object, limit: int = MAX_NAME) -> str:
+    """Return `clean` text with apostrophes as printers set them."""
+    return clean(text, limit).replace("'", "’")
 
 
 def slug(text: str, taken: set[str]) -> str:
@@ -64,15 +70,18 @@ def slug(text: str, taken: set[str]) -> str:
 
 
 def display_all(names: Sequence[object]) -> list[str]:
-    """Write names as `display` does, with rates in full where rounding would give two of them the same name."""
+    """Write names as `display` does, with numbers in full where rounding would give two of them the same name."""
     shown = [display(name) for name in names]
     return shown if len(set(shown)) == len(set(names)) else [display(name, digits=6) for name in names]
 
 
 def display(name: object, digits: int = 3) -> str:
     """Write the name of a config or an arm as people do: `bce · lr 0.335321` becomes `BCE · rate 0.335`."""
-    text = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda match: NAMES[match[1]], clean(name, 300))
+    text = re.sub(rf"\b({'|'.join(NAMES)})\b", lambda match: NAMES[match[1]], typeset(name, 300))
     text = re.sub(r"\bhidden (\d+)\b(?!x)", lambda match: plural(int(match[1]), "hidden unit"), text)
     text = re.sub(r"(?<![\d.])1 epochs\b", "1 epoch", text)
-    rate = r"\blr (\d+(?:\.\d+)?(?:e[+-]?\d+)?)\b"
-    return re.sub(rate, lambda match: f"rate {float(f'{float(match[1]):.{digits}g}'):g}", text)
+
+    def rounded(match: re.Match[str]) -> str:
+        return f"{match[1].replace('lr', 'rate')} {float(f'{float(match[2]):.{digits}g}'):g}"
+
+    return re.sub(r"\b(lr|momentum|output scale) (\d+(?:\.\d+)?(?:e[+-]?\d+)?)\b", rounded, text)

@@ -21,7 +21,7 @@ from qwerties.report.rendering import ReportFigure, render
 from qwerties.report.scores import RANGES, references_of, score_interval
 from qwerties.report.search_figures import search_histories, search_rates
 from qwerties.report.sections.findings import contrasts_figure
-from qwerties.report.text import display
+from qwerties.report.text import display, markdown
 from qwerties.scoring import theory
 from qwerties.stats.formats import number
 from qwerties.study.plan import FigureSpec
@@ -163,6 +163,8 @@ def test_a_cross_is_explained_where_there_is_one(undefined):
         ("lr 4072.35 · 1001 epochs", "rate 4070 · 1001 epochs"),
         ("lr 9e+15 · 21 epochs", "rate 9e+15 · 21 epochs"),
         ("hidden 1 · lr 1e-05", "1 hidden unit · rate 1e-05"),
+        ("adam · output scale 0.17171", "Adam · output scale 0.172"),
+        ("the notebook's", "the notebook’s"),
     ],
 )
 def test_a_name_is_written_as_people_do(name, shown):
@@ -320,3 +322,9 @@ def test_crosses_are_explained_where_a_trial_diverged(diverged):
 def test_samplers_have_the_names_of_the_table():
     [figure] = search_histories([searched(name, [0.8, 0.9]) for name in ("tpe", "random", "qmc")], {})
     assert all(f"BCE by {name}: 0.9000" in figure.alt for name in ("TPE", "random", "QMC"))
+
+
+def test_quotes_of_a_question_are_set_as_printers_set_them():
+    html = markdown("The notebook's \"BCE\" *and* `\"code\"`")
+    assert "The notebook’s “BCE” <em>and</em>" in html
+    assert "<code>&quot;code&quot;</code>" in html

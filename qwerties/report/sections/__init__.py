@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from qwerties.errors import clean
 from qwerties.report.elements import Section
 from qwerties.report.results import Results
 from qwerties.report.sections import (
@@ -24,6 +23,7 @@ from qwerties.report.sections import (
     searches,
 )
 from qwerties.report.sections.head import head
+from qwerties.report.text import typeset
 
 SECTIONS = (
     answers,
@@ -49,6 +49,6 @@ def parts(results: Results) -> Iterator[tuple[str, str, Callable[[], Section | N
             for result in results.experiments:
                 name = result.coverage.experiment_name
                 build = partial(experiments.build, results, result)
-                yield results.anchors[name], clean(result.coverage.title), build
+                yield results.anchors[name], typeset(result.coverage.title), build
         else:
             yield module.ANCHOR, module.TITLE, partial(module.build, results)

@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from qwerties.analysis.contrasts import ContrastResult
-from qwerties.errors import clean, plural
+from qwerties.errors import plural
 from qwerties.plotting import compare as plots
 from qwerties.report.answers import points_of
 from qwerties.report.contrasts import contrast_name
@@ -17,6 +17,7 @@ from qwerties.report.elements import Section, Text
 from qwerties.report.figure_words import MAX_ROWS
 from qwerties.report.rendering import ReportFigure, figure_of
 from qwerties.report.results import Results
+from qwerties.report.text import typeset
 from qwerties.stats.formats import bounds, number
 
 TITLE, ANCHOR = "Findings on one scale", "findings"
@@ -49,7 +50,7 @@ def contrasts_figure(contrasts: Sequence[ContrastResult]) -> ReportFigure | None
     Of more than `MAX_ROWS` those with the largest differences, to either side. None where nothing was compared.
     """
     shown = [
-        (f"{clean(result.title, TITLE_LENGTH)}: {contrast_name(result)}", interval, result.contrast.delta)
+        (f"{typeset(result.title, TITLE_LENGTH)}: {contrast_name(result)}", interval, result.contrast.delta)
         for result in contrasts
         if (interval := result.difference) and not np.isnan(interval.estimate)
     ]

@@ -18,7 +18,7 @@ from qwerties.config import FIELDS, Config
 from qwerties.errors import clean
 from qwerties.report.elements import Block, Cell, Facts, Heading, Link, Row, Section, Table, Text
 from qwerties.report.results import Results
-from qwerties.report.text import display
+from qwerties.report.text import display, typeset
 from qwerties.study.coverage import experiment_json
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -116,7 +116,7 @@ def _coverage(results: Results) -> Table:
         texts |= {title: "–" if counts[key] is None else f"{counts[key]:,}" for key, title in columns.items()}
         cells = {title: Cell(text) for title, text in texts.items()}
         data = {"experiment": name, "seeds": seeds, **{key: counts[key] for key in columns}}
-        rows.append(Row(Link(clean(coverage.title), f"#{results.anchors[name]}"), cells, data))
+        rows.append(Row(Link(typeset(coverage.title), f"#{results.anchors[name]}"), cells, data))
     return Table(
         "Planned configs and what became of them. Tracked, missing and failed count configs. The last columns count "
         "excluded runs: made by other code (stale), re-run since (superseded), or of configs no longer planned.",

@@ -12,7 +12,7 @@ import numpy as np
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.searches import TrackedSearch, load_searches
-from qwerties.errors import clean, plural
+from qwerties.errors import plural
 from qwerties.report.elements import (
     Block,
     Cell,
@@ -31,7 +31,7 @@ from qwerties.report.rendering import ReportFigure
 from qwerties.report.results import Results
 from qwerties.report.scores import score_interval, within
 from qwerties.report.search_figures import FIGURES, Confirmed
-from qwerties.report.text import display
+from qwerties.report.text import display, typeset
 from qwerties.stats.intervals import Interval
 
 TITLE, ANCHOR = "Hyperparameter searches", "searches"
@@ -51,7 +51,7 @@ def build(results: Results) -> Section | None:
 
 
 def _experiment(results: Results, result: ExperimentResult) -> list[Block]:
-    title = Heading(clean(result.coverage.title))
+    title = Heading(typeset(result.coverage.title))
     try:
         searches = load_searches(results.store, result.coverage)
     except ValueError as error:
