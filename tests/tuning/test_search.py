@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import numpy as np
 import optuna
@@ -186,6 +188,18 @@ def test_a_space_that_misbehaves_is_refused_in_one_line(space, message):
         make_searches("rates", declare(("x", space), fixed={}, contrasts=()), 500)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_choices_are_refused_without_a_warning_of_optuna_besides():
+    script = (
+        "from optuna.trial import FixedTrial; from qwerties.tuning import TunedArm, search\n"
+        "arm = TunedArm('x', lambda trial: trial.suggest_categorical('hidden', [(1,)]) and search.Config())\n"
+        "try: search.config_of(arm, FixedTrial({'hidden': (1,)}))\n"
+        "except search.SearchError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("arm x: choices of hidden must be text")
+    assert done.stderr == ""
 
 
 def the_search(space=nested, sampler="tpe", n_seeds=500, **fields):
