@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwerties.cli.parser import Parser, number_between, number_range, output_file
+from qwerties.cli.parser import Parser, number_between, number_range, output_ending_in
 from qwerties.errors import UsageError, clean, plural
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from qwerties.stats.compare import Comparison
 
 EXPECTATIONS = ("a_better", "b_better", "equivalent", "not_worse")
-PICTURES = (".svg", ".png")
 MARGIN = 0.01  # of the metric's range
 
 DESCRIPTION = (
@@ -48,7 +47,9 @@ def add_options(parser: Parser) -> None:
     output.add_argument("--markdown", action="store_true", help="print Markdown")
     expect = "exit status 1 unless this is shown; not_worse: A is not worse than B by more than the margin"
     parser.choice("--expect", EXPECTATIONS, expect, default=False)
-    parser.option("--plot", _picture, "FILE", "draw how the interval narrowed (.svg or .png)")
+    parser.option(
+        "--plot", output_ending_in(".svg", ".png"), "FILE", "draw how the interval narrowed (.svg or .png)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -190,9 +191,3 @@ def _bounds(text: str) -> tuple[float, float]:
             f"must be two finite numbers, the smaller one first, such as 0:1, got {text!r}"
         )
     return low, high
-
-
-def _picture(text: str) -> Path:
-    if not text.lower().endswith(PICTURES):
-        raise argparse.ArgumentTypeError(f"must end in {' or '.join(PICTURES)}, got {text!r}")
-    return output_file(text)

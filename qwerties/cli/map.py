@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from qwerties.cli.parser import Parser, add_fields, count, number_range, output_file
+from qwerties.cli.parser import Parser, add_fields, count, number_range, output_ending_in
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.config import CHOICES, FIELDS, Config, parse_field
@@ -41,7 +41,9 @@ def add_options(parser: Parser) -> None:
     parser.option("--seeds", count(MAX_SEEDS), "N", "seeds per pixel", SEEDS)
     parser.choice("--show", SHOWN, "measure of the picture")
     parser.option("--jobs", count(1024), "N", "worker processes (default: one per core)")
-    parser.option("--output", output_file, "FILE", "the picture, a PNG (default: reports/map.png)")
+    parser.option(
+        "--output", output_ending_in(".png"), "FILE", "the picture, a PNG (default: reports/map.png)"
+    )
     for name, default in PANEL_DEFAULTS.items():
         parser.option(f"--{name}", _panels(name), f"{name.upper()},...", f"a panel for each {name}", default)
     shared = parser.add_argument_group("what all pixels share")

@@ -153,6 +153,18 @@ def number_range(example: str) -> Callable[[str], tuple[float, float]]:
     return parse
 
 
+def output_ending_in(*endings: str) -> Callable[[str], Path]:
+    """Return a type of option: a file to be written, whose name says its format."""
+
+    def parse(text: str) -> Path:
+        path = output_file(text)
+        if not text.lower().endswith(endings):
+            raise argparse.ArgumentTypeError(f"must end in {' or '.join(endings)}, got {text!r}")
+        return path
+
+    return parse
+
+
 def output_file(text: str) -> Path:
     """Read an option that names a file to be written."""
     path = Path(text).resolve()

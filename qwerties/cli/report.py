@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwerties.cli.parser import Parser, output_file
+from qwerties.cli.parser import Parser, output_ending_in
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.errors import UsageError, complain
@@ -17,7 +17,9 @@ EXAMPLE = "qwerties report --check"
 
 def add_options(parser: Parser) -> None:
     """Add the command's options."""
-    parser.option("--output", output_file, "FILE", "page to write (default: reports/summary.html)")
+    parser.option(
+        "--output", output_ending_in(".html", ".htm"), "FILE", "page to write (default: reports/summary.html)"
+    )
     parser.flag("--check", "write nothing; exit status 1 if a verdict of the last report no longer holds")
 
 

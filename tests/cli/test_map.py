@@ -41,6 +41,7 @@ BAD = {
     "--x momentum --optimizer adam": (
         "momentum must be 0 where optimizer is adam (it has its own), got 0.005"
     ),
+    "--output map.svg": "--output must end in .png, got 'map.svg'",
     "--output .": "--output must be a file, got the folder {folder}",
 }
 

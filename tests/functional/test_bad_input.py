@@ -112,6 +112,7 @@ OPTIONS = {
     ),
     "train --seed -1": "--seed must be a whole number from 0 to 2147483647, got '-1'",
     "report --output .": "--output must be a file, got the folder {folder}",
+    "report --output experiments/tiny.py": "--output must end in .html or .htm, got 'experiments/tiny.py'",
     "report --output none/x.html": "--output must be in a folder that exists, got {folder}/none",
     "report --check": (
         "--check needs the verdicts of a report, got none in {folder}/reports/verdicts.json: make report"
