@@ -110,7 +110,7 @@ def runs(store, written):
     return store.runs(written[0])
 
 
-def test_metrics_are_written_at_once_and_to_their_run_alone_whatever_the_settings_say(root):
+def test_metrics_are_written_at_once_and_to_their_run_alone_whatever_the_settings_say(tmp_path):
     """A write in a thread of its own would fail silently, here because there is no such model."""
     script = (
         "from pathlib import Path; from qwerties.tracking.store import Store; "
@@ -120,7 +120,7 @@ def test_metrics_are_written_at_once_and_to_their_run_alone_whatever_the_setting
         "(run,) = store.runs(id); assert (run.metrics, run.tags['winner']) == ({'trials': 3.0}, 'w')"
     )
     settings = {"MLFLOW_ENABLE_ASYNC_LOGGING": "true", "MLFLOW_ACTIVE_MODEL_ID": "m-0"}
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=root, env={**os.environ, **settings})
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env={**os.environ, **settings})
 
 
 def test_the_parent_comes_first_and_what_is_undefined_is_absent(runs, written):
