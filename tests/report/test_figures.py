@@ -325,6 +325,6 @@ def test_samplers_have_the_names_of_the_table():
 
 
 def test_quotes_of_a_question_are_set_as_printers_set_them():
-    html = markdown("The notebook's \"BCE\" *and* `\"code\"`")
+    html = markdown('The notebook\'s "BCE" *and* `"code"`')
     assert "The notebook’s “BCE” <em>and</em>" in html
     assert "<code>&quot;code&quot;</code>" in html
