@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 CONTINUATIONS = 7  # an odd number, so that the median is one of them
 GROWTH = 4  # how many times longer the next, longer continuation is
-LIMIT = 100_000
+LIMIT, FARTHEST = 100_000, 1_000_000  # units within reach, in any case and where many were seen
 
 
 def units_needed(
@@ -28,7 +28,7 @@ def units_needed(
 ) -> int | None:
     """Return about how many units in all would decide a comparison, or None where that is beyond reach.
 
-    Within reach are `limit` units, or four times as many as were seen where that is more.
+    Within reach are `limit` units or, where that is more, four times as many as were seen, at most `FARTHEST`.
 
     The differences are continued with values resampled from them, a few times; the answer is the median of the
     counts at which the continued sequences say "better" or "equivalent". What the differences, shape (n,), have not
@@ -39,7 +39,7 @@ def units_needed(
     if not len(seen):
         return None
     length = max(len(seen), 16)
-    limit = max(limit, GROWTH * len(seen))
+    limit = max(limit, min(GROWTH * len(seen), FARTHEST))
     while length < limit:
         length = min(GROWTH * length, limit)
         rng = np.random.default_rng(seed)
