@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 MAX_NAME = 160  # characters of the longest name in a message or on the page
 MAX_LINE = 2000  # characters of an error's line
@@ -68,6 +69,30 @@ def reason_without(uri: str, error: object) -> str:
     if uri.count("@") < 2:
         return reason_of(error)
     return f"{type(error).__name__}; an @ of a user or a password must be written %40"
+
+
+def command(name: str, *names: str, **options: str) -> str:
+    """Return how a user calls a command in the working folder: by this package's Makefile, or else by itself.
+
+    ``command("sweep", "loss", settle="all")`` is ``make sweep ONLY=loss SETTLE=all`` or
+    ``qwerties sweep loss --settle all``.
+    """
+    try:
+        has_makefile = "/qwerties sweep" in Path("Makefile").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        has_makefile = False
+    if has_makefile:
+        variables = {"only": " ".join(names)} if names else {}
+        return " ".join(
+            ["make", name, *(f"{key.upper()}={value}" for key, value in (variables | options).items())]
+        )
+    flags = (f"--{key.replace('_', '-')} {value}" for key, value in options.items())
+    return " ".join(["qwerties", name, *names, *flags])
+
+
+def nothing_tracked() -> str:
+    """Say that there is no store to read."""
+    return f"nothing tracked yet: {command('sweep')}"
 
 
 def clean(text: object, limit: int = MAX_NAME) -> str:

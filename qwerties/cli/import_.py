@@ -8,6 +8,7 @@ from pathlib import Path
 from qwerties.cli.parser import Parser
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import check_own_store, enter_root
+from qwerties.errors import command
 
 DESCRIPTION = "Bring a study from such a file into a folder that has none."
 EXAMPLE = "qwerties import study.tar.gz"
@@ -27,7 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     with Progress("import", 0) as progress:
         done = import_study(root, source, progress.show_bytes)
-    print(f"{done.runs:,} runs, {done.files:,} files, {done.size / 1e6:,.1f} MB are here now: make status")
+    print(
+        f"{done.runs:,} runs, {done.files:,} files, {done.size / 1e6:,.1f} MB are here now: {command('status')}"
+    )
     if done.ended:
         print(f"{done.ended:,} runs were being written when the study was exported: marked as killed")
     if done.missing:

@@ -13,7 +13,7 @@ from qwerties.cli.parser import Parser, add_fields, count, number_range, output_
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.config import CHOICES, FIELDS, Config, parse_field
-from qwerties.errors import UsageError, suggestion
+from qwerties.errors import UsageError, command, suggestion
 from qwerties.execution.workers import cores
 from qwerties.maps.spec import MAX_SEEDS, MAX_SIDE, PANELS, RANGES, SCALES, SHOWN, Axis, MapError, MapSpec
 
@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{spec.networks:,} networks in {time.perf_counter() - started:.0f} s: run {made.run_id}")
     else:
         print(f"nothing to do: the map is tracked as run {made.run_id}")
-    print(f"{arguments.show}: {picture}\nmake report shows it on the page, make ui shows the run")
+    print(
+        f"{arguments.show}: {picture}\n{command('report')} shows it on the page, {command('ui')} shows the run"
+    )
     return 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import qwerties
-from qwerties.errors import FailedError, NothingTrackedError, UsageError, reason_of
+from qwerties.errors import FailedError, NothingTrackedError, UsageError, nothing_tracked, reason_of
 
 if TYPE_CHECKING:
     from qwerties.tracking.store import Store
@@ -97,12 +97,12 @@ def open_store(root: Path, *, reads: bool = False) -> Iterator[Store]:
     FailedError
         If the store fails within the block.
     """
-    from qwerties.portability.relocate import NOTHING, check_place, database_of, is_new
+    from qwerties.portability.relocate import check_place, database_of, is_new
 
     database = database_of(root)
     if database is not None:
         if reads and is_new(database):
-            raise NothingTrackedError(NOTHING)
+            raise NothingTrackedError(nothing_tracked())
         check_place(database, root)
     from qwerties.execution.processes import this_process
     from qwerties.execution.signals import finishing_first

@@ -8,7 +8,7 @@ import os
 from qwerties.cli.parser import Parser
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root
-from qwerties.errors import NothingTrackedError, UsageError
+from qwerties.errors import NothingTrackedError, UsageError, nothing_tracked
 
 DESCRIPTION = (
     "Mend the store of a folder that was moved or copied. MLflow stores where artifacts are as absolute "
@@ -24,7 +24,7 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Rewrite the paths in the store; return 1 if artifacts are missing."""
     root = enter_root()
-    from qwerties.portability.relocate import NOTHING, database_of, relocate
+    from qwerties.portability.relocate import database_of, relocate
     from qwerties.tracking.uri import public_uri
 
     database = database_of(root)
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         uri = public_uri(os.environ["MLFLOW_TRACKING_URI"])
         raise UsageError(f"relocate mends a SQLite store, got {uri}")
     if not database.exists():
-        raise NothingTrackedError(NOTHING)
+        raise NothingTrackedError(nothing_tracked())
     with Progress("relocate") as progress:
         done = relocate(database, root, progress.show)
     if done is None:

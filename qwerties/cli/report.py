@@ -8,7 +8,7 @@ from pathlib import Path
 from qwerties.cli.parser import Parser, output_ending_in
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
-from qwerties.errors import UsageError, complain
+from qwerties.errors import UsageError, command, complain
 from qwerties.execution.workers import cores
 
 DESCRIPTION = "Write the report, from the store alone."
@@ -66,7 +66,7 @@ def _check(root: Path, page: Path) -> int:
     path = export.place(page, export.VERDICTS)
     before = verdicts_file.read_verdicts(path)
     if before is None:
-        raise UsageError(f"--check needs the verdicts of a report, got none in {path}: make report")
+        raise UsageError(f"--check needs the verdicts of a report, got none in {path}: {command('report')}")
     with open_store(root, reads=True) as store:
         changes = verdicts_file.changes(before, verdicts_file.make_document(load_results(store)))
     print(verdicts_file.changes_text(changes))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwerties.cli.parser import Parser
 from qwerties.cli.project import enter_root, open_store
-from qwerties.errors import NothingTrackedError, clean, plural
+from qwerties.errors import NothingTrackedError, clean, nothing_tracked, plural
 from qwerties.execution.processes import in_words
 from qwerties.study.loading import RESERVED, experiment_files
 from qwerties.tracking.tags import PREFIX
@@ -122,11 +122,9 @@ def _size(paths: Iterable[Path]) -> int:
 
 def table(status: Mapping[str, Any]) -> str:
     """Lay a status out in plain text."""
-    from qwerties.portability.relocate import NOTHING
-
     experiments = status["experiments"]
     if not experiments:
-        return NOTHING
+        return nothing_tracked()
     planned = [experiment for experiment in experiments if experiment["planned"] is not None]
     columns = [name for name in COLUMNS if name in ALWAYS or any(counts[name] for counts in planned)]
     rows = [("experiment", *columns)] if planned else []

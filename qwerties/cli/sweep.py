@@ -16,7 +16,7 @@ from qwerties.cli.parser import Parser, count
 from qwerties.cli.progress import Progress
 from qwerties.cli.project import enter_root, open_store
 from qwerties.cli.report import write_report
-from qwerties.errors import NothingTrackedError, UsageError, complain, plural
+from qwerties.errors import NothingTrackedError, UsageError, command, complain, plural
 from qwerties.execution.workers import BACKENDS, DEVICES, Workers, cores
 from qwerties.study.budget import check_slots
 from qwerties.study.experiment import Experiment
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             problems += sweep.run(declared, root)
         if not arguments.no_report:
             status = write_report(root, root / "reports" / "summary.html", only_if_changed=True)
-        print("browse the runs: make ui")
+        print(f"browse the runs: {command('ui')}")
     return max([status, *(complain(problem, 1) for problem in problems)])
 
 

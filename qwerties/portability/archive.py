@@ -31,11 +31,10 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-from qwerties.errors import FailedError, UsageError
+from qwerties.errors import FailedError, UsageError, nothing_tracked
 from qwerties.portability.relocate import (
     ARTIFACTS,
     DATABASE,
-    NOTHING,
     RelocateError,
     check_place,
     check_sound,
@@ -150,7 +149,7 @@ def export_study(root: Path, target: Path, progress: Progress = lambda done, tot
     if os.path.lexists(target):
         raise ArchiveError(f"FILE must not be there yet, got {target}")
     if not (root / DATABASE).exists():
-        raise ArchiveError(NOTHING)
+        raise ArchiveError(nothing_tracked())
     try:
         check_place(root / DATABASE, root)
         with staging(target.parent, target.name) as folder:

@@ -21,7 +21,6 @@ from qwerties.tracking.uri import artifact_path, configured_uri, sqlite_path
 
 # MLflow's default store: a database, and a folder of artifacts beside it
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
-NOTHING = "nothing tracked yet: make sweep"
 
 # Columns that say where MLflow reads and writes
 LOCATIONS = (

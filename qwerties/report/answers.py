@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qwerties.config import DEFAULT, Config
-from qwerties.errors import clean, plural
+from qwerties.errors import clean, command, plural
 from qwerties.stats.formats import number, percent
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def answers(experiments: Sequence[ExperimentResult]) -> list[Answer]:
 def _sentence(claim: Claim, experiment: ExperimentResult | None) -> Sentence:
     name = claim.experiment_name
     if experiment is None or not experiment.networks:
-        text = f"Not measured yet: make sweep ONLY={name} trains experiments/{name}.py."
+        text = f"Not measured yet: {command('sweep', name)} trains experiments/{name}.py."
         return Sentence(text, name, MISSING)
     result = next((result for result in experiment.findings if claim.matches(result)), None)
     if result is None:
@@ -199,8 +199,8 @@ def contrast_sentence(result: ContrastResult, a: str, b: str, where: str = "") -
     """
     comparison = result.comparison
     if comparison is None or result.verdict is None:
-        command = f"make sweep ONLY={clean(result.experiment_name)} trains what is missing"
-        reason = result.withheld.removeprefix("withheld").removeprefix(": ") or command
+        missing = f"{command('sweep', clean(result.experiment_name))} trains what is missing"
+        reason = result.withheld.removeprefix("withheld").removeprefix(": ") or missing
         return _capital(f"{where}the verdict on {a} against {b} is withheld: {reason}.")
     if result.verdict == "identical":
         return _capital(f"{where}{a} and {b} are identical on each of {plural(comparison.n, 'seed')}.")

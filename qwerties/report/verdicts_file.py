@@ -12,7 +12,7 @@ from typing import Any
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.verdicts import FORMAT, make_verdicts
-from qwerties.errors import UsageError, clean, plural
+from qwerties.errors import UsageError, clean, command, plural
 from qwerties.stats.formats import number
 from qwerties.stats.verdict import UNDECIDED
 
@@ -194,9 +194,8 @@ def table(document: Mapping[str, Any]) -> str:
             lines += [title, *(f"  {'  '.join(cells)}".rstrip() for cells in padded)]
     undecided = [c for c in contrasts if c["verdict"] in UNDECIDED]
     if undecided:
-        lines.append(
-            f"{plural(len(undecided), 'contrast')} not decided: make sweep SETTLE=all MAX_SEEDS=N trains more seeds"
-        )
+        more = command("sweep", settle="all", max_seeds="N")
+        lines.append(f"{plural(len(undecided), 'contrast')} not decided: {more} trains more seeds")
     return "\n".join(lines)
 
 

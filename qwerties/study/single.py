@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from qwerties.config import Config, Seeds
+from qwerties.errors import command
 from qwerties.scoring import score as scoring
 from qwerties.study.pictures import notebook_pictures
 from qwerties.study.runs import network_record
@@ -57,5 +58,5 @@ def train_network(config: Config, seed: int, store: Store) -> str:
         f"{config.label()} · seed {seed}: {row['state']}\n"
         f"loss {row['train_loss']:.6f}   accuracy {row['train_accuracy']:.3f} on the training points, "
         f"{row['population_accuracy']:.4f} on the true distribution   phi {phi}\n"
-        f"run {run_id} (make ui shows it; mlflow.pyfunc.load_model('runs:/{run_id}/model') loads it)"
+        f"run {run_id} ({command('ui')} shows it; mlflow.pyfunc.load_model('runs:/{run_id}/model') loads it)"
     )

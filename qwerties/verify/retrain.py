@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from qwerties.config import Config, Seeds
-from qwerties.errors import clean, plural
+from qwerties.errors import clean, nothing_tracked, plural
 from qwerties.execution.workers import Workers, run_tasks
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store
@@ -37,7 +37,7 @@ def verify(store: Store, networks: int, seed: int, *, workers: int, echo: Callab
         for experiment_name, (experiment_id, _) in store.experiments().items()
     }
     if not any(runs.values()):
-        echo("nothing tracked yet: make sweep")
+        echo(nothing_tracked())
         return False
     torch.set_num_threads(1)  # networks this small gain nothing by two, which wait for one another
     rng = np.random.default_rng(seed)

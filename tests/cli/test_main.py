@@ -17,11 +17,13 @@ from qwerties.cli import main as cli
 from qwerties.cli import project
 from qwerties.cli.progress import Progress
 from qwerties.cli.reference import reference
+from qwerties.errors import command as called
 from qwerties.errors import suggestion
 from qwerties.execution.workers import WorkerLostError
 from qwerties.tracking import store as tracking
 from qwerties.tracking.uri import default_uri
 
+MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
 NEEDED = {"compare": ("a.csv", "b.csv", "--metric", "m"), "export": ("x.tar.gz",), "import": ("x.tar.gz",)}
 
 
@@ -38,6 +40,18 @@ def test_the_closest_name_is_suggested_and_none_where_none_is_close():
     names = ["depth", "distance", "loss"]
     assert suggestion("depht", names) == suggestion("dep", names) == " (did you mean depth?)"
     assert suggestion("x", names) == suggestion("d", names) == suggestion("", names) == ""
+
+
+@pytest.mark.parametrize("makefile", [None, "test:\n\tpytest\n", MAKEFILE])
+def test_messages_name_make_only_where_the_makefile_has_the_commands(makefile, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if makefile is not None:
+        Path("Makefile").write_text(makefile)
+    shown = [called("ui"), called("sweep", "loss", settle="all", max_seeds="N")]
+    if makefile == MAKEFILE:
+        assert shown == ["make ui", "make sweep ONLY=loss SETTLE=all MAX_SEEDS=N"]
+    else:
+        assert shown == ["qwerties ui", "qwerties sweep loss --settle all --max-seeds N"]
 
 
 @pytest.mark.parametrize("command", [name for name in cli.COMMANDS if name != "compare"])

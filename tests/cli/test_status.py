@@ -12,10 +12,11 @@ from projects import copy_project, sql
 
 from qwerties.cli.status import read_status, table
 from qwerties.config import Config
+from qwerties.errors import nothing_tracked
 from qwerties.tracking.tags import FAILURE, PROCESS, SUPERSEDED
 from qwerties.tracking.uri import default_uri
 
-NOTHING = "nothing tracked yet: make sweep"
+NOTHING = "nothing tracked yet: qwerties sweep"
 A, B, C, D = (Config(epochs=epochs) for epochs in (1, 2, 3, 4))
 
 
@@ -169,7 +170,7 @@ def test_the_document_where_nothing_is_tracked(tmp_path):
 def test_a_store_without_experiments(tmp_path):
     store = new_store(make_folder(tmp_path / "study"))
     status = read_status(store)
-    assert table(status) == NOTHING
+    assert table(status) == nothing_tracked()
     assert not status["complete"]
     assert status["disk"]["artifacts"] == 0
 

@@ -115,10 +115,10 @@ OPTIONS = {
     "report --output experiments/tiny.py": "--output must end in .html or .htm, got 'experiments/tiny.py'",
     "report --output none/x.html": "--output must be in a folder that exists, got {folder}/none",
     "report --check": (
-        "--check needs the verdicts of a report, got none in {folder}/reports/verdicts.json: make report"
+        "--check needs the verdicts of a report, got none in {folder}/reports/verdicts.json: qwerties report"
     ),
     "report --check --output notes.html": (
-        "--check needs the verdicts of a report, got none in {folder}/notes-verdicts.json: make report"
+        "--check needs the verdicts of a report, got none in {folder}/notes-verdicts.json: qwerties report"
     ),
     "status --xml": "unrecognized arguments: --xml",
     "verify --networks 0": f"{NETWORKS} '0'",
@@ -195,7 +195,7 @@ FRESH = {
     "import none.tar.gz": "FILE must be a study from `qwerties export`, got {folder}/none.tar.gz, which is no file",
     "import experiments": "FILE must be a study from `qwerties export`, got {folder}/experiments, which is no file",
     "import notes.tar.gz": f"{ARCHIVE} {{folder}}/notes.tar.gz: Not a gzipped file (b'no')",
-    "export study.tar.gz": "nothing tracked yet: make sweep",
+    "export study.tar.gz": "nothing tracked yet: qwerties sweep",
 }
 
 
@@ -462,6 +462,6 @@ def test_a_store_that_may_not_be_written(ours, monkeypatch, command):
 def test_an_empty_file_is_no_store_yet(bare):
     (bare / "mlflow.db").write_bytes(b"")
     out, err = call(bare, "status", status=1)
-    assert (out, err) == ("nothing tracked yet: make sweep\n", "")
+    assert (out, err) == ("nothing tracked yet: qwerties sweep\n", "")
     assert (bare / "mlflow.db").read_bytes() == b""
     assert default_uri(bare).endswith("/bare/mlflow.db")

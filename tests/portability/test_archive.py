@@ -89,7 +89,7 @@ def test_the_same_study_gives_the_same_file(file, study, tmp_path):
 
 def test_a_study_comes_home(file, study, home):
     out, _ = call(home, "import", str(file))
-    assert out.splitlines()[0].endswith(" are here now: make status")
+    assert out.splitlines()[0].endswith(" are here now: qwerties status")
     assert out.splitlines()[1] == "1 runs were being written when the study was exported: marked as killed"
     assert moved_from(home / "mlflow.db", home) == ()
     store, before = Store(default_uri(home)), Store(default_uri(study))

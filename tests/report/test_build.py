@@ -129,7 +129,7 @@ def whole(page):
 def test_an_empty_store_says_what_to_do(empty_page):
     whole(empty_page)
     assert "Nothing is tracked yet" in empty_page
-    assert "<code>make sweep</code>" in empty_page
+    assert "<code>qwerties sweep</code>" in empty_page
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_what_is_missing_is_said_and_conclusions_are_withheld(page, runs):
     assert f"{display(Config(activation='linear').label())}: not tracked" in text
     assert "1 run made by other code" in text
     assert "1 run of configs that are not in the plan" in text
-    assert text.count("is withheld: make sweep ONLY=width trains what is missing.") == 2
+    assert text.count("is withheld: qwerties sweep width trains what is missing.") == 2
     assert not re.search(r"\b((gains|costs) \d|equivalent within|is ahead|identical on)", text)
     assert "#width" in page[: page.index("<nav")]
 

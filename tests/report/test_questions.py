@@ -114,14 +114,14 @@ def test_a_study_of_other_questions_is_told_of_its_own_alone(store, tmp_path):
     assert "notebook’s questions" not in page
     assert "Why ReLU" not in page + written.text
     assert "is not in the store" not in page
-    assert "make sweep ONLY" not in page + written.text
+    assert " trains it" not in page + written.text
 
 
 def test_what_is_missing_is_named_by_its_file(store):
     track(store, "loss", {DEFAULT: table(60)})
     text = section(render(store), "questions")
     for name in ("depth", "activation", "xor", "tune_loss", "epochs", "width"):
-        assert f"experiments/{name}.py is not in the store: make sweep ONLY={name} trains it." in text
+        assert f"experiments/{name}.py is not in the store: qwerties sweep {name} trains it." in text
     assert figure(store, "training") is None
 
 
@@ -131,8 +131,8 @@ def test_an_incomplete_experiment_is_named(store):
         store.write(experiment, record(config, SEEDS, frame))
     store.experiment("width", tags([DEFAULT, WIDE], SEEDS, contrasts=[(WIDE, DEFAULT, False)]))
     text = section(render(store), "questions")
-    assert "experiments/loss.py is not complete, with 2 of 3 configs tracked: make sweep ONLY=loss" in text
-    assert "experiments/width.py has no network in the store yet: make sweep ONLY=width" in text
+    assert "experiments/loss.py is not complete, with 2 of 3 configs tracked: qwerties sweep loss" in text
+    assert "experiments/width.py has no network in the store yet: qwerties sweep width" in text
 
 
 def test_nothing_tracked_gives_no_section(store):

@@ -8,7 +8,7 @@ import numpy as np
 
 from qwerties.analysis.contrasts import ExperimentResult
 from qwerties.analysis.tables import SeedTable
-from qwerties.errors import clean, plural
+from qwerties.errors import clean, command, plural
 from qwerties.report.contrasts import contrast_blocks
 from qwerties.report.elements import (
     Block,
@@ -79,7 +79,7 @@ def build(results: Results, result: ExperimentResult) -> Section:
         planned = len(coverage.entries)
         withheld = (
             f"{planned - len(result.incomplete)} of {plural(planned, 'planned config')} tracked; conclusions withheld "
-            f"until the design is complete: make sweep ONLY={coverage.experiment_name}"
+            f"until the design is complete: {command('sweep', coverage.experiment_name)}"
         )
         blocks.append(Notice(display_all(result.incomplete), clean(withheld, 300)))
     if coverage.plan_changes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from qwerties.config import Config
-from qwerties.errors import plural
+from qwerties.errors import command, plural
 from qwerties.report.results import Results
 from qwerties.tracking.records import Tracked
 
-EMPTY = Markup(
-    "Run <code>make sweep</code> to train the networks of every question in <code>experiments/</code>; this page then "
-    "shows what came of it. <code>make ui</code> opens the runs themselves."
+EMPTY = (
+    "Run <code>{sweep}</code> to train the networks of every question in <code>experiments/</code>; this page then "
+    "shows what came of it. <code>{ui}</code> opens the runs themselves."
 )
 INTRODUCTION = (
     "A seed fixes the data, clusters of points drawn at random, and the network’s initial weights. Configs are "
@@ -34,7 +34,7 @@ def head(results: Results) -> tuple[str, str]:
             networks.setdefault(table.config, set()).update(drawn)
             runs += table.runs
     if not runs:
-        return "Nothing is tracked yet.", EMPTY
+        return "Nothing is tracked yet.", Markup(EMPTY.format(sweep=command("sweep"), ui=command("ui")))
     seeds = {seed for pairs in networks.values() for pair in pairs for seed in pair}
     lead = (
         f"{plural(sum(map(len, networks.values())), 'small network')} of {plural(len(networks), 'config')} on "

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import FIELDS, Config
-from qwerties.errors import clean
+from qwerties.errors import clean, command
 from qwerties.report.elements import Block, Cell, Facts, Heading, Link, Row, Section, Table, Text
 from qwerties.report.results import Results
 from qwerties.report.text import display, typeset
@@ -27,10 +27,6 @@ from qwerties.tracking.uri import public_uri
 
 TITLE, ANCHOR = "Design and provenance", "provenance"
 MAX_VALUES = 3  # versions and commits that are listed
-MADE_BY = (
-    "“make sweep” trains what is not tracked yet; “make report” makes this page from the store alone; “make verify” "
-    "trains networks again and compares them with the store."
-)
 
 # Counts that are always shown, by their names in ``qwerties status --json``.
 COLUMNS = {
@@ -78,7 +74,8 @@ def build(results: Results) -> Section | None:
         "At the commit": commits,
         "Started": _times(runs),
         "Store": clean(public_address(results.store)),
-        "Made by": MADE_BY,
+        "Made by": f"“{command('sweep')}” trains what is not tracked yet; “{command('report')}” makes this page from "
+        f"the store alone; “{command('verify')}” trains networks again and compares them with the store.",
     }
     known = Facts({term: text for term, text in facts.items() if text})
     return Section((known, _coverage(results), *_example(results)))

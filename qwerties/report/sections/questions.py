@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from qwerties.analysis.tables import SeedTable
 from qwerties.config import CHOICES, DEFAULT
-from qwerties.errors import plural
+from qwerties.errors import command, plural
 from qwerties.plotting import compare as plots
 from qwerties.plotting.style import STATES, styles
 from qwerties.report.curve_figures import loss_levels
@@ -69,7 +69,7 @@ def _missing(results: Results, name: str) -> str:
         )
     else:
         return ""
-    return f"experiments/{name}.py {what}: make sweep ONLY={name} trains it."
+    return f"experiments/{name}.py {what}: {command('sweep', name)} trains it."
 
 
 def _slopes(results: Results) -> ReportFigure:
