@@ -61,8 +61,8 @@ def reason_of(error: object) -> str:
     return first_line(error) or type(error).__name__
 
 
-def reason_without(uri: str, error: object) -> str:
-    """Return the reason of an error with a URI; only its type where a driver may have taken a password for a host.
+def reason_for_uri(uri: str, error: object) -> str:
+    """Return why a URI cannot be used; only the error's type where the reason may show a part of a password.
 
     The drivers end a password at its first ``@``, and name what follows as the host that they did not find.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qwerties.cli.parser import Parser
 from qwerties.cli.project import enter_root, open_store
 from qwerties.errors import NothingTrackedError, clean, nothing_tracked, plural
-from qwerties.execution.processes import in_words
+from qwerties.execution.processes import process_words
 from qwerties.study.loading import RESERVED, experiment_files
 from qwerties.tracking.tags import PREFIX
 
@@ -166,7 +166,7 @@ def _reason(config: Mapping[str, Any]) -> str:
         return f"damaged, {_some(lost)} is lost or altered; a sweep re-runs it"
     if config["state"] == "running":
         running = [run for run in others if run["status"] in ("RUNNING", "SCHEDULED")]
-        return f"running, {_some(sorted({in_words(run['process'] or '') for run in running}))}"
+        return f"running, {_some(sorted({process_words(run['process'] or '') for run in running}))}"
     last = next(run for run in reversed(others) if run["status"] != "FINISHED")
     status = "killed" if last["status"] == "RUNNING" else last["status"].lower()  # its process is gone
     return f"{status}, {clean(last['failure'] or 'no reason is known')}"

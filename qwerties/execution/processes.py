@@ -41,7 +41,7 @@ def is_gone(process: str) -> bool:
         return False
 
 
-def in_words(process: str) -> str:
+def process_words(process: str) -> str:
     """Name a process, as a tag names it, by its number and its host; anybody may have written the tag."""
     host, pid, *_ = _parts(process)
     return f"process {clean(pid, 20)} on {clean(host, 40)}" if host and pid else "an unknown process"

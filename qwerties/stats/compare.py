@@ -139,7 +139,7 @@ def compare(
     order often groups units that behave alike, and the method needs an order that tells nothing about the outcome.
     The order of the rows never matters.
 
-    Arms that agree on every unit are "identical" where the metric has `MANY_VALUES` there. Two systems may well have
+    Arms that agree on every unit are "identical" where the metric has at least `MANY_VALUES` values. Two systems may well have
     the same few outcomes of 0 and 1, or grades, by chance, so that those are weighed like any others.
 
     Parameters
@@ -256,7 +256,7 @@ def _shared_units(a: pd.Index, b: pd.Index, names: tuple[str, str]) -> pd.Index:
 
 
 def _are_numbers(units: pd.Index) -> list[bool]:
-    """Tell for each level of the units whether it holds numbers."""
+    """Return for each level of the units whether it holds numbers."""
     import pandas as pd
 
     return [pd.api.types.is_numeric_dtype(units.get_level_values(k)) for k in range(units.nlevels)]

@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qwerties.errors import FailedError
-from qwerties.execution.processes import in_words, is_gone, is_local, this_process
+from qwerties.execution.processes import is_gone, is_local, process_words, this_process
 from qwerties.tracking.records import Tracked
 from qwerties.tracking.store import Store, store_failures
 from qwerties.tracking.tags import LEASE, PROCESS
@@ -82,7 +82,7 @@ def _file_lock(database: Path, suffix: str, waiting: Callable[[str], None]) -> I
             process = holder.read_text(encoding="utf-8", errors="replace")
         except OSError:  # it was not written yet
             process = ""
-        waiting(in_words(process.strip()))
+        waiting(process_words(process.strip()))
         lock.acquire(poll_interval=POLLED)
     try:
         holder.write_text(this_process(), encoding="utf-8")
@@ -113,7 +113,7 @@ class _Lease:
         def check() -> None:
             if (holder := self.foreign_holder()) is not None:
                 raise LeaseLostError(
-                    f"another sweep, {in_words(holder)}, has taken over meanwhile; the same command goes on when "
+                    f"another sweep, {process_words(holder)}, has taken over meanwhile; the same command goes on when "
                     "it has ended"
                 )
 
@@ -122,7 +122,7 @@ class _Lease:
             while (holder := self.take()) is not None:
                 if not has_waited:
                     has_waited = True
-                    waiting(in_words(holder))
+                    waiting(process_words(holder))
                 time.sleep(POLLED + random.random())  # two that collide do not do so for ever
             threading.Thread(target=renew, daemon=True).start()
             yield check

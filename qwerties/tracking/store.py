@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import sqlalchemy as sa
 
-from qwerties.errors import reason_of, reason_without
+from qwerties.errors import reason_for_uri, reason_of
 from qwerties.tracking import fast_sqlite, through_mlflow
 from qwerties.tracking.artifacts import (
     damaged_files,
@@ -98,7 +98,7 @@ class Store:
                 yield
         except store_failures(ImportError, ValueError) as error:  # ValueError: of an MLFLOW_... setting
             raise StoreError(
-                f"the store {public_uri(self.uri)} cannot be opened: {reason_without(self.uri, error)}"
+                f"the store {public_uri(self.uri)} cannot be opened: {reason_for_uri(self.uri, error)}"
             ) from error
 
     @classmethod

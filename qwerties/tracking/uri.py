@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from qwerties.errors import UsageError, reason_of, reason_without, without_passwords
+from qwerties.errors import UsageError, reason_for_uri, reason_of, without_passwords
 
 HTTP = ("http://", "https://")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -139,5 +139,5 @@ def _check_database(uri: str) -> None:
     except sa.exc.ArgumentError:
         return  # an unknown driver: MLflow says so
     except (sa.exc.SQLAlchemyError, ValueError) as error:
-        reason = reason_without(uri, getattr(error, "orig", None) or error)
+        reason = reason_for_uri(uri, getattr(error, "orig", None) or error)
         raise StoreError(f"the database {public_uri(uri)} must answer, got: {reason}") from error

@@ -28,9 +28,8 @@ from qwerties.scoring.digest import code_digest
 from qwerties.tuning.declaration import SearchError, TunedArm, Tuning
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.filterwarnings(
-    "ignore", "Choices for a categorical distribution", UserWarning
-)  # `config_of` refuses them
+# `config_of` refuses such choices
+warnings.filterwarnings("ignore", "Choices for a categorical distribution", UserWarning)
 
 DRAWS = 64  # of a space, by which its parameters and their distributions are learned
 

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from qwerties.analysis.searches import OBJECTIVES
-from qwerties.errors import reason_without, without_passwords
+from qwerties.errors import reason_for_uri, without_passwords
 from qwerties.tracking.tags import SPEC
 from qwerties.tuning.declaration import SearchError
 from qwerties.tuning.search import Proposal, Search, differences
@@ -50,7 +50,7 @@ def open_storage(target: str | Path) -> Iterator[BaseStorage]:
         raise
     except Exception as error:  # a journal that others wrote may make Optuna raise anything
         raise SearchError(
-            f"the storage {without_passwords(text)} cannot be opened: {reason_without(text, error)}"
+            f"the storage {without_passwords(text)} cannot be opened: {reason_for_uri(text, error)}"
         ) from error
     try:
         yield storage

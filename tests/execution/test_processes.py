@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from qwerties.execution import processes
-from qwerties.execution.processes import in_words, is_gone, is_local, this_process
+from qwerties.execution.processes import is_gone, is_local, process_words, this_process
 
 HOST = socket.gethostname()
 
@@ -19,9 +19,9 @@ def test_this_process_is_here_and_lives():
 
 
 def test_a_process_in_words_is_its_number_and_host_whatever_the_tag_holds():
-    assert in_words(this_process()) == f"process {os.getpid()} on {HOST}"
-    assert in_words("") == in_words("host") == in_words(":1") == "an unknown process"
-    assert in_words("a\x1b[2J:\n1:2:3") == "process 1 on a\ufffd[2J"
+    assert process_words(this_process()) == f"process {os.getpid()} on {HOST}"
+    assert process_words("") == process_words("host") == process_words(":1") == "an unknown process"
+    assert process_words("a\x1b[2J:\n1:2:3") == "process 1 on a\ufffd[2J"
 
 
 def test_a_process_that_ended_is_gone_also_before_its_parent_has_asked():

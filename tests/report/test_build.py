@@ -239,7 +239,7 @@ def test_crossed_networks_get_no_intervals(page, reader):
         ((BCE, MSE), "2 configs, 20 seeds each (0–19; 1 of them up to 60); all of them: "),
     ],
 )
-def test_seeds_beyond_the_plan_are_told(tmp_path, monkeypatch, undrawn, configs, words):
+def test_seeds_beyond_the_plan_are_counted(tmp_path, monkeypatch, undrawn, configs, words):
     monkeypatch.chdir(tmp_path)
     topped_up, seeds, more = new_store(tmp_path), Seeds(0, 20), Seeds(20, 60)
     experiment_id = topped_up.experiment("loss", tags(configs, seeds))

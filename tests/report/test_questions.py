@@ -107,7 +107,7 @@ def test_a_gradient_at_the_logit_is_that_of_pytorch(store, name):
     np.testing.assert_allclose(size, z.grad.abs(), atol=1e-7)
 
 
-def test_a_study_of_other_questions_is_told_of_its_own_alone(store, tmp_path):
+def test_a_study_of_other_questions_shows_its_own_alone(store, tmp_path):
     track(store, "pair", {DEFAULT: table(60)})
     written = write_report(store, tmp_path / "summary.html")
     page = written.page.read_text(encoding="utf-8")

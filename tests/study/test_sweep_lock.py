@@ -10,7 +10,7 @@ import time
 import pytest
 from factories import new_store
 
-from qwerties.execution.processes import in_words, this_process
+from qwerties.execution.processes import process_words, this_process
 from qwerties.study import sweep_lock as module
 from qwerties.study.sweep_lock import ABANDONED, LeaseLostError, is_abandoned, sweep_lock
 from qwerties.tracking.records import Tracked
@@ -75,7 +75,7 @@ def test_another_sweep_of_this_very_process_is_another():
     waited = []
     with sweep_lock(store, ["1"], waited.append):
         pass
-    assert waited == [in_words(this_process())]
+    assert waited == [process_words(this_process())]
 
 
 @pytest.mark.parametrize("tag", ["", "no json", "[]", '{"until": "soon"}', lease(until=1.0)])
@@ -123,7 +123,7 @@ def test_the_second_waits_for_the_first_and_is_told_who_it_is(tmp_path):
         assert waits.wait(60)
         order.append("first")
     thread.join(60)
-    assert order == [in_words(this_process()), "first", "second"]
+    assert order == [process_words(this_process()), "first", "second"]
     with sweep_lock(store, [], pytest.fail):  # free again
         pass
 

@@ -39,7 +39,7 @@ from tuning_files import (
 from qwerties.analysis.searches import best_of, load_searches, progress_of, read_searches, trial_frame
 from qwerties.config import Config, Seeds
 from qwerties.errors import UsageError
-from qwerties.execution.processes import in_words, this_process
+from qwerties.execution.processes import process_words, this_process
 from qwerties.execution.workers import Workers
 from qwerties.plotting import search as figures
 from qwerties.report.build import render
@@ -279,7 +279,7 @@ def test_a_search_waits_for_another_sweep(expected, store):
         deadline = time.monotonic() + 30
         while not lines and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert lines == [f"waiting for another sweep, {in_words(this_process())}, to end"]
+        assert lines == [f"waiting for another sweep, {process_words(this_process())}, to end"]
         assert not runs_of(store)
         assert TRIAL not in store.experiments()["rates"][1]
         assert not ended.is_set()
@@ -344,7 +344,7 @@ def test_a_file_that_is_no_journal_is_refused_and_not_changed(content, tmp_path)
     assert (tmp_path / "notes").read_text() == content
 
 
-def test_a_password_of_the_storage_is_never_told():
+def test_a_password_of_the_storage_is_never_shown():
     with (
         pytest.raises(SearchError, match="cannot be opened") as caught,
         open_storage("postgresql://user:1@host:secret@127.0.0.1/x"),
