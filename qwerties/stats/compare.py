@@ -139,8 +139,8 @@ def compare(
     order often groups units that behave alike, and the method needs an order that tells nothing about the outcome.
     The order of the rows never matters.
 
-    Arms that agree on every unit are "identical" where the metric has at least `MANY_VALUES` values. Two systems may well have
-    the same few outcomes of 0 and 1, or grades, by chance, so that those are weighed like any others.
+    Arms that agree on every unit are "identical" where the metric has at least `MANY_VALUES` values. Two systems
+    may well have the same few outcomes of 0 and 1, or grades, by chance: those are weighed like any others.
 
     Parameters
     ----------

@@ -20,8 +20,8 @@ NO_VALUE = ("", "NA", "N/A", "n/a", "NaN", "nan", "None", "NULL", "null")
 def read_table(path: Path, metric: str, units: Sequence[str], arm: str | None = None) -> pd.DataFrame:
     """Read the named columns of a CSV file, which may be compressed, or of a Parquet file, ``.parquet`` or ``.pq``.
 
-    In a CSV file, the texts of `NO_VALUE` are missing values of the metric. In the columns ``units`` and ``arm`` only an
-    empty field is one. The arm's names stay text.
+    In a CSV file, the texts of `NO_VALUE` are missing values of the metric. In the columns ``units`` and ``arm`` only
+    an empty field is one. The arm's names stay text.
 
     Raises
     ------
